@@ -1,0 +1,2 @@
+//! The `dujiang` command.
+fn main() {}

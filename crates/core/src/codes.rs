@@ -1,0 +1,198 @@
+//! The registry of error codes: one list feeds messages, exit codes, `docs/errors` and, later, the API.
+//!
+//! Ranges: E01 file and SQL, E02 source, E03 schema and keys, E04 server and API, E05 sink, E06 state and disk,
+//! E07 records at run time, E08 verify, E09 internal. A number is never used again for something else.
+
+/// Whose fault an error is; decides who has to act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The user can mend it: pipeline file, privileges, server settings.
+    User,
+    /// Something outside: network, server, disk.
+    External,
+    /// Ours.
+    Bug,
+}
+
+/// What the engine may do about an error without asking anyone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// The same will fail again.
+    Never,
+    /// A bounded number of times, then the error policy.
+    Bounded,
+    /// For ever, with growing pauses (a lost connection, a commit after its publish).
+    Endless,
+}
+
+macro_rules! codes {
+    ($( $(#[doc = $doc:literal])+ $name:ident = $number:literal, $fault:ident, $retry:ident, exit $exit:literal, $title:literal; )+) => {
+        /// One kind of error, with a number that never changes.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $( $(#[doc = $doc])+ $name, )+ }
+
+        impl Code {
+            /// Every code, in order of its number.
+            pub const ALL: &'static [Code] = &[$(Code::$name,)+];
+
+            /// The number users see, e.g. `E0103`.
+            pub fn number(self) -> &'static str { match self { $(Code::$name => $number,)+ } }
+            /// A few words, the same for every occurrence.
+            pub fn title(self) -> &'static str { match self { $(Code::$name => $title,)+ } }
+            /// Why it happens and what to do; the body of its page.
+            pub fn page(self) -> &'static str { match self { $(Code::$name => concat!($($doc, "\n"),+),)+ } }
+            /// Whose fault it is.
+            pub fn fault(self) -> Fault { match self { $(Code::$name => Fault::$fault,)+ } }
+            /// Whether trying again can help.
+            pub fn retry(self) -> Retry { match self { $(Code::$name => Retry::$retry,)+ } }
+            /// The exit code of a command that ends with it (sysexits).
+            pub fn exit_code(self) -> u8 { match self { $(Code::$name => $exit,)+ } }
+        }
+    };
+}
+
+codes! {
+    // E01: the pipeline file
+    /// The pipeline file cannot be read: it is missing, unreadable, empty, not UTF-8 or larger than 16 MiB.
+    FileUnreadable = "E0100", User, Never, exit 78, "the pipeline file cannot be read";
+    /// The text is not valid YAML, nests too deeply, or uses anchors without measure.
+    YamlSyntax = "E0101", User, Never, exit 78, "not valid YAML";
+    /// A key that must be there is missing.
+    MissingKey = "E0102", User, Never, exit 78, "a required key is missing";
+    /// A key that this block does not know. The message names the nearest known one.
+    UnknownKey = "E0103", User, Never, exit 78, "unknown key";
+    /// The same key stands twice in one block.
+    DuplicateKey = "E0104", User, Never, exit 78, "duplicate key";
+    /// A value that its option cannot take.
+    BadValue = "E0105", User, Never, exit 78, "a value is not acceptable";
+    /// A list where a map is expected, or the other way round.
+    WrongShape = "E0106", User, Never, exit 78, "a block has the wrong shape";
+    /// `${env:X}` names a variable that is not set, or `${file:X}` a file that cannot be read.
+    BadReference = "E0107", User, Never, exit 78, "a reference cannot be resolved";
+    /// A `DUJIANG__*` environment variable that names no option.
+    UnknownVariable = "E0108", User, Never, exit 78, "unknown environment variable";
+    /// A connector type that this build does not have.
+    UnknownConnector = "E0109", User, Never, exit 78, "unknown connector type";
+    /// Something the dialect knows and this version does not do yet.
+    NotSupported = "E0110", User, Never, exit 78, "not supported yet";
+    /// Two options contradict each other, or a sink cannot keep what is asked of it.
+    Conflict = "E0111", User, Never, exit 78, "options contradict each other";
+
+    // E02: the source
+    /// The server cannot be reached: wrong host or port, firewall, or the server is down.
+    SourceUnreachable = "E0200", External, Endless, exit 69, "the source cannot be reached";
+    /// The server refused the login.
+    LoginRefused = "E0201", User, Never, exit 77, "the source refused the login";
+    /// What answers on that port does not speak the expected protocol.
+    NotADatabase = "E0202", User, Never, exit 69, "the server does not speak the expected protocol";
+    /// The database named does not exist or is not visible to the user.
+    UnknownDatabase = "E0203", User, Never, exit 78, "unknown database";
+    /// TLS could not be set up as asked.
+    TlsFailed = "E0204", User, Never, exit 69, "TLS could not be set up";
+    /// The connection was lost while running; it is re-established for ever with growing pauses.
+    ConnectionLost = "E0205", External, Endless, exit 69, "the connection to the source was lost";
+    /// The server answered a query with an error that has no code of its own.
+    SourceQuery = "E0206", External, Bounded, exit 69, "the source refused a query";
+    /// The server's bytes cannot be read: a bug there, here, or damage on the way.
+    Protocol = "E0207", External, Endless, exit 69, "unreadable bytes from the source";
+    /// Binary logging is off, so there are no changes to read.
+    BinlogOff = "E0211", User, Never, exit 78, "binary logging is off";
+    /// The binlog is not in ROW format.
+    BinlogFormat = "E0212", User, Never, exit 78, "the binlog is not in ROW format";
+    /// The binlog does not carry full row images.
+    BinlogRowImage = "E0213", User, Never, exit 78, "the binlog does not carry full rows";
+    /// The user lacks a privilege.
+    MissingPrivilege = "E0221", User, Never, exit 77, "a privilege is missing";
+    /// Another client uses the same server id.
+    ServerIdTaken = "E0222", User, Bounded, exit 78, "another client uses this server id";
+    /// The source no longer has the log at our position: it was purged.
+    PositionLost = "E0231", User, Never, exit 65, "the source no longer has the log we need";
+    /// The position belongs to another server.
+    OtherServer = "E0232", User, Never, exit 65, "this is not the server the pipeline followed";
+    /// An event of the log is damaged: checksum or structure.
+    LogDamaged = "E0233", External, Bounded, exit 65, "the source's log is damaged";
+    /// An event or a statement this version cannot read and must not skip.
+    UnknownEvent = "E0234", External, Never, exit 65, "an event that cannot be read";
+    /// A start position whose schema cannot be known.
+    StartNotPossible = "E0235", User, Never, exit 78, "the pipeline cannot start at this position";
+    /// The source reported that events were lost on its side.
+    SourceIncident = "E0236", User, Never, exit 65, "the source reports lost events";
+
+    // E03: schema and keys
+    /// No table matches the patterns.
+    NoTable = "E0300", User, Never, exit 78, "no table matches";
+    /// A captured table has no primary or unique key.
+    NoKey = "E0301", User, Never, exit 78, "a table has no key";
+    /// A captured table is changed by foreign keys that the log does not show.
+    CascadingKey = "E0302", User, Never, exit 78, "a cascading foreign key changes a captured table";
+    /// A column type that cannot be carried.
+    UnknownType = "E0303", User, Never, exit 78, "a column type is not supported";
+    /// A schema change that cannot be carried through.
+    SchemaChange = "E0304", User, Never, exit 65, "a schema change cannot be carried through";
+    /// Rows in the log do not fit the schema known for their position.
+    SchemaMismatch = "E0305", External, Never, exit 65, "rows do not fit the table's schema";
+    /// A captured table vanished while the pipeline needs it.
+    TableGone = "E0306", User, Never, exit 65, "a captured table is gone";
+
+    // E05: the sink
+    /// The sink's place cannot be written to.
+    SinkNotWritable = "E0500", User, Never, exit 73, "the sink's place cannot be written to";
+    /// A write to the sink failed.
+    SinkWrite = "E0501", External, Bounded, exit 74, "a write to the sink failed";
+    /// No space left where the sink writes.
+    SinkFull = "E0502", External, Endless, exit 74, "no space left for the sink";
+    /// The sink's place belongs to another pipeline.
+    SinkTaken = "E0510", User, Never, exit 78, "the sink's place belongs to another pipeline";
+    /// The sink holds data of this pipeline, but the pipeline's state is gone.
+    StateLost = "E0511", User, Never, exit 65, "the pipeline's state is gone but its output is there";
+    /// The sink holds something that no checkpoint explains.
+    SinkMismatch = "E0512", User, Never, exit 65, "the sink does not agree with the checkpoint";
+    /// A table or column name the sink cannot carry.
+    SinkName = "E0513", User, Never, exit 78, "a name the sink cannot carry";
+
+    // E06: state and disk
+    /// Another process runs this pipeline.
+    StateLocked = "E0600", User, Never, exit 75, "another process runs this pipeline";
+    /// A newer instance took over.
+    Fenced = "E0601", External, Never, exit 75, "a newer instance took over";
+    /// A published checkpoint cannot be read.
+    CheckpointDamaged = "E0602", External, Never, exit 65, "a published checkpoint is damaged";
+    /// A checkpoint could not be written.
+    CheckpointWrite = "E0603", External, Bounded, exit 74, "a checkpoint could not be written";
+    /// fsync failed: what the disk holds is unknown, so the process ends (INV-9).
+    SyncFailed = "E0604", External, Never, exit 74, "the disk failed to make data durable";
+    /// The state directory cannot be used.
+    StateUnusable = "E0605", User, Never, exit 73, "the state directory cannot be used";
+    /// There is no checkpoint to go back to under that number.
+    NoCheckpoint = "E0606", User, Never, exit 78, "no such checkpoint";
+    /// No space left in the state directory.
+    StateFull = "E0611", External, Bounded, exit 74, "no space left in the state directory";
+    /// A file of the state directory has a format of another version.
+    StateVersion = "E0612", User, Never, exit 78, "the state is of another version";
+
+    // E07: records
+    /// A value that its column cannot hold.
+    BadRecord = "E0700", User, Never, exit 65, "a record cannot be carried";
+    /// The dead-letter store could not be written.
+    DeadLetterWrite = "E0701", External, Bounded, exit 74, "a dead letter could not be stored";
+
+    // E09: ours
+    /// A contradiction inside the program. Please report it.
+    Bug = "E0900", Bug, Never, exit 70, "internal error";
+    /// A command was used wrongly.
+    Usage = "E0901", User, Never, exit 2, "wrong usage";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_unique_and_ascending() {
+        let numbers: Vec<_> = Code::ALL.iter().map(|c| c.number()).collect();
+        let mut sorted = numbers.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(numbers, sorted);
+    }
+}

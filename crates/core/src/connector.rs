@@ -1,0 +1,42 @@
+//! How a connector presents itself to the command line.
+
+use crate::options::{OptionDef, Problem, RawOption};
+use crate::sink::Sink;
+use crate::source::Source;
+
+/// What the pipeline block gives to every connector.
+#[derive(Debug, Clone)]
+pub struct PipelineOptions {
+    /// `pipeline.name`.
+    pub name: String,
+    /// Lanes.
+    pub parallelism: usize,
+    /// Bytes the pipeline may hold.
+    pub memory_limit: u64,
+}
+
+/// A source type, as listed in the command's registry.
+#[derive(Clone, Copy)]
+pub struct SourceSpec {
+    /// `source.type`.
+    pub kind: &'static str,
+    /// One line for listings.
+    pub summary: &'static str,
+    /// Its options.
+    pub options: &'static [OptionDef],
+    /// Builds it from its block; touches nothing outside the process. Reports every problem at once.
+    pub build: fn(&[RawOption], &PipelineOptions) -> Result<Box<dyn Source>, Vec<Problem>>,
+}
+
+/// A sink type, as listed in the command's registry.
+#[derive(Clone, Copy)]
+pub struct SinkSpec {
+    /// `sink.type`.
+    pub kind: &'static str,
+    /// One line for listings.
+    pub summary: &'static str,
+    /// Its options.
+    pub options: &'static [OptionDef],
+    /// Builds it from its block; touches nothing outside the process. Reports every problem at once.
+    pub build: fn(&[RawOption], &PipelineOptions) -> Result<Box<dyn Sink>, Vec<Problem>>,
+}

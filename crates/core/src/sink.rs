@@ -1,0 +1,173 @@
+//! What a sink promises.
+
+use crate::Result;
+use crate::batch::ChangeBatch;
+use crate::budget::Budget;
+use crate::checkpoint::{Generation, PipelineIdentity, Token};
+use crate::clock::Clock;
+use crate::position::Epoch;
+use crate::schema::TableSchema;
+use crate::transform::RowError;
+use async_trait::async_trait;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// How a sink makes an epoch visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SinkClass {
+    /// `prepare` makes durable and invisible, `commit` makes visible and is idempotent. The published checkpoint is the
+    /// commit point (files, lakes).
+    Staged,
+    /// `commit` stores data and (pipeline, generation, epoch) in one transaction of the sink, which is the commit point
+    /// (databases, Kafka, the embedded log).
+    Transactional,
+    /// `flush` makes visible at once; duplicates carry equal event ids.
+    AtLeastOnce,
+}
+
+/// A system that takes changes: a factory of one [`Writer`] per lane and one [`Committer`].
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// The strongest it can promise.
+    fn class(&self) -> SinkClass;
+
+    /// The one committer of the pipeline.
+    ///
+    /// # Errors
+    /// `SinkNotWritable` and the like: what the user has to mend.
+    async fn committer(&self, context: SinkContext) -> Result<Box<dyn Committer>>;
+
+    /// The writer of a lane. Called after [`Committer::open`].
+    ///
+    /// # Errors
+    /// As [`Sink::committer`].
+    async fn writer(&self, lane: usize, context: SinkContext) -> Result<Box<dyn Writer>>;
+}
+
+/// What a sink is handed.
+#[derive(Clone)]
+pub struct SinkContext {
+    /// Whose output this is.
+    pub identity: PipelineIdentity,
+    /// The instance that writes; part of every durable write (INV-11).
+    pub generation: Generation,
+    /// Wall clock, for file names and ages.
+    pub clock: Arc<dyn Clock>,
+    /// Open writers count against it.
+    pub budget: Budget,
+}
+
+/// A future that borrows nothing.
+pub type Detached<T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'static>>;
+
+/// Takes the batches of one lane.
+#[async_trait]
+pub trait Writer: Send {
+    /// Takes a batch into the open epoch. `Ok` means accepted, not durable. Rows that the sink cannot carry come back
+    /// and are not part of the output; all others are.
+    ///
+    /// # Errors
+    /// `SinkWrite` may be tried again with the same batch: a failed call has taken nothing.
+    async fn write(&mut self, batch: &ChangeBatch) -> Result<Vec<RowError>>;
+
+    /// At-least-once sinks: makes visible what was written. Others do nothing.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Ends the writer's part of `epoch`: the returned future makes everything written before this call durable and
+    /// invisible, and yields its tokens (none if nothing was written). It borrows nothing, so that `write` of the next
+    /// epoch goes on meanwhile.
+    fn prepare(&mut self, epoch: Epoch) -> Detached<Vec<Token>>;
+
+    /// Bytes in open buffers.
+    fn buffered(&self) -> usize;
+
+    /// Closes the largest open buffer, because the budget is exceeded. Still invisible.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    async fn spill(&mut self) -> Result<()>;
+
+    /// Output figures so far; cheap.
+    fn figures(&self) -> SinkFigures;
+}
+
+/// Output figures of a writer since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SinkFigures {
+    /// Files, messages or statements finished.
+    pub units: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+}
+
+/// Makes epochs visible; there is one per pipeline.
+#[async_trait]
+pub trait Committer: Send {
+    /// First call after a start. Fences older generations where the sink can, and returns what the sink holds of this
+    /// pipeline.
+    ///
+    /// # Errors
+    /// `SinkTaken` when the place carries another identity.
+    async fn open(&mut self) -> Result<SinkState>;
+
+    /// Makes the epoch visible. Idempotent: called again after a crash or a lost reply it changes nothing. For ever
+    /// retried by the engine once the checkpoint is published.
+    ///
+    /// # Errors
+    /// Whatever may pass: the engine tries again.
+    async fn commit(&mut self, epoch: &CommitRequest) -> Result<()>;
+
+    /// Discards staged work that no published checkpoint names: everything staged except `keep`. Called once at start,
+    /// after the last published epoch has been committed.
+    ///
+    /// # Errors
+    /// As [`Committer::commit`].
+    async fn abort_except(&mut self, keep: &[Token]) -> Result<()>;
+
+    /// Takes a table's next shape (`None` -> first shape for a new table). Idempotent. Runs between two epochs.
+    ///
+    /// # Errors
+    /// `SchemaChange` when the sink cannot take it.
+    async fn apply_schema(&mut self, expected: Option<&Arc<TableSchema>>, next: &Arc<TableSchema>) -> Result<()>;
+
+    /// Takes back every epoch after `epoch`, because the pipeline goes back to an older checkpoint.
+    ///
+    /// # Errors
+    /// `NotSupported` when the sink cannot: then nothing has changed.
+    async fn withdraw_after(&mut self, epoch: Epoch) -> Result<()>;
+}
+
+/// One epoch to be made visible.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CommitRequest {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The instance that commits.
+    pub generation: Generation,
+    /// All tokens of this participant, in order.
+    pub tokens: Vec<Token>,
+    /// The source position after the epoch, for the commit record and for people.
+    pub position_text: String,
+}
+
+/// What a sink holds of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SinkState {
+    /// Nothing of any pipeline.
+    Empty,
+    /// This pipeline's output up to an epoch.
+    Holds {
+        /// The instance that wrote it.
+        generation: Generation,
+        /// The last epoch visible.
+        epoch: Epoch,
+    },
+    /// The sink keeps no record (blackhole): it cannot tell.
+    Unknown,
+}

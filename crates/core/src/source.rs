@@ -1,0 +1,132 @@
+//! What a source promises.
+
+use crate::Result;
+use crate::batch::ChangeBatch;
+use crate::budget::Budget;
+use crate::checkpoint::PipelineIdentity;
+use crate::clock::Clock;
+use crate::position::Position;
+use crate::schema::{SchemaChange, TableId, TableSchema};
+use async_trait::async_trait;
+use std::sync::Arc;
+
+/// A system whose committed changes can be read.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Connects, checks everything that can be checked read-only, and returns the tables that will be captured.
+    ///
+    /// # Errors
+    /// Everything the user has to mend, each under its own code (`E02xx`, `E03xx`); nothing has been touched.
+    async fn discover(&self) -> Result<Vec<Arc<TableSchema>>>;
+
+    /// Starts reading after `from`, or at the configured start when `None`.
+    ///
+    /// # Errors
+    /// As [`Source::discover`]; and `PositionLost` or `OtherServer` when `from` cannot be served (INV-5, INV-6). A
+    /// source never jumps.
+    async fn open(&self, from: Option<Position>, context: SourceContext) -> Result<(Box<dyn Reader>, Box<dyn Acker>)>;
+
+    /// The position for people, e.g. `bin.000003:4711 (0-1-99)`.
+    fn describe(&self, position: &Position) -> String;
+
+    /// The tables and their shapes as the position carries them, if it does; so that a sink can be prepared before the
+    /// first row. Default: none.
+    fn schemas_at(&self, _position: &Position) -> Vec<Arc<TableSchema>> {
+        Vec::new()
+    }
+}
+
+/// What a source is handed when it is opened.
+#[derive(Clone)]
+pub struct SourceContext {
+    /// Whose changes these are.
+    pub identity: PipelineIdentity,
+    /// Wall clock, for lag and snapshot times.
+    pub clock: Arc<dyn Clock>,
+    /// Open builders and snapshot chunks count against it.
+    pub budget: Budget,
+}
+
+/// What a reader has to tell.
+#[derive(Debug)]
+pub enum SourceEvent {
+    /// Changes of one table. In source order per key; tables are interleaved freely.
+    Batch(ChangeBatch),
+    /// A captured table changes its shape. All rows before it have been handed out, and until the next call of
+    /// [`Reader::next`] the reader's position lies **before** the change, so that a crash meets it again.
+    SchemaChange(SchemaChange),
+    /// The snapshot of every table is complete and handed out.
+    SnapshotDone,
+    /// The stream has passed the source position that was current when the reader was opened.
+    CaughtUp,
+    /// Nothing to hand out for now, but the position may have moved (heartbeats, foreign tables): a good moment for a
+    /// barrier if one is due.
+    Idle,
+    /// The source has ended by itself (bounded sources, `scan.startup.mode: snapshot`). No call of `next` follows.
+    End,
+}
+
+/// Reads changes in order.
+///
+/// The session is kept alive by a task of the source's own while nobody polls. Lost connections are re-established
+/// inside, for ever, at the exact position; they surface as log events and in [`Reader::status`], not as errors.
+#[async_trait]
+pub trait Reader: Send {
+    /// The next event. **Cancel-safe**: dropping the future loses nothing. Waits at most a few milliseconds for a batch
+    /// to fill, and at most about a second when there is nothing at all (then `Idle`).
+    ///
+    /// # Errors
+    /// Only what cannot be mended by reconnecting: `PositionLost`, `OtherServer`, `UnknownEvent`, `LogDamaged`,
+    /// `SchemaChange`, ... The pipeline halts.
+    async fn next(&mut self) -> Result<SourceEvent>;
+
+    /// A barrier: appends everything that has been read but not handed out to `out` (all open builders, the rest of a
+    /// snapshot chunk), and returns the position after it. Never waits. The position is complete: a reader opened there
+    /// hands out exactly the rows that were not handed out here (INV-3, INV-4).
+    ///
+    /// # Errors
+    /// `Bug` when a builder cannot be finished.
+    fn barrier(&mut self, out: &mut Vec<ChangeBatch>) -> Result<Position>;
+
+    /// Figures for people and metrics; cheap.
+    fn status(&self) -> SourceStatus;
+}
+
+/// Told about durable progress.
+#[async_trait]
+pub trait Acker: Send {
+    /// Everything up to `position` is durable, data and checkpoint (INV-1). Comes in order, once per published epoch;
+    /// may come late or, after a crash, not at all.
+    ///
+    /// # Errors
+    /// As [`Reader::next`]; a lost connection is not an error.
+    async fn ack(&mut self, position: &Position) -> Result<()>;
+}
+
+/// Figures of a source.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SourceStatus {
+    /// Tables whose snapshot is planned, running or done; empty when there is no snapshot.
+    pub snapshot: Vec<TableProgress>,
+    /// Whether the connection is up; if not, why not.
+    pub disconnected: Option<String>,
+    /// Commit time of the last change read, microseconds since 1970-01-01 UTC.
+    pub last_commit_micros: Option<i64>,
+    /// How far the stream is behind the source's log; 0 when the source has nothing newer.
+    pub lag_micros: Option<i64>,
+    /// The place in the source's log, for people.
+    pub position: String,
+}
+
+/// Snapshot of one table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableProgress {
+    /// The table.
+    pub table: TableId,
+    /// Rows handed out.
+    pub rows: u64,
+    /// Rows the source believes the table has; an estimate.
+    pub estimated: u64,
+    /// Whether its last chunk has been handed out.
+    pub done: bool,
+}
