@@ -1,0 +1,74 @@
+//! What can go wrong with a scratch server.
+
+use std::path::{Path, PathBuf};
+
+/// The result of anything here that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a scratch server could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither `mariadbd` nor `mysqld` is installed.
+    #[error("no database server found: neither `mariadbd` nor `mysqld` is on the PATH or in /usr/sbin")]
+    NoServer,
+    /// A program that belongs to the server is missing.
+    #[error("`{0}` is not installed, although a database server is")]
+    MissingProgram(&'static str),
+    /// A file or a process could not be handled.
+    #[error("{what} `{}`: {source}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which file or program.
+        path: PathBuf,
+        /// What the system answered.
+        source: std::io::Error,
+    },
+    /// The prepared data folder could not be made.
+    #[error("`{program}` could not prepare a data folder: {output}")]
+    Template {
+        /// The program that failed.
+        program: String,
+        /// The end of what it printed.
+        output: String,
+    },
+    /// The server ended before it answered.
+    #[error("the server did not start; the end of its log:\n{log}")]
+    DidNotStart {
+        /// The end of its error log.
+        log: String,
+    },
+    /// The server did not answer in time.
+    #[error("the server did not answer within {seconds} s; the end of its log:\n{log}")]
+    TimedOut {
+        /// How long was waited.
+        seconds: u64,
+        /// The end of its error log.
+        log: String,
+    },
+    /// A statement failed.
+    #[error("the server refused `{statement}`: {message}")]
+    Sql {
+        /// The beginning of the statement.
+        statement: String,
+        /// The server's answer.
+        message: String,
+    },
+}
+
+/// Names the file and the deed in an I/O error.
+pub(crate) trait IoContext<T> {
+    fn at(self, what: &'static str, path: &Path) -> Result<T>;
+}
+
+impl<T> IoContext<T> for std::io::Result<T> {
+    fn at(self, what: &'static str, path: &Path) -> Result<T> {
+        self.map_err(|source| Error::Io { what, path: path.to_owned(), source })
+    }
+}
+
+impl<T> IoContext<T> for Result<T, rustix::io::Errno> {
+    fn at(self, what: &'static str, path: &Path) -> Result<T> {
+        self.map_err(|errno| Error::Io { what, path: path.to_owned(), source: errno.into() })
+    }
+}
