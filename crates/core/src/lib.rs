@@ -8,6 +8,7 @@
 
 pub mod batch;
 pub mod budget;
+pub mod cells;
 pub mod checkpoint;
 pub mod clock;
 pub mod codes;
