@@ -1,0 +1,7 @@
+//! The run: what it is given, how it is stopped, what it tells.
+
+pub mod job;
+pub mod retry;
+pub mod run;
+pub mod status;
+pub mod stop;

@@ -1,0 +1,3 @@
+//! What a pipeline keeps on the local disk: checkpoints, dead letters, its identity and its lock.
+
+pub mod inspect;
