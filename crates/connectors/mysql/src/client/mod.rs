@@ -1,0 +1,25 @@
+//! Our own connection to servers of the MySQL family.
+//!
+//! One connection reads into one buffer in large pieces and hands packets out as slices of it, so that a row or an event
+//! costs neither an allocation nor a copy. It speaks the part of the protocol that change capture needs: text queries
+//! for the catalog, prepared statements whose rows stay in their binary form, and the binlog dump.
+//!
+//! Protocol facts: <https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html> and
+//! <https://mariadb.com/kb/en/clientserver-protocol/>.
+
+mod binlog;
+mod column;
+mod connection;
+mod endpoint;
+mod packet;
+pub mod quote;
+mod statement;
+mod text;
+mod wire;
+
+pub use binlog::{BinlogRequest, BinlogStart, BinlogStream};
+pub use column::{ColumnDefinition, column_flags};
+pub use connection::{Connection, Done, ServerFamily, ServerInfo};
+pub use endpoint::{Endpoint, TlsMode};
+pub use statement::{BinaryRows, Param, Statement};
+pub use text::{TextRow, TextRows};
