@@ -1,2 +1,46 @@
-//! Tasks of the repository.
-fn main() {}
+//! Tasks of the repository: `cargo xtask test`, `cargo xtask tidy`, `cargo xtask bench`.
+//!
+//! Standard library only, and no crate of ours: the task runner must build in seconds and never wait for the product.
+
+#![allow(clippy::print_stdout, reason = "a task runner talks to its terminal")]
+
+mod bench;
+mod lexer;
+mod shell;
+mod test;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Tasks of the repository. Usage: cargo xtask <task>
+
+  test    install what the tests need, then format check, tidy, clippy, build and every test
+  tidy    the rules of the house: import table, module rings, lengths, banned calls, examples, fragments
+          --shrink  rewrite the ratchet list with today's smaller figures
+  bench   measure against the yardsticks of bench/README.md and rewrite bench/RESULTS.md
+          [NAME...]  only these
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let rest: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
+    let outcome = match arguments.first().map(String::as_str) {
+        Some("test") => test::run(&rest),
+        Some("tidy") => tidy::run(&rest),
+        Some("bench") => bench::run(&rest),
+        Some("help" | "--help" | "-h") | None => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Some(other) => Err(format!("unknown task `{other}`\n\n{HELP}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! `cargo xtask bench`: measure against the yardsticks of `bench/README.md`.
+
+use crate::shell::{self, Outcome, cargo, root};
+use crate::tools;
+use std::process::Command;
+
+/// Builds the command, then lets `bench/run.py` measure and rewrite `bench/RESULTS.md`.
+pub fn run(arguments: &[&str]) -> Outcome {
+    let python = tools::python()?;
+    tools::mariadb()?;
+    build()?;
+    let mut measure = Command::new(python);
+    measure.current_dir(root()).arg("bench/run.py").args(arguments);
+    measure.env("DUJIANG_TARGET", shell::target());
+    shell::run("measure", &mut measure)
+}
+
+fn build() -> Outcome {
+    shell::run("build", cargo().args(["build", "--release", "--workspace", "--bins", "--examples"]))
+}

@@ -1,0 +1,87 @@
+//! The files of the repository that the checks look at.
+
+use crate::lexer::Source;
+use crate::shell::Outcome;
+use std::path::{Path, PathBuf};
+
+/// Every text file of the repository.
+pub struct Tree {
+    /// In order of their paths.
+    pub files: Vec<File>,
+}
+
+/// One text file.
+pub struct File {
+    /// Relative to the root, with `/`.
+    pub path: String,
+    /// What it holds.
+    pub text: String,
+    /// Set for Rust files.
+    pub rust: Option<Source>,
+}
+
+impl Tree {
+    /// Reads what git would: everything except ignored folders.
+    pub fn read(root: &Path) -> Outcome<Self> {
+        let mut paths = Vec::new();
+        walk(root, &mut paths)?;
+        paths.sort();
+        let mut files = Vec::new();
+        for path in paths {
+            let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+            let bytes = std::fs::read(&path).map_err(|e| format!("{relative}: {e}"))?;
+            let Ok(text) = String::from_utf8(bytes) else { continue };
+            let rust = relative.ends_with(".rs").then(|| Source::new(&text));
+            files.push(File { path: relative, text, rust });
+        }
+        Ok(Self { files })
+    }
+
+    /// The Rust files.
+    pub fn rust(&self) -> impl Iterator<Item = (&File, &Source)> {
+        self.files.iter().filter_map(|file| Some((file, file.rust.as_ref()?)))
+    }
+
+    /// The file at a path.
+    pub fn get(&self, path: &str) -> Option<&File> {
+        self.files.iter().find(|file| file.path == path)
+    }
+}
+
+impl File {
+    /// Whether the whole file is test code: a test folder, a `tests.rs`, or a crate made for tests.
+    pub fn is_test(&self) -> bool {
+        let in_folder = self.path.split('/').any(|part| matches!(part, "tests" | "benches" | "testkit"));
+        in_folder || self.path.ends_with("/tests.rs")
+    }
+
+    /// The folder of the crate it belongs to, e.g. `crates/core`.
+    pub fn package(&self) -> Option<&str> {
+        let end = ["/src/", "/tests/", "/examples/", "/benches/"].iter().find_map(|part| self.path.find(part))?;
+        Some(&self.path[..end])
+    }
+
+    /// Whether a line, or the one above, excuses itself from a rule.
+    pub fn excuses(&self, line: usize, rule: &str) -> bool {
+        let mark = format!("tidy: allow({rule}): ");
+        let from = line.saturating_sub(2);
+        self.text.lines().skip(from).take(line - from).any(|text| text.contains(&mark))
+    }
+}
+
+fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Outcome {
+    let entries = std::fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    for entry in entries {
+        let entry = entry.map_err(|e| format!("{}: {e}", folder.display()))?;
+        let name = entry.file_name();
+        let kind = entry.file_type().map_err(|e| format!("{}: {e}", entry.path().display()))?;
+        if kind.is_dir() {
+            if !matches!(name.to_str(), Some("target" | ".git" | "__pycache__" | ".venv")) {
+                walk(&entry.path(), paths)?;
+            }
+        } else if kind.is_file() {
+            paths.push(entry.path());
+        }
+    }
+    Ok(())
+}

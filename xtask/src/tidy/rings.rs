@@ -1,0 +1,168 @@
+//! Modules that import each other in a ring: then one must read all of them to read one.
+
+use super::files::{File, Tree};
+use super::ratchet::Measured;
+use crate::lexer::{Source, is_word};
+use std::collections::{BTreeMap, BTreeSet};
+
+type Graph = BTreeMap<String, BTreeSet<String>>;
+
+/// Every ring of top-level modules of one crate.
+pub fn measure(tree: &Tree) -> Vec<Measured> {
+    let packages: BTreeSet<&str> = tree.files.iter().filter_map(File::package).collect();
+    packages.into_iter().flat_map(|package| rings_of(tree, package)).collect()
+}
+
+fn rings_of(tree: &Tree, package: &str) -> Vec<Measured> {
+    let graph = graph_of(tree, package);
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    for module in graph.keys() {
+        let ring: BTreeSet<&str> = reachable(&graph, module)
+            .into_iter()
+            .filter(|other| reachable(&graph, other).contains(module.as_str()))
+            .collect();
+        if ring.len() < 2 || !seen.insert(ring.clone()) {
+            continue;
+        }
+        let names: Vec<&str> = ring.iter().copied().collect();
+        let advice =
+            format!("modules import each other in a ring: {}; move what they share into one below", names.join(", "));
+        let name = format!("{package}:{}", names.join("+"));
+        found.push(Measured { rule: "ring", name, size: names.len(), place: format!("{package}/src"), advice });
+    }
+    found
+}
+
+fn reachable<'a>(graph: &'a Graph, from: &str) -> BTreeSet<&'a str> {
+    let mut seen = BTreeSet::new();
+    let mut open: Vec<&str> = vec![from];
+    while let Some(module) = open.pop() {
+        for next in graph.get(module).into_iter().flatten() {
+            if seen.insert(next.as_str()) {
+                open.push(next);
+            }
+        }
+    }
+    seen
+}
+
+fn graph_of(tree: &Tree, package: &str) -> Graph {
+    let source_folder = format!("{package}/src/");
+    let files: Vec<(&str, &File, &Source)> = tree
+        .rust()
+        .filter(|(file, _)| !file.path.split('/').any(|part| part == "tests" || part == "tests.rs"))
+        .filter_map(|(file, source)| Some((file.path.strip_prefix(&source_folder)?, file, source)))
+        .collect();
+    let is_root = |path: &str| matches!(path, "lib.rs" | "main.rs");
+    let reexports = files.iter().find(|(path, ..)| *path == "lib.rs").map(|(_, _, s)| reexports(s)).unwrap_or_default();
+    let mut graph = Graph::new();
+    for (path, _, source) in files.iter().filter(|(path, ..)| !is_root(path)) {
+        let modules = module_path(path);
+        let uses = graph.entry(modules[0].clone()).or_default();
+        for name in crate_names(source, modules.len()) {
+            let module = reexports.get(&name).cloned().unwrap_or(name);
+            if module != modules[0] {
+                uses.insert(module);
+            }
+        }
+    }
+    let known: BTreeSet<String> = graph.keys().cloned().collect();
+    graph.values_mut().for_each(|uses| uses.retain(|module| known.contains(module)));
+    graph
+}
+
+/// `a/b.rs` -> a, b; `a/mod.rs` -> a.
+fn module_path(path: &str) -> Vec<String> {
+    let plain = path.trim_end_matches(".rs").trim_end_matches("/mod");
+    plain.split('/').map(str::to_owned).collect()
+}
+
+/// The names that follow `crate::`, or as many `super::` as lead to the root of the crate.
+fn crate_names(source: &Source, depth: usize) -> BTreeSet<String> {
+    let up = "super::".repeat(depth);
+    let mut names = BTreeSet::new();
+    for prefix in ["crate::", up.as_str()] {
+        for at in source.find(prefix).filter(|at| !source.in_tests(*at)) {
+            let longer = source.code[..at].ends_with("super::");
+            if !longer {
+                first_names(&source.code[at + prefix.len()..], &mut names);
+            }
+        }
+    }
+    names
+}
+
+/// The first segments of a path or of a `{...}` list of paths.
+fn first_names(rest: &str, names: &mut BTreeSet<String>) {
+    let bytes = rest.as_bytes();
+    if bytes.first() != Some(&b'{') {
+        let end = bytes.iter().take_while(|b| is_word(**b)).count();
+        names.insert(rest[..end].to_owned());
+        return;
+    }
+    let body = &rest[1..crate::lexer::after_matching(bytes, 0).saturating_sub(1)];
+    let mut depth = 0;
+    for part in body.split_inclusive([',', '{', '}']) {
+        if depth == 0 {
+            let name: String = part.trim_start().chars().take_while(|c| *c == '_' || c.is_alphanumeric()).collect();
+            names.insert(name);
+        }
+        match part.as_bytes().last() {
+            Some(b'{') => depth += 1,
+            Some(b'}') => depth -= 1,
+            _ => {}
+        }
+    }
+}
+
+/// Names that the root of the crate passes on from its modules: `pub use batch::{ChangeBatch, Kind}`.
+fn reexports(source: &Source) -> BTreeMap<String, String> {
+    let mut map = BTreeMap::new();
+    for at in source.find("use") {
+        let statement = source.code[at + 3..].split(';').next().unwrap_or_default().trim();
+        let Some((module, rest)) = statement.split_once("::") else { continue };
+        for part in rest.split([',', '{', '}']) {
+            let name = part.rsplit("::").next().unwrap_or_default();
+            let name = name.rsplit(" as ").next().unwrap_or_default().trim();
+            if !name.is_empty() && module != "crate" && module != "std" {
+                map.insert(name.to_owned(), module.to_owned());
+            }
+        }
+    }
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::files::{File, Tree};
+
+    fn tree(files: &[(&str, &str)]) -> Tree {
+        let file = |(path, text): &(&str, &str)| File {
+            path: format!("crates/x/src/{path}"),
+            text: (*text).to_owned(),
+            rust: Some(Source::new(text)),
+        };
+        Tree { files: files.iter().map(file).collect() }
+    }
+
+    #[test]
+    fn a_ring_is_found_through_groups_reexports_and_super() {
+        let ring = tree(&[
+            ("lib.rs", "mod a; mod b; mod c; pub use c::Thing;"),
+            ("a.rs", "use crate::{b::{X, Y}, d};"),
+            ("b/mod.rs", "use super::Thing;"),
+            ("b/inner.rs", "use super::super::c;"),
+            ("c.rs", "fn f() { crate::a::go() }"),
+        ]);
+        let found: Vec<String> = measure(&ring).into_iter().map(|m| m.name).collect();
+        assert_eq!(found, ["crates/x:a+b+c"]);
+    }
+
+    #[test]
+    fn a_chain_is_no_ring_and_tests_do_not_count() {
+        let chain = tree(&[("a.rs", "use crate::b;"), ("b.rs", "#[cfg(test)]\nmod tests { use crate::a; }")]);
+        assert!(measure(&chain).is_empty());
+    }
+}

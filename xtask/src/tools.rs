@@ -1,0 +1,85 @@
+//! What the tests need besides Rust: a MariaDB server, and a Python with independent readers of our files.
+
+use crate::shell::{self, Outcome, on_path, output, root, target};
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+/// Debian's packages without the service: private servers are started by the tests themselves.
+const MARIADB_PACKAGES: &[&str] = &["mariadb-server-core", "mariadb-client"];
+const PYTHON_PACKAGES: &[&str] = &["python3", "python3-venv", "python3-pip"];
+const REQUIREMENTS: &str = "xtask/requirements.txt";
+
+/// Makes sure that `mariadbd`, `mariadb-install-db` and the clients are there.
+pub fn mariadb() -> Outcome {
+    let missing = || ["mariadbd", "mariadb-install-db", "mariadb", "mariadb-binlog"].into_iter().find(|p| !on_path(p));
+    if missing().is_none() {
+        return Ok(());
+    }
+    install(MARIADB_PACKAGES)?;
+    match missing() {
+        None => Ok(()),
+        Some(program) => Err(format!("`{program}` is still missing after installing {}", MARIADB_PACKAGES.join(" "))),
+    }
+}
+
+/// A Python that has the packages of `xtask/requirements.txt`: `DUJIANG_PYTHON` if set, else one in the target folder.
+pub fn python() -> Outcome<OsString> {
+    if let Some(given) = std::env::var_os("DUJIANG_PYTHON") {
+        return Ok(given);
+    }
+    let wanted = root().join(REQUIREMENTS);
+    let wanted = std::fs::read_to_string(&wanted).map_err(|e| format!("{REQUIREMENTS}: {e}"))?;
+    let folder = target().join("python");
+    let stamp = folder.join("requirements.txt");
+    let python = folder.join("bin/python");
+    let ready = std::fs::read_to_string(&stamp).is_ok_and(|have| have == wanted);
+    if !ready {
+        make_environment(&folder, &python)?;
+        std::fs::write(&stamp, wanted).map_err(|e| format!("{}: {e}", stamp.display()))?;
+    }
+    Ok(python.into())
+}
+
+fn make_environment(folder: &Path, python: &Path) -> Outcome {
+    if !can_make_environments() {
+        install(PYTHON_PACKAGES)?;
+    }
+    shell::run("python environment", Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
+    let mut pip = Command::new(python);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--only-binary=:all:",
+        "--requirement",
+    ]);
+    pip.arg(root().join(REQUIREMENTS));
+    shell::run("python packages", &mut pip).map_err(|e| {
+        format!(
+            "{e}\nThe tests read our files with pyarrow and duckdb. Install the packages of {REQUIREMENTS} into a \
+                 Python of your own and name it in DUJIANG_PYTHON."
+        )
+    })
+}
+
+fn can_make_environments() -> bool {
+    on_path("python3") && output(Command::new("python3").args(["-c", "import venv, ensurepip"])).is_ok()
+}
+
+fn install(packages: &[&str]) -> Outcome {
+    let how = format!("as root: apt-get install {}", packages.join(" "));
+    let root_user = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    if !root_user || !on_path("apt-get") {
+        return Err(format!("the tests need {}; install them ({how})", packages.join(", ")));
+    }
+    let apt = |step: &str, arguments: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        shell::run(step, &mut command).map_err(|e| format!("{e}\nInstall them yourself ({how})."))
+    };
+    apt("package lists", &["update", "-qq"])?;
+    apt("packages", &[&["install", "-y", "-qq", "--no-install-recommends"], packages].concat())
+}
