@@ -38,7 +38,7 @@ pub struct PipelineIdentity {
 }
 
 /// What one participant of an epoch made durable in `prepare`, as opaque bytes that only the participant can read.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Token(pub Bytes);
 
 impl fmt::Debug for Token {
@@ -48,7 +48,7 @@ impl fmt::Debug for Token {
 }
 
 /// Whether the checkpoint alone makes the epoch real.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Standing {
     /// Staged and at-least-once sinks: the checkpoint is the commit point.
     Final,
@@ -57,7 +57,7 @@ pub enum Standing {
 }
 
 /// Everything a start needs: where to read on, and what to make visible first.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Checkpoint {
     /// The epoch this record ends.
     pub epoch: Epoch,
@@ -69,6 +69,9 @@ pub struct Checkpoint {
     pub position_text: String,
     /// What each participant staged, in the order of `prepare`; tokens of epochs whose publish failed come first.
     pub tokens: Vec<ParticipantTokens>,
+    /// The last epoch before this one that gave the sink something to commit: what the sink holds while this epoch's
+    /// commit has not happened. [`Epoch::NONE`] when there is none.
+    pub sink_before: Epoch,
     /// Final or candidate.
     pub standing: Standing,
     /// When it was written, microseconds since 1970-01-01 UTC.
@@ -76,7 +79,7 @@ pub struct Checkpoint {
 }
 
 /// The tokens of one participant.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ParticipantTokens {
     /// `sink` or `dead-letters`.
     pub participant: String,
@@ -114,10 +117,17 @@ pub trait CheckpointStore: Send {
     ///
     /// # Errors
     /// `Fenced` when another instance acquired the store; `CheckpointWrite` or `StateFull` when the outcome is known to
-    /// be "not published"; `SyncFailed` ends the process. An unknown outcome is resolved inside by reading back (INV-12).
+    /// be "not published"; `CheckpointUnknown` when it is not (a lost reply): the engine then asks
+    /// [`CheckpointStore::latest`] before anything else (INV-12); `SyncFailed` ends the process.
     async fn publish(&mut self, expected: (Generation, Epoch), next: &Checkpoint) -> Result<()>;
 
-    /// Forgets every checkpoint after `epoch`, durably; for going back on request.
+    /// Reads back what is durable: the latest published checkpoint.
+    ///
+    /// # Errors
+    /// `Fenced`, `CheckpointDamaged`, `StateUnusable`; whatever may pass is asked again.
+    async fn latest(&mut self) -> Result<Option<Checkpoint>>;
+
+    /// Forgets every checkpoint after `epoch`, durably; for going back on request. [`Epoch::NONE`] forgets all.
     ///
     /// # Errors
     /// `NoCheckpoint` when `epoch` is not kept; otherwise as `publish`.

@@ -169,6 +169,8 @@ codes! {
     StateFull = "E0611", External, Bounded, exit 74, "no space left in the state directory";
     /// A file of the state directory has a format of another version.
     StateVersion = "E0612", User, Never, exit 78, "the state is of another version";
+    /// A checkpoint was handed over and no answer came back; whether it stands has to be read back.
+    CheckpointUnknown = "E0613", External, Bounded, exit 74, "it is unknown whether a checkpoint was written";
 
     // E07: records
     /// A value that its column cannot hold.

@@ -8,7 +8,7 @@ use std::fmt;
 /// The engine stores a position and hands it back; it never compares two of them, because the positions of one source
 /// may be only partially ordered (GTID sets). A position is either a transaction boundary or carries the transaction and
 /// how many rows of it, per table, have been handed out (INV-4).
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Position(Bytes);
 
 impl Position {

@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 /// How a sink makes an epoch visible.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SinkClass {
     /// `prepare` makes durable and invisible, `commit` makes visible and is idempotent. The published checkpoint is the
     /// commit point (files, lakes).
@@ -144,7 +144,7 @@ pub trait Committer: Send {
 }
 
 /// One epoch to be made visible.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CommitRequest {
     /// The epoch.
     pub epoch: Epoch,
@@ -157,7 +157,7 @@ pub struct CommitRequest {
 }
 
 /// What a sink holds of a pipeline.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SinkState {
     /// Nothing of any pipeline.
     Empty,
