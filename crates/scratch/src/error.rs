@@ -47,13 +47,25 @@ pub enum Error {
         log: String,
     },
     /// A statement failed.
-    #[error("the server refused `{statement}`: {message}")]
+    #[error("the server refused `{statement}`: {message} ({code})")]
     Sql {
         /// The beginning of the statement.
         statement: String,
+        /// The server's error code, e.g. 1213 for a deadlock.
+        code: u16,
         /// The server's answer.
         message: String,
     },
+}
+
+impl Error {
+    /// The server's error code, if it was the server that refused.
+    pub fn sql_code(&self) -> Option<u16> {
+        match self {
+            Error::Sql { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
 }
 
 /// Names the file and the deed in an I/O error.

@@ -16,18 +16,20 @@
 //! ```
 
 mod binary;
-mod client;
 mod error;
 mod guard;
 mod options;
+mod packet;
 mod port;
 mod ready;
 mod server;
+mod session;
+pub mod shop;
 mod template;
 
 pub use binary::{Family, ServerBinary};
-pub use client::client_program;
 pub use error::{Error, Result};
 pub use options::Options;
 pub use port::free_port;
 pub use server::Server;
+pub use session::{Row, Session, quoted};

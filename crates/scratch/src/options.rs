@@ -82,8 +82,8 @@ impl Options {
                 args.push("--aria-pagecache-buffer-size=1M".to_owned());
             }
             Family::MySql => {
-                args.push(format!("--innodb-redo-log-capacity={}M", self.redo_log_mb.max(8)));
-                args.push("--mysqlx=OFF".to_owned());
+                args.push(format!("--loose-innodb-redo-log-capacity={}M", self.redo_log_mb.max(8)));
+                args.push("--loose-mysqlx=OFF".to_owned());
             }
         }
         args.extend(self.args.iter().cloned());
@@ -98,7 +98,7 @@ impl Options {
             "--log-bin=bin".to_owned(),
             format!("--binlog-format={}", self.binlog_format),
             format!("--binlog-row-image={}", self.row_image),
-            format!("--binlog-row-metadata={}", self.row_metadata),
+            format!("--loose-binlog-row-metadata={}", self.row_metadata),
             format!("--binlog-checksum={}", if self.checksum { "CRC32" } else { "NONE" }),
             "--sync-binlog=0".to_owned(),
         ];
@@ -120,6 +120,7 @@ fn common_arguments() -> Vec<String> {
         "--innodb-buffer-pool-dump-at-shutdown=0",
         "--innodb-buffer-pool-load-at-startup=0",
         "--key-buffer-size=1M",
+        "--max-allowed-packet=1G",
         "--character-set-server=utf8mb4",
     ]
     .map(str::to_owned)

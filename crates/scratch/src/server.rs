@@ -5,7 +5,8 @@ use crate::error::{Error, IoContext, Result};
 use crate::guard::Guarded;
 use crate::options::Options;
 use crate::port::free_port;
-use crate::{client, ready, template};
+use crate::session::{Row, Session};
+use crate::{ready, template};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -178,12 +179,21 @@ impl Server {
     }
 
     /// Runs statements as root and returns what they print: one line per row, columns separated by tabs, NULL as
-    /// `NULL`, tab, newline and backslash escaped by a backslash.
+    /// `NULL`. Opens a session for each call; see [`Server::session`].
     ///
     /// # Errors
     /// [`Error::Sql`] with the server's answer.
     pub fn sql(&self, statements: &str) -> Result<String> {
-        client::run(&self.socket, statements)
+        let rows = self.session()?.run(statements)?;
+        Ok(rows.iter().map(line).collect())
+    }
+
+    /// A session of its own as root, for many statements.
+    ///
+    /// # Errors
+    /// I/O errors when the server does not run.
+    pub fn session(&self) -> Result<Session> {
+        Session::connect(&self.socket)
     }
 
     /// The port on 127.0.0.1.
@@ -264,6 +274,11 @@ fn socket_path(dir: &Path) -> PathBuf {
         return inside;
     }
     scratch_path("dujiang-socket")
+}
+
+fn line(row: &Row) -> String {
+    let cells: Vec<&str> = row.iter().map(|cell| cell.as_deref().unwrap_or("NULL")).collect();
+    cells.join("\t") + "\n"
 }
 
 /// A path under the system's temporary folder that nobody else uses.

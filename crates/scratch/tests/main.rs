@@ -103,3 +103,33 @@ fn a_server_dies_with_the_process_that_started_it() {
     eventually("the server's end", || !is_alive(pid.parse().unwrap()));
     eventually("the folder's removal", || !Path::new(&dir).exists());
 }
+
+#[test]
+fn sessions_answer_with_rows_nulls_and_codes() {
+    let server = Server::start(&Options::default()).unwrap();
+    let mut session = server.session().unwrap();
+    let rows = session.run("SELECT 'é\\'', NULL; DO 1; SELECT 3, ''").unwrap();
+    let text = |t: &str| Some(t.to_owned());
+    assert_eq!(rows, [vec![text("é'"), None], vec![text("3"), text("")]]);
+    assert_eq!(session.run("SELECT 1; SELECT * FROM no.where_; SELECT 2").unwrap_err().sql_code(), Some(1146));
+    assert_eq!(session.number("SELECT LENGTH(REPEAT('x', 17000000)) FROM (SELECT 1) d").unwrap(), 17_000_000);
+    let long = session.run("SET max_statement_time=60; SELECT REPEAT('x', 16777215 - 4)").unwrap();
+    assert_eq!(long[0][0].as_ref().unwrap().len(), 16_777_211);
+}
+
+#[test]
+fn the_shop_runs_on_a_real_server() {
+    use dujiang_scratch::shop::{Load, schema_sql};
+    let server = Server::start(&Options::default()).unwrap();
+    let mut session = server.session().unwrap();
+    session.run(schema_sql()).unwrap();
+    let mut load = Load::new(1).initial(1_000).alter_after(500);
+    for transaction in load.initial_transactions() {
+        session.run(&transaction.sql).unwrap();
+    }
+    let started = Instant::now();
+    let changes: u64 = load.take(2_000).map(|t| session.run(&t.sql).map(|_| t.changes).unwrap()).sum();
+    println!("{changes} changes in {:?}", started.elapsed());
+    assert_eq!(session.number("SELECT COUNT(*) FROM shop.orders o LEFT JOIN shop.order_items i ON o.id = i.order_id WHERE o.id > 1000 AND i.line IS NULL").unwrap(), 0);
+    assert!(session.number("SELECT COUNT(loyalty_points IS NULL) FROM shop.customers").unwrap() > 1_000);
+}
