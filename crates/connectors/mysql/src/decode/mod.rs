@@ -1,0 +1,28 @@
+//! From wire bytes straight into Arrow columns.
+//!
+//! The way of an event: [`event::Event::parse`] checks its frame and checksum, [`event::Event::data`] reads it into a
+//! borrowed structure; a [`event::TableMap`] is shown to the table's [`TableBuilder`], which compares it with the columns
+//! known from the catalog and keeps a decode plan; a [`event::RowsEvent`] is appended: first all row images are walked,
+//! which checks every length and tells where each cell lies, then each column is decoded in one tight loop. Nothing is
+//! allocated per row or cell. Result rows of a snapshot take the same way ([`TableBuilder::append_binary_row`]).
+//!
+//! All parsers are pure, never panic whatever the bytes, and allocate only what the bytes at hand can justify.
+
+pub mod builder;
+pub mod charset;
+pub mod compressed;
+pub mod cursor;
+pub mod event;
+pub mod rows;
+pub mod sort_key;
+pub mod statement;
+pub mod table_map;
+pub mod transaction;
+pub mod types;
+
+pub use builder::{Change, RowImage, TableBuilder, Verdict};
+pub use event::{Event, EventData, EventFormat};
+pub use rows::{RowsEvent, RowsKind};
+pub use sort_key::{KeyPlan, compares_by_value, is_locally_ordered};
+pub use table_map::TableMap;
+pub use types::{CatalogColumn, Column, ColumnType, column};
