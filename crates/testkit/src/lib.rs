@@ -1,1 +1,13 @@
-//! testkit
+//! For tests only: what misbehaves on purpose, and what finds out whether anything was lost.
+//!
+//! - [`proxy`]: a TCP proxy that delays, cuts, drips, stalls, swallows and flips.
+//! - [`workload`]: a load of real transactions on a real server, made so that loss, repetition and reordering show.
+//! - [`oracle`]: compares files with the source, row by row and change by change, through an independent reader.
+//! - [`watch`]: lists a sink's folder all the time, as a reader who must never see uncommitted data.
+//!
+//! Private database servers come from `dujiang-scratch`.
+
+pub mod oracle;
+pub mod proxy;
+pub mod watch;
+pub mod workload;
