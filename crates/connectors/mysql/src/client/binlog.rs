@@ -1,8 +1,22 @@
 //! The binlog as a stream of raw events.
 
+use super::connection::is_eof;
+use super::packet::Taken;
+use super::quote;
+use super::refusal::Refusal;
 use super::{Connection, ServerInfo};
 use dujiang_core::{Code, Error, Result};
 use std::time::Duration;
+
+const COM_BINLOG_DUMP: u8 = 0x12;
+const COM_REGISTER_SLAVE: u8 = 0x15;
+const COM_BINLOG_DUMP_GTID: u8 = 0x1e;
+/// The server ends the stream at the end of its log instead of waiting.
+const NON_BLOCK: u16 = 1;
+/// The start is a GTID set.
+const THROUGH_GTID: u16 = 4;
+/// Offset of a file's first event.
+const FIRST_EVENT: u32 = 4;
 
 /// Where a dump begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +49,90 @@ pub struct BinlogRequest {
     pub wait_at_end: bool,
 }
 
+impl BinlogRequest {
+    /// User variables by which a replica tells the server what it can read; each family ignores the other's. The
+    /// checksum is asked for as the server writes it. Sources: `rpl_slave.cc`, `rpl_binlog_sender.cc` (MySQL),
+    /// `sql_repl.cc` (MariaDB).
+    fn session(&self) -> String {
+        let heartbeat = self.heartbeat.as_nanos();
+        let mut sql = format!(
+            "SET @master_binlog_checksum=@@global.binlog_checksum, @source_binlog_checksum=@@global.binlog_checksum, \
+             @master_heartbeat_period={heartbeat}, @source_heartbeat_period={heartbeat}, @mariadb_slave_capability=4"
+        );
+        if let Some(uuid) = &self.replica_uuid {
+            let uuid = quote::text(uuid);
+            sql += &format!(", @slave_uuid={uuid}, @replica_uuid={uuid}");
+        }
+        if let BinlogStart::MariaDbGtids(gtids) = &self.start {
+            let gtids = quote::text(gtids);
+            sql += &format!(", @slave_connect_state={gtids}, @slave_gtid_strict_mode=1, @slave_gtid_ignore_duplicates=0");
+        }
+        sql
+    }
+
+    fn registration(&self) -> Vec<u8> {
+        let mut out = self.server_id.to_le_bytes().to_vec();
+        // Host, user and password to report: none; port, rank and the source's id: 0.
+        out.extend_from_slice(&[0; 3 + 2 + 4 + 4]);
+        out
+    }
+
+    fn command(&self) -> Result<(u8, Vec<u8>)> {
+        let flags = if self.wait_at_end { 0 } else { NON_BLOCK };
+        match &self.start {
+            BinlogStart::FilePosition { file, position } => Ok((COM_BINLOG_DUMP, self.dump(file, *position, flags)?)),
+            BinlogStart::MariaDbGtids(_) => Ok((COM_BINLOG_DUMP, self.dump("", u64::from(FIRST_EVENT), flags)?)),
+            BinlogStart::MySqlGtidSet(set) => Ok((COM_BINLOG_DUMP_GTID, self.dump_gtid(set, flags | THROUGH_GTID))),
+        }
+    }
+
+    fn dump(&self, file: &str, position: u64, flags: u16) -> Result<Vec<u8>> {
+        let position = u32::try_from(position).map_err(|_| {
+            Error::new(Code::StartNotPossible, format!("{file}:{position} lies behind the 4 GiB a start position can name"))
+                .help("start from a GTID, or from the next file")
+        })?;
+        let mut out = position.to_le_bytes().to_vec();
+        out.extend_from_slice(&flags.to_le_bytes());
+        out.extend_from_slice(&self.server_id.to_le_bytes());
+        out.extend_from_slice(file.as_bytes());
+        Ok(out)
+    }
+
+    fn dump_gtid(&self, set: &[u8], flags: u16) -> Vec<u8> {
+        let mut out = flags.to_le_bytes().to_vec();
+        out.extend_from_slice(&self.server_id.to_le_bytes());
+        out.extend_from_slice(&0u32.to_le_bytes());
+        out.extend_from_slice(&u64::from(FIRST_EVENT).to_le_bytes());
+        out.extend_from_slice(&(set.len() as u32).to_le_bytes());
+        out.extend_from_slice(set);
+        out
+    }
+}
+
+impl Connection {
+    /// Turns the session into a binlog stream: sets what the request needs, registers as a replica, sends the dump.
+    ///
+    /// # Errors
+    /// `MissingPrivilege`, `StartNotPossible`, `ConnectionLost`. The server's opinion on the start position
+    /// (`PositionLost`, `OtherServer`) arrives with the first events.
+    pub async fn dump(mut self, request: &BinlogRequest) -> Result<BinlogStream> {
+        let (command, payload) = request.command()?;
+        self.execute(&request.session()).await?;
+        self.register(&request.registration()).await?;
+        self.command(command, &payload).await?;
+        Ok(BinlogStream { connection: self, ended: false })
+    }
+
+    async fn register(&mut self, registration: &[u8]) -> Result<()> {
+        self.command(COM_REGISTER_SLAVE, registration).await?;
+        self.done("COM_REGISTER_SLAVE").await
+    }
+}
+
 /// Raw events in the server's order.
 pub struct BinlogStream {
     connection: Connection,
+    ended: bool,
 }
 
 impl BinlogStream {
@@ -51,9 +146,13 @@ impl BinlogStream {
     /// **Cancel-safe.** The slice is valid until the next call.
     ///
     /// # Errors
-    /// `PositionLost`, `OtherServer`, `LogDamaged`, `ServerIdTaken`, `ConnectionLost`, `Protocol`.
+    /// `PositionLost`, `OtherServer`, `LogDamaged`, `ServerIdTaken`, `MissingPrivilege`, `ConnectionLost`, `Protocol`.
     pub async fn next_event(&mut self) -> Result<Option<&[u8]>> {
-        Err(Error::new(Code::Bug, "not written yet"))
+        if self.ended {
+            return Ok(None);
+        }
+        let taken = self.connection.channel.receive_place().await?;
+        self.event(&taken)
     }
 
     /// The next event if it is already in the buffer: `Ok(None)` says to call [`BinlogStream::next_event`].
@@ -61,6 +160,32 @@ impl BinlogStream {
     /// # Errors
     /// As [`BinlogStream::next_event`].
     pub fn try_next_buffered(&mut self) -> Result<Option<&[u8]>> {
-        Err(Error::new(Code::Bug, "not written yet"))
+        if self.ended {
+            return Ok(None);
+        }
+        match self.connection.channel.take()? {
+            Some(taken) => self.event(&taken),
+            None => Ok(None),
+        }
+    }
+
+    fn event(&mut self, taken: &Taken) -> Result<Option<&[u8]>> {
+        let channel = &self.connection.channel;
+        let packet = channel.payload(taken);
+        match packet.split_first() {
+            Some((0x00, event)) => Ok(Some(event)),
+            Some((0xfe, _)) if is_eof(packet) => {
+                self.ended = true;
+                Ok(None)
+            }
+            Some((0xff, _)) => {
+                let error = Refusal::read(packet)?.of_binlog(&channel.peer);
+                self.ended = true;
+                Err(error)
+            }
+            _ => Err(Error::new(Code::Protocol, format!("{} sent something that is no event", channel.peer))
+                .fact("expected", "a packet that begins with 0x00, 0xfe or 0xff")
+                .fact("found", format!("\"{}\"", packet[..packet.len().min(24)].escape_ascii()))),
+        }
     }
 }

@@ -7,14 +7,19 @@
 //! Protocol facts: <https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html> and
 //! <https://mariadb.com/kb/en/clientserver-protocol/>.
 
+mod auth;
 mod binlog;
+mod channel;
 mod column;
 mod connection;
 mod endpoint;
+mod handshake;
 mod packet;
 pub mod quote;
+mod refusal;
 mod statement;
 mod text;
+mod tls;
 mod wire;
 
 pub use binlog::{BinlogRequest, BinlogStart, BinlogStream};

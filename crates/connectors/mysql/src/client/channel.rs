@@ -1,0 +1,144 @@
+//! A socket, plain or encrypted, with its packets.
+
+use super::packet::{Framing, Taken, put_packets};
+use dujiang_core::{Code, Error, Result};
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+/// The bytes' way.
+pub(super) enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    /// While a session is being encrypted, and for ever if that failed.
+    Gone,
+}
+
+impl Transport {
+    async fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Transport::Plain(s) => s.read(space).await,
+            Transport::Tls(s) => s.read(space).await,
+            Transport::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Transport::Plain(s) => s.write_all(bytes).await,
+            Transport::Tls(s) => {
+                s.write_all(bytes).await?;
+                s.flush().await
+            }
+            Transport::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+/// Sends and receives packets.
+pub(super) struct Channel {
+    pub transport: Transport,
+    framing: Framing,
+    out: Vec<u8>,
+    /// `host:port`, for people.
+    pub peer: String,
+    pub read_timeout: Option<Duration>,
+    /// Bytes received in all.
+    received: u64,
+}
+
+impl Channel {
+    pub fn new(stream: TcpStream, peer: String, read_timeout: Option<Duration>) -> Self {
+        let transport = Transport::Plain(stream);
+        Self { transport, framing: Framing::default(), out: Vec::new(), peer, read_timeout, received: 0 }
+    }
+
+    /// Sends the first packet of a command.
+    pub async fn send_command(&mut self, payload: &[u8]) -> Result<()> {
+        self.framing.set_sequence(0);
+        self.send(payload).await
+    }
+
+    /// Sends the next packet of an exchange.
+    pub async fn send(&mut self, payload: &[u8]) -> Result<()> {
+        self.out.clear();
+        let next = put_packets(&mut self.out, self.framing.sequence(), payload);
+        self.framing.set_sequence(next);
+        let sent = self.transport.write_all(&self.out).await;
+        self.out.shrink_to(64 << 10);
+        sent.map_err(|e| self.lost(e))
+    }
+
+    /// The next packet. Cancel-safe. The slice is valid until the next call.
+    pub async fn receive(&mut self) -> Result<&[u8]> {
+        let taken = self.receive_place().await?;
+        Ok(self.framing.payload(&taken))
+    }
+
+    /// As [`Channel::receive`], for callers that look at the payload more than once.
+    pub async fn receive_place(&mut self) -> Result<Taken> {
+        loop {
+            if let Some(taken) = self.take()? {
+                return Ok(taken);
+            }
+            self.read_more().await?;
+        }
+    }
+
+    /// The next packet if all of it is in the buffer.
+    pub fn take(&mut self) -> Result<Option<Taken>> {
+        self.framing.take().map_err(|e| e.fact("server", self.peer.clone()))
+    }
+
+    pub fn payload(&self, taken: &Taken) -> &[u8] {
+        self.framing.payload(taken)
+    }
+
+    /// Bytes received so far; 0 says that the peer never spoke.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Bytes that no packet has claimed yet.
+    pub fn unread(&self) -> &[u8] {
+        self.framing.unread()
+    }
+
+    /// Whether bytes are waiting that nothing has asked for; they would be read as part of a later exchange.
+    pub fn has_unread(&self) -> bool {
+        !self.unread().is_empty()
+    }
+
+    async fn read_more(&mut self) -> Result<()> {
+        let read = self.transport.read(self.framing.space());
+        let n = match self.read_timeout {
+            None => read.await,
+            Some(limit) => match tokio::time::timeout(limit, read).await {
+                Ok(read) => read,
+                Err(_) => return Err(self.silent(limit)),
+            },
+        };
+        match n {
+            Ok(0) => Err(self.lost(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"))),
+            Ok(n) => {
+                self.received += n as u64;
+                self.framing.filled(n);
+                Ok(())
+            }
+            Err(e) => Err(self.lost(e)),
+        }
+    }
+
+    fn lost(&self, cause: io::Error) -> Error {
+        Error::new(Code::ConnectionLost, format!("the connection to {} was lost", self.peer))
+            .help("see whether the server is up and what its error log says")
+            .with_source(cause)
+    }
+
+    fn silent(&self, limit: Duration) -> Error {
+        Error::new(Code::ConnectionLost, format!("{} has been silent for {} s", self.peer, limit.as_secs()))
+            .help("see whether the server is up and reachable")
+    }
+}

@@ -1,0 +1,229 @@
+//! The server's error packets, turned into errors that say what to do.
+//!
+//! Numbers: <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html> and
+//! <https://mariadb.com/kb/en/mariadb-error-code-reference/>.
+
+use super::Endpoint;
+use super::wire::Reader;
+use dujiang_core::{Code, Error, Result};
+
+/// Longest part of a statement shown in an error.
+const SHOWN_STATEMENT: usize = 300;
+
+/// An ERR packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub number: u16,
+    pub state: String,
+    pub message: String,
+}
+
+impl Refusal {
+    /// Reads an ERR packet, 0xff included. Before the login is under way there is no SQL state in it.
+    pub fn read(packet: &[u8]) -> Result<Self> {
+        let mut r = Reader::new(packet, "an error packet");
+        let _header = r.u8()?;
+        let number = r.u16()?;
+        let (state, message) = match r.rest().strip_prefix(b"#") {
+            Some(rest) if rest.len() >= 5 => rest.split_at(5),
+            _ => (&b"HY000"[..], r.rest()),
+        };
+        let text = |bytes| String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned();
+        Ok(Self { number, state: text(state), message: text(message) })
+    }
+
+    fn says(&self) -> String {
+        format!("{} ({}): {}", self.number, self.state, self.message)
+    }
+
+    fn error(&self, code: Code, message: impl Into<String>) -> Error {
+        Error::new(code, message).fact("server says", self.says())
+    }
+
+    /// An error in answer to the login.
+    pub fn of_login(&self, endpoint: &Endpoint) -> Error {
+        let address = endpoint.address();
+        let help = match self.number {
+            1040 | 1203 | 1226 => {
+                return self
+                    .error(Code::SourceUnreachable, format!("{address} has no connection left for `{}`", endpoint.user))
+                    .help("raise max_connections (or the user's limit), or close other sessions");
+            }
+            1053 | 1079 | 3032 => {
+                return self
+                    .error(Code::SourceUnreachable, format!("{address} is shutting down or not ready yet"))
+                    .help("wait for the server to be up");
+            }
+            3159 => {
+                return self
+                    .error(Code::TlsFailed, format!("{address} accepts encrypted connections only"))
+                    .help("switch encryption on: `required`, or better `verify-identity`");
+            }
+            1698 => {
+                "the server does not check a password for this user (unix_socket or similar): use a user that has one"
+            }
+            1130 => "create the user for the host shown, or for '%'",
+            1129 => "run FLUSH HOSTS on the server, and mend what made so many connections fail",
+            1251 => "give the user the plugin mysql_native_password or caching_sha2_password",
+            1820 | 1862 => "set a new password for the user",
+            3118 | 4151 => "unlock the account: ALTER USER ... ACCOUNT UNLOCK",
+            _ if endpoint.password.reveal().is_empty() => "give the password of the user",
+            _ => "check user name and password, and that the user exists for the host shown",
+        };
+        let who = quoted_account(&self.message).unwrap_or_else(|| format!("'{}'", endpoint.user));
+        let password = if endpoint.password.reveal().is_empty() { "empty" } else { "given" };
+        Error::new(Code::LoginRefused, format!("{address} refused the login of {who}"))
+            .fact("password", password)
+            .fact("server says", self.says())
+            .help(help)
+    }
+
+    /// An error in answer to a statement.
+    pub fn of_statement(&self, peer: &str, sql: &str) -> Error {
+        let (code, message, help) = match self.number {
+            1044 | 1045 | 1142 | 1143 | 1227 | 1370 => {
+                (Code::MissingPrivilege, format!("{peer} denies a statement"), "grant the privilege named")
+            }
+            1049 => (Code::UnknownDatabase, format!("{peer} does not know a database"), "check the name"),
+            1146 => (Code::TableGone, format!("a table does not exist on {peer}"), "check whether it was dropped or renamed"),
+            1053 | 1077 | 1079 | 1152 | 1184 | 1927 | 3169 | 4031 => {
+                (Code::ConnectionLost, format!("{peer} ended the session"), "see whether the server is up")
+            }
+            _ => (Code::SourceQuery, format!("{peer} refused a statement"), "see what the server says"),
+        };
+        let shown: String = sql.chars().take(SHOWN_STATEMENT).collect();
+        self.error(code, message).fact("statement", shown).help(help)
+    }
+
+    /// An error in answer to a binlog dump, or in the middle of one.
+    pub fn of_binlog(&self, peer: &str) -> Error {
+        let text = self.message.to_ascii_lowercase();
+        let says = |part: &&str| text.contains(*part);
+        if matches!(self.number, 1044 | 1045 | 1227) {
+            return self
+                .error(Code::MissingPrivilege, format!("{peer} denies reading its binlog"))
+                .help("GRANT REPLICATION SLAVE ON *.* TO the user");
+        }
+        if matches!(self.number, 1053 | 1077 | 1079 | 1927 | 3169 | 4031) {
+            return self.error(Code::ConnectionLost, format!("{peer} ended the session")).help("see whether the server is up");
+        }
+        if SAME_ID.iter().any(|p| says(p)) {
+            return self
+                .error(Code::ServerIdTaken, format!("another client reads the binlog of {peer} under our server id"))
+                .help("give every client, and every pipeline, a server id of its own");
+        }
+        if DAMAGED.iter().any(|p| says(p)) {
+            return self
+                .error(Code::LogDamaged, format!("{peer} cannot read its own binlog"))
+                .help("see the server's error log; if the file is damaged, the pipeline needs a new snapshot");
+        }
+        if FOREIGN.iter().any(|p| says(p)) {
+            return self
+                .error(Code::OtherServer, format!("{peer} does not know the transactions the pipeline has read"))
+                .help("connect to the server the pipeline followed, or one of its replicas that has caught up");
+        }
+        if PURGED.iter().any(|p| says(p)) {
+            return self
+                .error(Code::PositionLost, format!("{peer} no longer has the binlog at the pipeline's position"))
+                .help("take a new snapshot, and let the server keep its binlog longer than the pipeline may be away");
+        }
+        if NOT_LOGGING.iter().any(|p| says(p)) {
+            return self
+                .error(Code::BinlogOff, format!("{peer} writes no binlog"))
+                .help("set log_bin=ON (and a server_id) in the server's configuration and restart it");
+        }
+        self.error(Code::SourceQuery, format!("{peer} refused to send its binlog")).help("see what the server says")
+    }
+}
+
+// Texts of error 1236 (ER_MASTER_FATAL_ERROR_READING_BINLOG) and 1373 in the sources of MySQL 5.7–9 (`rpl_binlog_sender.cc`,
+// `messages_to_clients.txt`) and MariaDB 10–11 (`sql_repl.cc`, `log_event.cc`); lower case.
+const SAME_ID: &[&str] = &["same server_uuid/server_id", "same server_id"];
+const DAMAGED: &[&str] = &[
+    "did not pass crc",
+    "checksum verification fail",
+    "binlog truncated in the middle of event",
+    "bogus data in log event",
+    "corrupt",
+    "read error",
+    "i/o error reading log event",
+    "exceeded max_allowed_packet",
+    "memory allocation failed reading log event",
+    "decryption",
+];
+const FOREIGN: &[&str] = &[
+    "which is not in the master's binlog",
+    "slave has more gtids than the master",
+    "replica has more gtids than the source",
+    "slave has probably diverged",
+    "requested slave gtid state not found in binlog",
+];
+const PURGED: &[&str] = &[
+    "purged",
+    "could not find gtid state",
+    "could not find first log file name",
+    "could not find target log",
+    "could not open log file",
+    "could not find next log",
+    "impossible position",
+    "not found in binary log index",
+];
+const NOT_LOGGING: &[&str] = &["binary log is not open", "not configured as master", "binlogging on server not active"];
+
+/// `'user'@'host'` out of a message.
+fn quoted_account(message: &str) -> Option<String> {
+    let at = message.find("'@'")?;
+    let start = message[..at].rfind('\'')?;
+    let end = message[at + 3..].find('\'')? + at + 3;
+    Some(message[start..=end].to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dujiang_core::Secret;
+
+    fn refusal(number: u16, message: &str) -> Refusal {
+        Refusal { number, state: "HY000".into(), message: message.into() }
+    }
+
+    #[test]
+    fn error_packets_are_read_with_and_without_a_state() {
+        let read = Refusal::read(b"\xff\x15\x04#28000Access denied").unwrap();
+        assert_eq!(read, Refusal { number: 1045, state: "28000".into(), message: "Access denied".into() });
+        assert_eq!(Refusal::read(b"\xff\x10\x04Too many connections").unwrap().number, 1040);
+        assert_eq!(Refusal::read(b"\xff\x10").unwrap_err().code(), Code::Protocol);
+    }
+
+    #[test]
+    fn a_refused_login_names_the_account_as_the_server_sees_it_and_never_the_password() {
+        let endpoint = Endpoint::new("db1", 3306, "app", Secret::new("hunter2"));
+        let error = refusal(1045, "Access denied for user 'app'@'10.0.0.7' (using password: YES)").of_login(&endpoint);
+        assert_eq!(error.code(), Code::LoginRefused);
+        assert_eq!(error.message(), "db1:3306 refused the login of 'app'@'10.0.0.7'");
+        assert_eq!(error.facts()[0], ("password", "given".to_owned()));
+        assert!(!format!("{error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn binlog_errors_have_codes_of_their_own() {
+        let cases = [
+            ("Could not find first log file name in binary log index file", Code::PositionLost),
+            ("Error: connecting slave requested to start from GTID 0-1-99, which is not in the master's binlog", Code::OtherServer),
+            ("Could not find GTID state requested by slave in any binlog files. Probably the slave state is too old and required binlog files have been purged.", Code::PositionLost),
+            ("Client requested master to start replication from impossible position; the first event 'bin.000001' at 9999", Code::PositionLost),
+            ("Cannot replicate because the source purged required binary logs.", Code::PositionLost),
+            ("Slave has more GTIDs than the master has, using the master's SERVER_UUID.", Code::OtherServer),
+            ("A slave with the same server_uuid/server_id as this slave has connected to the master", Code::ServerIdTaken),
+            ("event read from binlog did not pass crc check; the first event", Code::LogDamaged),
+            ("binlog truncated in the middle of event; consider out of disk space on master", Code::LogDamaged),
+            ("bogus data in log event; the first event", Code::LogDamaged),
+            ("Binary log is not open", Code::BinlogOff),
+            ("Something new", Code::SourceQuery),
+        ];
+        for (message, code) in cases {
+            assert_eq!(refusal(1236, message).of_binlog("db").code(), code, "{message}");
+        }
+        assert_eq!(refusal(1227, "Access denied; you need ...").of_binlog("db").code(), Code::MissingPrivilege);
+    }
+}
