@@ -1,2 +1,51 @@
-//! The `dujiang` command.
-fn main() {}
+//! The `dujiang` command: every committed change of a database into files, exactly once.
+//!
+//! The only place that names concrete connectors ([`registry`]) and the only one that prints.
+
+mod clock;
+mod commands;
+mod console;
+mod demo;
+mod faults;
+mod logging;
+mod pipeline_file;
+mod progress;
+mod registry;
+mod session;
+mod signals;
+mod state_dir;
+
+use clap::Parser;
+use console::{ColorChoice, Console, LogFormat};
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  dujiang demo                          a private database, a write load, Parquet files: see it work
+  dujiang check pipeline.yaml           every mistake of the file at once
+  dujiang run pipeline.yaml             run it in the foreground; Ctrl-C finishes the epoch and ends
+  dujiang run pipeline.yaml --until snapshot
+  dujiang explain E0211                 what an error code means and what to do
+
+Exit codes: 0 done, 1 findings, 2 usage, 65 data integrity, 69 unreachable, 70 our bug, 73 and 74 disk,
+75 try again, 77 login or privilege, 78 configuration, 130 quit at the second Ctrl-C.";
+
+/// Streams every committed change of operational databases into files, exactly once.
+#[derive(Parser)]
+#[command(name = "dujiang", version, after_help = EXAMPLES, infer_subcommands = false)]
+struct Arguments {
+    /// When to colour messages; NO_COLOR, FORCE_COLOR and TERM=dumb are respected by `auto`
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    color: ColorChoice,
+    /// Form of log lines and errors on standard error; `auto` is text on a terminal and JSON otherwise
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Auto, value_name = "FORMAT")]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: commands::Command,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let console = Console::new(arguments.color, arguments.log_format);
+    ExitCode::from(commands::run(arguments.command, &console))
+}

@@ -1,0 +1,86 @@
+//! `dujiang check FILE...`.
+
+use crate::console::{Console, print};
+use crate::pipeline_file::{self, Setting};
+use clap::{Args, ValueEnum};
+use dujiang_spec::{Diagnostic, Severity};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Exit code when there is something to mend.
+const FINDINGS: u8 = 1;
+
+/// Flags of `check`.
+#[derive(Args)]
+pub struct Arguments {
+    /// Pipeline files
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// How mistakes are printed
+    #[arg(long, value_enum, default_value_t = OutputFormat::Full, value_name = "FORMAT")]
+    output_format: OutputFormat,
+    /// Override one value of the file, as in `run`
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    settings: Vec<Setting>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    /// With the lines of the file and a caret
+    Full,
+    /// One line each
+    Concise,
+    /// One JSON document for all files
+    Json,
+}
+
+/// Checks every file; nothing outside the process is touched.
+pub fn run(arguments: &Arguments, console: &Console) -> u8 {
+    let mut all = Vec::new();
+    for file in &arguments.files {
+        let found = match pipeline_file::open(file, &arguments.settings) {
+            Ok(loaded) => {
+                praise(&loaded, console);
+                loaded.warnings
+            }
+            Err(mistakes) => mistakes,
+        };
+        all.extend(found);
+    }
+    let errors = all.iter().filter(|d| d.severity == Severity::Error).count();
+    match arguments.output_format {
+        OutputFormat::Full => all.iter().for_each(|d| print(&format!("{}\n", d.render(console.colour_out)))),
+        OutputFormat::Concise => all.iter().for_each(|d| print(&format!("{}\n", d.render_line()))),
+        OutputFormat::Json => print(&format!("{}\n", envelope(&all, errors))),
+    }
+    if errors > 0 {
+        console.tell(&format!("{errors} {} to mend", if errors == 1 { "mistake" } else { "mistakes" }));
+    }
+    if errors > 0 { FINDINGS } else { 0 }
+}
+
+fn praise(loaded: &dujiang_spec::Loaded, console: &Console) {
+    let pipeline = &loaded.pipeline;
+    let warnings = match loaded.warnings.len() {
+        0 => String::new(),
+        1 => ", 1 warning".into(),
+        n => format!(", {n} warnings"),
+    };
+    let file = pipeline.file.name();
+    console.tell(&format!(
+        "ok: {file}: pipeline `{}`, {} to {}{warnings}",
+        pipeline.name, pipeline.source.kind, pipeline.sink.kind
+    ));
+    console.tell(&format!("next: dujiang run {file}"));
+}
+
+/// The envelope of every check-like command.
+fn envelope(found: &[Diagnostic], errors: usize) -> serde_json::Value {
+    let result: Vec<_> = found.iter().map(Diagnostic::to_json).collect();
+    json!({
+        "command": "check",
+        "ok": errors == 0,
+        "summary": { "errors": errors, "warnings": found.len() - errors },
+        "result": result,
+    })
+}

@@ -1,0 +1,54 @@
+//! One file per command.
+
+mod check;
+mod demo;
+mod dlq;
+mod explain;
+mod run;
+
+use crate::console::Console;
+use dujiang_core::Error;
+use dujiang_spec::{Diagnostic, Severity};
+
+/// What the command line can do.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// See it work: a private database, a write load, Parquet files
+    Demo(demo::Arguments),
+    /// Run a pipeline file in the foreground
+    Run(run::Arguments),
+    /// Check pipeline files offline: every mistake at once
+    Check(check::Arguments),
+    /// Look at the dead letters of a pipeline: records that could not be processed
+    #[command(subcommand)]
+    Dlq(dlq::Arguments),
+    /// Explain an error code, with what to do
+    Explain(explain::Arguments),
+}
+
+/// Runs one command; the result is the exit code.
+pub fn run(command: Command, console: &Console) -> u8 {
+    match command {
+        Command::Demo(arguments) => demo::run(&arguments, console),
+        Command::Run(arguments) => run::run(arguments, console),
+        Command::Check(arguments) => check::run(&arguments, console),
+        Command::Dlq(arguments) => dlq::run(&arguments, console),
+        Command::Explain(arguments) => explain::run(&arguments, console),
+    }
+}
+
+/// Shows mistakes of a file; the exit code is that of the first error.
+fn refuse(mistakes: &[Diagnostic], console: &Console) -> u8 {
+    mistakes.iter().for_each(|mistake| console.report(mistake));
+    let first = mistakes.iter().find(|mistake| mistake.severity == Severity::Error);
+    first.map_or(78, |mistake| mistake.code.exit_code())
+}
+
+/// Shows an error that has no pipeline file.
+fn fail(error: &Error, console: &Console) -> u8 {
+    let mut diagnostic = Diagnostic::about_file(error.code(), error.message(), "");
+    diagnostic.notes = error.facts().iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    diagnostic.help = error.help_text().map(str::to_owned);
+    console.report(&diagnostic);
+    error.code().exit_code()
+}

@@ -1,0 +1,131 @@
+//! Log lines on standard error: for people on a terminal, one JSON object a line otherwise.
+
+use crate::clock::SystemClock;
+use crate::console::Console;
+use dujiang_core::clock::Clock;
+use indicatif::MultiProgress;
+use serde_json::{Map, Value};
+use std::fmt::{Debug, Write as _};
+use std::io::Write as _;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::{EnvFilter, registry};
+
+/// The variable with the filter, in tracing's syntax: `DUJIANG_LOG=debug`, `DUJIANG_LOG=info,dujiang_mysql=trace`.
+const FILTER_VARIABLE: &str = "DUJIANG_LOG";
+
+/// Starts logging for this process. Lines go above the progress bars.
+pub fn start(console: &Console, pipeline: &str, bars: MultiProgress) {
+    let wanted = std::env::var(FILTER_VARIABLE).ok();
+    let filter = wanted.and_then(|text| EnvFilter::try_new(text).ok()).unwrap_or_else(|| EnvFilter::new("info"));
+    let lines = Lines { json: console.json, colour: console.colour, pipeline: pipeline.to_owned(), bars };
+    // A second pipeline in one process would keep the first one's log; there is none today.
+    let _ = tracing::subscriber::set_global_default(registry().with(lines.with_filter(filter)));
+}
+
+/// This moment as RFC 3339, UTC.
+pub fn now_text() -> String {
+    let mut text = Vec::new();
+    dujiang_core::text::write_instant(SystemClock.now_micros(), &mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+struct Lines {
+    json: bool,
+    colour: bool,
+    pipeline: String,
+    bars: MultiProgress,
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let level = *event.metadata().level();
+        let line = if self.json { self.json_line(level, fields) } else { self.text_line(level, &fields) };
+        self.bars.suspend(|| {
+            let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        });
+    }
+}
+
+impl Lines {
+    fn json_line(&self, level: Level, fields: Fields) -> String {
+        let mut object = Map::new();
+        object.insert("time".into(), now_text().into());
+        object.insert("level".into(), level.as_str().to_ascii_lowercase().into());
+        object.insert("pipeline".into(), self.pipeline.clone().into());
+        object.insert("message".into(), fields.message.into());
+        object.extend(fields.others);
+        format!("{}\n", Value::Object(object))
+    }
+
+    fn text_line(&self, level: Level, fields: &Fields) -> String {
+        let (on, off) = if self.colour { (colour_of(level), "\x1b[0m") } else { ("", "") };
+        let mut line = format!("{} {on}{level:<5}{off} {}", now_text(), fields.message);
+        for (name, value) in &fields.others {
+            let _ = match value {
+                Value::String(text) => write!(line, " {name}={text}"),
+                other => write!(line, " {name}={other}"),
+            };
+        }
+        line.push('\n');
+        line
+    }
+}
+
+fn colour_of(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "\x1b[1;31m",
+        Level::WARN => "\x1b[1;33m",
+        Level::INFO => "\x1b[32m",
+        _ => "\x1b[2m",
+    }
+}
+
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: Map<String, Value>,
+}
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: Value) {
+        self.others.insert(field.name().to_owned(), value);
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "message" {
+            self.message = format!("{value:?}");
+        } else {
+            self.put(field, format!("{value:?}").into());
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            value.clone_into(&mut self.message);
+        } else {
+            self.put(field, value.into());
+        }
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value.into());
+    }
+}

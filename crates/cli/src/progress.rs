@@ -1,0 +1,224 @@
+//! How a run is shown: bars and a live line on a terminal, log lines otherwise.
+
+use dujiang_core::TableId;
+use dujiang_engine::{PipelineState, PipelineStatus, StatusBoard, StopSignal};
+use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often a terminal is redrawn.
+const REDRAW: Duration = Duration::from_millis(120);
+/// How often a log tells how it goes while nothing changes.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Bars shown at a time; the others wait their turn.
+const MOST_BARS: usize = 10;
+
+/// Watches a run.
+pub struct Progress {
+    board: Arc<StatusBoard>,
+    live: Option<Live>,
+    stop: StopSignal,
+    rate: Rate,
+    told: (PipelineState, String),
+    last_told: Instant,
+    snapshot_told: bool,
+    caught_up_told: bool,
+}
+
+impl Progress {
+    /// With `bars` on a terminal, without them through the log.
+    pub fn new(board: Arc<StatusBoard>, bars: Option<MultiProgress>, stop: StopSignal) -> Self {
+        Self {
+            board,
+            live: bars.map(Live::new),
+            stop,
+            rate: Rate::new(),
+            told: (PipelineState::Created, String::new()),
+            last_told: Instant::now(),
+            snapshot_told: false,
+            caught_up_told: false,
+        }
+    }
+
+    /// Shows the run until it is aborted.
+    pub async fn watch(mut self) {
+        let mut tick = tokio::time::interval(REDRAW);
+        loop {
+            tick.tick().await;
+            let status = self.board.status();
+            let rate = self.rate.measure(status.rows_in.total());
+            self.tell(&status, rate);
+            if let Some(live) = &mut self.live {
+                live.draw(&status, rate, self.stop.is_stopped());
+            }
+        }
+    }
+
+    /// Changes of state and milestones go through the log on a terminal too; there they stand above the bars.
+    fn tell(&mut self, status: &PipelineStatus, rate: f64) {
+        let now = (status.state, status.why.clone());
+        if now != self.told {
+            tell_state(status);
+            self.told = now;
+            self.last_told = Instant::now();
+        }
+        if status.snapshot_done && !std::mem::replace(&mut self.snapshot_told, true) && status.rows_in.reads > 0 {
+            let tables = status.source.snapshot.len();
+            let rows = status.rows_in.reads;
+            tracing::info!(tables, rows, "snapshot read: {tables} tables, {} rows", HumanCount(rows));
+        }
+        if status.caught_up && !std::mem::replace(&mut self.caught_up_told, true) {
+            tracing::info!(position = status.source.position, "caught up with the source");
+        }
+        if self.live.is_none() && self.last_told.elapsed() >= HEARTBEAT {
+            tell_figures(status, rate);
+            self.last_told = Instant::now();
+        }
+    }
+}
+
+fn tell_state(status: &PipelineStatus) {
+    let state = status.state.name();
+    let (why, next_step) = (status.why.as_str(), status.next_step.as_str());
+    match status.state {
+        PipelineState::Degraded | PipelineState::Failed => tracing::warn!(state, why, next_step, "{state}: {why}"),
+        _ if why.is_empty() => tracing::info!(state, "{state}"),
+        _ => tracing::info!(state, why, "{state}: {why}"),
+    }
+}
+
+fn tell_figures(status: &PipelineStatus, rate: f64) {
+    tracing::info!(
+        state = status.state.name(),
+        lag_seconds = status.lag_micros.map(seconds),
+        rows_per_second = rate.round(),
+        rows = status.rows_out.total(),
+        files = status.files,
+        bytes = status.bytes,
+        checkpoint = status.last_epoch.0,
+        position = status.source.position,
+        memory_bytes = status.budget_used,
+        "{}: {}",
+        status.state.name(),
+        summary(status)
+    );
+}
+
+/// `30,000 rows of the snapshot and 1,234 changes in 31 files (4.2 MiB)`.
+pub fn summary(status: &PipelineStatus) -> String {
+    let out = &status.rows_out;
+    let changes = out.total() - out.reads;
+    let mut parts = Vec::new();
+    if out.reads > 0 {
+        parts.push(format!("{} rows of the snapshot", HumanCount(out.reads)));
+    }
+    parts.push(format!("{} changes", HumanCount(changes)));
+    let mut text =
+        format!("{} in {} files ({})", parts.join(" and "), HumanCount(status.files), HumanBytes(status.bytes));
+    if status.dead_letters > 0 {
+        text.push_str(&format!(", {} dead letters", HumanCount(status.dead_letters)));
+    }
+    text
+}
+
+fn seconds(micros: i64) -> f64 {
+    (micros.max(0) / 1000) as f64 / 1000.0
+}
+
+/// Rows per second over the last seconds.
+struct Rate {
+    since: Instant,
+    total: u64,
+    smooth: f64,
+}
+
+impl Rate {
+    fn new() -> Self {
+        Self { since: Instant::now(), total: 0, smooth: 0.0 }
+    }
+
+    fn measure(&mut self, total: u64) -> f64 {
+        let span = self.since.elapsed().as_secs_f64();
+        if span >= 0.5 {
+            let now = total.saturating_sub(self.total) as f64 / span;
+            self.smooth = if self.smooth == 0.0 { now } else { 0.6 * self.smooth + 0.4 * now };
+            self.since = Instant::now();
+            self.total = total;
+        }
+        self.smooth
+    }
+}
+
+/// One bar per table of the snapshot that is being read, and one line about the whole.
+struct Live {
+    bars: MultiProgress,
+    tables: HashMap<TableId, ProgressBar>,
+    done: HashMap<TableId, bool>,
+    line: ProgressBar,
+}
+
+impl Live {
+    fn new(bars: MultiProgress) -> Self {
+        let line = bars.add(ProgressBar::new_spinner());
+        line.set_style(style("{spinner:.cyan} {msg}"));
+        Self { bars, tables: HashMap::new(), done: HashMap::new(), line }
+    }
+
+    fn draw(&mut self, status: &PipelineStatus, rate: f64, stopping: bool) {
+        for table in &status.source.snapshot {
+            if self.done.contains_key(&table.table) {
+                continue;
+            }
+            if table.done {
+                self.finish(&table.table, table.rows);
+            } else if table.rows > 0 && (self.tables.len() < MOST_BARS || self.tables.contains_key(&table.table)) {
+                let bar = self.bar(&table.table);
+                bar.set_length(table.estimated.max(table.rows));
+                bar.set_position(table.rows);
+            }
+        }
+        self.line.set_message(live_line(status, rate, stopping));
+        self.line.tick();
+    }
+
+    fn bar(&mut self, table: &TableId) -> &ProgressBar {
+        self.tables.entry(table.clone()).or_insert_with(|| {
+            let bar = self.bars.insert_before(&self.line, ProgressBar::new(0));
+            bar.set_style(style("  {prefix:28!} {bar:30.cyan/dim} {human_pos:>11} rows  {per_sec:>14}  ETA {eta}"));
+            bar.set_prefix(table.to_string());
+            bar
+        })
+    }
+
+    fn finish(&mut self, table: &TableId, rows: u64) {
+        self.done.insert(table.clone(), true);
+        if let Some(bar) = self.tables.remove(table) {
+            let took = bar.elapsed().as_secs_f64();
+            bar.finish_and_clear();
+            self.bars.suspend(|| eprintln!("  ✓ {table}: {} rows in {took:.1} s", HumanCount(rows)));
+        }
+    }
+}
+
+/// `streaming  lag 0.2 s  1,234 rows/s  31 files (4.2 MiB)  checkpoint 12`.
+fn live_line(status: &PipelineStatus, rate: f64, stopping: bool) -> String {
+    let mut parts = vec![status.state.name().to_owned()];
+    if let Some(lag) = status.lag_micros {
+        parts.push(format!("lag {:.1} s", seconds(lag)));
+    }
+    parts.push(format!("{} rows/s", HumanCount(rate as u64)));
+    parts.push(format!("{} files ({})", HumanCount(status.files), HumanBytes(status.bytes)));
+    parts.push(format!("checkpoint {}", status.last_epoch));
+    if status.dead_letters > 0 {
+        parts.push(format!("{} dead letters", HumanCount(status.dead_letters)));
+    }
+    if stopping {
+        parts.push("finishing the epoch; Ctrl-C again quits at once".into());
+    }
+    parts.join("   ")
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("invariant: the template is well formed")
+}

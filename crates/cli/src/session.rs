@@ -1,0 +1,157 @@
+//! One run of one pipeline in the foreground: engine, signals, progress, and the exit code.
+
+use crate::clock::SystemClock;
+use crate::console::Console;
+use crate::progress::{self, Progress};
+use crate::{faults, logging, signals};
+use dujiang_core::{Code, Epoch, Error, Result};
+use dujiang_engine::{End, Job, Outcome, Settings, StatusBoard, StopSignal, Stopper, Until};
+use dujiang_spec::{Diagnostic, ErrorPolicy, Guarantee, Loaded, Pipeline};
+use indicatif::MultiProgress;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// How a loaded pipeline is to be run.
+pub struct Plan {
+    /// The pipeline's own folder.
+    pub state_dir: PathBuf,
+    /// Ends by itself there.
+    pub until: Option<Until>,
+    /// Goes back to this checkpoint first.
+    pub restore_from: Option<Epoch>,
+}
+
+/// The part of a run that lies outside the engine, shared by `run` and `demo`.
+pub struct Session {
+    runtime: Runtime,
+    stopper: Stopper,
+    stop: StopSignal,
+    bars: MultiProgress,
+    console: Console,
+}
+
+impl Session {
+    /// Starts logging, the runtime and the signal handlers.
+    ///
+    /// # Errors
+    /// `Usage` for a fault plan that makes no sense; `Bug` when the system gives no threads.
+    pub fn start(console: &Console, pipeline: &str) -> Result<Self> {
+        let bars = MultiProgress::new();
+        logging::start(console, pipeline, bars.clone());
+        faults::install_from_environment().map_err(|why| Error::new(Code::Usage, why))?;
+        let cannot = |e: std::io::Error| Error::new(Code::Bug, "the runtime could not be started").with_source(e);
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(cannot)?;
+        let (stopper, stop) = StopSignal::new();
+        runtime.block_on(async { signals::listen(stopper.clone()) }).map_err(cannot)?;
+        Ok(Self { runtime, stopper, stop, bars, console: console.clone() })
+    }
+
+    /// For whoever starts things beside the pipeline.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Ends the run from within.
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Fires when the run is asked to end.
+    pub fn stop_signal(&self) -> StopSignal {
+        self.stop.clone()
+    }
+
+    /// Runs the pipeline to its end, shows how it goes, and returns the exit code.
+    pub fn run(self, loaded: Loaded, plan: Plan) -> u8 {
+        let pipeline = loaded.pipeline.clone();
+        let board = StatusBoard::new();
+        let job = job(loaded, plan);
+        let live = self.console.interactive.then(|| self.bars.clone());
+        let outcome = self.runtime.block_on(async {
+            let shown = Progress::new(board.clone(), live, self.stop.clone());
+            let progress = tokio::spawn(shown.watch());
+            let outcome = flatten(tokio::spawn(dujiang_engine::run(job, self.stop.clone(), board.clone())).await);
+            progress.abort();
+            let _ = progress.await;
+            outcome
+        });
+        let _ = self.bars.clear();
+        let code = self.conclude(&outcome, &pipeline, &board);
+        self.runtime.shutdown_timeout(Duration::from_millis(200));
+        code
+    }
+
+    fn conclude(&self, outcome: &Result<Outcome>, pipeline: &Pipeline, board: &Arc<StatusBoard>) -> u8 {
+        let status = board.status();
+        match outcome {
+            Ok(outcome) => {
+                let why = match outcome.end {
+                    End::Stopped => "stopped as asked",
+                    End::Reached => "done",
+                    End::SourceEnded => "the source has ended",
+                };
+                tracing::info!(
+                    rows = status.rows_out.total(),
+                    files = status.files,
+                    bytes = status.bytes,
+                    checkpoint = outcome.epoch.0,
+                    "{why}: {}",
+                    progress::summary(&status)
+                );
+                0
+            }
+            Err(error) => {
+                self.console.report(&Diagnostic::from_error(error, pipeline));
+                error.code().exit_code()
+            }
+        }
+    }
+}
+
+/// A panic of the engine is our bug, not a trace on a user's terminal alone.
+fn flatten(ended: std::result::Result<Result<Outcome>, tokio::task::JoinError>) -> Result<Outcome> {
+    ended.unwrap_or_else(|error| {
+        Err(Error::new(Code::Bug, "the pipeline broke off inside").with_source(error).help(
+            "please report this with the log; nothing that was committed is lost, and a new run goes on from there",
+        ))
+    })
+}
+
+fn job(loaded: Loaded, plan: Plan) -> Job {
+    let pipeline = loaded.pipeline;
+    Job {
+        name: pipeline.name.clone(),
+        source: loaded.source,
+        transforms: Vec::new(),
+        sink: loaded.sink,
+        settings: settings(&pipeline),
+        state_dir: plan.state_dir,
+        until: plan.until,
+        restore_from: plan.restore_from,
+        clock: Arc::new(SystemClock),
+    }
+}
+
+fn settings(pipeline: &Pipeline) -> Settings {
+    let given = &pipeline.settings;
+    Settings {
+        parallelism: usize::from(given.parallelism.get()),
+        checkpoint_interval: given.checkpoint_interval,
+        checkpoint_keep: usize::from(given.checkpoint_keep.get()),
+        memory_limit: usize::try_from(given.memory_limit.0).unwrap_or(usize::MAX),
+        guarantee: pipeline.guarantee.map(|guarantee| match guarantee {
+            Guarantee::ExactlyOnce => dujiang_engine::Guarantee::ExactlyOnce,
+            Guarantee::AtLeastOnce => dujiang_engine::Guarantee::AtLeastOnce,
+        }),
+        error_policy: match given.error_policy {
+            ErrorPolicy::Halt => dujiang_engine::ErrorPolicy::Halt,
+            ErrorPolicy::DeadLetter => dujiang_engine::ErrorPolicy::DeadLetter,
+        },
+        retry_attempts: given.retry_attempts,
+        retry_pause: given.retry_pause,
+        max_checkpoint_failures: given.checkpoint_max_failures.get(),
+        ..Settings::default()
+    }
+}
