@@ -9,9 +9,14 @@ pub fn run(arguments: &[&str]) -> Outcome {
     let python = tools::python()?;
     tools::mariadb()?;
     build()?;
+    let built = shell::target().join("release");
     let mut measure = Command::new(python);
-    measure.current_dir(root()).arg("bench/run.py").args(arguments);
-    measure.env("DUJIANG_TARGET", shell::target());
+    measure
+        .current_dir(root())
+        .arg("bench/run.py")
+        .arg(built.join("dujiang"))
+        .arg(built.join("examples"))
+        .args(arguments);
     shell::run("measure", &mut measure)
 }
 

@@ -40,8 +40,8 @@ pub struct Console {
 }
 
 impl Console {
-    /// Looks at the terminal and at `NO_COLOR`, `FORCE_COLOR` and `TERM`.
-    pub fn new(choice: ColorChoice, format: LogFormat) -> Self {
+    /// Looks at the terminal and at `NO_COLOR`, `FORCE_COLOR` and `TERM`. Only a command that `logs` talks JSON by itself.
+    pub fn new(choice: ColorChoice, format: LogFormat, logs: bool) -> Self {
         let variable = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let colour = |terminal: bool| match choice {
@@ -52,7 +52,7 @@ impl Console {
         };
         let terminal = std::io::stderr().is_terminal();
         let json = match format {
-            LogFormat::Auto => !terminal,
+            LogFormat::Auto => logs && !terminal,
             LogFormat::Text => false,
             LogFormat::Json => true,
         };

@@ -6,6 +6,8 @@ mod clock;
 mod commands;
 mod console;
 mod demo;
+#[cfg(test)]
+mod docs;
 mod faults;
 mod logging;
 mod pipeline_file;
@@ -37,7 +39,7 @@ struct Arguments {
     /// When to colour messages; NO_COLOR, FORCE_COLOR and TERM=dumb are respected by `auto`
     #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
     color: ColorChoice,
-    /// Form of log lines and errors on standard error; `auto` is text on a terminal and JSON otherwise
+    /// Form of log lines and errors of a run on standard error; `auto` is text on a terminal and JSON otherwise
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Auto, value_name = "FORMAT")]
     log_format: LogFormat,
     #[command(subcommand)]
@@ -46,6 +48,6 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let console = Console::new(arguments.color, arguments.log_format);
+    let console = Console::new(arguments.color, arguments.log_format, arguments.command.logs());
     ExitCode::from(commands::run(arguments.command, &console))
 }

@@ -93,7 +93,7 @@ fn tell_figures(status: &PipelineStatus, rate: f64) {
         state = status.state.name(),
         lag_seconds = status.lag_micros.map(seconds),
         rows_per_second = rate.round(),
-        rows = status.rows_out.total(),
+        rows_out = status.rows_out.total(),
         files = status.files,
         bytes = status.bytes,
         checkpoint = status.last_epoch.0,

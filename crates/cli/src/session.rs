@@ -93,7 +93,7 @@ impl Session {
                     End::SourceEnded => "the source has ended",
                 };
                 tracing::info!(
-                    rows = status.rows_out.total(),
+                    rows_out = status.rows_out.total(),
                     files = status.files,
                     bytes = status.bytes,
                     checkpoint = outcome.epoch.0,

@@ -26,6 +26,13 @@ pub enum Command {
     Explain(explain::Arguments),
 }
 
+impl Command {
+    /// Whether it runs a pipeline and so writes a log.
+    pub fn logs(&self) -> bool {
+        matches!(self, Command::Demo(_) | Command::Run(_))
+    }
+}
+
 /// Runs one command; the result is the exit code.
 pub fn run(command: Command, console: &Console) -> u8 {
     match command {
