@@ -15,6 +15,9 @@ pub struct PipelineOptions {
     pub memory_limit: u64,
 }
 
+/// What a connector makes of its block: itself, or every problem at once.
+pub type Built<T> = Result<Box<T>, Vec<Problem>>;
+
 /// A source type, as listed in the command's registry.
 #[derive(Clone, Copy)]
 pub struct SourceSpec {
@@ -25,7 +28,7 @@ pub struct SourceSpec {
     /// Its options.
     pub options: &'static [OptionDef],
     /// Builds it from its block; touches nothing outside the process. Reports every problem at once.
-    pub build: fn(&[RawOption], &PipelineOptions) -> Result<Box<dyn Source>, Vec<Problem>>,
+    pub build: fn(&[RawOption], &PipelineOptions) -> Built<dyn Source>,
 }
 
 /// A sink type, as listed in the command's registry.
@@ -38,5 +41,5 @@ pub struct SinkSpec {
     /// Its options.
     pub options: &'static [OptionDef],
     /// Builds it from its block; touches nothing outside the process. Reports every problem at once.
-    pub build: fn(&[RawOption], &PipelineOptions) -> Result<Box<dyn Sink>, Vec<Problem>>,
+    pub build: fn(&[RawOption], &PipelineOptions) -> Built<dyn Sink>,
 }
