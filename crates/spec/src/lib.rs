@@ -7,16 +7,30 @@
 
 #![warn(missing_docs)]
 
+mod blocks;
 mod diagnostic;
+mod document;
+mod environment;
+mod finding;
+mod guarantee;
 mod load;
+mod overrides;
 mod pages;
 mod pipeline;
+mod references;
 mod registry;
+mod render;
+mod schema;
+mod secrets;
+mod settings;
 mod source_text;
 
 pub use diagnostic::{Diagnostic, Severity};
+pub use environment::environment;
 pub use load::{Inputs, Loaded, load};
-pub use pages::{error_page, json_schema, reference_page};
+pub use overrides::variable_name;
+pub use pages::{error_page, reference_page};
 pub use pipeline::{Block, ErrorPolicy, Guarantee, Pipeline, PipelineSettings, SchemaBehavior};
 pub use registry::Registry;
+pub use schema::json_schema;
 pub use source_text::SourceText;

@@ -1,12 +1,23 @@
 //! From a file's text to a pipeline that can run.
 
+use crate::blocks::{self, Blocks, RawBlock};
 use crate::diagnostic::Diagnostic;
-use crate::pipeline::Pipeline;
+use crate::document;
+use crate::finding::{Finding, Findings};
+use crate::guarantee::{self, Asked};
+use crate::overrides::{self, Setting, Variable};
+use crate::pipeline::{Block, Guarantee, Pipeline, PipelineSettings};
+use crate::references::{Origin, Resolver};
 use crate::registry::Registry;
-use crate::source_text::SourceText;
-use dujiang_core::Code;
+use crate::secrets::{self, SecretNames};
+use crate::settings;
+use crate::source_text::{self, SourceText};
+use dujiang_core::connector::PipelineOptions;
+use dujiang_core::options::{OptionDef, OptionType, Place, Presence, Problem, RawOption, nearest};
 use dujiang_core::sink::Sink;
 use dujiang_core::source::Source;
+use dujiang_core::{Code, Secret};
+use std::collections::BTreeMap;
 use std::io;
 
 /// Everything a pipeline is made of.
@@ -40,10 +51,299 @@ impl std::fmt::Debug for Loaded {
     }
 }
 
+/// Options that every block of a kind has, beside its connector's own.
+pub(crate) fn common_options(block: &str) -> &'static [OptionDef] {
+    const fn def(name: &'static str, doc: &'static str, presence: Presence, kind: OptionType) -> OptionDef {
+        OptionDef { name, doc, presence, kind }
+    }
+    const TYPE: OptionDef = def("type", "The connector.", Presence::Required, OptionType::Text);
+    const NAME: OptionDef = def("name", "A label; it has no effect.", Presence::Optional, OptionType::Text);
+    const GUARANTEE: OptionDef = def(
+        guarantee::DIALECT_KEY,
+        "The dialect's spelling of `pipeline.guarantee`.",
+        Presence::Optional,
+        OptionType::Choice(&["exactly-once", "at-least-once"]),
+    );
+    match block {
+        "source" => &[TYPE, NAME],
+        "sink" => &[TYPE, NAME, GUARANTEE],
+        _ => &[],
+    }
+}
+
 /// Reads and checks a pipeline; builds its source and sink, which touches nothing outside the process.
 ///
 /// # Errors
 /// Every mistake (and every warning) at once, in file order.
-pub fn load(inputs: Inputs<'_>, _registry: &dyn Registry) -> Result<Loaded, Vec<Diagnostic>> {
-    Err(vec![Diagnostic::about_file(Code::Bug, "loading is not there yet", inputs.text.name())])
+pub fn load(inputs: Inputs<'_>, registry: &dyn Registry) -> Result<Loaded, Vec<Diagnostic>> {
+    if inputs.text.text().len() > source_text::MAX_FILE_BYTES {
+        return Err(vec![source_text::too_large(inputs.text.name())]);
+    }
+    let mut findings = Findings::default();
+    let parsed = document::parse(inputs.text.text(), &mut findings);
+    let names = SecretNames::new(registry);
+    let hidden = secrets::secret_spans(inputs.text.text(), parsed.root.as_ref(), &parsed.anchored, &names);
+    let file = inputs.text.with_secrets(hidden);
+    let Some(root) = parsed.root else { return Err(findings.into_diagnostics(&file)) };
+
+    let env: BTreeMap<&str, &str> = inputs.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let variables = overrides::variables(&env, &mut findings);
+    let set = overrides::settings(&inputs.set, &mut findings);
+    let resolver = Resolver { env, read_file: inputs.read_file };
+    let blocks = blocks::read(&root, file.text(), &resolver, &mut findings);
+    Loader { file, registry, variables, set, findings, secrets: Vec::new() }.finish(blocks)
+}
+
+struct Loader<'a> {
+    file: SourceText,
+    registry: &'a dyn Registry,
+    variables: Vec<Variable<'a>>,
+    set: Vec<Setting<'a>>,
+    findings: Findings,
+    secrets: Vec<Secret>,
+}
+
+impl Loader<'_> {
+    fn finish(mut self, blocks: Blocks) -> Result<Loaded, Vec<Diagnostic>> {
+        let registry = self.registry;
+        let Blocks { source: mut raw_source, sink: mut raw_sink, pipeline: raw_pipeline } = blocks;
+        let (settings, asked_in_pipeline) = self.settings(raw_pipeline);
+        let source_spec = self.kind("source", &mut raw_source, registry.sources().iter().map(|s| s.kind));
+        let source_spec = source_spec.and_then(|kind| registry.source(&kind));
+        let sink_spec = self.kind("sink", &mut raw_sink, registry.sinks().iter().map(|s| s.kind));
+        let sink_spec = sink_spec.and_then(|kind| registry.sink(&kind));
+
+        let name = settings.as_ref().and_then(|s| s.name.clone()).unwrap_or_else(|| settings::default_name(&self.file));
+        let options = connector_options(&name, settings.as_ref());
+        let other = [source_spec.map_or(&[][..], |s| s.options), sink_spec.map_or(&[][..], |s| s.options)];
+        let source = source_spec.and_then(|spec| {
+            self.overrides("source", &mut raw_source, spec.options);
+            let block = self.block("source", spec.kind, &mut raw_source, spec.options);
+            let built =
+                self.build("source", spec.kind, &block, &raw_source, other[1], |raw| (spec.build)(raw, &options));
+            Some((block, built?))
+        });
+        let sink = sink_spec.and_then(|spec| {
+            self.overrides("sink", &mut raw_sink, spec.options);
+            let asked_in_sink = guarantee::take(&mut raw_sink, spec.options);
+            let asked = guarantee::asked(asked_in_pipeline.as_ref(), asked_in_sink.as_ref(), &mut self.findings);
+            let block = self.block("sink", spec.kind, &mut raw_sink, spec.options);
+            let built =
+                self.build("sink", spec.kind, &block, &raw_sink, other[0], |raw| (spec.build)(raw, &options))?;
+            guarantee::check(asked.as_ref(), built.class(), spec.kind, &mut self.findings);
+            Some((block, built, asked.map(|asked| asked.guarantee)))
+        });
+        self.conclude(name, settings, source, sink)
+    }
+
+    /// The `pipeline` block, and what it asks of the sink.
+    fn settings(&mut self, mut raw: RawBlock) -> (Option<PipelineSettings>, Option<Asked>) {
+        overrides::apply("pipeline", &mut raw, PipelineSettings::DEFS, &self.variables, &self.set, &mut self.findings);
+        let asked = guarantee::asked_for(raw.get("guarantee"), "pipeline.guarantee");
+        match PipelineSettings::parse(&raw.options) {
+            Ok(settings) => {
+                settings::check(&settings, &raw, &mut self.findings);
+                (Some(settings), asked)
+            }
+            Err(problems) => {
+                self.problems("the `pipeline` block", &raw, PipelineSettings::DEFS, &[], problems);
+                (None, asked)
+            }
+        }
+    }
+
+    /// The `type` of a block, if it is one of the known ones.
+    fn kind<'k>(
+        &mut self,
+        block: &'static str,
+        raw: &mut RawBlock,
+        known: impl Iterator<Item = &'k str> + Clone,
+    ) -> Option<String> {
+        overrides::apply_type(block, raw, &self.variables, &self.set);
+        if raw.place.is_none() && raw.options.is_empty() {
+            let message = format!("Missing required field \"{block}\" in top-level configuration");
+            let help = format!("add a `{block}:` block with `type:` and the options of that type");
+            self.findings.push(Finding::error(Code::MissingKey, message, Place::Block(None)).help(help));
+            return None;
+        }
+        let kind = self.known_kind(block, raw, known);
+        if kind.is_none() {
+            raw.report_unreadable(&mut self.findings);
+        }
+        kind
+    }
+
+    fn known_kind<'k>(
+        &mut self,
+        block: &str,
+        raw: &RawBlock,
+        known: impl Iterator<Item = &'k str> + Clone,
+    ) -> Option<String> {
+        let Some(option) = raw.get("type") else {
+            if !raw.unreadable.iter().any(|(key, _)| key == "type") {
+                let message = format!("Missing required field \"type\" in {block} configuration");
+                let finding = Finding::error(Code::MissingKey, message, Place::Block(raw.place.clone()));
+                self.findings.push(finding.help(format!("one of {}", quoted(known))));
+            }
+            return None;
+        };
+        if known.clone().any(|kind| kind == option.value) {
+            return Some(option.value.clone());
+        }
+        let message = format!("unknown {block} type `{}`", option.value);
+        let finding = Finding::error(Code::UnknownConnector, message, option.value_place.clone());
+        self.findings.push(match nearest(&option.value, known.clone()) {
+            Some(near) => finding.help(format!("did you mean `{near}`?")),
+            None => finding.help(format!("this build has {}", quoted(known))),
+        });
+        None
+    }
+
+    /// Lays environment and command line over a block. Without a known type its variables cannot be looked up.
+    fn overrides(&mut self, block: &'static str, raw: &mut RawBlock, options: &[OptionDef]) {
+        let known: Vec<OptionDef> = common_options(block).iter().chain(options).copied().collect();
+        overrides::apply(block, raw, &known, &self.variables, &self.set, &mut self.findings);
+    }
+
+    /// Splits what the block itself reads from what its connector reads, and remembers the secrets.
+    fn block(&mut self, block: &str, kind: &str, raw: &mut RawBlock, options: &[OptionDef]) -> Block {
+        let place = Place::Block(raw.place.clone());
+        let kind_place = raw.take("type").map_or(place.clone(), |option| option.value_place);
+        let own_name = options.iter().any(|def| def.name == "name");
+        let label = if own_name { None } else { raw.take("name").map(|option| option.value) };
+        for option in raw.options.iter().filter(|option| secrets::is_secret_option(options, &option.key)) {
+            self.secrets.push(Secret::new(option.value.clone()));
+            if option.value.is_empty() {
+                self.note_empty_secret(block, option, &raw.origins);
+            }
+        }
+        let (options, origins) = (std::mem::take(&mut raw.options), std::mem::take(&mut raw.origins));
+        Block { kind: kind.to_owned(), kind_place, place, label, options, origins }
+    }
+
+    /// An empty password is legal but seldom meant, unless it was written down as such.
+    fn note_empty_secret(&mut self, block: &str, option: &RawOption, origins: &[(String, Origin)]) {
+        let origin = origins.iter().find(|(key, _)| *key == option.key);
+        let written = matches!(option.value_place, Place::File(_)) && origin.is_none();
+        if !written {
+            let from = origin.map_or(String::new(), |(_, origin)| format!(": {origin} is empty"));
+            let message = format!("`{block}.{}` is empty{from}", option.key);
+            self.findings.push(Finding::warning(Code::BadReference, message, option.value_place.clone()));
+        }
+    }
+
+    /// Builds a connector, which checks its options.
+    fn build<T>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        block: &Block,
+        raw: &RawBlock,
+        elsewhere: &'static [OptionDef],
+        build: impl FnOnce(&[RawOption]) -> Result<T, Vec<Problem>>,
+    ) -> Option<T> {
+        match build(&block.options) {
+            Ok(built) => Some(built),
+            Err(problems) => {
+                let defs: &[OptionDef] = match name {
+                    "source" => self.registry.source(kind).map_or(&[], |spec| spec.options),
+                    _ => self.registry.sink(kind).map_or(&[], |spec| spec.options),
+                };
+                self.problems(&format!("{name} type `{kind}`"), raw, defs, elsewhere, problems);
+                None
+            }
+        }
+    }
+
+    /// Reports what a block's parser found, with what only the whole file can tell.
+    fn problems(
+        &mut self,
+        whose: &str,
+        raw: &RawBlock,
+        defs: &[OptionDef],
+        elsewhere: &[OptionDef],
+        problems: Vec<Problem>,
+    ) {
+        let misspelt: Vec<Option<String>> = problems.iter().map(suggested_key).collect();
+        for problem in problems {
+            let mut finding = Finding::from(problem);
+            match finding.code {
+                Code::UnknownKey => {
+                    if finding.help.is_none() {
+                        finding.help = Some(help_for_unknown(&finding.message, defs, elsewhere));
+                    }
+                    finding.message = format!("{} for {whose}", finding.message);
+                }
+                Code::MissingKey => {
+                    // A key was given if its value is reported as unreadable, or if it is misspelt.
+                    let misspelt = misspelt.iter().flatten();
+                    let mut given = raw.unreadable.iter().map(|(key, _)| key).chain(misspelt);
+                    if given.any(|key| finding.message.contains(&format!("`{key}`"))) {
+                        continue;
+                    }
+                    finding.message = format!("{} for {whose}", finding.message);
+                }
+                _ => {}
+            }
+            if finding.place == Place::Block(None) {
+                finding.place = Place::Block(raw.place.clone());
+            }
+            self.findings.push(finding);
+        }
+    }
+
+    fn conclude(
+        mut self,
+        name: String,
+        settings: Option<PipelineSettings>,
+        source: Option<(Block, Box<dyn Source>)>,
+        sink: Option<(Block, Box<dyn Sink>, Option<Guarantee>)>,
+    ) -> Result<Loaded, Vec<Diagnostic>> {
+        let secrets = std::mem::take(&mut self.secrets);
+        self.findings.for_each_text(|text| secrets::scrub(text, &secrets));
+        let failed = self.findings.has_errors();
+        let diagnostics = self.findings.into_diagnostics(&self.file);
+        match (settings, source, sink) {
+            (Some(settings), Some((source_block, source)), Some((sink_block, sink, guarantee))) if !failed => {
+                let file = self.file;
+                let pipeline =
+                    Pipeline { name, source: source_block, sink: sink_block, settings, guarantee, file, secrets };
+                Ok(Loaded { pipeline, source, sink, warnings: diagnostics })
+            }
+            _ => Err(diagnostics),
+        }
+    }
+}
+
+/// What connectors are told; with the defaults where the block has mistakes, so that their own are found too.
+fn connector_options(name: &str, settings: Option<&PipelineSettings>) -> PipelineOptions {
+    let defaults = PipelineSettings::parse(&[]).expect("invariant: no setting is required");
+    let settings = settings.unwrap_or(&defaults);
+    PipelineOptions {
+        name: name.to_owned(),
+        parallelism: usize::from(settings.parallelism.get()),
+        memory_limit: settings.memory_limit.0,
+    }
+}
+
+/// The key that an unknown one was probably meant to be.
+fn suggested_key(problem: &Problem) -> Option<String> {
+    let help = problem.help.as_deref().filter(|_| problem.code == Code::UnknownKey)?;
+    Some(help.strip_prefix("did you mean `")?.strip_suffix("`?")?.to_owned())
+}
+
+/// Help for a key that resembles none of its block's.
+fn help_for_unknown(message: &str, defs: &[OptionDef], elsewhere: &[OptionDef]) -> String {
+    let has = |defs: &[OptionDef]| defs.iter().any(|def| message.contains(&format!("`{}`", def.name)));
+    if has(elsewhere) {
+        return "it is an option of the other block".to_owned();
+    }
+    if has(PipelineSettings::DEFS) {
+        return "it is an option of the `pipeline` block".to_owned();
+    }
+    format!("the options are {}", quoted(defs.iter().map(|def| def.name)))
+}
+
+fn quoted<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }

@@ -1,6 +1,5 @@
 //! Reference pages and the JSON Schema, made from the definitions that also parse the options.
 
-use crate::registry::Registry;
 use dujiang_core::Code;
 use dujiang_core::options::{OptionDef, OptionType, Presence};
 use std::fmt::Write;
@@ -23,11 +22,6 @@ pub fn reference_page(kind: &str, options: &[OptionDef]) -> String {
 /// The page of an error code in Markdown: title, meaning, what happens.
 pub fn error_page(code: Code) -> String {
     format!("# {}: {}\n\n{}\n", code.number(), code.title(), code.page().trim())
-}
-
-/// The JSON Schema (draft 7) of a pipeline file, for editors.
-pub fn json_schema(_registry: &dyn Registry) -> serde_json::Value {
-    serde_json::json!({ "$schema": "http://json-schema.org/draft-07/schema#", "type": "object" })
 }
 
 /// What an option's text may be, in words.

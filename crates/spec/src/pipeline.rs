@@ -1,6 +1,8 @@
 //! A pipeline as its file describes it.
 
+use crate::references::Origin;
 use crate::source_text::SourceText;
+use dujiang_core::Secret;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{ByteSize, Place, RawOption};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -94,10 +96,21 @@ pub struct Block {
     pub kind: String,
     /// Where `type` was given.
     pub kind_place: Place,
+    /// Where the block's key stands.
+    pub place: Place,
     /// `name`: a label of the dialect, without effect.
     pub label: Option<String>,
     /// Everything else, each key once.
     pub options: Vec<RawOption>,
+    /// What values were made of: key, and variable or file.
+    pub(crate) origins: Vec<(String, Origin)>,
+}
+
+impl Block {
+    /// The option of that key, if it was given.
+    pub fn option(&self, key: &str) -> Option<&RawOption> {
+        self.options.iter().find(|option| option.key == key)
+    }
 }
 
 /// Prints keys only: values may be secrets.
@@ -124,6 +137,8 @@ pub struct Pipeline {
     pub guarantee: Option<Guarantee>,
     /// The text it was read from.
     pub file: SourceText,
+    /// Values that must not appear in any message, whoever wrote it.
+    pub(crate) secrets: Vec<Secret>,
 }
 
 impl Pipeline {

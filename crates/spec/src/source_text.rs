@@ -20,18 +20,28 @@ pub struct SourceText {
 impl SourceText {
     /// A text with the name that messages call it by, as the user wrote it (`pipeline.yaml`).
     pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
-        let text = text.into();
-        Self { name: name.into(), text, secrets: Arc::from([]) }
+        Self { name: name.into(), text: text.into(), secrets: Arc::from([]) }
     }
 
     /// A text from a file's bytes; a byte order mark is dropped.
     ///
     /// # Errors
-    /// `FileUnreadable` when the bytes are not UTF-8, empty, or larger than 16 MiB.
+    /// `FileUnreadable` when the bytes are not UTF-8 or more than 16 MiB. (An empty file is [`load`](crate::load)'s to
+    /// refuse.)
     pub fn from_bytes(name: impl Into<Arc<str>>, bytes: Vec<u8>) -> Result<Self, Diagnostic> {
         let name = name.into();
-        let text = String::from_utf8(bytes)
-            .map_err(|_| Diagnostic::about_file(Code::FileUnreadable, "the pipeline file is not UTF-8", &name))?;
+        if bytes.len() > MAX_FILE_BYTES {
+            return Err(too_large(&name));
+        }
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let valid = error.utf8_error().valid_up_to();
+            let line = error.as_bytes()[..valid].iter().filter(|b| **b == b'\n').count() + 1;
+            let message = format!("the pipeline file is not UTF-8: line {line} holds other bytes");
+            let mut diagnostic = Diagnostic::about_file(Code::FileUnreadable, message, &name);
+            diagnostic.help = Some("save the file as UTF-8".into());
+            diagnostic
+        })?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         Ok(Self::new(name, text))
     }
 
@@ -52,9 +62,25 @@ impl SourceText {
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 
+    /// The same text, with bytes that must never be shown.
+    pub(crate) fn with_secrets(&self, secrets: Vec<Range<usize>>) -> Self {
+        Self { secrets: secrets.into(), ..self.clone() }
+    }
+
     pub(crate) fn secrets(&self) -> &[Range<usize>] {
         &self.secrets
     }
+
+    /// The file's name without folder and extension.
+    pub(crate) fn stem(&self) -> &str {
+        let file = self.name.rsplit(['/', '\\']).next().unwrap_or(&self.name);
+        file.rsplit_once('.').map_or(file, |(stem, _)| stem)
+    }
+}
+
+pub(crate) fn too_large(name: &str) -> Diagnostic {
+    let message = format!("the pipeline file is larger than {} MiB", MAX_FILE_BYTES >> 20);
+    Diagnostic::about_file(Code::FileUnreadable, message, name)
 }
 
 impl std::fmt::Debug for SourceText {

@@ -1,0 +1,246 @@
+//! `DUJIANG__SOURCE__HOSTNAME` and `--set source.hostname=...`: values from outside the file.
+//!
+//! A variable's name is `DUJIANG__`, the block, `__`, and the option with `-` and `.` written `_`. Since several options
+//! could be meant, the name is looked up among the options of the chosen connector; nothing is guessed.
+
+use crate::blocks::{BLOCKS, LATER_BLOCKS, RawBlock, later};
+use crate::finding::{Finding, Findings};
+use dujiang_core::Code;
+use dujiang_core::options::{OptionDef, Place, Presence, nearest};
+use std::collections::BTreeMap;
+
+/// How a variable of ours begins. A single underscore after the name (`DUJIANG_LOG`) is not a setting of a pipeline.
+pub(crate) const PREFIX: &str = "DUJIANG__";
+
+/// One variable of ours, taken apart.
+pub(crate) struct Variable<'a> {
+    name: &'a str,
+    value: &'a str,
+    /// `source`, `sink` or `pipeline`.
+    block: &'static str,
+    /// The option as the name has it, `__` as `_`.
+    option: String,
+}
+
+/// A name as variables spell it: lower case, every run of `-`, `.` and `_` one `_`.
+pub(crate) fn spelling(name: &str) -> String {
+    let mut spelled = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c {
+            '-' | '.' | '_' if spelled.ends_with('_') => {}
+            '-' | '.' | '_' => spelled.push('_'),
+            other => spelled.push(other.to_ascii_lowercase()),
+        }
+    }
+    spelled
+}
+
+/// The environment variable that sets an option of a block: `("source", "server-id")` -> `DUJIANG__SOURCE__SERVER_ID`.
+pub fn variable_name(block: &str, option: &str) -> String {
+    format!("{PREFIX}{}__{}", block.to_ascii_uppercase(), spelling(option).to_ascii_uppercase())
+}
+
+/// Our variables, in order of their names.
+pub(crate) fn variables<'a>(env: &BTreeMap<&'a str, &'a str>, findings: &mut Findings) -> Vec<Variable<'a>> {
+    let mut variables = Vec::new();
+    for (&name, &value) in env {
+        let Some(path) = name.strip_prefix(PREFIX) else { continue };
+        let (block, option) = path.split_once("__").unwrap_or((path, ""));
+        let place = Place::Environment(name.to_owned());
+        let block = spelling(block);
+        if let Some(block) = BLOCKS.iter().find(|known| **known == block).filter(|_| !option.is_empty()) {
+            variables.push(Variable { name, value, block, option: collapse(option) });
+        } else if let Some((subject, what)) = LATER_BLOCKS.iter().find(|(known, _)| spelling(known) == block) {
+            findings.push(later(subject, what, place));
+        } else {
+            let message = format!("the environment variable `{name}` names no setting");
+            let help = "names are `DUJIANG__SOURCE__...`, `DUJIANG__SINK__...` or `DUJIANG__PIPELINE__...`";
+            let blocks = BLOCKS.iter().map(|block| block.to_ascii_uppercase()).collect::<Vec<_>>();
+            let near = nearest(&block.to_ascii_uppercase(), blocks.iter().map(String::as_str))
+                .map(|near| format!("did you mean `{PREFIX}{near}__{option}`?"));
+            findings.push(Finding::error(Code::UnknownVariable, message, place).help(near.unwrap_or(help.into())));
+        }
+    }
+    variables
+}
+
+/// As [`spelling`] and of the same length, but with letters as they are.
+fn collapse(option: &str) -> String {
+    let mut collapsed = String::with_capacity(option.len());
+    for c in option.chars() {
+        match c {
+            '-' | '.' | '_' if collapsed.ends_with('_') => {}
+            '-' | '.' | '_' => collapsed.push('_'),
+            other => collapsed.push(other),
+        }
+    }
+    collapsed
+}
+
+/// Sets the `type` of a block, which decides the names that its other options can have.
+pub(crate) fn apply_type(block: &'static str, raw: &mut RawBlock, variables: &[Variable<'_>], set: &[Setting<'_>]) {
+    for variable in variables.iter().filter(|v| v.block == block && v.option.eq_ignore_ascii_case("type")) {
+        raw.set("type", variable.value, &Place::Environment(variable.name.to_owned()));
+    }
+    for setting in set.iter().filter(|s| s.block == block && s.option == "type") {
+        raw.set("type", setting.value, &Place::CommandLine);
+    }
+}
+
+/// Lays environment and then command line over a block whose options are known, and reports the values of the file
+/// that cannot be read and have not been replaced.
+pub(crate) fn apply(
+    block: &'static str,
+    raw: &mut RawBlock,
+    known: &[OptionDef],
+    variables: &[Variable<'_>],
+    set: &[Setting<'_>],
+    findings: &mut Findings,
+) {
+    let mut given: BTreeMap<String, &Variable<'_>> = BTreeMap::new();
+    for variable in variables.iter().filter(|v| v.block == block) {
+        match option_of(variable, known, raw) {
+            Ok(key) => match given.get(&key) {
+                Some(other) if other.value != variable.value => findings.push(twice(&key, other, variable)),
+                _ => {
+                    raw.set(&key, variable.value, &Place::Environment(variable.name.to_owned()));
+                    given.insert(key, variable);
+                }
+            },
+            Err(finding) => findings.push(*finding),
+        }
+    }
+    for setting in set.iter().filter(|s| s.block == block) {
+        raw.set(setting.option, setting.value, &Place::CommandLine);
+    }
+    raw.report_unreadable(findings);
+}
+
+/// The option that a variable names.
+fn option_of(variable: &Variable<'_>, known: &[OptionDef], raw: &RawBlock) -> Result<String, Box<Finding>> {
+    let spelled = spelling(&variable.option);
+    let place = || Place::Environment(variable.name.to_owned());
+    let exact: Vec<&str> = known
+        .iter()
+        .filter(|def| def.presence != Presence::Prefix && spelling(def.name) == spelled)
+        .map(|def| def.name)
+        .collect();
+    match exact[..] {
+        [only] => return Ok(only.to_owned()),
+        [one, other, ..] => {
+            let message = format!("the environment variable `{}` could mean `{one}` or `{other}`", variable.name);
+            let help = format!("set it in the file or with `--set {}.{one}=...`", variable.block);
+            return Err(Box::new(Finding::error(Code::UnknownVariable, message, place()).help(help)));
+        }
+        [] => {}
+    }
+    let prefixes =
+        known.iter().filter(|def| def.presence == Presence::Prefix).map(|def| (def.name, spelling(def.name)));
+    let prefix = prefixes
+        .filter(|(_, prefix)| spelled.len() > prefix.len() && spelled.starts_with(prefix))
+        .max_by_key(|(_, prefix)| prefix.len());
+    match prefix {
+        Some((name, prefix)) => Ok(prefixed_key(name, &variable.option[prefix.len()..], &spelled, raw)),
+        None => Err(Box::new(unknown(variable, known))),
+    }
+}
+
+/// The key under a prefix: the one the file has, or dots for underscores; capitals only if there are small letters too.
+fn prefixed_key(prefix: &str, rest: &str, spelled: &str, raw: &RawBlock) -> String {
+    if let Some(option) = raw.options.iter().find(|o| o.key.starts_with(prefix) && spelling(&o.key) == spelled) {
+        return option.key.clone();
+    }
+    let mixed = rest.chars().any(char::is_lowercase);
+    let rest = if mixed { rest.to_owned() } else { rest.to_lowercase() };
+    format!("{prefix}{}", rest.replace('_', "."))
+}
+
+fn unknown(variable: &Variable<'_>, known: &[OptionDef]) -> Finding {
+    let message = format!("the environment variable `{}` names no option of `{}`", variable.name, variable.block);
+    let finding = Finding::error(Code::UnknownVariable, message, Place::Environment(variable.name.to_owned()));
+    let spellings: Vec<_> = known.iter().map(|def| spelling(def.name).to_ascii_uppercase()).collect();
+    match nearest(&variable.option.to_ascii_uppercase(), spellings.iter().map(String::as_str)) {
+        Some(near) => finding.help(format!("did you mean `{PREFIX}{}__{near}`?", variable.block.to_ascii_uppercase())),
+        None => finding.help("unset it, or correct its name; `-` and `.` of an option are written `_`"),
+    }
+}
+
+fn twice(key: &str, one: &Variable<'_>, other: &Variable<'_>) -> Finding {
+    let message = format!("`{}` and `{}` set `{}.{key}` to different values", one.name, other.name, one.block);
+    Finding::error(Code::Conflict, message, Place::Environment(other.name.to_owned())).help("unset one of the two")
+}
+
+/// One `--set path=value`.
+pub(crate) struct Setting<'a> {
+    block: &'static str,
+    option: &'a str,
+    value: &'a str,
+}
+
+/// Takes the paths of `--set` apart.
+pub(crate) fn settings<'a>(set: &'a [(String, String)], findings: &mut Findings) -> Vec<Setting<'a>> {
+    let mut settings = Vec::new();
+    for (path, value) in set {
+        let (block, option) = path.split_once('.').unwrap_or((path, ""));
+        if let Some(block) = BLOCKS.iter().find(|known| **known == block).filter(|_| !option.is_empty()) {
+            settings.push(Setting { block, option, value });
+        } else if let Some((subject, what)) = LATER_BLOCKS.iter().find(|(known, _)| *known == block) {
+            findings.push(later(subject, what, Place::CommandLine));
+        } else {
+            let message = format!("`--set {path}=...` names no option of a block");
+            let finding = Finding::error(Code::UnknownKey, message, Place::CommandLine);
+            findings.push(match nearest(block, BLOCKS.iter().copied()) {
+                Some(near) if !option.is_empty() => finding.help(format!("did you mean `{near}.{option}`?")),
+                _ => finding.help("paths are `source.<option>`, `sink.<option>` or `pipeline.<option>`"),
+            });
+        }
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dujiang_core::options::OptionType;
+
+    const fn def(name: &'static str, presence: Presence) -> OptionDef {
+        OptionDef { name, doc: "", presence, kind: OptionType::Text }
+    }
+
+    const KNOWN: &[OptionDef] = &[
+        def("host-name", Presence::Required),
+        def("a.b", Presence::Optional),
+        def("a-b", Presence::Optional),
+        def("properties.", Presence::Prefix),
+        def("properties.max-age", Presence::Optional),
+    ];
+
+    fn key(variable: &str, raw: &RawBlock) -> Result<String, String> {
+        let env = BTreeMap::from([(variable, "1")]);
+        let mut findings = Findings::default();
+        let variables = variables(&env, &mut findings);
+        let Some(variable) = variables.first() else { return Err("not ours".into()) };
+        option_of(variable, KNOWN, raw).map_err(|f| f.message)
+    }
+
+    #[test]
+    fn names_are_looked_up_not_guessed() {
+        let raw = RawBlock::default();
+        assert_eq!(key("DUJIANG__SOURCE__HOST_NAME", &raw).as_deref(), Ok("host-name"));
+        assert_eq!(key("DUJIANG__source__host_name", &raw).as_deref(), Ok("host-name"));
+        assert_eq!(key("DUJIANG__SOURCE__HOST__NAME", &raw).as_deref(), Ok("host-name"));
+        assert_eq!(key("DUJIANG__SOURCE__PROPERTIES_MAX_AGE", &raw).as_deref(), Ok("properties.max-age"));
+        assert!(key("DUJIANG__SOURCE__A_B", &raw).unwrap_err().contains("could mean `a.b` or `a-b`"));
+        assert!(key("DUJIANG__SOURCE__HOSTNAM", &raw).is_err());
+        assert!(key("DUJIANG_SOURCE__HOST_NAME", &raw).is_err());
+    }
+
+    #[test]
+    fn keys_under_a_prefix_follow_the_file_or_take_dots() {
+        let mut raw = RawBlock::default();
+        assert_eq!(key("DUJIANG__SINK__PROPERTIES_A_B", &raw).as_deref(), Ok("properties.a.b"));
+        assert_eq!(key("DUJIANG__SINK__PROPERTIES__useSSL", &raw).as_deref(), Ok("properties.useSSL"));
+        raw.set("properties.a-B", "x", &Place::CommandLine);
+        assert_eq!(key("DUJIANG__SINK__PROPERTIES_A_B", &raw).as_deref(), Ok("properties.a-B"));
+    }
+}

@@ -1,0 +1,89 @@
+//! The `pipeline` block: checks beyond single values, and warnings about what has no effect.
+
+use crate::blocks::RawBlock;
+use crate::finding::{Finding, Findings};
+use crate::pipeline::{PipelineSettings, SchemaBehavior};
+use crate::source_text::SourceText;
+use dujiang_core::Code;
+use std::time::Duration;
+
+const MIN_MEMORY: u64 = 1 << 20;
+const MAX_NAME_BYTES: usize = 100;
+
+/// Keys of the dialect that change nothing here, and why.
+const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("local-time-zone", "it only matters to expressions, which come with a later version"),
+    ("route-mode", "routes come with a later version"),
+    ("transform.decimal.precision.mode", "transforms come with a later version; decimals keep all their digits"),
+    ("execution.runtime-mode", "a source that ends by itself (`scan.startup.mode: snapshot`) ends the pipeline"),
+    ("operator.uid.prefix", "it names operators of Flink, and there are none"),
+    ("schema.operator.uid", "it names an operator of Flink, and there is none"),
+    ("schema-operator.rpc-timeout", "it limits calls between Flink's operators, and there are none"),
+    ("sink.partitioning.strategy", "rows are always distributed by the sink's key"),
+];
+
+/// Checks what single values cannot show.
+pub(crate) fn check(settings: &PipelineSettings, raw: &RawBlock, findings: &mut Findings) {
+    if let Some(name) = &settings.name
+        && let Err(why) = check_name(name)
+    {
+        let message = format!("`name` {why}");
+        findings.push(Finding::error(Code::BadValue, message, settings.place("name")));
+    }
+    if settings.checkpoint_interval < Duration::from_millis(1) {
+        let message = "`checkpoint.interval` must be at least `1ms`";
+        findings.push(Finding::error(Code::BadValue, message, settings.place("checkpoint.interval")));
+    }
+    if settings.memory_limit.0 < MIN_MEMORY {
+        let message = "`memory.limit` must be at least `1mb`";
+        findings.push(Finding::error(Code::BadValue, message, settings.place("memory.limit")));
+    }
+    if settings.schema_operator_uid.is_some() && settings.operator_uid_prefix.is_some() {
+        let message = "`schema.operator.uid` and `operator.uid.prefix` cannot both be set";
+        let finding = Finding::error(Code::Conflict, message, settings.place("schema.operator.uid"));
+        findings.push(finding.help("remove `schema.operator.uid`, the deprecated one"));
+    }
+    warn(settings, raw, findings);
+}
+
+fn warn(settings: &PipelineSettings, raw: &RawBlock, findings: &mut Findings) {
+    for (key, why) in WITHOUT_EFFECT {
+        if let Some(option) = raw.get(key) {
+            let streaming = *key == "execution.runtime-mode" && option.value.eq_ignore_ascii_case("streaming");
+            if !streaming {
+                let message = format!("`{key}` has no effect: {why}");
+                findings.push(Finding::warning(Code::NotSupported, message, option.key_place.clone()));
+            }
+        }
+    }
+    if settings.schema_change_behavior != SchemaBehavior::Evolve {
+        let message = "only `evolve` is carried out so far: added and dropped columns reach the sink, and any other \
+                       schema change of a captured table stops the pipeline";
+        let place = settings.place("schema.change.behavior");
+        findings.push(
+            Finding::warning(Code::NotSupported, message, place)
+                .help("write `schema.change.behavior: evolve`, or leave it out"),
+        );
+    }
+}
+
+/// A name becomes part of paths, metrics and records of the sink.
+fn check_name(name: &str) -> Result<(), &'static str> {
+    if name.trim().is_empty() {
+        Err("must not be empty")
+    } else if name.len() > MAX_NAME_BYTES {
+        Err("must be at most 100 bytes long")
+    } else if name.starts_with('.') || name.chars().any(|c| c.is_control() || matches!(c, '/' | '\\')) {
+        Err("must not begin with a dot or contain a slash or a control character")
+    } else {
+        Ok(())
+    }
+}
+
+/// The name of a pipeline that gives none: its file's, with anything unusual replaced by `-`.
+pub(crate) fn default_name(file: &SourceText) -> String {
+    let usual = |c: char| if c.is_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
+    let name: String = file.stem().chars().map(usual).take(32).collect();
+    let name = name.trim_matches(['-', '.']);
+    if name.is_empty() { "pipeline".to_owned() } else { name.to_owned() }
+}

@@ -1,0 +1,7 @@
+//! The crate as a whole, over a sample registry.
+
+mod canary;
+mod messages;
+mod properties;
+mod sample;
+mod shapes;
