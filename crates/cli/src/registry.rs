@@ -5,7 +5,7 @@ use dujiang_spec::Registry;
 
 const SOURCES: &[SourceSpec] = &[];
 
-const SINKS: &[SinkSpec] = &[];
+const SINKS: &[SinkSpec] = &[dujiang_blackhole::SPEC];
 
 /// Hands the lists to whoever resolves a pipeline file.
 pub struct Connectors;
