@@ -4,6 +4,7 @@
 //! inserts, updates, deletes, some rollbacks; and one `ALTER TABLE` after a while. The `generator` source plays the same
 //! shop without a server.
 
+use crate::random::Random;
 use std::fmt::Write;
 
 /// The database that [`schema_sql`] creates.
@@ -85,7 +86,7 @@ impl Load {
     /// The shop of this seed, with 2,000 customers and as many orders at its opening, and the `ALTER TABLE` after
     /// 2,000 more transactions.
     pub fn new(seed: u64) -> Self {
-        let random = Random(seed ^ 0x9e37_79b9_7f4a_7c15);
+        let random = Random::new(seed);
         Self {
             random,
             initial: 2_000,
@@ -238,27 +239,6 @@ impl Iterator for Load {
             5 if self.deleted < self.paid => self.delete_order(),
             _ => self.place_order(),
         })
-    }
-}
-
-/// SplitMix64: tiny, and the same on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u64) as usize]
     }
 }
 
