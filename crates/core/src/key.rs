@@ -4,91 +4,94 @@ use crate::batch::{ChangeBatch, Kind};
 use crate::cells::{Cells, Values};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
-/// Appends the canonical bytes of the key of `row`: equal iff the key columns' values are equal, independent of the
-/// batch and of the width an integer is stored in. Length-prefixed per column, so that no two keys run into each other.
+/// The key columns of a batch, looked up once.
 ///
-/// Both zeros of a float are equal, and so are all its NaNs. A row of a table without key has no bytes.
-///
-/// # Panics
-/// For a type that [`crate::cells::check_types`] refuses.
-pub fn write_key(batch: &ChangeBatch, row: usize, out: &mut Vec<u8>) {
-    for cells in key_cells(batch) {
-        write_part(&cells, row, out);
-    }
-}
+/// The canonical bytes of a key are equal iff the key columns' values are equal, independent of the batch and of the
+/// width an integer is stored in. They are length-prefixed per column, so that no two keys run into each other. Both
+/// zeros of a float are equal, and so are all its NaNs. A table without key has no bytes.
+#[derive(Debug)]
+pub struct Keys<'a>(Vec<Cells<'a>>);
 
-/// One 64-bit hash per row, a function of the row's canonical key bytes alone, computed column by column into `out`
-/// (cleared first). All zero for a table without key.
-///
-/// # Panics
-/// As [`write_key`].
-pub fn hash_keys(batch: &ChangeBatch, out: &mut Vec<u64>) {
-    out.clear();
-    out.resize(batch.images(), 0);
-    let mut part = Vec::new();
-    for (index, cells) in key_cells(batch).enumerate() {
-        for (row, hash) in out.iter_mut().enumerate() {
-            part.clear();
-            write_part(&cells, row, &mut part);
-            *hash = if index == 0 { xxh3_64(&part) } else { xxh3_64_with_seed(&part, *hash) };
+impl<'a> Keys<'a> {
+    /// Looks up the key columns.
+    ///
+    /// # Panics
+    /// For a type that [`crate::cells::check_types`] refuses.
+    pub fn new(batch: &'a ChangeBatch) -> Self {
+        let column = |&index: &usize| {
+            Cells::new(batch.schema.arrow.field(index), batch.rows.column(index).as_ref())
+                .expect("invariant: sources use only types that cells can be read of")
+        };
+        Self(batch.schema.key.iter().map(column).collect())
+    }
+
+    /// Appends the canonical bytes of a row's key.
+    pub fn write(&self, row: usize, out: &mut Vec<u8>) {
+        for cells in &self.0 {
+            write_part(cells, row, out);
         }
     }
+
+    /// Appends 32 lower-case hexadecimal digits: the XXH3 128-bit hash of the canonical bytes.
+    pub fn write_digest(&self, row: usize, out: &mut Vec<u8>) {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let start = out.len();
+        self.write(row, out);
+        let digest = xxh3_128(&out[start..]);
+        out.truncate(start);
+        out.extend(digest.to_be_bytes().iter().flat_map(|b| [HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]));
+    }
+
+    /// One 64-bit hash per row, a function of the row's canonical key bytes alone, computed column by column into `out`
+    /// (cleared first). All zero for a table without key.
+    pub fn hash(&self, rows: usize, out: &mut Vec<u64>) {
+        out.clear();
+        out.resize(rows, 0);
+        let mut part = Vec::new();
+        for (index, cells) in self.0.iter().enumerate() {
+            for (row, hash) in out.iter_mut().enumerate() {
+                part.clear();
+                write_part(cells, row, &mut part);
+                *hash = if index == 0 { xxh3_64(&part) } else { xxh3_64_with_seed(&part, *hash) };
+            }
+        }
+    }
+
+    /// Whether two rows have the same key. Rows of a table without key never have.
+    pub fn same(&self, a: usize, b: usize, scratch: &mut Vec<u8>) -> bool {
+        scratch.clear();
+        self.write(a, scratch);
+        let end = scratch.len();
+        self.write(b, scratch);
+        !self.0.is_empty() && scratch[..end] == scratch[end..]
+    }
 }
 
-/// Whether two rows of a batch have the same key. Rows of a table without key never have.
-///
-/// # Panics
-/// As [`write_key`].
+/// Appends the canonical bytes of the key of `row`; see [`Keys`].
+pub fn write_key(batch: &ChangeBatch, row: usize, out: &mut Vec<u8>) {
+    Keys::new(batch).write(row, out);
+}
+
+/// One 64-bit hash per row; see [`Keys::hash`].
+pub fn hash_keys(batch: &ChangeBatch, out: &mut Vec<u64>) {
+    Keys::new(batch).hash(batch.images(), out);
+}
+
+/// Whether two rows of a batch have the same key; see [`Keys::same`].
 pub fn same_key(batch: &ChangeBatch, a: usize, b: usize) -> bool {
-    let (mut left, mut right) = (Vec::new(), Vec::new());
-    !batch.schema.key.is_empty()
-        && key_cells(batch).all(|cells| {
-            left.clear();
-            right.clear();
-            write_part(&cells, a, &mut left);
-            write_part(&cells, b, &mut right);
-            left == right
-        })
+    Keys::new(batch).same(a, b, &mut Vec::new())
 }
 
-/// For every update of a batch whose key changed, the row of its before image; in ascending order.
-///
-/// # Panics
-/// As [`write_key`].
+/// For every update of a batch whose key changed, the row of its before image; in ascending order. None for a table
+/// without key.
 pub fn changed_keys(batch: &ChangeBatch) -> Vec<usize> {
-    let columns: Vec<_> = key_cells(batch).collect();
-    let (mut before, mut after) = (Vec::new(), Vec::new());
+    if batch.schema.key.is_empty() {
+        return Vec::new();
+    }
+    let keys = Keys::new(batch);
+    let mut scratch = Vec::new();
     let updates = (0..batch.images()).filter(|&row| batch.kinds[row] == Kind::UpdateBefore);
-    let changed = updates.filter(|&row| {
-        columns.iter().any(|cells| {
-            before.clear();
-            after.clear();
-            write_part(cells, row, &mut before);
-            write_part(cells, row + 1, &mut after);
-            before != after
-        })
-    });
-    changed.collect()
-}
-
-/// Appends 32 lower-case hexadecimal digits: the XXH3 128-bit hash of the canonical key bytes.
-///
-/// # Panics
-/// As [`write_key`].
-pub fn write_key_digest(batch: &ChangeBatch, row: usize, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let start = out.len();
-    write_key(batch, row, out);
-    let digest = xxh3_128(&out[start..]);
-    out.truncate(start);
-    out.extend(digest.to_be_bytes().iter().flat_map(|b| [HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]));
-}
-
-fn key_cells(batch: &ChangeBatch) -> impl Iterator<Item = Cells<'_>> {
-    batch.schema.key.iter().map(|&column| {
-        Cells::new(batch.schema.arrow.field(column), batch.rows.column(column).as_ref())
-            .expect("invariant: sources use only types that cells can be read of")
-    })
+    updates.filter(|&row| !keys.same(row, row + 1, &mut scratch)).collect()
 }
 
 /// One column: the length of its bytes plus one as LEB128 (0 is NULL), then the bytes.

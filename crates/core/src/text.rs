@@ -19,6 +19,7 @@ mod time;
 use crate::batch::{ChangeBatch, Kind, Origin};
 use crate::cells::{Cells, Values};
 use crate::checkpoint::Lineage;
+use crate::key::Keys;
 use crate::schema;
 use arrow_array::Array;
 use arrow_schema::Field;
@@ -143,7 +144,7 @@ pub fn write_event_id(
 ) {
     write_event_prefix(lineage, &batch.schema.id, origin, out);
     if batch.kinds[row] == Kind::Read && !batch.schema.key.is_empty() {
-        crate::key::write_key_digest(batch, row, out);
+        Keys::new(batch).write_digest(row, out);
     } else {
         number::write_integer(ordinal, out);
     }
