@@ -1,0 +1,100 @@
+//! Commands that need no database.
+
+use crate::support::{Place, root};
+
+const WRONG: &str = "\
+source:
+  type: generator
+sink:
+  type: file
+  path: out
+  formt: parquet
+pipeline:
+  nmae: x
+  parallelism: many
+";
+
+#[test]
+fn check_reports_every_mistake_at_once_with_its_place() {
+    let place = Place::new();
+    place.file("wrong.yaml", WRONG);
+    let ended = place.run(["check", "wrong.yaml"]).code(1);
+    for part in ["wrong.yaml:6:3", "did you mean `format`?", "wrong.yaml:8:3", "did you mean `name`?", "wrong.yaml:9:16"] {
+        assert!(ended.out.contains(part), "{part} is missing:\n{}", ended.out);
+    }
+}
+
+#[test]
+fn check_speaks_to_people_to_lines_and_to_programs() {
+    let place = Place::new();
+    place.file("wrong.yaml", WRONG);
+    let concise = place.run(["check", "wrong.yaml", "--output-format", "concise"]).code(1);
+    assert_eq!(concise.out.lines().count(), 3, "{}", concise.out);
+    assert!(concise.out.lines().all(|line| line.starts_with("wrong.yaml:")), "{}", concise.out);
+    let json = place.run(["check", "wrong.yaml", "--output-format", "json"]).code(1);
+    let envelope: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(envelope["ok"], false);
+    assert_eq!(envelope["summary"]["errors"], 3);
+    assert_eq!(envelope["result"][0]["code"], "E0103");
+}
+
+#[test]
+fn check_accepts_the_examples() {
+    let place = Place::new();
+    let examples = root().join("examples");
+    for entry in std::fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path();
+        let output = place.dujiang().env("DB_PASSWORD", "x").arg("check").arg(&path).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{path:?}: {}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+#[test]
+fn run_refuses_a_wrong_file_before_anything_is_touched() {
+    let place = Place::new();
+    place.file("wrong.yaml", WRONG);
+    let ended = place.run(["run", "wrong.yaml"]).code(78);
+    let codes: Vec<_> = ended.log().iter().map(|line| line["code"].clone()).collect();
+    assert_eq!(codes, ["E0103", "E0103", "E0105"]);
+    assert!(!place.path("out").exists() && !place.path("state").exists());
+    place.run(["run", "nothing.yaml"]).code(78);
+}
+
+#[test]
+fn no_colour_unless_asked_for() {
+    let place = Place::new();
+    place.file("wrong.yaml", WRONG);
+    assert!(!place.run(["check", "wrong.yaml"]).out.contains('\x1b'));
+    assert!(place.run(["check", "wrong.yaml", "--color", "always"]).out.contains('\x1b'));
+    let no = place.dujiang().args(["check", "wrong.yaml"]).env("NO_COLOR", "1").env("FORCE_COLOR", "1").output().unwrap();
+    assert!(!String::from_utf8(no.stdout).unwrap().contains('\x1b'));
+}
+
+#[test]
+fn explain_knows_every_code_and_guesses() {
+    let place = Place::new();
+    let list = place.run(["explain"]).code(0).out;
+    for line in list.lines() {
+        let number = line.split('\t').next().unwrap();
+        assert!(place.run(["explain", number]).code(0).out.contains(number));
+    }
+    let guess = place.run(["explain", "e0910"]).code(2);
+    assert!(guess.err.contains("did you mean `E0900`?"), "{}", guess.err);
+}
+
+#[test]
+fn dead_letters_of_a_pipeline_that_never_ran_are_none_of_ours() {
+    let place = Place::new();
+    let ended = place.run(["dlq", "list", "nobody"]).code(73);
+    assert!(ended.err.contains("E0605") && ended.err.contains("nobody"), "{}", ended.err);
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    let place = Place::new();
+    place.run(["frobnicate"]).code(2);
+    place.run(["run", "x.yaml", "--until", "tomorrow"]).code(2);
+    let faults = place.file("ok.yaml", "source:\n  type: generator\nsink:\n  type: blackhole\n");
+    let output = place.dujiang().arg("run").arg(faults).env("DUJIANG_FAULTS", "nowhere@1").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,4 @@
+//! The real binary, as users and scripts meet it.
+
+mod commands;
+mod support;

@@ -1,0 +1,76 @@
+//! Running the binary.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// A folder with pipeline files, output and state; removed at the end.
+pub struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a scratch folder") }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file and returns its path.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).expect("write a file");
+        path
+    }
+
+    /// The command, away from the environment of whoever runs the tests.
+    pub fn dujiang(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dujiang"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("DUJIANG") {
+                command.env_remove(name);
+            }
+        }
+        command.current_dir(self.folder.path()).env("XDG_STATE_HOME", self.path("state")).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs to the end.
+    pub fn run<const N: usize>(&self, arguments: [&str; N]) -> Ended {
+        Ended::of(self.dujiang().args(arguments).output().expect("run dujiang"))
+    }
+}
+
+/// What a run left behind.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ended {
+    pub fn of(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// Fails unless the exit code is this one.
+    #[track_caller]
+    pub fn code(self, wanted: i32) -> Self {
+        assert_eq!(self.code, Some(wanted), "{}\n{}", self.out, self.err);
+        self
+    }
+
+    /// The log, which is JSON because nobody watches.
+    pub fn log(&self) -> Vec<serde_json::Value> {
+        self.err.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+    }
+}
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
