@@ -1,9 +1,17 @@
 //! One open builder per table: row images in, [`ChangeBatch`]es out.
 
-use super::rows::RowsEvent;
+use super::cells;
+use super::columns::OpenColumn;
+use super::image::{Change, RowImage};
+use super::plan::RowPlan;
+use super::rows::{RowsEvent, RowsKind};
+use super::span::OpenSpan;
 use super::table_map::TableMap;
 use super::types::Column;
-use dujiang_core::{ChangeBatch, Code, Error, Kind, Origin, Result, TableSchema};
+use super::value::BadValue;
+use super::walk::{Step, Walk};
+use arrow_array::RecordBatch;
+use dujiang_core::{ChangeBatch, Code, Error, Kind, Origin, Result, ResultExt, TableSchema};
 use std::sync::Arc;
 
 /// What becomes of a change that a filter was asked about.
@@ -19,32 +27,6 @@ pub enum Verdict {
     OnlyAfter,
 }
 
-/// One change of a rows event, before it is decoded.
-#[derive(Debug, Clone, Copy)]
-pub struct Change<'a> {
-    /// The row before; updates and deletes have one.
-    pub before: Option<RowImage<'a>>,
-    /// The row after; inserts and updates have one.
-    pub after: Option<RowImage<'a>>,
-}
-
-/// One row image on the wire.
-#[derive(Debug, Clone, Copy)]
-pub struct RowImage<'a> {
-    bytes: &'a [u8],
-}
-
-impl RowImage<'_> {
-    /// The value of the character column at `index` as UTF-8, to be sent to the server in a query; `None` for NULL.
-    ///
-    /// # Errors
-    /// `BadRecord` when the bytes are not valid in the column's character set.
-    pub fn text(&self, _index: usize, _out: &mut String) -> Result<Option<()>> {
-        let _ = self.bytes;
-        Ok(None)
-    }
-}
-
 /// What an append did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Appended {
@@ -56,10 +38,25 @@ pub struct Appended {
     pub kept: u64,
 }
 
+type Filter<'f> = Option<&'f mut dyn FnMut(&Change<'_>) -> Result<Verdict>>;
+
 /// Decodes the rows of one table at one schema version.
+///
+/// After an error the builder holds what it held before the call.
+#[derive(Debug)]
 pub struct TableBuilder {
     schema: Arc<TableSchema>,
     columns: Arc<[Column]>,
+    /// What the plan of the log was made from: types, metadata and optional metadata of the last table map.
+    seen: Vec<u8>,
+    log: Option<Arc<RowPlan>>,
+    result: Option<Arc<RowPlan>>,
+    walk: Walk,
+    /// Whether the last chunk had NULLs: the next one then begins sparse.
+    expect_nulls: bool,
+    open: Vec<OpenColumn>,
+    kinds: Vec<Kind>,
+    span: OpenSpan,
 }
 
 impl TableBuilder {
@@ -68,7 +65,25 @@ impl TableBuilder {
     /// # Errors
     /// `Bug` when the two do not fit.
     pub fn new(schema: Arc<TableSchema>, columns: Arc<[Column]>) -> Result<Self> {
-        Ok(Self { schema, columns })
+        let fields = schema.arrow.fields();
+        let fits = fields.len() == columns.len()
+            && fields.iter().zip(columns.iter()).all(|(f, c)| f.data_type() == c.field.data_type());
+        let open: Option<Vec<_>> = fields.iter().map(|f| OpenColumn::new(f.data_type())).collect();
+        let Some(open) = open.filter(|_| fits) else {
+            return Err(Error::new(Code::Bug, format!("columns and schema of {} do not fit", schema.id)));
+        };
+        Ok(Self {
+            schema,
+            columns,
+            seen: Vec::new(),
+            log: None,
+            result: None,
+            walk: Walk::default(),
+            expect_nulls: false,
+            open,
+            kinds: Vec::new(),
+            span: OpenSpan::default(),
+        })
     }
 
     /// The schema.
@@ -76,26 +91,39 @@ impl TableBuilder {
         &self.schema
     }
 
+    /// The columns.
+    pub fn columns(&self) -> &Arc<[Column]> {
+        &self.columns
+    }
+
     /// Shows the builder the table map that precedes rows events; cheap when it is the same as the last one.
     ///
     /// # Errors
     /// `SchemaMismatch`, naming the table, when it does not fit the columns (position is added by the caller).
-    pub fn use_table_map(&mut self, _map: &TableMap<'_>) -> Result<()> {
-        let _ = &self.columns;
+    pub fn use_table_map(&mut self, map: &TableMap<'_>) -> Result<()> {
+        let parts = [map.types, map.metadata, map.optional];
+        if self.log.is_some() && is_concatenation(&self.seen, parts) {
+            return Ok(());
+        }
+        self.log = None;
+        self.log = Some(Arc::new(RowPlan::for_table_map(&self.schema.id, &self.columns, map)?));
+        self.seen = parts.concat();
         Ok(())
     }
 
     /// Says where the rows appended next come from. `origin.first_ordinal` is the ordinal of the next change within
     /// (transaction, table); the builder counts on from there, also over changes that a filter drops.
-    pub fn begin_span(&mut self, _origin: Origin<'_>) {}
+    pub fn begin_span(&mut self, origin: Origin<'_>) {
+        self.span.begin(origin);
+    }
 
     /// Appends all images of a rows event.
     ///
     /// # Errors
     /// `LogDamaged` (structure), `BinlogRowImage` (columns missing), `SchemaMismatch`, `BadRecord` (a value that cannot be
-    /// represented, naming table, column and value). Nothing of the event is kept then, the builder stays usable.
-    pub fn append_rows(&mut self, _rows: &RowsEvent<'_>) -> Result<Appended> {
-        Err(Error::new(Code::Bug, "not yet"))
+    /// represented, naming table, column and value).
+    pub fn append_rows(&mut self, rows: &RowsEvent<'_>) -> Result<Appended> {
+        self.append_log(rows, None)
     }
 
     /// As [`TableBuilder::append_rows`], asking `verdict` about every change.
@@ -104,10 +132,47 @@ impl TableBuilder {
     /// As there, and those of `verdict`.
     pub fn append_rows_if(
         &mut self,
-        _rows: &RowsEvent<'_>,
-        _verdict: &mut dyn FnMut(&Change<'_>) -> Result<Verdict>,
+        rows: &RowsEvent<'_>,
+        verdict: &mut dyn FnMut(&Change<'_>) -> Result<Verdict>,
     ) -> Result<Appended> {
-        Err(Error::new(Code::Bug, "not yet"))
+        self.append_log(rows, Some(verdict))
+    }
+
+    fn append_log(&mut self, rows: &RowsEvent<'_>, filter: Filter<'_>) -> Result<Appended> {
+        let plan = self.log.clone().ok_or_else(|| {
+            Error::new(Code::LogDamaged, format!("rows of {} come without a table map before them", self.schema.id))
+        })?;
+        self.check_image(&plan, rows)?;
+        let before = self.rows();
+        let done = self.span.transact(|span| {
+            let mut append = Append { plan: &plan, bytes: rows.images, at: 0, done: Appended::default(), span };
+            append.log_rows(
+                Target { walk: &mut self.walk, open: &mut self.open, kinds: &mut self.kinds, columns: &self.columns },
+                rows.kind,
+                filter,
+                &mut self.expect_nulls,
+            )?;
+            Ok(append.done)
+        });
+        done.map_err(|failure: Failure| {
+            self.truncate(before);
+            failure.into_error(&self.schema, &self.columns, Code::LogDamaged)
+        })
+    }
+
+    /// Every image must carry every column.
+    fn check_image(&self, plan: &RowPlan, rows: &RowsEvent<'_>) -> Result<()> {
+        if rows.columns != plan.steps.len() {
+            let sentence =
+                format!("a rows event of {} has {} columns, its table map {}", self.schema.id, rows.columns, plan.steps.len());
+            return Err(Error::new(Code::LogDamaged, sentence));
+        }
+        let full = |bits: &[u8]| bits.iter().zip(&plan.null_mask).all(|(bits, mask)| bits & mask == *mask);
+        if full(rows.present) && full(rows.present_after) {
+            return Ok(());
+        }
+        Err(Error::new(Code::BinlogRowImage, format!("the log carries only some columns of rows of {}", self.schema.id))
+            .help("run SET GLOBAL binlog_row_image = 'FULL' at the source, reconnect its clients, and take a new snapshot"))
     }
 
     /// Appends one result row of the binary protocol, as kind [`Kind::Read`]: a packet's payload, header byte 0x00 first.
@@ -115,7 +180,7 @@ impl TableBuilder {
     /// (`SET time_zone = '+00:00'`).
     ///
     /// # Errors
-    /// `Protocol` (structure), `BadRecord`. Nothing of the row is kept then.
+    /// `Protocol` (structure), `BadRecord`.
     pub fn append_binary_row(&mut self, packet: &[u8]) -> Result<()> {
         self.append_binary_rows(packet, &[(0, packet.len())])
     }
@@ -124,15 +189,27 @@ impl TableBuilder {
     /// in `buffer`.
     ///
     /// # Errors
-    /// As there; nothing of the call is kept then.
-    pub fn append_binary_rows(&mut self, _buffer: &[u8], _packets: &[(usize, usize)]) -> Result<()> {
-        let _ = Kind::Read;
-        Err(Error::new(Code::Bug, "not yet"))
+    /// As there.
+    pub fn append_binary_rows(&mut self, buffer: &[u8], packets: &[(usize, usize)]) -> Result<()> {
+        let plan = self.result.get_or_insert_with(|| Arc::new(RowPlan::for_binary_rows(&self.columns))).clone();
+        let before = self.rows();
+        let done = self.span.transact(|span| {
+            let mut append = Append { plan: &plan, bytes: buffer, at: 0, done: Appended::default(), span };
+            append.result_rows(
+                Target { walk: &mut self.walk, open: &mut self.open, kinds: &mut self.kinds, columns: &self.columns },
+                packets,
+                &mut self.expect_nulls,
+            )
+        });
+        done.map_err(|failure: Failure| {
+            self.truncate(before);
+            failure.into_error(&self.schema, &self.columns, Code::Protocol)
+        })
     }
 
     /// Rows (images) in the open batch.
     pub fn rows(&self) -> usize {
-        0
+        self.kinds.len()
     }
 
     /// Whether the open batch has no row.
@@ -142,14 +219,243 @@ impl TableBuilder {
 
     /// Bytes held, as counted against the budget.
     pub fn memory(&self) -> usize {
-        0
+        self.open.iter().map(OpenColumn::memory).sum::<usize>() + self.kinds.capacity() + self.span.memory()
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.open.iter_mut().for_each(|column| column.truncate(rows));
+        self.kinds.truncate(rows);
+    }
+
+    /// Throws the open batch away. The origin stays in force.
+    pub fn clear(&mut self) {
+        self.truncate(0);
+        self.span.take();
     }
 
     /// Hands out the open batch, `None` when it is empty, and opens the next one. The origin stays in force.
     ///
     /// # Errors
-    /// `BadRecord` for text that is not valid UTF-8, naming table, column, value and the row's position; `Bug`.
+    /// `BadRecord` for text that is not valid UTF-8, naming table, column, value and the row's position; `Bug`. The
+    /// batch is lost then.
     pub fn finish(&mut self) -> Result<Option<ChangeBatch>> {
-        Ok(None)
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let origins = self.span.take();
+        let kinds = std::mem::take(&mut self.kinds);
+        let mut arrays = Vec::with_capacity(self.open.len());
+        let mut bad = None;
+        for (index, column) in self.open.iter_mut().enumerate() {
+            match column.finish() {
+                Ok(array) => arrays.push(array),
+                Err(failed) => bad = bad.or(Some((index, failed))),
+            }
+        }
+        if let Some((index, (row, value))) = bad {
+            let error = value.into_error(&self.schema.id, &self.columns[index].name, Code::LogDamaged);
+            let found = origins.iter().find(|(rows, _)| rows.contains(&row));
+            return Err(match found {
+                Some((_, origin)) => error.fact("transaction", origin.transaction).fact("position", origin.position),
+                None => error,
+            });
+        }
+        let rows = RecordBatch::try_new(self.schema.arrow.clone(), arrays).or_code(Code::SchemaMismatch, || {
+            format!("rows of {} hold a NULL in a column that the schema declares NOT NULL", self.schema.id)
+        })?;
+        ChangeBatch::new(self.schema.clone(), rows, kinds, origins).map(Some)
+    }
+}
+
+fn is_concatenation(whole: &[u8], parts: [&[u8]; 3]) -> bool {
+    let mut rest = whole;
+    parts.iter().all(|part| match rest.split_at_checked(part.len()) {
+        Some((head, tail)) => {
+            rest = tail;
+            head == *part
+        }
+        None => false,
+    }) && rest.is_empty()
+}
+
+/// Why an append failed.
+enum Failure {
+    Other(Error),
+    Torn,
+    Cell { column: usize, value: BadValue },
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Other(error)
+    }
+}
+
+impl Failure {
+    #[cold]
+    fn into_error(self, schema: &TableSchema, columns: &[Column], damage: Code) -> Error {
+        match self {
+            Failure::Other(error) => error,
+            Failure::Torn => {
+                Error::new(damage, format!("a row of {} ends before its last column", schema.id))
+                    .help("check the server's disk and binlog; if its own tools read this row, report a bug")
+            }
+            Failure::Cell { column, value } => value.into_error(&schema.id, &columns[column].name, damage),
+        }
+    }
+}
+
+/// Where rows go.
+struct Target<'a> {
+    walk: &'a mut Walk,
+    open: &'a mut [OpenColumn],
+    kinds: &'a mut Vec<Kind>,
+    columns: &'a [Column],
+}
+
+/// One append under way.
+struct Append<'a> {
+    plan: &'a RowPlan,
+    bytes: &'a [u8],
+    at: usize,
+    done: Appended,
+    span: &'a mut OpenSpan,
+}
+
+impl Append<'_> {
+    /// Rows of the log, one after the other up to the end of the bytes.
+    fn log_rows(
+        &mut self,
+        mut to: Target<'_>,
+        kind: RowsKind,
+        mut filter: Filter<'_>,
+        sparse: &mut bool,
+    ) -> Result<(), Failure> {
+        while self.at < self.bytes.len() {
+            to.walk.begin(self.plan, *sparse);
+            let mut met_null = false;
+            while self.at < self.bytes.len() && to.walk.room() >= 2 {
+                let start = self.at;
+                if !self.change(&mut to, kind, &mut filter)? {
+                    self.at = start;
+                    met_null = true;
+                    break;
+                }
+            }
+            let had_nulls = self.decode(&mut to)?;
+            *sparse = met_null || had_nulls;
+        }
+        Ok(())
+    }
+
+    /// Walks one change; false when its layout needs a sparse chunk.
+    #[inline]
+    fn change(&mut self, to: &mut Target<'_>, kind: RowsKind, filter: &mut Filter<'_>) -> Result<bool, Failure> {
+        let first = self.at;
+        let walked = to.walk.rows();
+        if !self.image(to.walk)? {
+            return Ok(false);
+        }
+        let second = self.at;
+        if kind == RowsKind::Update && !self.image(to.walk)? {
+            to.walk.forget(1);
+            return Ok(false);
+        }
+        let verdict = match filter {
+            None => Verdict::Keep,
+            Some(filter) => filter(&self.show(to.columns, kind, first, second))?,
+        };
+        self.done.changes += 1;
+        self.done.images += (to.walk.rows() - walked) as u64;
+        self.keep(to, kind, verdict);
+        Ok(true)
+    }
+
+    fn show<'s>(&'s self, columns: &'s [Column], kind: RowsKind, first: usize, second: usize) -> Change<'s> {
+        let image = |at: usize| Some(RowImage { plan: self.plan, columns, bytes: &self.bytes[at..] });
+        match kind {
+            RowsKind::Insert => Change { before: None, after: image(first) },
+            RowsKind::Update => Change { before: image(first), after: image(second) },
+            RowsKind::Delete => Change { before: image(first), after: None },
+        }
+    }
+
+    #[inline]
+    fn keep(&mut self, to: &mut Target<'_>, kind: RowsKind, verdict: Verdict) {
+        match (verdict, kind) {
+            (Verdict::Drop, RowsKind::Update) => to.walk.forget(2),
+            (Verdict::Drop, _) => to.walk.forget(1),
+            (Verdict::OnlyBefore, RowsKind::Update) => {
+                to.walk.forget(1);
+                to.kinds.push(Kind::Delete);
+            }
+            (Verdict::OnlyAfter, RowsKind::Update) => {
+                to.walk.forget_second_to_last();
+                to.kinds.push(Kind::Insert);
+            }
+            (_, RowsKind::Insert) => to.kinds.push(Kind::Insert),
+            (_, RowsKind::Delete) => to.kinds.push(Kind::Delete),
+            (_, RowsKind::Update) => to.kinds.extend_from_slice(&[Kind::UpdateBefore, Kind::UpdateAfter]),
+        }
+        self.span.change(to.kinds.len());
+    }
+
+    #[inline]
+    fn image(&mut self, walk: &mut Walk) -> Result<bool, Failure> {
+        match walk.row(self.plan, self.bytes, self.at) {
+            Step::End(end) => {
+                self.at = end;
+                Ok(true)
+            }
+            Step::NeedsSparse => Ok(false),
+            Step::Torn => Err(Failure::Torn),
+        }
+    }
+
+    /// Decodes the walked rows column by column; whether any was NULL.
+    fn decode(&mut self, to: &mut Target<'_>) -> Result<bool, Failure> {
+        let rows = to.walk.rows();
+        self.done.kept += rows as u64;
+        let mut nulls = false;
+        if rows > 0 {
+            for (index, (step, column)) in self.plan.steps.iter().zip(to.open.iter_mut()).enumerate() {
+                nulls |= cells::append(to.walk, step, index, self.bytes, column)
+                    .map_err(|value| Failure::Cell { column: index, value })?;
+            }
+        }
+        Ok(nulls)
+    }
+
+    /// Result rows, each in its packet.
+    fn result_rows(
+        &mut self,
+        mut to: Target<'_>,
+        packets: &[(usize, usize)],
+        sparse: &mut bool,
+    ) -> Result<(), Failure> {
+        let buffer = self.bytes;
+        let mut rest = packets.iter().peekable();
+        while rest.peek().is_some() {
+            to.walk.begin(self.plan, *sparse);
+            let mut met_null = false;
+            while let Some((start, end)) = rest.peek() {
+                self.bytes = buffer.get(..*end).ok_or(Failure::Torn)?;
+                self.at = *start;
+                if to.walk.room() == 0 || !self.image(to.walk)? {
+                    met_null = to.walk.room() > 0;
+                    break;
+                }
+                if self.at != *end || buffer[*start] != 0 {
+                    return Err(Failure::Torn);
+                }
+                to.kinds.push(Kind::Read);
+                self.span.change(to.kinds.len());
+                rest.next();
+            }
+            self.bytes = buffer;
+            let had_nulls = self.decode(&mut to)?;
+            *sparse = met_null || had_nulls;
+        }
+        Ok(())
     }
 }

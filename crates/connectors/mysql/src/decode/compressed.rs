@@ -1,6 +1,7 @@
 //! MariaDB's compressed records, in compressed events (`log_bin_compress`) .
 
 use super::cursor::{Cursor, Malformed};
+use super::value::BadValue;
 
 /// zlib cannot expand by more (RFC 1951: 258 bytes out of at least two bits).
 const MAX_EXPANSION: usize = 1040;
@@ -38,6 +39,29 @@ pub fn inflate(stream: &[u8], wrapped: bool, length: usize, out: &mut Vec<u8>) -
     let status = inflater.decompress_vec(stream, out, flate2::FlushDecompress::Finish).map_err(|_| damaged)?;
     if status != flate2::Status::StreamEnd || out.len() != length {
         return Err(damaged);
+    }
+    Ok(())
+}
+
+/// Appends the plain bytes of a cell of a COMPRESSED column.
+///
+/// Layout (`Field_longstr::compress` in MariaDB's field.cc): nothing for the empty string; else one byte `aaaawlll`
+/// with method `a` (0: plain, 8: zlib), `w` set for a raw stream, `l` length bytes of the inflated length
+/// (little-endian).
+pub(super) fn append_column(cell: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
+    let bad = || BadValue::corrupt("a compressed value");
+    let Some((head, rest)) = cell.split_first() else { return Ok(()) };
+    match head >> 4 {
+        0 => out.extend_from_slice(rest),
+        8 => {
+            let mut c = Cursor::new(rest, "a compressed value");
+            let length = c.uint(usize::from(head & 7)).map_err(|_| bad())?;
+            let mut plain = Vec::new();
+            let length = usize::try_from(length).map_err(|_| bad())?;
+            inflate(c.rest(), head & 8 == 0, length, &mut plain).map_err(|_| bad())?;
+            out.append(&mut plain);
+        }
+        _ => return Err(bad()),
     }
     Ok(())
 }

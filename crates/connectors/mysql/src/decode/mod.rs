@@ -9,19 +9,33 @@
 //! All parsers are pure, never panic whatever the bytes, and allocate only what the bytes at hand can justify.
 
 pub mod builder;
+mod cells;
 pub mod charset;
+mod columns;
 pub mod compressed;
 pub mod cursor;
+mod decimal;
 pub mod event;
+mod fixed_text;
+pub mod image;
+mod jsonb;
+mod labels;
+mod plan;
 pub mod rows;
 pub mod sort_key;
+mod span;
 pub mod statement;
 pub mod table_map;
+mod temporal;
 pub mod transaction;
 pub mod types;
+mod value;
+mod walk;
+mod wire;
 
-pub use builder::{Change, RowImage, TableBuilder, Verdict};
+pub use builder::{Appended, TableBuilder, Verdict};
 pub use event::{Event, EventData, EventFormat};
+pub use image::{Change, RowImage};
 pub use rows::{RowsEvent, RowsKind};
 pub use sort_key::{KeyPlan, compares_by_value, is_locally_ordered};
 pub use table_map::TableMap;

@@ -1,6 +1,6 @@
 //! Keys as bytes whose order is the server's order, for types where that is proven.
 
-use super::builder::RowImage;
+use super::image::RowImage;
 use super::types::{Column, ColumnType};
 use arrow_array::RecordBatch;
 use dujiang_core::Result;

@@ -1,0 +1,254 @@
+//! Second pass: the cells of one column, in one loop per column and type.
+
+use super::charset;
+use super::columns::{ByteRun, OpenColumn, Values};
+use super::decimal::{self, DecimalPlan};
+use super::plan::{Op, Size, Step};
+use super::value::BadValue;
+use super::walk::{NULL, Walk, length};
+use super::{compressed, fixed_text, jsonb, labels, temporal};
+
+/// The cells of one column in a walked chunk.
+struct Cells<'a> {
+    bytes: &'a [u8],
+    positions: &'a [u32],
+    /// Distance of the cell from its position.
+    offset: usize,
+    size: Size,
+    has_nulls: bool,
+}
+
+type CellResult = Result<(), BadValue>;
+
+impl<'a> Cells<'a> {
+    fn new(walk: &'a Walk, step: &Step, index: usize, bytes: &'a [u8]) -> Self {
+        let (slot, offset) = if walk.is_sparse() { (index, 0) } else { (step.segment, step.offset as usize) };
+        let positions = walk.positions(slot);
+        let has_nulls = walk.is_sparse() && positions.contains(&NULL);
+        Self { bytes, positions, offset, size: step.size, has_nulls }
+    }
+
+    /// The `N` bytes of a cell of fixed size.
+    #[inline]
+    fn array<const N: usize>(&self, position: u32) -> [u8; N] {
+        let start = position as usize + self.offset;
+        *self.bytes[start..].first_chunk().expect("invariant: the walk checked the row's length")
+    }
+
+    /// The bytes of a cell of any size, without its length prefix.
+    #[inline]
+    fn slice(&self, position: u32) -> &'a [u8] {
+        let start = position as usize + self.offset;
+        let (length, head) = length(self.size, self.bytes, start).expect("invariant: the walk read this length");
+        &self.bytes[start + head..start + head + length]
+    }
+
+    /// One value per row, from the `N` bytes of its cell.
+    #[inline]
+    fn map<const N: usize, T: Copy + Default>(&self, out: &mut Vec<T>, decode: impl Fn([u8; N]) -> T) -> CellResult {
+        if self.has_nulls {
+            let value = |p: &u32| if *p == NULL { T::default() } else { decode(self.array(*p)) };
+            out.extend(self.positions.iter().map(value));
+        } else {
+            out.extend(self.positions.iter().map(|p| decode(self.array(*p))));
+        }
+        Ok(())
+    }
+
+    /// One value per row, from whatever `decode` reads at the cell's position.
+    #[inline]
+    fn try_map<T: Copy + Default>(
+        &self,
+        out: &mut Vec<T>,
+        decode: impl Fn(u32) -> Result<T, BadValue>,
+    ) -> CellResult {
+        out.reserve(self.positions.len());
+        for p in self.positions {
+            out.push(if *p == NULL { T::default() } else { decode(*p)? });
+        }
+        Ok(())
+    }
+
+    /// One string per row, appended by `write`.
+    #[inline]
+    fn strings(
+        &self,
+        run: &mut ByteRun,
+        mut write: impl FnMut(&mut Vec<u8>, &'a [u8]) -> Result<(), BadValue>,
+    ) -> CellResult {
+        run.offsets.reserve(self.positions.len());
+        for p in self.positions {
+            if *p != NULL {
+                write(&mut run.data, self.slice(*p))?;
+            }
+            run.end_cell();
+        }
+        run.check()
+    }
+
+    /// One string per row, as it is.
+    #[inline]
+    fn copy(&self, run: &mut ByteRun) -> CellResult {
+        run.offsets.reserve(self.positions.len());
+        for p in self.positions {
+            let cell = if *p == NULL { &[] } else { self.slice(*p) };
+            run.push(cell);
+        }
+        run.check()
+    }
+
+    fn nulls(&self, column: &mut OpenColumn) {
+        if self.has_nulls {
+            for p in self.positions {
+                column.nulls.append(*p != NULL);
+            }
+        } else {
+            column.nulls.append_n_non_nulls(self.positions.len());
+        }
+    }
+}
+
+/// Decodes the cells of the column at `index` of all walked rows to the end of `column`; whether any was NULL.
+///
+/// # Errors
+/// The first value that cannot be carried; the column then holds some of the rows.
+pub(super) fn append(walk: &Walk, step: &Step, index: usize, bytes: &[u8], column: &mut OpenColumn) -> Result<bool, BadValue> {
+    let cells = Cells::new(walk, step, index, bytes);
+    cells.nulls(column);
+    let done = match &mut column.values {
+        Values::Run(run) => append_strings(&cells, &step.op, run),
+        Values::I128(out) => append_decimals(&cells, &step.op, out),
+        values => append_numbers(&cells, &step.op, values),
+    };
+    done.map(|()| cells.has_nulls)
+}
+
+#[cold]
+fn wrong_column() -> BadValue {
+    BadValue::corrupt("a column whose plan does not fit its type")
+}
+
+fn append_numbers(cells: &Cells<'_>, op: &Op, values: &mut Values) -> CellResult {
+    match (op, values) {
+        (Op::I8, Values::I8(out)) => cells.map(out, i8::from_le_bytes),
+        (Op::U8, Values::U8(out)) => cells.map(out, u8::from_le_bytes),
+        (Op::I16, Values::I16(out)) => cells.map(out, i16::from_le_bytes),
+        (Op::U16, Values::U16(out)) => cells.map(out, u16::from_le_bytes),
+        (Op::I24, Values::I32(out)) => cells.map(out, |[a, b, c]| i32::from_le_bytes([0, a, b, c]) >> 8),
+        (Op::U24, Values::U32(out)) => cells.map(out, |[a, b, c]| u32::from_le_bytes([a, b, c, 0])),
+        (Op::I32, Values::I32(out)) => cells.map(out, i32::from_le_bytes),
+        (Op::U32, Values::U32(out)) => cells.map(out, u32::from_le_bytes),
+        (Op::I64, Values::I64(out)) => cells.map(out, i64::from_le_bytes),
+        (Op::U64, Values::U64(out)) => cells.map(out, u64::from_le_bytes),
+        (Op::F32, Values::F32(out)) => cells.map(out, f32::from_le_bytes),
+        (Op::F64, Values::F64(out)) => cells.map(out, f64::from_le_bytes),
+        (Op::Year, Values::U16(out)) => cells.map(out, |[y]| if y == 0 { 0 } else { 1900 + u16::from(y) }),
+        (Op::Bit(_) | Op::BitText, Values::U64(out)) => cells.try_map(out, |p| bits(cells.slice(p))),
+        (Op::Decimal(plan), Values::I256(out)) => cells.try_map(out, |p| {
+            plan.decode256(cells.slice(p)).ok_or_else(|| BadValue::corrupt("a DECIMAL"))
+        }),
+        (Op::DecimalText { scale }, Values::I256(out)) => cells.try_map(out, |p| {
+            decimal::parse256(cells.slice(p), *scale).ok_or_else(|| BadValue::corrupt("a DECIMAL"))
+        }),
+        (op, values) => append_times(cells, op, values),
+    }
+}
+
+fn append_times(cells: &Cells<'_>, op: &Op, values: &mut Values) -> CellResult {
+    match (op, values) {
+        (Op::Date, Values::I32(out)) => cells.try_map(out, |p| temporal::date(cells.array(p))),
+        (Op::DateTime(0), Values::I64(out)) => cells.try_map(out, |p| temporal::datetime(cells.array(p), 0)),
+        (Op::DateTime(_), Values::I64(out)) => cells.try_map(out, |p| {
+            temporal::datetime(cells.array(p), temporal::fraction(&cells.slice(p)[5..])?)
+        }),
+        (Op::Timestamp(_), Values::I64(out)) => cells.try_map(out, |p| {
+            let fraction = temporal::fraction(&cells.slice(p)[4..])?;
+            temporal::timestamp(u32::from_be_bytes(cells.array(p)), fraction)
+        }),
+        (Op::Time(_), Values::I64(out)) => cells.try_map(out, |p| temporal::time(cells.slice(p))),
+        (Op::OldTime, Values::I64(out)) => cells.try_map(out, |p| temporal::old_time(cells.array(p))),
+        (Op::OldDateTime, Values::I64(out)) => cells.try_map(out, |p| temporal::old_datetime(cells.array(p))),
+        (Op::OldTimestamp, Values::I64(out)) => {
+            cells.try_map(out, |p| temporal::timestamp(u32::from_le_bytes(cells.array(p)), 0))
+        }
+        (Op::DateParts, Values::I32(out)) => cells.try_map(out, |p| temporal::date_parts(cells.slice(p))),
+        (Op::DateTimeParts, Values::I64(out)) => cells.try_map(out, |p| temporal::datetime_parts(cells.slice(p))),
+        (Op::TimeParts, Values::I64(out)) => cells.try_map(out, |p| temporal::time_parts(cells.slice(p))),
+        _ => Err(wrong_column()),
+    }
+}
+
+fn append_decimals(cells: &Cells<'_>, op: &Op, out: &mut Vec<i128>) -> CellResult {
+    let bad = || BadValue::corrupt("a DECIMAL");
+    match op {
+        Op::Decimal(plan) => match plan.short() {
+            Some(short) => cells.try_map(out, |p| {
+                let start = p as usize + cells.offset;
+                short.decode(word(&cells.bytes[start..])).map(i128::from).ok_or_else(bad)
+            }),
+            None => long_decimals(cells, plan, out),
+        },
+        Op::DecimalText { scale } => {
+            cells.try_map(out, |p| decimal::parse128(cells.slice(p), *scale).ok_or_else(bad))
+        }
+        _ => Err(wrong_column()),
+    }
+}
+
+fn long_decimals(cells: &Cells<'_>, plan: &DecimalPlan, out: &mut Vec<i128>) -> CellResult {
+    cells.try_map(out, |p| plan.decode128(cells.slice(p)).ok_or_else(|| BadValue::corrupt("a DECIMAL")))
+}
+
+/// The first 8 bytes big-endian; what is missing counts as zero.
+#[inline]
+fn word(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk() {
+        Some(chunk) => u64::from_be_bytes(*chunk),
+        None => {
+            let mut chunk = [0; 8];
+            chunk[..bytes.len()].copy_from_slice(bytes);
+            u64::from_be_bytes(chunk)
+        }
+    }
+}
+
+/// A big-endian bit string of up to 8 bytes.
+#[inline]
+fn bits(bytes: &[u8]) -> Result<u64, BadValue> {
+    if bytes.len() > 8 {
+        return Err(BadValue::corrupt("a BIT"));
+    }
+    Ok(bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)))
+}
+
+fn append_strings(cells: &Cells<'_>, op: &Op, run: &mut ByteRun) -> CellResult {
+    match op {
+        Op::Utf8 | Op::Bytes => cells.copy(run),
+        Op::Latin1 => cells.strings(run, |out, cell| Ok(charset::append_latin1(cell, out))),
+        Op::FixedBytes(n) => cells.strings(run, |out, cell| {
+            let missing = n.checked_sub(cell.len()).ok_or_else(|| BadValue::corrupt("a BINARY"))?;
+            out.extend_from_slice(cell);
+            out.extend(std::iter::repeat_n(0, missing));
+            Ok(())
+        }),
+        Op::Enum(_, known) => cells.strings(run, |out, cell| labels::append_enum(cell, known, out)),
+        Op::Set(_, known) => cells.strings(run, |out, cell| labels::append_set(cell, known, out)),
+        Op::Json => cells.strings(run, |out, cell| jsonb::append_text(cell, out)),
+        Op::Uuid => cells.strings(run, |out, cell| fixed_text::append_uuid(cell, out)),
+        Op::Inet4 => cells.strings(run, |out, cell| fixed_text::append_inet4(cell, out)),
+        Op::Inet6 => cells.strings(run, |out, cell| fixed_text::append_inet6(cell, out)),
+        Op::CompressedUtf8 | Op::CompressedBytes => {
+            cells.strings(run, |out, cell| compressed::append_column(cell, out))
+        }
+        Op::CompressedLatin1 => {
+            let mut plain = Vec::new();
+            cells.strings(run, |out, cell| {
+                plain.clear();
+                compressed::append_column(cell, &mut plain)?;
+                charset::append_latin1(&plain, out);
+                Ok(())
+            })
+        }
+        _ => Err(wrong_column()),
+    }
+}

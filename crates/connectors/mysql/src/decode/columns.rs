@@ -1,0 +1,203 @@
+//! The open columns of a batch: plain vectors that become Arrow arrays without copying.
+
+use super::value::BadValue;
+use arrow_array::types::{
+    ArrowPrimitiveType, Date32Type, Decimal128Type, Decimal256Type, DurationMicrosecondType, Float32Type, Float64Type,
+    Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow_array::{ArrayRef, BinaryArray, PrimitiveArray, StringArray};
+use arrow_buffer::{Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer, i256};
+use arrow_schema::{DataType, TimeUnit};
+use std::sync::Arc;
+
+/// Values of one column.
+#[derive(Debug)]
+pub(super) enum Values {
+    I8(Vec<i8>),
+    U8(Vec<u8>),
+    I16(Vec<i16>),
+    U16(Vec<u16>),
+    I32(Vec<i32>),
+    U32(Vec<u32>),
+    I64(Vec<i64>),
+    U64(Vec<u64>),
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    I128(Vec<i128>),
+    I256(Vec<i256>),
+    Run(ByteRun),
+}
+
+/// Byte strings one after the other.
+#[derive(Debug)]
+pub(super) struct ByteRun {
+    /// Where each begins, and where the last one ends.
+    pub offsets: Vec<i32>,
+    pub data: Vec<u8>,
+}
+
+/// One open column.
+#[derive(Debug)]
+pub(super) struct OpenColumn {
+    data_type: DataType,
+    pub values: Values,
+    pub nulls: NullBufferBuilder,
+}
+
+macro_rules! each_values {
+    ($self:expr, $v:ident => $primitive:expr, $run:ident => $bytes:expr) => {
+        match $self {
+            Values::I8($v) => $primitive,
+            Values::U8($v) => $primitive,
+            Values::I16($v) => $primitive,
+            Values::U16($v) => $primitive,
+            Values::I32($v) => $primitive,
+            Values::U32($v) => $primitive,
+            Values::I64($v) => $primitive,
+            Values::U64($v) => $primitive,
+            Values::F32($v) => $primitive,
+            Values::F64($v) => $primitive,
+            Values::I128($v) => $primitive,
+            Values::I256($v) => $primitive,
+            Values::Run($run) => $bytes,
+        }
+    };
+}
+
+impl Values {
+    fn new(data_type: &DataType) -> Option<Self> {
+        Some(match data_type {
+            DataType::Int8 => Values::I8(vec![]),
+            DataType::UInt8 => Values::U8(vec![]),
+            DataType::Int16 => Values::I16(vec![]),
+            DataType::UInt16 => Values::U16(vec![]),
+            DataType::Int32 | DataType::Date32 => Values::I32(vec![]),
+            DataType::UInt32 => Values::U32(vec![]),
+            DataType::Int64
+            | DataType::Timestamp(TimeUnit::Microsecond, _)
+            | DataType::Duration(TimeUnit::Microsecond) => Values::I64(vec![]),
+            DataType::UInt64 => Values::U64(vec![]),
+            DataType::Float32 => Values::F32(vec![]),
+            DataType::Float64 => Values::F64(vec![]),
+            DataType::Decimal128(..) => Values::I128(vec![]),
+            DataType::Decimal256(..) => Values::I256(vec![]),
+            DataType::Utf8 | DataType::Binary => Values::Run(ByteRun { offsets: vec![0], data: vec![] }),
+            _ => return None,
+        })
+    }
+}
+
+impl OpenColumn {
+    /// An empty column; `None` for an Arrow type the decoder never makes.
+    pub fn new(data_type: &DataType) -> Option<Self> {
+        let values = Values::new(data_type)?;
+        Some(Self { data_type: data_type.clone(), values, nulls: NullBufferBuilder::new(0) })
+    }
+
+    /// Shortens the column to `rows`.
+    pub fn truncate(&mut self, rows: usize) {
+        each_values!(&mut self.values, v => v.truncate(rows), run => {
+            run.offsets.truncate(rows + 1);
+            run.data.truncate(run.offsets.last().map_or(0, |end| *end as usize));
+        });
+        self.nulls.truncate(rows);
+    }
+
+    /// Bytes held.
+    pub fn memory(&self) -> usize {
+        let values = each_values!(&self.values, v => size_of_val(&v[..]).max(v.capacity() * (size_of_val(&v[..]) / v.len().max(1))),
+            run => run.data.capacity() + run.offsets.capacity() * 4);
+        values + self.nulls.allocated_size()
+    }
+
+    /// Takes the values out as an Arrow array and leaves the column empty, with room for about as many.
+    ///
+    /// # Errors
+    /// The row and the reason, when a text is not UTF-8.
+    pub fn finish(&mut self) -> Result<ArrayRef, (usize, BadValue)> {
+        let nulls = self.nulls.finish();
+        if let (Values::Run(run), true) = (&mut self.values, self.data_type == DataType::Utf8) {
+            return text(run, nulls);
+        }
+        Ok(match (&mut self.values, &self.data_type) {
+            (Values::Run(run), _) => Arc::new(BinaryArray::new(run.take_offsets(), run.take_data(), nulls)),
+            (Values::I32(v), DataType::Date32) => primitive::<Date32Type>(v, nulls, &self.data_type),
+            (Values::I64(v), DataType::Timestamp(..)) => {
+                primitive::<TimestampMicrosecondType>(v, nulls, &self.data_type)
+            }
+            (Values::I64(v), DataType::Duration(_)) => primitive::<DurationMicrosecondType>(v, nulls, &self.data_type),
+            (Values::I8(v), _) => primitive::<Int8Type>(v, nulls, &self.data_type),
+            (Values::U8(v), _) => primitive::<UInt8Type>(v, nulls, &self.data_type),
+            (Values::I16(v), _) => primitive::<Int16Type>(v, nulls, &self.data_type),
+            (Values::U16(v), _) => primitive::<UInt16Type>(v, nulls, &self.data_type),
+            (Values::I32(v), _) => primitive::<Int32Type>(v, nulls, &self.data_type),
+            (Values::U32(v), _) => primitive::<UInt32Type>(v, nulls, &self.data_type),
+            (Values::I64(v), _) => primitive::<Int64Type>(v, nulls, &self.data_type),
+            (Values::U64(v), _) => primitive::<UInt64Type>(v, nulls, &self.data_type),
+            (Values::F32(v), _) => primitive::<Float32Type>(v, nulls, &self.data_type),
+            (Values::F64(v), _) => primitive::<Float64Type>(v, nulls, &self.data_type),
+            (Values::I128(v), _) => primitive::<Decimal128Type>(v, nulls, &self.data_type),
+            (Values::I256(v), _) => primitive::<Decimal256Type>(v, nulls, &self.data_type),
+        })
+    }
+}
+
+fn primitive<T: ArrowPrimitiveType>(
+    values: &mut Vec<T::Native>,
+    nulls: Option<NullBuffer>,
+    data_type: &DataType,
+) -> ArrayRef {
+    let values = ScalarBuffer::from(std::mem::take(values));
+    Arc::new(PrimitiveArray::<T>::new(values, nulls).with_data_type(data_type.clone()))
+}
+
+/// Arrow checks the text as a whole; only when that fails is the row looked for.
+fn text(run: &mut ByteRun, nulls: Option<NullBuffer>) -> Result<ArrayRef, (usize, BadValue)> {
+    let (offsets, data) = (run.take_offsets(), run.take_data());
+    match StringArray::try_new(offsets.clone(), data.clone(), nulls) {
+        Ok(array) => Ok(Arc::new(array)),
+        Err(_) => {
+            let cell = |row: usize| &data[offsets[row] as usize..offsets[row + 1] as usize];
+            let row = (0..offsets.len() - 1).find(|row| std::str::from_utf8(cell(*row)).is_err()).unwrap_or(0);
+            Err((row, BadValue::invalid_text(cell(row))))
+        }
+    }
+}
+
+impl ByteRun {
+    fn take_offsets(&mut self) -> OffsetBuffer<i32> {
+        let offsets = std::mem::replace(&mut self.offsets, vec![0]);
+        OffsetBuffer::new(ScalarBuffer::from(offsets))
+    }
+
+    fn take_data(&mut self) -> Buffer {
+        Buffer::from_vec(std::mem::take(&mut self.data))
+    }
+
+    /// Appends one string.
+    #[inline]
+    pub fn push(&mut self, bytes: &[u8]) {
+        append_short(&mut self.data, bytes);
+        self.end_cell();
+    }
+
+    /// Ends a string whose bytes were put into `data`. An end past 2 GiB is caught by [`ByteRun::check`].
+    #[inline]
+    pub fn end_cell(&mut self) {
+        self.offsets.push(self.data.len() as i32);
+    }
+
+    /// Whether all ends fit their type.
+    pub fn check(&self) -> Result<(), BadValue> {
+        if self.data.len() <= i32::MAX as usize {
+            return Ok(());
+        }
+        Err(BadValue::unrepresentable("(a text)", "the texts of one batch are longer than 2 GiB"))
+    }
+}
+
+/// Appends; most strings are short, and a copy of fixed length is cheaper than a call of memcpy.
+#[inline]
+fn append_short(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(bytes);
+}

@@ -1,0 +1,195 @@
+//! Decode plans: for every column what its bytes look like and where they lie in a row image.
+
+use super::decimal::DecimalPlan;
+use super::table_map::TableMap;
+use super::types::{Column, ColumnType};
+use super::wire::{self, WireType};
+use dujiang_core::{Code, Error, Result, TableId};
+use std::sync::Arc;
+
+/// How many bytes a cell takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Size {
+    /// Always as many.
+    Fixed(u32),
+    /// A little-endian length of 1 to 4 bytes stands before them.
+    Prefixed(u8),
+    /// A length-encoded length stands before them (result rows).
+    LengthEncoded,
+}
+
+/// What becomes of a cell's bytes. Integers are little-endian.
+#[derive(Debug, Clone)]
+pub(super) enum Op {
+    I8,
+    U8,
+    I16,
+    U16,
+    I24,
+    U24,
+    I32,
+    U32,
+    I64,
+    U64,
+    F32,
+    F64,
+    /// One byte: 0, or years since 1900.
+    Year,
+    /// Big-endian, any width up to 8 bytes, known from the cell's size.
+    Bit(usize),
+    BitText,
+    Decimal(DecimalPlan),
+    DecimalText { scale: u8 },
+    Date,
+    /// Bytes of the fraction.
+    Time(usize),
+    DateTime(usize),
+    Timestamp(usize),
+    /// Layouts before MySQL 5.6, without fractions.
+    OldTime,
+    OldDateTime,
+    OldTimestamp,
+    /// Result rows: year, month, day, ... as many as are not zero.
+    DateParts,
+    DateTimeParts,
+    TimeParts,
+    Utf8,
+    Latin1,
+    /// Padded with zero bytes to that length.
+    FixedBytes(usize),
+    Bytes,
+    /// An index of that many bytes into the labels.
+    Enum(usize, Arc<[Box<str>]>),
+    Set(usize, Arc<[Box<str>]>),
+    Json,
+    /// MySQL's JSON as text: parsed and printed again, so that it equals the text made from the log.
+    Uuid,
+    Inet4,
+    Inet6,
+    /// MariaDB's COMPRESSED columns: text in that way, or bytes.
+    CompressedUtf8,
+    CompressedLatin1,
+    CompressedBytes,
+}
+
+/// One column of a plan.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    pub op: Op,
+    pub size: Size,
+    /// The dense segment the cell lies in, and its distance from the segment's begin.
+    pub segment: usize,
+    pub offset: u32,
+}
+
+/// A run of cells of fixed size, then at most one of variable size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Segment {
+    pub fixed: u32,
+    pub tail: Option<Size>,
+}
+
+/// How row images of one table map, or result rows, are laid out.
+#[derive(Debug, Clone)]
+pub(super) struct RowPlan {
+    pub steps: Vec<Step>,
+    /// Layout of a row without NULLs.
+    pub segments: Vec<Segment>,
+    /// Bytes before the NULL bitmap.
+    pub lead: usize,
+    /// Bit of the first column in the NULL bitmap.
+    pub first_bit: usize,
+    /// The bits of the NULL bitmap that stand for a column.
+    pub null_mask: Vec<u8>,
+}
+
+impl RowPlan {
+    /// The plan for row images after `map`.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` when the map does not fit `columns`; `LogDamaged` when it cannot be read.
+    pub fn for_table_map(table: &TableId, columns: &[Column], map: &TableMap<'_>) -> Result<Self> {
+        if map.types.len() != columns.len() {
+            let found = format!("the log has {} columns, the schema {}", map.types.len(), columns.len());
+            return Err(mismatch(table, &found));
+        }
+        compare_names(table, columns, map)?;
+        let mut metadata = wire::Metadata::new(map.metadata);
+        let mut cells = Vec::with_capacity(columns.len());
+        for (column, code) in columns.iter().zip(map.types) {
+            let found = metadata.next(*code)?;
+            let cell = wire::log_cell(column, found).ok_or_else(|| {
+                let declared = column.field.metadata().get(dujiang_core::schema::META_SOURCE_TYPE);
+                let declared = declared.map_or("?", String::as_str);
+                mismatch(table, &format!("column {} is {declared} in the schema and {found} in the log", column.name))
+            })?;
+            cells.push(cell);
+        }
+        Ok(Self::lay_out(cells, 0, 0))
+    }
+
+    /// The plan for result rows of the binary protocol with exactly these columns.
+    pub fn for_binary_rows(columns: &[Column]) -> Self {
+        Self::lay_out(columns.iter().map(|c| wire::binary_cell(&c.column_type)).collect(), 1, 2)
+    }
+
+    fn lay_out(cells: Vec<(Op, Size)>, lead: usize, first_bit: usize) -> Self {
+        let mut null_mask = vec![0u8; (cells.len() + first_bit).div_ceil(8)];
+        let mut segments = vec![];
+        let mut open = Segment { fixed: 0, tail: None };
+        let mut steps = Vec::with_capacity(cells.len());
+        for (index, (op, size)) in cells.into_iter().enumerate() {
+            let bit = index + first_bit;
+            null_mask[bit / 8] |= 1 << (bit % 8);
+            steps.push(Step { op, size, segment: segments.len(), offset: open.fixed });
+            if let Size::Fixed(n) = size {
+                open.fixed += n;
+            } else {
+                segments.push(Segment { tail: Some(size), ..open });
+                open = Segment { fixed: 0, tail: None };
+            }
+        }
+        if open.fixed > 0 {
+            segments.push(open);
+        }
+        Self { steps, segments, lead, first_bit, null_mask }
+    }
+
+    /// Bytes before the first cell.
+    pub fn header(&self) -> usize {
+        self.lead + self.null_mask.len()
+    }
+}
+
+/// F43: a change of the table that was not logged shows here, if the server writes names.
+fn compare_names(table: &TableId, columns: &[Column], map: &TableMap<'_>) -> Result<()> {
+    let Some(names) = map.column_names()? else { return Ok(()) };
+    match columns.iter().zip(&names).position(|(column, name)| *column.name != **name) {
+        None => Ok(()),
+        Some(at) => {
+            let found = format!("column {} is {} in the schema and {} in the log", at + 1, columns[at].name, names[at]);
+            Err(mismatch(table, &found))
+        }
+    }
+}
+
+#[cold]
+fn mismatch(table: &TableId, found: &str) -> Error {
+    Error::new(Code::SchemaMismatch, format!("rows of {table} do not fit the schema known for them: {found}"))
+        .help("the table was changed in a way the log does not show; take a new snapshot of it")
+}
+
+/// Shows a wire type as in the messages of a mismatch.
+impl std::fmt::Display for WireType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (type {}, metadata {})", self.name(), self.code, self.metadata)
+    }
+}
+
+/// Whether a column type has labels that the log may name, too.
+pub(super) fn labels(column_type: &ColumnType) -> Option<&Arc<[Box<str>]>> {
+    match column_type {
+        ColumnType::Enum { labels } | ColumnType::Set { labels } => Some(labels),
+        _ => None,
+    }
+}

@@ -1,0 +1,106 @@
+//! Origins of the rows of an open batch.
+
+use dujiang_core::batch::TimePrecision;
+use dujiang_core::{Origin, Origins};
+
+/// The origin in force, and the runs of the open batch.
+#[derive(Debug)]
+pub(super) struct OpenSpan {
+    transaction: String,
+    position: String,
+    commit_micros: i64,
+    precision: TimePrecision,
+    /// Ordinal of the next change.
+    next: u64,
+    /// Runs of rows under the origin in force that are not in `origins` yet: (end row, ordinal of the first change).
+    pending: Vec<(usize, u64)>,
+    /// Rows of the open batch, pending ones included.
+    rows: usize,
+    /// Ordinal that would continue the last pending run.
+    continues: u64,
+    origins: Origins,
+}
+
+impl Default for OpenSpan {
+    fn default() -> Self {
+        Self {
+            transaction: String::new(),
+            position: String::new(),
+            commit_micros: 0,
+            precision: TimePrecision::Seconds,
+            next: 0,
+            pending: Vec::new(),
+            rows: 0,
+            continues: 0,
+            origins: Origins::default(),
+        }
+    }
+}
+
+impl OpenSpan {
+    pub fn begin(&mut self, origin: Origin<'_>) {
+        self.flush();
+        self.transaction.clear();
+        self.transaction.push_str(origin.transaction);
+        self.position.clear();
+        self.position.push_str(origin.position);
+        self.commit_micros = origin.commit_micros;
+        self.precision = origin.precision;
+        self.next = origin.first_ordinal;
+    }
+
+    /// One change was seen; the batch then has `rows` rows (as many as before when it was dropped).
+    #[inline]
+    pub fn change(&mut self, rows: usize) {
+        let ordinal = self.next;
+        self.next += 1;
+        if rows == self.rows {
+            return;
+        }
+        self.rows = rows;
+        match self.pending.last_mut() {
+            Some(run) if self.continues == ordinal => run.0 = rows,
+            _ => self.pending.push((rows, ordinal)),
+        }
+        self.continues = ordinal + 1;
+    }
+
+    /// Runs `append`; if it fails, everything is as it was before.
+    pub fn transact<T, E>(&mut self, append: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+        let (next, rows, continues) = (self.next, self.rows, self.continues);
+        let (runs, last) = (self.pending.len(), self.pending.last().copied());
+        let done = append(self);
+        if done.is_err() {
+            (self.next, self.rows, self.continues) = (next, rows, continues);
+            self.pending.truncate(runs);
+            if let (Some(run), Some(last)) = (self.pending.last_mut(), last) {
+                *run = last;
+            }
+        }
+        done
+    }
+
+    fn flush(&mut self) {
+        for (end_row, first_ordinal) in self.pending.drain(..) {
+            let origin = Origin {
+                transaction: &self.transaction,
+                position: &self.position,
+                commit_micros: self.commit_micros,
+                precision: self.precision,
+                first_ordinal,
+            };
+            self.origins.push(end_row, origin);
+        }
+    }
+
+    /// Takes out the runs and begins a new batch.
+    pub fn take(&mut self) -> Origins {
+        self.flush();
+        self.rows = 0;
+        std::mem::take(&mut self.origins)
+    }
+
+    pub fn memory(&self) -> usize {
+        self.origins.memory() + self.pending.capacity() * size_of::<(usize, u64)>()
+    }
+}
