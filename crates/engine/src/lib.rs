@@ -9,7 +9,7 @@
 
 pub mod protocol;
 pub mod runtime;
-pub mod stages;
+mod stages;
 pub mod state;
 
 pub use runtime::job::{ErrorPolicy, Guarantee, Job, Settings, Until};

@@ -84,6 +84,8 @@ pub struct Settings {
     pub epoch_images: u64,
     /// Bytes (in memory) after which an epoch ends before its interval.
     pub epoch_bytes: u64,
+    /// Dead letters after which an epoch ends before its interval.
+    pub epoch_letters: usize,
     /// The source is acked this many checkpoints late, so that as many older ones stay usable.
     pub ack_lag: usize,
 }
@@ -102,6 +104,7 @@ impl Default for Settings {
             max_checkpoint_failures: 3,
             epoch_images: 50_000_000,
             epoch_bytes: 16 << 30,
+            epoch_letters: 10_000,
             ack_lag: 0,
         }
     }

@@ -76,6 +76,18 @@ impl KindCounts {
     }
 }
 
+impl KindCounts {
+    /// Adds the changes of a batch except those that were refused.
+    pub(crate) fn add_difference(&mut self, all: KindCounts, refused: &[Kind]) {
+        let mut out = KindCounts::default();
+        out.add(refused);
+        self.reads += all.reads - out.reads;
+        self.inserts += all.inserts - out.inserts;
+        self.updates += all.updates - out.updates;
+        self.deletes += all.deletes - out.deletes;
+    }
+}
+
 /// A picture of a pipeline, taken at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct PipelineStatus {

@@ -1,7 +1,9 @@
 //! Reads a pipeline's state without running it: for `dujiang dlq` and for listings.
 
+use super::{disk, letters, store};
 use dujiang_core::dead_letter::Stage;
 use dujiang_core::{Code, Epoch, Error, Generation, Result};
+use std::fs;
 use std::path::Path;
 
 /// A dead letter as it lies in the store.
@@ -55,10 +57,19 @@ pub struct StoredCheckpoint {
 /// All committed dead letters of a pipeline, oldest first.
 ///
 /// # Errors
-/// `StateUnusable` when the folder cannot be read, `StateVersion` when a file is not of this version.
+/// `StateUnusable` when the folder cannot be read, `StateVersion` when a letter is not of this version,
+/// `CheckpointDamaged` when a line cannot be read.
 pub fn list_dead_letters(state_dir: &Path) -> Result<Vec<StoredLetter>> {
-    let _ = state_dir;
-    Err(Error::new(Code::NotSupported, "reading dead letters is not there yet"))
+    let dir = state_dir.join(letters::FOLDER);
+    let mut all = Vec::new();
+    for (epoch, name) in letters::committed_files(&dir)? {
+        let path = dir.join(&name);
+        let text = fs::read_to_string(&path).map_err(|e| disk::unusable(&path, e))?;
+        for (number, line) in text.lines().enumerate() {
+            all.push(read_line(line, epoch, number + 1, &path)?);
+        }
+    }
+    Ok(all)
 }
 
 /// One dead letter by its id.
@@ -66,8 +77,11 @@ pub fn list_dead_letters(state_dir: &Path) -> Result<Vec<StoredLetter>> {
 /// # Errors
 /// As [`list_dead_letters`]; `Usage` when there is no such letter.
 pub fn show_dead_letter(state_dir: &Path, id: &str) -> Result<StoredLetter> {
-    let _ = (state_dir, id);
-    Err(Error::new(Code::NotSupported, "reading dead letters is not there yet"))
+    let all = list_dead_letters(state_dir)?;
+    all.into_iter().find(|letter| letter.id == id).ok_or_else(|| {
+        Error::new(Code::Usage, format!("there is no dead letter {id}"))
+            .help("list the letters to see their ids; an id is <epoch>-<number>")
+    })
 }
 
 /// All kept checkpoints of a pipeline, newest first.
@@ -75,6 +89,53 @@ pub fn show_dead_letter(state_dir: &Path, id: &str) -> Result<StoredLetter> {
 /// # Errors
 /// As [`list_dead_letters`]; `CheckpointDamaged` for one that cannot be read.
 pub fn list_checkpoints(state_dir: &Path) -> Result<Vec<StoredCheckpoint>> {
-    let _ = state_dir;
-    Err(Error::new(Code::NotSupported, "reading checkpoints is not there yet"))
+    let mut all = Vec::new();
+    for (epoch, name) in store::checkpoint_files(state_dir)? {
+        let checkpoint = store::read_checkpoint(state_dir, epoch, &name)?;
+        let path = state_dir.join(&name);
+        let bytes = fs::metadata(&path).map_err(|e| disk::unusable(&path, e))?.len();
+        all.push(StoredCheckpoint {
+            epoch,
+            generation: checkpoint.generation,
+            position: checkpoint.position_text,
+            written_micros: checkpoint.written_micros,
+            bytes,
+            savepoint: false,
+        });
+    }
+    Ok(all)
+}
+
+fn read_line(line: &str, epoch: Epoch, number: usize, path: &Path) -> Result<StoredLetter> {
+    let place = || format!("{}:{number}", path.display());
+    let line: letters::Line = serde_json::from_str(line).map_err(|e| {
+        Error::new(Code::CheckpointDamaged, format!("a dead letter cannot be read: {}", place())).with_source(e)
+    })?;
+    if line.version != 1 {
+        return Err(Error::new(Code::StateVersion, format!("a dead letter is of another version: {}", place())));
+    }
+    let stage = match line.stage.as_str() {
+        "source" => Stage::Source,
+        "transform" => Stage::Transform,
+        "sink" => Stage::Sink,
+        other => {
+            return Err(Error::new(Code::CheckpointDamaged, format!("a dead letter names no stage: {}", place()))
+                .fact("found", other));
+        }
+    };
+    Ok(StoredLetter {
+        id: format!("{epoch}-{number}"),
+        epoch,
+        event_id: line.event_id,
+        table: line.table,
+        op: line.op,
+        before: line.before.map(|json| json.get().to_owned()),
+        after: line.after.map(|json| json.get().to_owned()),
+        position: line.position,
+        transaction: line.transaction,
+        commit_micros: line.commit_micros,
+        stage,
+        code: line.code,
+        message: line.message,
+    })
 }

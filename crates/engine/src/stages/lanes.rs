@@ -1,0 +1,240 @@
+//! Splits batches into lanes, in queues bounded by bytes.
+//!
+//! Order per key is kept because all changes of one key travel through one lane (INV-7); a key whose equality only the
+//! server knows cannot be hashed here, so its table stays in one lane.
+
+use dujiang_core::budget::{Budget, Held};
+use dujiang_core::key::{hash_keys, same_key};
+use dujiang_core::schema::KeyEquality;
+use dujiang_core::{ChangeBatch, Code, Epoch, Error, Kind, Result, TableId, fault};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::{Barrier, Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+
+/// Messages a lane's queue holds at most, however small they are.
+const QUEUE_MESSAGES: usize = 256;
+/// A lane's queue counts bytes in pieces of this size.
+const QUEUE_UNIT: usize = 1024;
+
+/// What a lane is sent.
+pub(crate) enum LaneMessage {
+    /// Rows for the sink; `table` is their table's name at the source.
+    Batch { table: TableId, batch: ChangeBatch, room: Room },
+    /// Wait until every lane has come this far.
+    Sync(Arc<Barrier>),
+    /// The epoch ends here.
+    Barrier(Epoch),
+}
+
+/// The room a batch takes in its queue; given back when dropped.
+pub(crate) struct Room {
+    _permit: OwnedSemaphorePermit,
+    _held: Held,
+    bytes: usize,
+    gauges: Arc<Gauges>,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.gauges.queued.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.gauges.progress.notify_waiters();
+    }
+}
+
+/// What lanes hold, for everybody to see.
+pub(crate) struct Gauges {
+    /// Bytes waiting in queues or being written.
+    queued: AtomicUsize,
+    /// Rings when a batch has left.
+    progress: Notify,
+    lanes: Vec<LaneGauge>,
+}
+
+#[derive(Default)]
+struct LaneGauge {
+    buffered: AtomicUsize,
+    spill: Notify,
+}
+
+impl Gauges {
+    pub(crate) fn new(lanes: usize) -> Arc<Self> {
+        let lanes = (0..lanes).map(|_| LaneGauge::default()).collect();
+        Arc::new(Self { queued: AtomicUsize::new(0), progress: Notify::new(), lanes })
+    }
+
+    /// Waits while the budget is exceeded and lanes still have something to work off.
+    pub(crate) async fn wait_for_room(&self, budget: &Budget) {
+        loop {
+            let progress = self.progress.notified();
+            if !budget.is_over() || self.queued.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            progress.await;
+        }
+    }
+
+    /// Notes what a lane's writer holds. If the budget is exceeded, says whether this lane has to spill; if another
+    /// one is larger, that one is asked.
+    pub(crate) fn must_spill(&self, lane: usize, buffered: usize, budget: &Budget) -> bool {
+        self.lanes[lane].buffered.store(buffered, Ordering::Relaxed);
+        if !budget.is_over() {
+            return false;
+        }
+        let sizes = self.lanes.iter().map(|l| l.buffered.load(Ordering::Relaxed)).enumerate();
+        match sizes.max_by_key(|&(_, bytes)| bytes) {
+            None | Some((_, 0)) => false,
+            Some((largest, bytes)) if largest == lane || bytes == buffered => true,
+            Some((largest, _)) => {
+                self.lanes[largest].spill.notify_one();
+                false
+            }
+        }
+    }
+
+    /// Waits until this lane is asked to spill.
+    pub(crate) async fn asked_to_spill(&self, lane: usize) {
+        self.lanes[lane].spill.notified().await;
+    }
+}
+
+/// The reader's end of all lanes.
+pub(crate) struct Lanes {
+    queues: Vec<Queue>,
+    budget: Budget,
+    gauges: Arc<Gauges>,
+    hashes: Vec<u64>,
+}
+
+struct Queue {
+    sender: mpsc::Sender<LaneMessage>,
+    units: Arc<Semaphore>,
+    capacity: usize,
+}
+
+impl Lanes {
+    /// The queues of `lanes` lanes, which share a quarter of the budget, and their other ends.
+    pub(crate) fn new(lanes: usize, budget: &Budget, gauges: &Arc<Gauges>) -> (Self, Vec<mpsc::Receiver<LaneMessage>>) {
+        let capacity = (budget.limit() / 4 / lanes / QUEUE_UNIT).clamp(1, Semaphore::MAX_PERMITS);
+        let (queues, receivers) = (0..lanes)
+            .map(|_| {
+                let (sender, receiver) = mpsc::channel(QUEUE_MESSAGES);
+                (Queue { sender, units: Arc::new(Semaphore::new(capacity)), capacity }, receiver)
+            })
+            .unzip();
+        (Self { queues, budget: budget.clone(), gauges: gauges.clone(), hashes: Vec::new() }, receivers)
+    }
+
+    /// Sends the rows of a batch to their lanes; waits while a queue is full.
+    ///
+    /// # Errors
+    /// `Bug` when a batch cannot be split or a lane is gone.
+    pub(crate) async fn send(&mut self, table: &TableId, batch: ChangeBatch) -> Result<()> {
+        let mut done = 0;
+        if !batch.schema.key.is_empty() && batch.kinds.contains(&Kind::UpdateBefore) {
+            for row in 0..batch.images() {
+                if batch.kinds[row] == Kind::UpdateBefore && !same_key(&batch, row, row + 1) {
+                    self.send_run(table, &batch, done..row).await?;
+                    self.send_key_change(table, &batch, row).await?;
+                    done = row + 2;
+                }
+            }
+        }
+        if done == 0 {
+            return self.route(table, batch).await;
+        }
+        self.send_run(table, &batch, done..batch.images()).await
+    }
+
+    /// Ends the epoch in every lane.
+    ///
+    /// # Errors
+    /// `Bug` when a lane is gone.
+    pub(crate) async fn barrier(&self, epoch: Epoch) -> Result<()> {
+        for queue in &self.queues {
+            queue.sender.send(LaneMessage::Barrier(epoch)).await.map_err(|_| lane_gone())?;
+        }
+        Ok(())
+    }
+
+    async fn send_run(&mut self, table: &TableId, batch: &ChangeBatch, rows: std::ops::Range<usize>) -> Result<()> {
+        if rows.is_empty() { Ok(()) } else { self.route(table, batch.slice(rows)?).await }
+    }
+
+    /// An update of the key is a delete of the old key and an insert of the new one. If they travel in different
+    /// lanes, all lanes meet in between, so that the delete is written first.
+    async fn send_key_change(&mut self, table: &TableId, batch: &ChangeBatch, row: usize) -> Result<()> {
+        let delete = batch.take(&[row as u32])?.with_kinds(vec![Kind::Delete]);
+        let insert = batch.take(&[row as u32 + 1])?.with_kinds(vec![Kind::Insert]);
+        let (from, to) = (self.lane_of_first(&delete), self.lane_of_first(&insert));
+        self.push(from, table, delete).await?;
+        if from != to {
+            let meeting = Arc::new(Barrier::new(self.queues.len()));
+            for queue in &self.queues {
+                queue.sender.send(LaneMessage::Sync(meeting.clone())).await.map_err(|_| lane_gone())?;
+            }
+        }
+        self.push(to, table, insert).await
+    }
+
+    async fn route(&mut self, table: &TableId, batch: ChangeBatch) -> Result<()> {
+        if self.queues.len() == 1 || !is_hashed(&batch) {
+            let lane = self.lane_of_table(&batch);
+            return self.push(lane, table, batch).await;
+        }
+        hash_keys(&batch, &mut self.hashes);
+        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); self.queues.len()];
+        for (row, &hash) in self.hashes.iter().enumerate() {
+            rows[lane_of(hash, self.queues.len())].push(row as u32);
+        }
+        for (lane, rows) in rows.into_iter().enumerate() {
+            if rows.len() == batch.images() {
+                return self.push(lane, table, batch).await;
+            }
+            if !rows.is_empty() {
+                self.push(lane, table, batch.take(&rows)?).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lane_of_first(&mut self, batch: &ChangeBatch) -> usize {
+        if self.queues.len() == 1 || !is_hashed(batch) {
+            return self.lane_of_table(batch);
+        }
+        hash_keys(batch, &mut self.hashes);
+        lane_of(self.hashes[0], self.queues.len())
+    }
+
+    fn lane_of_table(&self, batch: &ChangeBatch) -> usize {
+        let mut hasher = DefaultHasher::new();
+        batch.schema.id.hash(&mut hasher);
+        lane_of(hasher.finish(), self.queues.len())
+    }
+
+    async fn push(&mut self, lane: usize, table: &TableId, batch: ChangeBatch) -> Result<()> {
+        let queue = &self.queues[lane];
+        let bytes = batch.memory();
+        let held = self.budget.hold(bytes);
+        // A batch larger than the whole queue waits until it is empty.
+        let units = (bytes / QUEUE_UNIT + 1).min(queue.capacity) as u32;
+        let permit = queue.units.clone().acquire_many_owned(units).await.map_err(|_| lane_gone())?;
+        self.gauges.queued.fetch_add(bytes, Ordering::Relaxed);
+        let room = Room { _permit: permit, _held: held, bytes, gauges: self.gauges.clone() };
+        let message = LaneMessage::Batch { table: table.clone(), batch, room };
+        queue.sender.send(message).await.map_err(|_| lane_gone())
+    }
+}
+
+fn is_hashed(batch: &ChangeBatch) -> bool {
+    batch.schema.key_equality == KeyEquality::ByValue || fault::removed("lane-by-comparable-key")
+}
+
+fn lane_of(hash: u64, lanes: usize) -> usize {
+    ((u128::from(hash) * lanes as u128) >> 64) as usize
+}
+
+/// The lane has reported why; this error only ends the sender.
+fn lane_gone() -> Error {
+    Error::new(Code::Bug, "a lane is gone")
+}

@@ -1,0 +1,85 @@
+//! Turns failed rows into dead letters.
+
+use dujiang_core::checkpoint::Lineage;
+use dujiang_core::dead_letter::{DeadLetter, Stage};
+use dujiang_core::text::{write_event_id, write_json_row};
+use dujiang_core::transform::RowError;
+use dujiang_core::{ChangeBatch, Code, Error, Kind, Origin, Result, TableId};
+
+/// The failed rows of one batch.
+pub(crate) struct Failed {
+    /// One letter per record.
+    pub(crate) letters: Vec<DeadLetter>,
+    /// Images they stand for: two for an update.
+    pub(crate) images: u64,
+}
+
+/// Makes a letter of every failed record of `batch`; `table` is the table's name at the source.
+///
+/// # Errors
+/// `Bug` when an error names a row that is not there.
+pub(crate) fn build(
+    lineage: &Lineage,
+    table: &TableId,
+    stage: Stage,
+    batch: &ChangeBatch,
+    failed: &[RowError],
+) -> Result<Failed> {
+    let mut out = Failed { letters: Vec::with_capacity(failed.len()), images: 0 };
+    let mut by_row: Vec<&RowError> = failed.iter().collect();
+    by_row.sort_by_key(|e| e.row);
+    let mut wanted = by_row.into_iter().peekable();
+    for (row, (ordinal, origin)) in batch.ordinals().enumerate() {
+        let Some(error) = wanted.next_if(|e| e.row == row) else {
+            continue;
+        };
+        out.images += if batch.kinds[row] == Kind::UpdateBefore { 2 } else { 1 };
+        out.letters.push(letter(lineage, table, stage, batch, &error.error, (row, ordinal, origin)));
+    }
+    match wanted.next() {
+        None => Ok(out),
+        Some(error) => Err(Error::new(Code::Bug, format!("a failed row of {table} is named twice or is not there"))
+            .fact("row", error.row.to_string())
+            .fact("rows", batch.images().to_string())),
+    }
+}
+
+fn letter(
+    lineage: &Lineage,
+    table: &TableId,
+    stage: Stage,
+    batch: &ChangeBatch,
+    error: &Error,
+    (row, ordinal, origin): (usize, u64, Origin<'_>),
+) -> DeadLetter {
+    let (before, after) = match batch.kinds[row] {
+        Kind::UpdateBefore => (Some(row), Some(row + 1)),
+        Kind::Delete => (Some(row), None),
+        Kind::Insert | Kind::UpdateAfter | Kind::Read => (None, Some(row)),
+    };
+    let mut event_id = Vec::new();
+    write_event_id(lineage, batch, row, ordinal, &origin, &mut event_id);
+    DeadLetter {
+        event_id: text(event_id),
+        table: table.to_string(),
+        op: batch.kinds[row].letter(),
+        before: before.map(|row| json(batch, row)),
+        after: after.map(|row| json(batch, row)),
+        position: origin.position.to_owned(),
+        transaction: origin.transaction.to_owned(),
+        commit_micros: origin.commit_micros,
+        stage,
+        code: error.code(),
+        message: error.to_string(),
+    }
+}
+
+fn json(batch: &ChangeBatch, row: usize) -> String {
+    let mut out = Vec::new();
+    write_json_row(batch, row, &mut out);
+    text(out)
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,96 @@
+//! The storage rule: temporary file in the same folder, write, fsync, rename, fsync the folder.
+
+use dujiang_core::{Code, Error, Result, fault};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Suffix of files that were never published.
+pub(super) const TEMPORARY: &str = ".tmp";
+
+/// Writes `bytes` durably under `name`, replacing what is there in one step.
+///
+/// # Errors
+/// `StateFull` or `failed` when the old content is still there; `SyncFailed` when the disk cannot say (INV-9);
+/// `CheckpointUnknown` when the rename gave an error.
+pub(super) fn replace(dir: &Path, name: &str, bytes: &[u8], failed: Code) -> Result<()> {
+    let temporary = dir.join(format!("{name}{TEMPORARY}"));
+    let mut file = File::create(&temporary).map_err(|e| write_error(&temporary, e, failed))?;
+    file.write_all(bytes).map_err(|e| write_error(&temporary, e, failed))?;
+    sync(&file, &temporary)?;
+    let target = dir.join(name);
+    fs::rename(&temporary, &target).map_err(|e| {
+        Error::new(Code::CheckpointUnknown, format!("rename {} into place", target.display())).with_source(e)
+    })?;
+    sync_dir(dir)
+}
+
+/// fsync of a file. Never tried again: after an error the kernel may have dropped the data (INV-9).
+///
+/// # Errors
+/// `SyncFailed`.
+pub(super) fn sync(file: &File, path: &Path) -> Result<()> {
+    file.sync_all().map_err(|e| sync_error(path, e))
+}
+
+/// fsync of a folder, so that renames in it are durable.
+///
+/// # Errors
+/// `SyncFailed`.
+pub(super) fn sync_dir(dir: &Path) -> Result<()> {
+    if fault::removed("directory-fsync") {
+        return Ok(());
+    }
+    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| sync_error(dir, e))
+}
+
+/// The error of a write that left the old content in place.
+pub(super) fn write_error(path: &Path, error: io::Error, code: Code) -> Error {
+    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    Error::new(if full { Code::StateFull } else { code }, format!("write {}", path.display()))
+        .with_source(error)
+        .help("make room or mend the disk; nothing is lost, the last checkpoint stands")
+}
+
+/// The error of a state folder that cannot be used at all.
+pub(super) fn unusable(path: &Path, error: io::Error) -> Error {
+    Error::new(Code::StateUnusable, format!("use the state directory: {}", path.display()))
+        .with_source(error)
+        .help("check that the directory exists and that this user may write to it")
+}
+
+fn sync_error(path: &Path, error: io::Error) -> Error {
+    Error::new(Code::SyncFailed, format!("fsync {}", path.display()))
+        .with_source(error)
+        .help("check the disk; the process ends, because what the disk holds is unknown, and a new start reads it back")
+}
+
+/// Names of the files in a folder, sorted; none when the folder does not exist.
+///
+/// # Errors
+/// `StateUnusable`.
+pub(super) fn file_names(dir: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(unusable(dir, e)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|e| unusable(dir, e))?;
+        names.extend(entry.file_name().into_string().ok());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Removes a file; one that is not there is removed.
+///
+/// # Errors
+/// As [`write_error`].
+pub(super) fn remove(path: &Path, code: Code) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(write_error(path, e, code)),
+        _ => Ok(()),
+    }
+}
