@@ -12,3 +12,10 @@ impl Clock for SystemClock {
         since.map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX))
     }
 }
+
+/// This moment as RFC 3339, UTC.
+pub fn now_text() -> String {
+    let mut text = Vec::new();
+    dujiang_core::text::write_instant(SystemClock.now_micros(), &mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}

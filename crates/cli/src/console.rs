@@ -90,7 +90,7 @@ fn json_line(diagnostic: &Diagnostic) -> String {
     let mut object = diagnostic.to_json();
     if let Some(map) = object.as_object_mut() {
         let level = if diagnostic.severity == Severity::Error { "error" } else { "warn" };
-        map.insert("time".into(), crate::logging::now_text().into());
+        map.insert("time".into(), crate::clock::now_text().into());
         map.insert("level".into(), level.into());
         map.insert("rendered".into(), diagnostic.render(false).into());
     }

@@ -1,8 +1,7 @@
 //! Log lines on standard error: for people on a terminal, one JSON object a line otherwise.
 
-use crate::clock::SystemClock;
+use crate::clock::now_text;
 use crate::console::Console;
-use dujiang_core::clock::Clock;
 use indicatif::MultiProgress;
 use serde_json::{Map, Value};
 use std::fmt::{Debug, Write as _};
@@ -22,13 +21,6 @@ pub fn start(console: &Console, pipeline: &str, bars: MultiProgress) {
     let lines = Lines { json: console.json, colour: console.colour, pipeline: pipeline.to_owned(), bars };
     // A second pipeline in one process would keep the first one's log; there is none today.
     let _ = tracing::subscriber::set_global_default(registry().with(lines.with_filter(filter)));
-}
-
-/// This moment as RFC 3339, UTC.
-pub fn now_text() -> String {
-    let mut text = Vec::new();
-    dujiang_core::text::write_instant(SystemClock.now_micros(), &mut text);
-    String::from_utf8_lossy(&text).into_owned()
 }
 
 struct Lines {

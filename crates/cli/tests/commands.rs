@@ -19,7 +19,9 @@ fn check_reports_every_mistake_at_once_with_its_place() {
     let place = Place::new();
     place.file("wrong.yaml", WRONG);
     let ended = place.run(["check", "wrong.yaml"]).code(1);
-    for part in ["wrong.yaml:6:3", "did you mean `format`?", "wrong.yaml:8:3", "did you mean `name`?", "wrong.yaml:9:16"] {
+    for part in
+        ["wrong.yaml:6:3", "did you mean `format`?", "wrong.yaml:8:3", "did you mean `name`?", "wrong.yaml:9:16"]
+    {
         assert!(ended.out.contains(part), "{part} is missing:\n{}", ended.out);
     }
 }
@@ -66,7 +68,8 @@ fn no_colour_unless_asked_for() {
     place.file("wrong.yaml", WRONG);
     assert!(!place.run(["check", "wrong.yaml"]).out.contains('\x1b'));
     assert!(place.run(["check", "wrong.yaml", "--color", "always"]).out.contains('\x1b'));
-    let no = place.dujiang().args(["check", "wrong.yaml"]).env("NO_COLOR", "1").env("FORCE_COLOR", "1").output().unwrap();
+    let no =
+        place.dujiang().args(["check", "wrong.yaml"]).env("NO_COLOR", "1").env("FORCE_COLOR", "1").output().unwrap();
     assert!(!String::from_utf8(no.stdout).unwrap().contains('\x1b'));
 }
 

@@ -18,6 +18,8 @@ pub struct File {
     pub text: String,
     /// Set for Rust files.
     pub rust: Option<Source>,
+    /// Whether the whole file is test code: in a test folder or a crate made for tests, or declared under `cfg(test)`.
+    pub test: bool,
 }
 
 impl Tree {
@@ -32,7 +34,12 @@ impl Tree {
             let bytes = std::fs::read(&path).map_err(|e| format!("{relative}: {e}"))?;
             let Ok(text) = String::from_utf8(bytes) else { continue };
             let rust = relative.ends_with(".rs").then(|| Source::new(&text));
-            files.push(File { path: relative, text, rust });
+            let test = in_test_folder(&relative);
+            files.push(File { path: relative, text, rust, test });
+        }
+        let declared: Vec<String> = files.iter().flat_map(test_modules).collect();
+        for file in files.iter_mut().filter(|file| declared.contains(&file.path)) {
+            file.test = true;
         }
         Ok(Self { files })
     }
@@ -49,10 +56,9 @@ impl Tree {
 }
 
 impl File {
-    /// Whether the whole file is test code: a test folder, a `tests.rs`, or a crate made for tests.
+    /// Whether the whole file is test code.
     pub fn is_test(&self) -> bool {
-        let in_folder = self.path.split('/').any(|part| matches!(part, "tests" | "benches" | "testkit"));
-        in_folder || self.path.ends_with("/tests.rs")
+        self.test
     }
 
     /// The folder of the crate it belongs to, e.g. `crates/core`.
@@ -67,6 +73,24 @@ impl File {
         let from = line.saturating_sub(2);
         self.text.lines().skip(from).take(line - from).any(|text| text.contains(&mark))
     }
+}
+
+fn in_test_folder(path: &str) -> bool {
+    let in_folder = path.split('/').any(|part| matches!(part, "tests" | "benches" | "testkit"));
+    in_folder || path.ends_with("/tests.rs") || path.ends_with("_tests.rs")
+}
+
+/// The files of `#[cfg(test)] mod name;`.
+fn test_modules(file: &File) -> Vec<String> {
+    let Some(source) = &file.rust else { return Vec::new() };
+    let plain = file.path.trim_end_matches(".rs");
+    let folder = match plain.rsplit_once('/') {
+        Some((folder, "lib" | "main" | "mod")) => folder,
+        _ => plain,
+    };
+    let name = |item: &str| item.rsplit_once("mod ").map(|(_, name)| name.trim().to_owned());
+    let items = source.tests.iter().map(|range| &source.code[range.clone()]).filter(|item| !item.ends_with('}'));
+    items.filter_map(name).map(|name| format!("{folder}/{name}.rs")).collect()
 }
 
 fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Outcome {

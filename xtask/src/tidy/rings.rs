@@ -51,7 +51,7 @@ fn graph_of(tree: &Tree, package: &str) -> Graph {
     let source_folder = format!("{package}/src/");
     let files: Vec<(&str, &File, &Source)> = tree
         .rust()
-        .filter(|(file, _)| !file.path.split('/').any(|part| part == "tests" || part == "tests.rs"))
+        .filter(|(file, _)| !file.is_test() || package.ends_with("testkit"))
         .filter_map(|(file, source)| Some((file.path.strip_prefix(&source_folder)?, file, source)))
         .collect();
     let is_root = |path: &str| matches!(path, "lib.rs" | "main.rs");
@@ -143,6 +143,7 @@ mod tests {
             path: format!("crates/x/src/{path}"),
             text: (*text).to_owned(),
             rust: Some(Source::new(text)),
+            test: false,
         };
         Tree { files: files.iter().map(file).collect() }
     }
