@@ -1,4 +1,6 @@
 //! The real binary, as users and scripts meet it.
 
+mod bad_input;
 mod commands;
+mod e2e;
 mod support;

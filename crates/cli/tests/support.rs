@@ -74,3 +74,9 @@ impl Ended {
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
+
+/// Sends a signal by name.
+pub fn send(child: &std::process::Child, signal: &str) {
+    let status = Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string()).status().expect("kill");
+    assert!(status.success(), "signal {signal}");
+}
