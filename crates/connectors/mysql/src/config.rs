@@ -1,0 +1,342 @@
+//! The options of `source.type: mysql` and `mariadb`: Flink CDC's names and defaults, and a few of our own.
+
+use crate::client::{Endpoint, TlsMode};
+use dujiang_core::connector::PipelineOptions;
+use dujiang_core::options::{OptionType, OptionValue, Problem, RawOption};
+use dujiang_core::{Code, Secret};
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::num::{NonZeroU16, NonZeroU32};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+dujiang_core::choice! {
+    /// Where a new pipeline begins.
+    pub enum StartupMode {
+        /// Everything that is there, then every change.
+        Initial = "initial",
+        /// Everything that is there, then the end.
+        Snapshot = "snapshot",
+        /// Every change the server still has.
+        EarliestOffset = "earliest-offset",
+        /// Every change from now on.
+        LatestOffset = "latest-offset",
+        /// Every change after a given place.
+        SpecificOffset = "specific-offset",
+        /// Every change committed at or after a given time.
+        Timestamp = "timestamp",
+    }
+}
+
+/// A server id, or a range of them, under which the reader registers as a replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerIds(pub RangeInclusive<u32>);
+
+impl OptionValue for ServerIds {
+    const KIND: OptionType = OptionType::Text;
+    fn from_text(text: &str) -> Result<Self, String> {
+        let wrong = || "must be a number from 1 to 4294967295, or a range such as `5400-5408`".to_owned();
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let number = |t: &str| t.trim().parse::<u32>().ok().filter(|n| *n > 0);
+        let (first, last) = (number(first).ok_or_else(wrong)?, number(last).ok_or_else(wrong)?);
+        if first > last { Err(wrong()) } else { Ok(Self(first..=last)) }
+    }
+}
+
+dujiang_core::options! {
+    /// Options of the `mysql` and `mariadb` sources.
+    pub struct MysqlOptions {
+        /// Host name or address of the server.
+        "hostname" => hostname: String, required;
+        /// TCP port of the server.
+        "port" => port: NonZeroU16, default "3306";
+        /// User to log in as.
+        "username" => username: String, required;
+        /// Password of the user.
+        "password" => password: Secret, required;
+        /// Tables to capture: patterns `database.table`, separated by commas; each part is a regular expression, a dot
+        /// in it is written `\.`.
+        "tables" => tables: String, required;
+        /// Tables to leave out, written like `tables`.
+        "tables.exclude" => tables_exclude: String, optional;
+        /// Server id under which to register as a replica, or a range of which one is used. Must be unique among the
+        /// server's replicas. Default: a number derived from the pipeline's name and the server's address.
+        "server-id" => server_id: ServerIds, optional;
+        /// Time zone of the server. Accepted and not needed: instants travel as UTC.
+        "server-time-zone" => server_time_zone: String, optional;
+        /// Where a new pipeline begins.
+        "scan.startup.mode" => startup_mode: StartupMode, default "initial";
+        /// Binlog file to begin in, with `specific-offset`.
+        "scan.startup.specific-offset.file" => offset_file: String, optional;
+        /// Byte in the binlog file to begin at, with `specific-offset`.
+        "scan.startup.specific-offset.pos" => offset_pos: u64, optional;
+        /// GTIDs already seen, with `specific-offset`: a MySQL set or a MariaDB position.
+        "scan.startup.specific-offset.gtid-set" => offset_gtid_set: String, optional;
+        /// Events to skip after the place.
+        "scan.startup.specific-offset.skip-events" => offset_skip_events: u64, default "0";
+        /// Rows to skip in the first event after the place.
+        "scan.startup.specific-offset.skip-rows" => offset_skip_rows: u64, default "0";
+        /// First commit time to read, milliseconds since 1970-01-01 UTC, with `timestamp`.
+        "scan.startup.timestamp-millis" => timestamp_millis: i64, optional;
+        /// Rows of one chunk of the snapshot.
+        "scan.incremental.snapshot.chunk.size" => chunk_size: NonZeroU32, default "8096";
+        /// Accepted and not needed: rows are read from the socket as they come.
+        "scan.snapshot.fetch.size" => fetch_size: NonZeroU32, default "1024";
+        /// Columns to cut tables by. Accepted and not needed: tables are cut by their whole key.
+        "scan.incremental.snapshot.chunk.key-column" => chunk_key_column: String, optional;
+        /// Connections that read the snapshot.
+        "scan.incremental.snapshot.parallelism" => snapshot_parallelism: NonZeroU16, default "2";
+        /// Longest time for one attempt to connect.
+        "connect.timeout" => connect_timeout: Duration, default "30s";
+        /// Attempts for the first connection; a lost one is re-established for ever.
+        "connect.max-retries" => connect_max_retries: u32, default "3";
+        /// Most connections at a time; bounds the snapshot's parallelism.
+        "connection.pool.size" => connection_pool_size: NonZeroU32, default "20";
+        /// How often the server tells that it is alive when nothing changes.
+        "heartbeat.interval" => heartbeat_interval: Duration, default "30s";
+        /// Encryption of the connections.
+        "tls.mode" => tls_mode: TlsMode, default "preferred";
+        /// PEM file of the authorities that may sign the server's certificate; default: the system's.
+        "tls.ca" => tls_ca: String, optional;
+        /// PEM file of the certificate to show to the server.
+        "tls.cert" => tls_cert: String, optional;
+        /// PEM file of the key of `tls.cert`.
+        "tls.key" => tls_key: String, optional;
+        /// Whether added and dropped columns are carried through; if not, they halt the pipeline.
+        "schema-change.enabled" => schema_change: bool, default "true";
+        /// TINYINT(1) as BOOLEAN. Refused when true: 2 would become true.
+        "treat-tinyint1-as-boolean.enabled" => tinyint1_as_boolean: bool, default "false";
+        /// Accept tables whose rows are changed by cascading foreign keys, although the log does not show it.
+        "foreign-keys.cascade.accept" => accept_cascades: bool, default "false";
+        /// Accepted and not needed: the hand-off is always exact.
+        "scan.incremental.snapshot.backfill.skip" => backfill_skip: bool, default "false";
+        /// Accepted and not needed: there are no idle readers.
+        "scan.incremental.close-idle-reader.enabled" => close_idle_reader: bool, default "false";
+        /// Accepted and not needed: a table is read in one pass in key order.
+        "scan.incremental.snapshot.unbounded-chunk-first.enabled" => unbounded_chunk_first: bool, default "false";
+        /// Snapshot of tables added to `tables` later. Not supported yet.
+        "scan.newly-added-table.enabled" => newly_added_table: bool, default "false";
+        /// Capture of tables created while running. Not supported yet.
+        "scan.binlog.newly-added-table.enabled" => binlog_newly_added_table: bool, default "false";
+        /// Following gh-ost and pt-online-schema-change. Not supported yet.
+        "scan.parse.online.schema.changes.enabled" => online_schema_changes: bool, default "false";
+        /// Metadata columns. Not supported yet: the sink adds its own.
+        "metadata.list" => metadata_list: String, optional;
+        /// Column comments in the schema. Accepted, without effect.
+        "include-comments.enabled" => include_comments: bool, default "false";
+        /// Accepted and not needed: JSON is the server's own text.
+        "use.legacy.json.format" => legacy_json: bool, default "true";
+        /// Accepted and not needed.
+        "chunk-meta.group.size" => chunk_meta_group_size: NonZeroU32, default "1000";
+        /// Accepted and not needed.
+        "chunk-key.even-distribution.factor.upper-bound" => even_upper: f64, default "1000.0";
+        /// Accepted and not needed.
+        "chunk-key.even-distribution.factor.lower-bound" => even_lower: f64, default "0.05";
+        /// Properties of a JDBC driver; those with a meaning here are mapped, others are warned about.
+        "jdbc.properties." => jdbc: String, prefix;
+        /// Properties of Debezium; those with a meaning here are mapped, others are warned about.
+        "debezium." => debezium: String, prefix;
+    }
+}
+
+/// The options after all checks, in the form the source works with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// As written.
+    pub options: MysqlOptions,
+    /// Where to connect.
+    pub endpoint: Endpoint,
+    /// Server id to register under.
+    pub server_id: u32,
+    /// What is accepted without effect and was set by the user; logged when the source is opened.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads and checks the block.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn parse(raw: &[RawOption], pipeline: &PipelineOptions) -> Result<Self, Vec<Problem>> {
+        let options = MysqlOptions::parse(raw)?;
+        let mut problems = unsupported(&options);
+        problems.extend(contradictions(&options));
+        let mut endpoint = endpoint(&options);
+        let mut warnings = without_effect(raw);
+        map_foreign(&options, &mut endpoint, &mut warnings);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let server_id = server_id(&options, pipeline);
+        Ok(Self { options, endpoint, server_id, warnings })
+    }
+
+    /// Connections that read the snapshot at a time.
+    pub fn snapshot_connections(&self) -> usize {
+        let wanted = u32::from(self.options.snapshot_parallelism.get());
+        wanted.min(self.options.connection_pool_size.get()) as usize
+    }
+}
+
+fn endpoint(options: &MysqlOptions) -> Endpoint {
+    let mut endpoint =
+        Endpoint::new(options.hostname.clone(), options.port.get(), options.username.clone(), options.password.clone());
+    endpoint.tls = options.tls_mode;
+    endpoint.ca_file = options.tls_ca.as_ref().map(PathBuf::from);
+    endpoint.client_cert_file = options.tls_cert.as_ref().map(PathBuf::from);
+    endpoint.client_key_file = options.tls_key.as_ref().map(PathBuf::from);
+    endpoint.connect_timeout = options.connect_timeout;
+    endpoint
+}
+
+/// The id given, the pipeline's place in a range given, or a number derived from names that stay the same: a restart
+/// must come back under the same id, so that the server lets go of the connection before.
+fn server_id(options: &MysqlOptions, pipeline: &PipelineOptions) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    (&pipeline.name, &options.hostname, options.port, &options.tables).hash(&mut hasher);
+    let within = |range: &RangeInclusive<u32>| {
+        let width = u64::from(range.end() - range.start()) + 1;
+        range.start() + (hasher.finish() % width) as u32
+    };
+    within(options.server_id.as_ref().map_or(&(5400..=0x7fff_ffff), |ids| &ids.0))
+}
+
+fn unsupported(options: &MysqlOptions) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut refuse = |asked: bool, key: &str, help: &str| {
+        if asked {
+            let message = format!("`{key}` is not supported yet");
+            problems.push(Problem::new(Code::NotSupported, message, options.place(key)).help(help));
+        }
+    };
+    let tinyint = "leave it `false`: TINYINT(1) stays a number, so that 2 is not turned into true";
+    refuse(options.tinyint1_as_boolean, "treat-tinyint1-as-boolean.enabled", tinyint);
+    let restart = "leave it out; start a second pipeline for further tables";
+    refuse(options.newly_added_table, "scan.newly-added-table.enabled", restart);
+    refuse(options.binlog_newly_added_table, "scan.binlog.newly-added-table.enabled", restart);
+    let online = "leave it out; online schema changes of captured tables halt the pipeline";
+    refuse(options.online_schema_changes, "scan.parse.online.schema.changes.enabled", online);
+    let metadata = "leave it out; the sink adds commit time, table and operation by itself";
+    refuse(options.metadata_list.is_some(), "metadata.list", metadata);
+    problems
+}
+
+fn contradictions(options: &MysqlOptions) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mode = options.startup_mode;
+    let place = |key: &str| options.place(key);
+    if mode == StartupMode::Timestamp && options.timestamp_millis.is_none() {
+        let message = "`scan.startup.mode: timestamp` needs `scan.startup.timestamp-millis`";
+        problems.push(Problem::new(Code::MissingKey, message, place("scan.startup.mode")));
+    }
+    let has_file = options.offset_file.is_some() && options.offset_pos.is_some();
+    if mode == StartupMode::SpecificOffset && !has_file && options.offset_gtid_set.is_none() {
+        let message = "`scan.startup.mode: specific-offset` needs `scan.startup.specific-offset.file` and `.pos`, or \
+                       `.gtid-set`";
+        problems.push(Problem::new(Code::MissingKey, message, place("scan.startup.mode")));
+    }
+    for (key, skip) in [("skip-events", options.offset_skip_events), ("skip-rows", options.offset_skip_rows)] {
+        if skip > 0 {
+            let key = format!("scan.startup.specific-offset.{key}");
+            let help = "give the place of a transaction's begin; a place inside a transaction is not accepted";
+            let message = format!("`{key}` is not supported yet");
+            problems.push(Problem::new(Code::NotSupported, message, place(&key)).help(help));
+        }
+    }
+    if options.heartbeat_interval < Duration::from_millis(100) {
+        let message = "`heartbeat.interval` must be at least 100ms";
+        problems.push(Problem::new(Code::BadValue, message, place("heartbeat.interval")));
+    }
+    if options.tls_cert.is_some() != options.tls_key.is_some() {
+        let message = "`tls.cert` and `tls.key` need each other";
+        let given = if options.tls_cert.is_some() { "tls.cert" } else { "tls.key" };
+        problems.push(Problem::new(Code::Conflict, message, place(given)));
+    }
+    problems
+}
+
+/// Options of the dialect that change nothing here.
+const WITHOUT_EFFECT: &[&str] = &[
+    "server-time-zone",
+    "scan.snapshot.fetch.size",
+    "scan.incremental.snapshot.chunk.key-column",
+    "scan.incremental.snapshot.backfill.skip",
+    "scan.incremental.close-idle-reader.enabled",
+    "scan.incremental.snapshot.unbounded-chunk-first.enabled",
+    "include-comments.enabled",
+    "use.legacy.json.format",
+    "chunk-meta.group.size",
+    "chunk-key.even-distribution.factor.upper-bound",
+    "chunk-key.even-distribution.factor.lower-bound",
+];
+
+fn without_effect(raw: &[RawOption]) -> Vec<String> {
+    let set = raw.iter().filter(|o| WITHOUT_EFFECT.contains(&o.key.as_str()));
+    set.map(|o| format!("option `{}` is accepted and has no effect", o.key)).collect()
+}
+
+/// Maps what means something here; everything else is warned about.
+fn map_foreign(options: &MysqlOptions, endpoint: &mut Endpoint, warnings: &mut Vec<String>) {
+    for (key, value) in &options.jdbc {
+        match (key.as_str(), value.to_ascii_lowercase().replace('_', "-").as_str()) {
+            ("useSSL" | "useSsl", "false") | ("sslMode", "disabled") => endpoint.tls = TlsMode::Disabled,
+            ("useSSL" | "useSsl", "true") | ("sslMode", "preferred") => endpoint.tls = TlsMode::Preferred,
+            ("requireSSL", "true") | ("sslMode", "required") => endpoint.tls = TlsMode::Required,
+            ("sslMode", "verify-ca") => endpoint.tls = TlsMode::VerifyCa,
+            ("sslMode", "verify-identity") => endpoint.tls = TlsMode::VerifyIdentity,
+            _ => warnings.push(format!("option `jdbc.properties.{key}` has no meaning here and is ignored")),
+        }
+    }
+    for (key, _) in &options.debezium {
+        warnings.push(format!("option `debezium.{key}` has no meaning here and is ignored"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dujiang_core::options::Place;
+
+    fn parse(pairs: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
+        let must = [("hostname", "db"), ("username", "u"), ("password", "012"), ("tables", "shop.\\.*")];
+        let raw: Vec<_> =
+            must.iter().chain(pairs).map(|(k, v)| RawOption::new(*k, *v, Place::CommandLine)).collect();
+        let pipeline = PipelineOptions { name: "p".into(), parallelism: 1, memory_limit: 1 << 27 };
+        Config::parse(&raw, &pipeline)
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_dialect() {
+        let config = parse(&[]).unwrap();
+        assert_eq!((config.endpoint.port, config.options.chunk_size.get()), (3306, 8096));
+        assert_eq!(config.options.heartbeat_interval, Duration::from_secs(30));
+        assert!(config.server_id >= 5400 && config.server_id == parse(&[]).unwrap().server_id);
+        assert!(config.warnings.is_empty());
+    }
+
+    #[test]
+    fn server_ids_may_be_ranges() {
+        assert_eq!(parse(&[("server-id", "7")]).unwrap().server_id, 7);
+        assert!((5400..=5408).contains(&parse(&[("server-id", "5400-5408")]).unwrap().server_id));
+        assert_eq!(parse(&[("server-id", "9-8")]).unwrap_err()[0].code, Code::BadValue);
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let problems = parse(&[
+            ("treat-tinyint1-as-boolean.enabled", "true"),
+            ("scan.startup.mode", "timestamp"),
+            ("scan.startup.specific-offset.skip-rows", "3"),
+        ]);
+        let codes: Vec<_> = problems.unwrap_err().iter().map(|p| p.code).collect();
+        assert_eq!(codes, [Code::NotSupported, Code::MissingKey, Code::NotSupported]);
+    }
+
+    #[test]
+    fn foreign_properties_are_mapped_or_warned_about() {
+        let config = parse(&[("jdbc.properties.useSSL", "false"), ("debezium.snapshot.mode", "x")]).unwrap();
+        assert_eq!(config.endpoint.tls, TlsMode::Disabled);
+        assert_eq!(config.warnings.len(), 1);
+    }
+}

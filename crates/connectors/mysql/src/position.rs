@@ -1,0 +1,251 @@
+//! What a position holds, and its bytes.
+//!
+//! Two sections: a head that changes with every barrier, and the shapes of the tables, which change with a DDL only and
+//! are kept serialised. Layout: `1` (format), length of the head as 4 bytes little-endian, head as JSON, shapes as
+//! zstd-compressed JSON.
+
+use crate::gtid::Executed;
+use crate::shape::Shape;
+use crate::stream::Place;
+use bytes::Bytes;
+use dujiang_core::{Code, Error, Position, Result, ResultExt};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+const FORMAT: u8 = 1;
+
+/// The server a position belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerName {
+    /// `mysql` or `mariadb`.
+    pub family: String,
+    /// `server_uuid`, or MariaDB's `server_id`.
+    pub id: String,
+}
+
+/// A transaction of which only a part has been handed out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inside {
+    /// Its id, as in the origins of its rows.
+    pub transaction: String,
+    /// Changes handed out (or dropped for good) per table, by the table's number among the shapes.
+    pub changes: BTreeMap<u32, u64>,
+}
+
+/// A snapshot that is not complete, or not yet caught up with by the stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotState {
+    /// Its id; part of the event ids of its rows.
+    pub id: String,
+    /// Every table that has chunks to read or hand-off points ahead of the stream. A table that is not here streams.
+    pub tables: Vec<SnapshotTable>,
+    /// Whether it was complete when this was written: [`dujiang_core::source::SourceEvent::SnapshotDone`] was told.
+    #[serde(default)]
+    pub done: bool,
+}
+
+/// One table of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotTable {
+    /// Number among the shapes.
+    #[serde(rename = "t")]
+    pub table: u32,
+    /// Rows handed out.
+    #[serde(rename = "r", default)]
+    pub rows: u64,
+    /// Chunks handed out: last key in sortable bytes as hexadecimal digits (none for the table's end), hand-off point.
+    #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
+    pub chunks: Vec<(Option<String>, String)>,
+    /// Values of the last key handed out, from which the next chunk goes on.
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    pub frontier: Option<Vec<KeyValue>>,
+}
+
+/// One value of a key, in the form in which it is given to the server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum KeyValue {
+    /// A signed number.
+    #[serde(rename = "i")]
+    Int(i64),
+    /// An unsigned number.
+    #[serde(rename = "u")]
+    UInt(u64),
+    /// A floating number, as the bits of an `f64`.
+    #[serde(rename = "f")]
+    Double(u64),
+    /// Text, and everything that is given as text.
+    #[serde(rename = "s")]
+    Text(String),
+    /// Bytes, as hexadecimal digits.
+    #[serde(rename = "b")]
+    Bytes(String),
+}
+
+impl Eq for KeyValue {}
+
+/// The part that changes with every barrier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Where it was written.
+    pub server: ServerName,
+    /// The transaction boundary up to which everything has been handed out.
+    pub place: String,
+    /// The same in global transaction ids; empty without them.
+    pub gtid: String,
+    /// How far transactions after the boundary have been handed out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inside: Vec<Inside>,
+    /// The snapshot beside the stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotState>,
+}
+
+impl Head {
+    /// The boundary.
+    ///
+    /// # Errors
+    /// `CheckpointDamaged`.
+    pub fn boundary(&self) -> Result<Place> {
+        Place::parse(&self.place).ok_or_else(|| damaged("its place in the log"))
+    }
+
+    /// The transactions up to the boundary.
+    ///
+    /// # Errors
+    /// `CheckpointDamaged`.
+    pub fn executed(&self) -> Result<Executed> {
+        let bad = |_| damaged("its global transaction ids");
+        match (self.server.family.as_str(), self.gtid.is_empty()) {
+            ("mariadb", _) => Ok(Executed::MariaDb(self.gtid.parse().map_err(bad)?)),
+            ("mysql", false) => Ok(Executed::MySql(self.gtid.parse().map_err(bad)?)),
+            ("mysql", true) => Ok(Executed::None),
+            _ => Err(damaged("the family of its server")),
+        }
+    }
+}
+
+fn damaged(what: &str) -> Error {
+    Error::new(Code::CheckpointDamaged, format!("the position in the checkpoint cannot be read: {what}"))
+}
+
+/// The serialised shapes.
+///
+/// # Errors
+/// `Bug`.
+pub fn encode_shapes(shapes: &[&Shape]) -> Result<Bytes> {
+    let json = serde_json::to_vec(shapes).or_code(Code::Bug, || "write the shapes of a position".into())?;
+    let packed = zstd::bulk::compress(&json, 1).or_code(Code::Bug, || "compress the shapes of a position".into())?;
+    Ok(packed.into())
+}
+
+/// A position of its two sections.
+///
+/// # Errors
+/// `Bug`.
+pub fn encode(head: &Head, shapes: &[u8]) -> Result<Position> {
+    let json = serde_json::to_vec(head).or_code(Code::Bug, || "write a position".into())?;
+    let mut out = Vec::with_capacity(5 + json.len() + shapes.len());
+    out.push(FORMAT);
+    out.extend_from_slice(&(json.len() as u32).to_le_bytes());
+    out.extend_from_slice(&json);
+    out.extend_from_slice(shapes);
+    Ok(Position::new(out))
+}
+
+/// The head of a position.
+///
+/// # Errors
+/// `CheckpointDamaged`, or `StateVersion` for a format of another version.
+pub fn decode_head(position: &Position) -> Result<Head> {
+    Ok(sections(position)?.0)
+}
+
+/// Both sections of a position.
+///
+/// # Errors
+/// As [`decode_head`].
+pub fn decode(position: &Position) -> Result<(Head, Vec<Shape>)> {
+    let (head, packed) = sections(position)?;
+    let json = zstd::stream::decode_all(packed).map_err(|e| damaged("its shapes").with_source(e))?;
+    let shapes = serde_json::from_slice(&json).map_err(|e| damaged("its shapes").with_source(e))?;
+    Ok((head, shapes))
+}
+
+fn sections(position: &Position) -> Result<(Head, &[u8])> {
+    let bytes = position.as_bytes();
+    let (&format, rest) = bytes.split_first().ok_or_else(|| damaged("it is empty"))?;
+    if format != FORMAT {
+        let message = format!("the position in the checkpoint has format {format}, this version reads {FORMAT}");
+        return Err(Error::new(Code::StateVersion, message).help("run the version that wrote it"));
+    }
+    let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(|| damaged("it is too short"))?;
+    let length = u32::from_le_bytes(*length) as usize;
+    let json = rest.get(..length).ok_or_else(|| damaged("it is too short"))?;
+    let head = serde_json::from_slice(json).map_err(|e| damaged("its head").with_source(e))?;
+    Ok((head, &rest[length..]))
+}
+
+/// Bytes as hexadecimal digits.
+pub fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
+        }
+        text
+    })
+}
+
+/// The bytes of hexadecimal digits.
+///
+/// # Errors
+/// `CheckpointDamaged`.
+pub fn from_hex(text: &str) -> Result<Vec<u8>> {
+    let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
+    let pair = |p: &[u8]| Some(digit(*p.first()?)? << 4 | digit(*p.get(1)?)?);
+    text.as_bytes().chunks(2).map(pair).collect::<Option<_>>().ok_or_else(|| damaged("a key"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head() -> Head {
+        Head {
+            server: ServerName { family: "mariadb".into(), id: "1".into() },
+            place: "bin.000003:4711".into(),
+            gtid: "0-1-99".into(),
+            inside: vec![Inside { transaction: "0-1-100".into(), changes: [(0, 7)].into() }],
+            snapshot: Some(SnapshotState {
+                id: "ab12".into(),
+                tables: vec![SnapshotTable {
+                    table: 0,
+                    rows: 5,
+                    chunks: vec![(Some("8000".into()), "bin.000003:4".into())],
+                    frontier: Some(vec![KeyValue::UInt(u64::MAX), KeyValue::Double(f64::NAN.to_bits())]),
+                }],
+                done: false,
+            }),
+        }
+    }
+
+    #[test]
+    fn positions_come_back_as_they_were() {
+        let shape = Shape { database: "d".into(), table: "t".into(), version: 2, columns: vec![], key: vec![0] };
+        let position = encode(&head(), &encode_shapes(&[&shape]).unwrap()).unwrap();
+        assert_eq!(decode(&position).unwrap(), (head(), vec![shape]));
+        assert_eq!(head().boundary().unwrap().offset, 4711);
+        assert_eq!(head().executed().unwrap().to_string(), "0-1-99");
+    }
+
+    #[test]
+    fn damage_is_named() {
+        let position = encode(&head(), &encode_shapes(&[]).unwrap()).unwrap();
+        for cut in 0..position.as_bytes().len() {
+            let error = decode(&Position::new(position.as_bytes()[..cut].to_vec())).unwrap_err();
+            assert_eq!(error.code(), Code::CheckpointDamaged);
+        }
+        assert_eq!(decode(&Position::new(vec![9])).unwrap_err().code(), Code::StateVersion);
+        assert_eq!(from_hex(&to_hex(&[0, 255, 16])).unwrap(), [0, 255, 16]);
+        assert!(from_hex("abc").is_err());
+    }
+}

@@ -1,0 +1,148 @@
+//! The shape of a captured table as it is kept in positions, so that every row is decoded with the columns in force at
+//! its place (INV-10).
+
+use crate::decode::charset::Charset;
+use crate::decode::{CatalogColumn, Column, ColumnType, column, compares_by_value};
+use dujiang_core::schema::{KeyEquality, META_SOURCE_TYPE};
+use dujiang_core::{Result, TableId, TableSchema};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// One column, in the catalog's words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShapeColumn {
+    /// Name.
+    #[serde(rename = "n")]
+    pub name: String,
+    /// `COLUMN_TYPE`.
+    #[serde(rename = "t")]
+    pub column_type: String,
+    /// Character set of a character column.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub charset: Option<String>,
+    /// Collation of a character column.
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
+    pub collation: Option<String>,
+    /// Whether it may be NULL.
+    #[serde(rename = "z", default)]
+    pub nullable: bool,
+}
+
+impl ShapeColumn {
+    /// The words of a column that was read from the catalog.
+    pub fn of(column: &Column) -> Self {
+        let charset = match &column.column_type {
+            ColumnType::Text { charset: Charset::Latin1 } => Some("latin1".to_owned()),
+            ColumnType::Text { charset: Charset::Utf8 } => Some(utf8_name(column.collation.as_deref()).to_owned()),
+            _ => None,
+        };
+        Self {
+            name: column.name.to_string(),
+            column_type: column.field.metadata().get(META_SOURCE_TYPE).cloned().unwrap_or_default(),
+            charset,
+            collation: column.collation.as_deref().map(str::to_owned),
+            nullable: column.nullable,
+        }
+    }
+
+    /// The column.
+    ///
+    /// # Errors
+    /// `UnknownType`.
+    pub fn decoded(&self) -> Result<Column> {
+        column(CatalogColumn {
+            name: &self.name,
+            column_type: &self.column_type,
+            charset: self.charset.as_deref(),
+            collation: self.collation.as_deref(),
+            nullable: self.nullable,
+        })
+    }
+}
+
+/// All UTF-8 character sets are read alike; the name only has to be one of them.
+fn utf8_name(collation: Option<&str>) -> &str {
+    match collation.and_then(|c| c.split('_').next()) {
+        Some(name @ ("utf8mb3" | "utf8" | "ascii")) => name,
+        _ => "utf8mb4",
+    }
+}
+
+/// A table at one schema version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Database.
+    #[serde(rename = "d")]
+    pub database: String,
+    /// Table.
+    #[serde(rename = "t")]
+    pub table: String,
+    /// Version of the shape, from 1.
+    #[serde(rename = "v")]
+    pub version: u32,
+    /// Columns in order.
+    #[serde(rename = "c")]
+    pub columns: Vec<ShapeColumn>,
+    /// Key columns, as indices in key order.
+    #[serde(rename = "k")]
+    pub key: Vec<usize>,
+}
+
+/// A table ready for decoding.
+#[derive(Debug, Clone)]
+pub struct Decodable {
+    /// For batches.
+    pub schema: Arc<TableSchema>,
+    /// For the decoder.
+    pub columns: Arc<[Column]>,
+}
+
+impl Shape {
+    /// The shape of a table read from the catalog.
+    pub fn of(schema: &TableSchema, columns: &[Column]) -> Self {
+        Self {
+            database: schema.id.database.to_string(),
+            table: schema.id.table.to_string(),
+            version: schema.version,
+            columns: columns.iter().map(ShapeColumn::of).collect(),
+            key: schema.key.clone(),
+        }
+    }
+
+    /// The table.
+    pub fn id(&self) -> TableId {
+        TableId::new(self.database.as_str(), self.table.as_str())
+    }
+
+    /// The table, ready for decoding.
+    ///
+    /// # Errors
+    /// `UnknownType`, naming table and column.
+    pub fn decodable(&self) -> Result<Decodable> {
+        let columns: Vec<Column> = self
+            .columns
+            .iter()
+            .map(ShapeColumn::decoded)
+            .collect::<Result<_>>()
+            .map_err(|e| e.fact("table", self.id().to_string()))?;
+        let key_equality = match self.key.as_slice() {
+            [] => KeyEquality::NoKey,
+            key if key.iter().all(|&i| compares_by_value(&columns[i])) => KeyEquality::ByValue,
+            _ => KeyEquality::ServerOnly,
+        };
+        let fields: Vec<_> = columns.iter().map(|c| c.field.clone()).collect();
+        let schema = TableSchema {
+            id: self.id(),
+            version: self.version,
+            arrow: Arc::new(arrow_schema::Schema::new(fields)),
+            key: self.key.clone(),
+            key_equality,
+        };
+        Ok(Decodable { schema: Arc::new(schema), columns: columns.into() })
+    }
+
+    /// Whether rows of both look the same; versions aside.
+    pub fn same_columns(&self, other: &Shape) -> bool {
+        self.columns == other.columns && self.key == other.key
+    }
+}

@@ -1,0 +1,202 @@
+//! The task that reads the binlog while nobody polls.
+//!
+//! It connects, copies events into blocks and sends them through a small bounded channel; when the reader does not take
+//! them, the server waits (the session allows that for an hour). A lost connection ends the feed: the reader, which alone
+//! knows how far it has got, starts the next one at its exact place. So a reconnection and a restart are the same code.
+
+use crate::client::{BinlogRequest, BinlogStart, BinlogStream, Connection, Endpoint};
+use dujiang_core::budget::{Budget, Held};
+use dujiang_core::codes::Retry;
+use dujiang_core::{Code, Error, Result};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// A block is sent when it holds this many bytes, or when nothing more has arrived.
+const BLOCK_BYTES: usize = 256 << 10;
+/// Blocks waiting to be taken.
+const BLOCKS: usize = 4;
+/// Longest silence while the server looks for the start: it may scan a whole file and says nothing meanwhile (F36).
+const SEEK_PATIENCE: Duration = Duration::from_secs(600);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Raw events in the server's order.
+pub struct Block {
+    bytes: Vec<u8>,
+    events: Vec<(usize, usize)>,
+    next: usize,
+    _held: Held,
+}
+
+impl Block {
+    /// The next event, without going past it.
+    pub fn peek(&self) -> Option<&[u8]> {
+        self.events.get(self.next).map(|&(start, end)| &self.bytes[start..end])
+    }
+
+    /// Goes past the next event.
+    pub fn advance(&mut self) {
+        self.next += 1;
+    }
+}
+
+/// What the feed has to say.
+pub enum Fed {
+    /// Events.
+    Block(Block),
+    /// The connection is gone or could not be made; nothing follows.
+    Lost(Error),
+}
+
+/// A running feed; ends when dropped.
+pub struct Feed {
+    blocks: mpsc::Receiver<Fed>,
+    connected: Arc<AtomicBool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// How a feed is to connect.
+#[derive(Debug, Clone)]
+pub struct FeedOptions {
+    /// The server.
+    pub endpoint: Endpoint,
+    /// Our id as a replica.
+    pub server_id: u32,
+    /// How often an idle server says that it is alive.
+    pub heartbeat: Duration,
+}
+
+impl Feed {
+    /// Begins to read at `start`, after a pause that grows with the number of `failures` in a row.
+    pub fn start(options: FeedOptions, start: BinlogStart, failures: u32, budget: &Budget) -> Self {
+        let (sender, blocks) = mpsc::channel(BLOCKS);
+        let connected = Arc::new(AtomicBool::new(false));
+        let (flag, budget) = (connected.clone(), budget.clone());
+        let task = tokio::spawn(async move {
+            tokio::time::sleep(pause(failures)).await;
+            if let Err(error) = run(&options, start, &budget, &sender, &flag).await {
+                // The reader is gone if this fails, and with it everybody who wants to know.
+                let _ = sender.send(Fed::Lost(error)).await;
+            }
+        });
+        Self { blocks, connected, task }
+    }
+
+    /// The next message. **Cancel-safe.**
+    pub async fn next(&mut self) -> Fed {
+        self.blocks.recv().await.unwrap_or_else(ended)
+    }
+
+    /// The next message if there is one already.
+    pub fn try_next(&mut self) -> Option<Fed> {
+        match self.blocks.try_recv() {
+            Ok(fed) => Some(fed),
+            Err(mpsc::error::TryRecvError::Empty) => None,
+            Err(mpsc::error::TryRecvError::Disconnected) => Some(ended()),
+        }
+    }
+
+    /// Whether events have arrived.
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+}
+
+fn ended() -> Fed {
+    Fed::Lost(Error::new(Code::ConnectionLost, "the connection to the source was closed"))
+}
+
+/// 0, then 100 ms doubling up to 30 s.
+fn pause(failures: u32) -> Duration {
+    match failures {
+        0 => Duration::ZERO,
+        n => (FIRST_PAUSE * 2u32.pow((n - 1).min(10))).min(LONGEST_PAUSE),
+    }
+}
+
+/// Whether reconnecting can mend an error: always for lost connections, a few times where the cause may be in the way of
+/// the bytes or an old session of ours.
+pub fn worth_another_try(error: &Error, failures: u32) -> bool {
+    match error.retry() {
+        Retry::Endless => true,
+        Retry::Bounded => failures < 5,
+        Retry::Never => false,
+    }
+}
+
+async fn run(
+    options: &FeedOptions,
+    start: BinlogStart,
+    budget: &Budget,
+    sender: &mpsc::Sender<Fed>,
+    connected: &AtomicBool,
+) -> Result<()> {
+    let connection = Connection::connect(&options.endpoint).await?;
+    let request = BinlogRequest {
+        server_id: options.server_id,
+        start,
+        heartbeat: options.heartbeat,
+        replica_uuid: None,
+        wait_at_end: true,
+    };
+    let mut stream = connection.dump(&request).await?;
+    let mut events = 0u64;
+    loop {
+        // The first events are made up when the dump begins; only what follows proves that the place is found.
+        let patience = if events < 3 { SEEK_PATIENCE } else { options.heartbeat * 3 };
+        let block = match timeout(patience, first_of_block(&mut stream)).await {
+            Ok(first) => fill(first?, &mut stream, budget)?,
+            Err(_) => return Err(silent(patience)),
+        };
+        connected.store(true, Ordering::Relaxed);
+        events += block.events.len() as u64;
+        if sender.send(Fed::Block(block)).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+fn silent(patience: Duration) -> Error {
+    let message = format!("the source has sent nothing for {} ms, not even a sign of life", patience.as_millis());
+    Error::new(Code::ConnectionLost, message)
+}
+
+async fn first_of_block(stream: &mut BinlogStream) -> Result<Vec<u8>> {
+    match stream.next_event().await? {
+        Some(event) => Ok(event.to_vec()),
+        None => Err(Error::new(Code::ConnectionLost, "the source ended the binlog stream")),
+    }
+}
+
+fn fill(first: Vec<u8>, stream: &mut BinlogStream, budget: &Budget) -> Result<Block> {
+    let mut events = vec![(0, first.len())];
+    let mut bytes = first;
+    while bytes.len() < BLOCK_BYTES {
+        let Some(event) = stream.try_next_buffered()? else { break };
+        let start = bytes.len();
+        bytes.extend_from_slice(event);
+        events.push((start, bytes.len()));
+    }
+    let held = budget.hold(bytes.capacity());
+    Ok(Block { bytes, events, next: 0, _held: held })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_half_a_minute() {
+        let millis: Vec<_> = [0, 1, 2, 3, 9, 10, 99].map(|n| pause(n).as_millis()).into();
+        assert_eq!(millis, [0, 100, 200, 400, 25_600, 30_000, 30_000]);
+    }
+}

@@ -1,0 +1,358 @@
+//! The captured tables: their shapes, open builders and hand-offs.
+
+use crate::decode::{Change, KeyPlan, RowImage, RowsEvent, TableBuilder, TableMap, Verdict as Keep};
+use crate::shape::{Decodable, Shape};
+use crate::snapshot::{Handoff, Verdict};
+use crate::stream::Place;
+use bytes::Bytes;
+use dujiang_core::{ChangeBatch, Code, Error, Origin, Result, TableId};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A builder is finished at this many rows or bytes.
+const BATCH_ROWS: usize = 8192;
+const BATCH_BYTES: usize = 8 << 20;
+
+/// A hand-off as stream and snapshot share it.
+pub type SharedHandoff = Arc<Mutex<Handoff>>;
+
+/// Locks a hand-off. A panic elsewhere has already ended its pipeline; its state is whole, since every method is one step.
+pub fn lock(handoff: &SharedHandoff) -> MutexGuard<'_, Handoff> {
+    handoff.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One captured table.
+pub struct Table {
+    /// The name.
+    pub id: TableId,
+    /// Columns in force at the stream's place.
+    pub shape: Shape,
+    /// The same, ready for decoding.
+    pub decodable: Decodable,
+    /// While the snapshot of this table is under way.
+    pub handoff: Option<SharedHandoff>,
+    keys: Option<KeyPlan>,
+    builder: Option<TableBuilder>,
+    /// Bytes on the wire of what the builder holds.
+    wire_bytes: usize,
+    /// Which transaction `changes` counts.
+    transaction: u64,
+    changes: u64,
+    /// Changes of this transaction that were handed out before.
+    skip: u64,
+}
+
+impl Table {
+    fn new(shape: Shape) -> Result<Self> {
+        let decodable = shape.decodable()?;
+        let keys = KeyPlan::new(decodable.columns.clone(), &shape.key);
+        Ok(Self {
+            id: shape.id(),
+            shape,
+            decodable,
+            handoff: None,
+            keys,
+            builder: None,
+            wire_bytes: 0,
+            transaction: 0,
+            changes: 0,
+            skip: 0,
+        })
+    }
+
+    fn builder(&mut self) -> Result<&mut TableBuilder> {
+        if self.builder.is_none() {
+            let builder = TableBuilder::new(self.decodable.schema.clone(), self.decodable.columns.clone())?;
+            self.builder = Some(builder);
+        }
+        Ok(self.builder.as_mut().expect("invariant: just made"))
+    }
+
+    /// Whether keys of rows can be ordered without asking the server.
+    pub fn orders_keys(&self) -> bool {
+        self.keys.is_some()
+    }
+}
+
+/// What became of a rows event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// It is in the builder, as far as it is wanted.
+    Done,
+    /// Nothing was done: a chunk has to be handed out first.
+    Wait,
+}
+
+/// The transaction rows belong to, as far as tables need to know it.
+pub struct RowsOf<'a> {
+    /// Number that no other transaction of this reader has.
+    pub serial: u64,
+    /// Where it begins.
+    pub begin: &'a Place,
+    /// For the rows; the ordinal is filled in here.
+    pub origin: Origin<'a>,
+    /// Changes of a table that were handed out before.
+    pub skip: &'a dyn Fn(usize) -> u64,
+}
+
+/// Keys of a rows event as asked of the server: (before, after) per change.
+pub type ServerKeys = [(Option<Vec<u8>>, Option<Vec<u8>>)];
+
+/// All captured tables.
+pub struct Tables {
+    tables: Vec<Table>,
+    by_name: HashMap<Box<str>, HashMap<Box<str>, usize>>,
+    /// Tables with rows in their builder.
+    dirty: Vec<usize>,
+    shapes: Option<Bytes>,
+}
+
+impl Tables {
+    /// The tables of these shapes, streaming.
+    ///
+    /// # Errors
+    /// `UnknownType`.
+    pub fn new(shapes: Vec<Shape>) -> Result<Self> {
+        let mut by_name: HashMap<Box<str>, HashMap<Box<str>, usize>> = HashMap::new();
+        for (at, shape) in shapes.iter().enumerate() {
+            by_name.entry(shape.database.as_str().into()).or_default().insert(shape.table.as_str().into(), at);
+        }
+        let tables = shapes.into_iter().map(Table::new).collect::<Result<_>>()?;
+        Ok(Self { tables, by_name, dirty: Vec::new(), shapes: None })
+    }
+
+    /// A table's number.
+    pub fn find(&self, database: &str, table: &str) -> Option<usize> {
+        self.by_name.get(database)?.get(table).copied()
+    }
+
+    /// For the reader of statements: the captured table of that name; an empty table name asks for any of the database.
+    pub fn captured(&self, database: &str, table: &str) -> Option<TableId> {
+        let tables = self.by_name.get(database)?;
+        let at = if table.is_empty() { tables.values().next() } else { tables.get(table) };
+        Some(self.tables[*at?].id.clone())
+    }
+
+    /// A table by its number.
+    pub fn get(&self, at: usize) -> &Table {
+        &self.tables[at]
+    }
+
+    /// A table by its number.
+    pub fn get_mut(&mut self, at: usize) -> &mut Table {
+        &mut self.tables[at]
+    }
+
+    /// All tables in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Table> {
+        self.tables.iter()
+    }
+
+    /// The serialised shapes, for positions.
+    ///
+    /// # Errors
+    /// `Bug`.
+    pub fn encoded_shapes(&mut self) -> Result<Bytes> {
+        if self.shapes.is_none() {
+            let shapes: Vec<&Shape> = self.tables.iter().map(|t| &t.shape).collect();
+            self.shapes = Some(crate::position::encode_shapes(&shapes)?);
+        }
+        Ok(self.shapes.clone().expect("invariant: just made"))
+    }
+
+    /// A table gets another shape. Its builder must be empty.
+    ///
+    /// # Errors
+    /// `UnknownType`.
+    pub fn reshape(&mut self, at: usize, shape: Shape) -> Result<()> {
+        let table = &mut self.tables[at];
+        let next = Table::new(shape)?;
+        *table = Table {
+            handoff: table.handoff.take(),
+            transaction: table.transaction,
+            changes: table.changes,
+            skip: table.skip,
+            ..next
+        };
+        self.shapes = None;
+        Ok(())
+    }
+
+    /// Shows a table map to the builder of the table.
+    ///
+    /// # Errors
+    /// `SchemaMismatch`.
+    pub fn use_table_map(&mut self, at: usize, map: &TableMap<'_>) -> Result<()> {
+        self.tables[at].builder()?.use_table_map(map)
+    }
+
+    /// Decodes a rows event into the table's builder. `keys` are the server's, for tables whose keys cannot be ordered
+    /// here and whose snapshot is under way.
+    ///
+    /// # Errors
+    /// As [`TableBuilder::append_rows`].
+    pub fn append(
+        &mut self,
+        at: usize,
+        rows: &RowsEvent<'_>,
+        of: &RowsOf<'_>,
+        keys: Option<&ServerKeys>,
+    ) -> Result<Appended> {
+        let table = &mut self.tables[at];
+        table.enter(at, of)?;
+        let was_empty = table.builder()?.is_empty();
+        let appended = if table.handoff.is_none() && table.skip <= table.changes {
+            Some(table.builder()?.append_rows(rows)?)
+        } else {
+            table.append_judged(rows, of, keys)?
+        };
+        let Some(appended) = appended else { return Ok(Appended::Wait) };
+        table.changes += appended.changes;
+        table.wire_bytes += rows.images.len();
+        if was_empty && !table.builder()?.is_empty() {
+            self.dirty.push(at);
+        }
+        Ok(Appended::Done)
+    }
+
+    /// Changes of the transaction handed out so far, per table that has any.
+    pub fn changes_of(&self, serial: u64, touched: &[usize]) -> impl Iterator<Item = (u32, u64)> {
+        let of = move |&at: &usize| (at as u32, self.tables[at].changes, self.tables[at].transaction);
+        touched.iter().map(of).filter(move |t| t.2 == serial).map(|(at, changes, _)| (at, changes))
+    }
+
+    /// Whether any builder holds rows.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// About how many bytes the builders hold.
+    pub fn wire_bytes(&self) -> usize {
+        self.dirty.iter().map(|&at| self.tables[at].wire_bytes).sum()
+    }
+
+    /// Finishes a table's builder if it is full.
+    ///
+    /// # Errors
+    /// As [`TableBuilder::finish`].
+    pub fn flush_if_full(&mut self, at: usize, out: &mut impl Extend<ChangeBatch>) -> Result<()> {
+        let table = &self.tables[at];
+        let rows = table.builder.as_ref().map_or(0, TableBuilder::rows);
+        if rows < BATCH_ROWS && table.wire_bytes < BATCH_BYTES {
+            return Ok(());
+        }
+        self.dirty.retain(|&d| d != at);
+        self.finish(at, out)
+    }
+
+    /// Finishes every builder that holds rows.
+    ///
+    /// # Errors
+    /// As [`TableBuilder::finish`].
+    pub fn flush_all(&mut self, out: &mut impl Extend<ChangeBatch>) -> Result<()> {
+        for at in std::mem::take(&mut self.dirty) {
+            self.finish(at, out)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, at: usize, out: &mut impl Extend<ChangeBatch>) -> Result<()> {
+        self.tables[at].wire_bytes = 0;
+        if let Some(builder) = &mut self.tables[at].builder {
+            out.extend(builder.finish()?);
+        }
+        Ok(())
+    }
+}
+
+impl Table {
+    /// The first rows of a transaction in this table: their ordinals begin at 0.
+    fn enter(&mut self, at: usize, of: &RowsOf<'_>) -> Result<()> {
+        if self.transaction == of.serial {
+            return Ok(());
+        }
+        self.transaction = of.serial;
+        self.changes = 0;
+        self.skip = (of.skip)(at);
+        self.builder()?.begin_span(Origin { first_ordinal: 0, ..of.origin });
+        Ok(())
+    }
+
+    /// Appends what the hand-off lets pass; `None` when it says to wait.
+    fn append_judged(
+        &mut self,
+        rows: &RowsEvent<'_>,
+        of: &RowsOf<'_>,
+        keys: Option<&ServerKeys>,
+    ) -> Result<Option<crate::decode::builder::Appended>> {
+        let first = self.changes;
+        let skip = self.skip;
+        let handoff = self.handoff.clone();
+        let mut judge = handoff.as_ref().map(|h| Judge {
+            handoff: lock(h),
+            plan: self.keys.as_ref(),
+            begin: of.begin,
+            buffer: Vec::new(),
+        });
+        let mut number = 0usize;
+        let mut wait = false;
+        let mut verdict = |change: &Change<'_>| {
+            let at = number;
+            number += 1;
+            if first + at as u64 + 1 <= skip {
+                return Ok(Keep::Drop);
+            }
+            let Some(judge) = &mut judge else { return Ok(Keep::Keep) };
+            let keep = judge.change(change, keys.map(|k| &k[at]))?;
+            keep.ok_or_else(|| {
+                wait = true;
+                Error::new(Code::Bug, "a chunk has to be handed out first")
+            })
+        };
+        let builder = self.builder.as_mut().expect("invariant: made when the transaction entered the table");
+        let before = builder.schema().clone();
+        match builder.append_rows_if(rows, &mut verdict) {
+            Ok(appended) => Ok(Some(appended)),
+            Err(_) if wait => Ok(None),
+            Err(error) => Err(error.fact("table", before.id.to_string())),
+        }
+    }
+}
+
+struct Judge<'a> {
+    handoff: MutexGuard<'a, Handoff>,
+    plan: Option<&'a KeyPlan>,
+    begin: &'a Place,
+    buffer: Vec<u8>,
+}
+
+impl Judge<'_> {
+    /// What to keep of a change; `None` to wait.
+    fn change(
+        &mut self,
+        change: &Change<'_>,
+        keys: Option<&(Option<Vec<u8>>, Option<Vec<u8>>)>,
+    ) -> Result<Option<Keep>> {
+        let before = self.image(change.before.as_ref(), keys.and_then(|k| k.0.as_deref()))?;
+        let after = self.image(change.after.as_ref(), keys.and_then(|k| k.1.as_deref()))?;
+        use Verdict::{Drop, Pass, Wait};
+        Ok(match (before, after) {
+            (Some(Wait), _) | (_, Some(Wait)) => None,
+            (Some(Pass), Some(Drop)) => Some(Keep::OnlyBefore),
+            (Some(Drop), Some(Pass)) => Some(Keep::OnlyAfter),
+            (Some(Pass), _) | (_, Some(Pass)) => Some(Keep::Keep),
+            _ => Some(Keep::Drop),
+        })
+    }
+
+    fn image(&mut self, image: Option<&RowImage<'_>>, key: Option<&[u8]>) -> Result<Option<Verdict>> {
+        let Some(image) = image else { return Ok(None) };
+        if let Some(key) = key {
+            return Ok(Some(self.handoff.judge(key, self.begin)));
+        }
+        let no_plan = || Error::new(Code::Bug, "a key that cannot be ordered here was not asked of the server");
+        self.buffer.clear();
+        self.plan.ok_or_else(no_plan)?.write_image(image, &mut self.buffer)?;
+        Ok(Some(self.handoff.judge(&self.buffer, self.begin)))
+    }
+}
