@@ -142,9 +142,6 @@ impl Shop {
                     tracing::warn!("the demo's write load ended: {error}");
                     return;
                 }
-                if transaction.sql.contains("ALTER TABLE") {
-                    tracing::info!(statement = shop::ALTER, "the shop changed a table: {}", shop::ALTER);
-                }
                 count.fetch_add(transaction.changes, Ordering::Relaxed);
             }
         });
@@ -202,7 +199,10 @@ fn pipeline_text(folder: &Folder, shop: Option<&Shop>) -> String {
             shop.source_type(),
             shop.server.port()
         ),
-        None => "source:\n  type: generator\n".to_owned(),
+        None => format!(
+            "source:\n  type: generator\n  rate: {}\n  alter-after: {ALTER_AFTER}\n",
+            4 * TRANSACTIONS_PER_SECOND
+        ),
     };
     let sink = format!("sink:\n  type: file\n  path: {}\n  format: parquet\n", yaml_text(&folder.lake()));
     format!("{source}{sink}pipeline:\n  name: demo\n  checkpoint.interval: 2s\n")

@@ -1,7 +1,7 @@
 //! How a run is shown: bars and a live line on a terminal, log lines otherwise.
 
 use dujiang_core::TableId;
-use dujiang_engine::{PipelineState, PipelineStatus, StatusBoard, StopSignal};
+use dujiang_engine::{PipelineStatus, StatusBoard, StopSignal};
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +20,6 @@ pub struct Progress {
     live: Option<Live>,
     stop: StopSignal,
     rate: Rate,
-    told: (PipelineState, String),
     last_told: Instant,
     snapshot_told: bool,
     caught_up_told: bool,
@@ -34,7 +33,6 @@ impl Progress {
             live: bars.map(Live::new),
             stop,
             rate: Rate::new(),
-            told: (PipelineState::Created, String::new()),
             last_told: Instant::now(),
             snapshot_told: false,
             caught_up_told: false,
@@ -55,14 +53,9 @@ impl Progress {
         }
     }
 
-    /// Changes of state and milestones go through the log on a terminal too; there they stand above the bars.
+    /// Milestones go through the log on a terminal too; there they stand above the bars. (The engine itself logs every
+    /// change of state.)
     fn tell(&mut self, status: &PipelineStatus, rate: f64) {
-        let now = (status.state, status.why.clone());
-        if now != self.told {
-            tell_state(status);
-            self.told = now;
-            self.last_told = Instant::now();
-        }
         if status.snapshot_done && !std::mem::replace(&mut self.snapshot_told, true) && status.rows_in.reads > 0 {
             let tables = status.source.snapshot.len();
             let rows = status.rows_in.reads;
@@ -75,16 +68,6 @@ impl Progress {
             tell_figures(status, rate);
             self.last_told = Instant::now();
         }
-    }
-}
-
-fn tell_state(status: &PipelineStatus) {
-    let state = status.state.name();
-    let (why, next_step) = (status.why.as_str(), status.next_step.as_str());
-    match status.state {
-        PipelineState::Degraded | PipelineState::Failed => tracing::warn!(state, why, next_step, "{state}: {why}"),
-        _ if why.is_empty() => tracing::info!(state, "{state}"),
-        _ => tracing::info!(state, why, "{state}: {why}"),
     }
 }
 

@@ -3,9 +3,9 @@
 use dujiang_core::connector::{SinkSpec, SourceSpec};
 use dujiang_spec::Registry;
 
-const SOURCES: &[SourceSpec] = &[];
+const SOURCES: &[SourceSpec] = &[dujiang_generator::SPEC];
 
-const SINKS: &[SinkSpec] = &[dujiang_blackhole::SPEC];
+const SINKS: &[SinkSpec] = &[dujiang_file::SPEC, dujiang_blackhole::SPEC];
 
 /// Hands the lists to whoever resolves a pipeline file.
 pub struct Connectors;
