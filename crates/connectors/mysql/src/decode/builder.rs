@@ -143,7 +143,7 @@ impl TableBuilder {
             Error::new(Code::LogDamaged, format!("rows of {} come without a table map before them", self.schema.id))
         })?;
         self.check_image(&plan, rows)?;
-        let before = self.rows();
+        let before = self.begin_append();
         let done = self.span.transact(|span| {
             let mut append = Append { plan: &plan, bytes: rows.images, at: 0, done: Appended::default(), span };
             append.log_rows(
@@ -192,7 +192,7 @@ impl TableBuilder {
     /// As there.
     pub fn append_binary_rows(&mut self, buffer: &[u8], packets: &[(usize, usize)]) -> Result<()> {
         let plan = self.result.get_or_insert_with(|| Arc::new(RowPlan::for_binary_rows(&self.columns))).clone();
-        let before = self.rows();
+        let before = self.begin_append();
         let done = self.span.transact(|span| {
             let mut append = Append { plan: &plan, bytes: buffer, at: 0, done: Appended::default(), span };
             append.result_rows(
@@ -220,6 +220,14 @@ impl TableBuilder {
     /// Bytes held, as counted against the budget.
     pub fn memory(&self) -> usize {
         self.open.iter().map(OpenColumn::memory).sum::<usize>() + self.kinds.capacity() + self.span.memory()
+    }
+
+    /// Rows before an append; the first one of a batch makes room for as much as the last batch held.
+    fn begin_append(&mut self) -> usize {
+        if self.is_empty() {
+            self.open.iter_mut().for_each(OpenColumn::reserve);
+        }
+        self.rows()
     }
 
     fn truncate(&mut self, rows: usize) {

@@ -42,6 +42,8 @@ pub(super) struct OpenColumn {
     data_type: DataType,
     pub values: Values,
     pub nulls: NullBufferBuilder,
+    /// Rows and bytes of the last batch: room to make for the next one.
+    last: (usize, usize),
 }
 
 macro_rules! each_values {
@@ -91,7 +93,20 @@ impl OpenColumn {
     /// An empty column; `None` for an Arrow type the decoder never makes.
     pub fn new(data_type: &DataType) -> Option<Self> {
         let values = Values::new(data_type)?;
-        Some(Self { data_type: data_type.clone(), values, nulls: NullBufferBuilder::new(0) })
+        Some(Self { data_type: data_type.clone(), values, nulls: NullBufferBuilder::new(0), last: (0, 0) })
+    }
+
+    /// Makes room for as much as the last batch held; called when the first row of a batch arrives.
+    pub fn reserve(&mut self) {
+        let (rows, bytes) = self.last;
+        each_values!(&mut self.values, v => v.reserve_exact(rows), run => {
+            run.offsets.reserve_exact(rows);
+            run.data.reserve_exact(bytes);
+        });
+    }
+
+    fn len(&self) -> (usize, usize) {
+        each_values!(&self.values, v => (v.len(), 0), run => (run.offsets.len() - 1, run.data.len()))
     }
 
     /// Shortens the column to `rows`.
@@ -115,6 +130,7 @@ impl OpenColumn {
     /// # Errors
     /// The row and the reason, when a text is not UTF-8.
     pub fn finish(&mut self) -> Result<ArrayRef, (usize, BadValue)> {
+        self.last = self.len();
         let nulls = self.nulls.finish();
         if let (Values::Run(run), true) = (&mut self.values, self.data_type == DataType::Utf8) {
             return text(run, nulls);

@@ -16,6 +16,7 @@ pub mod compressed;
 pub mod cursor;
 mod decimal;
 pub mod event;
+pub mod file;
 mod fixed_text;
 pub mod image;
 mod jsonb;

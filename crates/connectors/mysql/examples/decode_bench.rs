@@ -1,0 +1,239 @@
+//! How fast the decoder is: generates a binlog on a private MariaDB, then decodes the file in one thread.
+//!
+//! `cargo run --release -p dujiang-mysql --example decode_bench [rows] [rounds] [folder] [case]`; the folder keeps the
+//! generated files for the next run.
+#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
+
+use dujiang_core::batch::TimePrecision;
+use dujiang_core::schema::TableSchema;
+use dujiang_core::{Origin, TableId};
+use dujiang_mysql::decode::event::{Event, EventData, EventFormat};
+use dujiang_mysql::decode::file::FileEvents;
+use dujiang_mysql::decode::{CatalogColumn, Column, TableBuilder, column};
+use dujiang_scratch::{Options, Server, Session};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+const LINEITEM: &str = "CREATE TABLE lineitem (l_orderkey BIGINT NOT NULL, l_partkey INT NOT NULL, l_suppkey INT NOT NULL,
+    l_linenumber INT NOT NULL, l_quantity DECIMAL(15,2) NOT NULL, l_extendedprice DECIMAL(15,2) NOT NULL,
+    l_discount DECIMAL(15,2) NOT NULL, l_tax DECIMAL(15,2) NOT NULL, l_returnflag CHAR(1) NOT NULL,
+    l_linestatus CHAR(1) NOT NULL, l_shipdate DATE NOT NULL, l_commitdate DATE NOT NULL, l_receiptdate DATE NOT NULL,
+    l_shipinstruct CHAR(25) NOT NULL, l_shipmode CHAR(10) NOT NULL, l_comment VARCHAR(44) NOT NULL,
+    PRIMARY KEY (l_orderkey, l_linenumber)) CHARSET utf8mb4";
+const LINEITEM_ROWS: &str = "INSERT INTO lineitem SELECT seq div 4, seq*7919 % 200000, seq*31 % 10000, seq % 4, 1 + seq % 50,
+    (seq*7919 % 10000000)/100, (seq % 11)/100, (seq % 9)/100, ELT(1 + seq % 3, 'A','N','R'), ELT(1 + seq % 2, 'O','F'),
+    DATE_ADD('1992-01-02', INTERVAL seq % 2500 DAY), DATE_ADD('1992-01-31', INTERVAL seq % 2400 DAY),
+    DATE_ADD('1992-02-04', INTERVAL seq % 2500 DAY), ELT(1 + seq % 4, 'DELIVER IN PERSON','COLLECT COD','NONE','TAKE BACK RETURN'),
+    ELT(1 + seq % 7, 'TRUCK','MAIL','REG AIR','FOB','SHIP','RAIL','AIR'),
+    LEFT('carefully final deposits detect slyly agai blithely', 10 + seq*13 % 34) FROM ";
+const SBTEST: &str = "CREATE TABLE sbtest (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, k INT NOT NULL DEFAULT 0,
+    c CHAR(120) NOT NULL DEFAULT '', pad CHAR(60) NOT NULL DEFAULT '') CHARSET utf8mb4";
+const SBTEST_ROWS: &str = "INSERT INTO sbtest SELECT seq, seq*7919 % 1000000, REPEAT(LPAD(seq, 11, '0'), 10),
+    REPEAT(LPAD(seq, 11, '7'), 5) FROM ";
+
+/// Rows of a batch; larger ones leave the processor's caches, and their memory comes fresh from the kernel.
+const BATCH_ROWS: usize = 8192;
+const CASES: [&str; 4] = ["lineitem", "sbtest", "sparse", "small"];
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let mut number = |default| args.next().map_or(default, |a| a.parse::<u64>().unwrap());
+    let (rows, rounds) = (number(1_000_000), number(9));
+    let dir = args.next().map_or_else(|| std::env::temp_dir().join("dujiang-decode-bench"), PathBuf::from);
+    let only = args.next();
+    if !dir.join("catalog").exists() {
+        generate_all(&dir, rows);
+    }
+    let tables = catalog(&std::fs::read_to_string(dir.join("catalog")).unwrap());
+    for case in CASES.iter().filter(|case| only.as_deref().is_none_or(|only| only == **case)) {
+        measure(case, &std::fs::read(dir.join(case)).unwrap(), &tables, rounds);
+    }
+}
+
+/// One binlog file per case, and the tables' columns.
+fn generate_all(dir: &std::path::Path, rows: u64) {
+    let server = Server::start(&Options { buffer_pool_mb: 512, redo_log_mb: 512, ..Options::default() }).unwrap();
+    let mut session = server.session().unwrap();
+    session.run("CREATE DATABASE b; USE b; SET unique_checks=0").unwrap();
+    session.run(LINEITEM).unwrap();
+    session.run(SBTEST).unwrap();
+    let files = [
+        generate(&server, &mut session, &format!("{LINEITEM_ROWS} seq_1_to_{rows}")),
+        generate(&server, &mut session, &format!("{SBTEST_ROWS} seq_1_to_{rows}")),
+        nullable(&server, &mut session, rows),
+        small(&server, &mut session, rows / 5),
+    ];
+    std::fs::create_dir_all(dir).unwrap();
+    for (case, file) in CASES.iter().zip(files) {
+        std::fs::copy(file, dir.join(case)).unwrap();
+    }
+    let columns = session
+        .run(
+            "SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IFNULL(CHARACTER_SET_NAME, ''), IS_NULLABLE
+             FROM information_schema.COLUMNS WHERE TABLE_SCHEMA='b' ORDER BY TABLE_NAME, ORDINAL_POSITION",
+        )
+        .unwrap();
+    let lines: Vec<String> =
+        columns.iter().map(|row| row.iter().flatten().cloned().collect::<Vec<_>>().join("\t")).collect();
+    std::fs::write(dir.join("catalog"), lines.join("\n")).unwrap();
+}
+
+/// Runs statements in a binlog file of their own; returns its path.
+fn generate(server: &Server, session: &mut Session, sql: &str) -> PathBuf {
+    session.run("FLUSH BINARY LOGS").unwrap();
+    let file = session.run("SHOW MASTER STATUS").unwrap()[0][0].clone().unwrap();
+    session.run(sql).unwrap();
+    session.run("FLUSH BINARY LOGS").unwrap();
+    server.data_dir().join(file)
+}
+
+/// The same rows with NULLs strewn in.
+fn nullable(server: &Server, session: &mut Session, rows: u64) -> PathBuf {
+    let ddl = LINEITEM.replace("lineitem", "sparse").replacen("NOT NULL", "NULL__", 1);
+    let ddl = ddl.replace(" NOT NULL", " NULL").replace("NULL__", "NOT NULL");
+    let ddl = ddl.replace("l_linenumber INT NULL", "l_linenumber INT NOT NULL");
+    session.run(&ddl).unwrap();
+    let sql = LINEITEM_ROWS.replace("INTO lineitem", "INTO sparse").replace("(seq % 11)/100", "NULLIF(seq % 3, 0)");
+    let sql = sql.replace("ELT(1 + seq % 2, 'O','F')", "ELT(seq % 3, 'O','F')");
+    generate(server, session, &format!("{sql} seq_1_to_{rows}"))
+}
+
+/// Transactions of 3 to 10 rows over five tables.
+fn small(server: &Server, session: &mut Session, rows: u64) -> PathBuf {
+    for t in 0..5 {
+        session.run(&SBTEST.replace("sbtest", &format!("t{t}"))).unwrap();
+    }
+    let mut sql = String::new();
+    let mut id = 0;
+    let mut script = Vec::new();
+    while id < rows {
+        sql.push_str("BEGIN;");
+        for step in 0..(3 + id % 8) {
+            let (table, key) = ((id + step) % 5, id * 10 + step);
+            match step % 4 {
+                3 => sql.push_str(&format!("UPDATE t{} SET k=k+1 WHERE id={};", (table + 2) % 5, key - 3)),
+                _ => sql.push_str(&format!("INSERT INTO t{table} VALUES ({key},{id},REPEAT('{id}-', 10),'pad {key}');")),
+            }
+        }
+        id += 3 + id % 8;
+        sql.push_str("COMMIT;");
+        if sql.len() > 500_000 {
+            script.push(std::mem::take(&mut sql));
+        }
+    }
+    script.push(sql);
+    session.run("SET SESSION innodb_lock_wait_timeout=1").unwrap();
+    session.run("FLUSH BINARY LOGS").unwrap();
+    let file = session.run("SHOW MASTER STATUS").unwrap()[0][0].clone().unwrap();
+    for part in script.iter().filter(|part| !part.is_empty()) {
+        session.run(part).unwrap();
+    }
+    session.run("FLUSH BINARY LOGS").unwrap();
+    server.data_dir().join(file)
+}
+
+type Tables = HashMap<String, (Arc<TableSchema>, Arc<[Column]>)>;
+
+fn catalog(lines: &str) -> Tables {
+    let mut columns: HashMap<String, Vec<Column>> = HashMap::new();
+    for line in lines.lines() {
+        let cells: Vec<&str> = line.split('\t').collect();
+        let parsed = column(CatalogColumn {
+            name: cells[1],
+            column_type: cells[2],
+            charset: Some(cells[3]).filter(|c| !c.is_empty()),
+            collation: None,
+            nullable: cells[4] == "YES",
+        });
+        columns.entry(cells[0].to_owned()).or_default().push(parsed.unwrap());
+    }
+    let schema = |name: &str, columns: &[Column]| {
+        TableSchema::by_value(TableId::new("b", name), columns.iter().map(|c| c.field.clone()).collect(), vec![0])
+    };
+    columns.into_iter().map(|(name, c)| (name.clone(), (schema(&name, &c), c.into()))).collect()
+}
+
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    stat.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
+}
+
+fn measure(name: &str, file: &[u8], tables: &Tables, rounds: u64) {
+    let mut best = Vec::new();
+    let mut images = 0;
+    for _ in 0..rounds {
+        let (wall, cpu) = (Instant::now(), cpu_seconds());
+        images = decode(file, tables);
+        best.push((cpu_seconds() - cpu, wall.elapsed().as_secs_f64()));
+    }
+    best.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (cpu, wall) = best[best.len() / 2];
+    println!(
+        "{name:>22}: {:.2} M images/CPU-s (best {:.2}), {:.0} ns/image, {:.0} MB/s, {images} images, {:.1} MB, wall {wall:.3} s",
+        images as f64 / cpu / 1e6,
+        images as f64 / best[0].0 / 1e6,
+        cpu * 1e9 / images as f64,
+        file.len() as f64 / cpu / 1e6,
+        file.len() as f64 / 1e6,
+    );
+}
+
+/// Decodes the file; returns the number of row images that came out in batches.
+fn decode(file: &[u8], tables: &Tables) -> u64 {
+    let mut format = EventFormat::unknown();
+    let mut builders: HashMap<&str, usize> = HashMap::new();
+    let mut open: Vec<TableBuilder> = Vec::new();
+    let mut by_id: HashMap<u64, usize> = HashMap::new();
+    let (mut images, mut transaction) = (0u64, String::new());
+    let mut ordinals: Vec<u64> = Vec::new();
+    let mut fresh: Vec<bool> = Vec::new();
+    let mut events = FileEvents::new(file).unwrap();
+    while let Some(bytes) = events.next_event().unwrap() {
+        let event = Event::parse(bytes, &format).unwrap();
+        match event.data(&format).unwrap() {
+            EventData::FormatDescription(found) => format = found,
+            EventData::MariaDbGtid(gtid) => {
+                use std::fmt::Write;
+                transaction.clear();
+                write!(transaction, "{}-{}-{}", gtid.domain, gtid.server_id, gtid.sequence).unwrap();
+                ordinals.iter_mut().for_each(|o| *o = 0);
+                fresh.iter_mut().for_each(|f| *f = true);
+            }
+            EventData::TableMap(map) => {
+                let slot = *builders.entry(map.table).or_insert_with(|| {
+                    let (schema, columns) = tables[map.table].clone();
+                    open.push(TableBuilder::new(schema, columns).unwrap());
+                    ordinals.push(0);
+                    fresh.push(true);
+                    open.len() - 1
+                });
+                open[slot].use_table_map(&map).unwrap();
+                by_id.insert(map.table_id, slot);
+            }
+            EventData::Rows(rows) => {
+                let slot = by_id[&rows.table_id];
+                let builder = &mut open[slot];
+                if std::mem::take(&mut fresh[slot]) {
+                    builder.begin_span(Origin {
+                        transaction: &transaction,
+                        position: "bin.000001:4711",
+                        commit_micros: i64::from(event.header.timestamp) * 1_000_000,
+                        precision: TimePrecision::Seconds,
+                        first_ordinal: ordinals[slot],
+                    });
+                }
+                ordinals[slot] += builder.append_rows(&rows).unwrap().changes;
+                if builder.rows() >= BATCH_ROWS {
+                    images += builder.finish().unwrap().unwrap().images() as u64;
+                }
+            }
+            _ => {}
+        }
+    }
+    for mut builder in open {
+        images += builder.finish().unwrap().map_or(0, |batch| batch.images() as u64);
+    }
+    images
+}
