@@ -76,6 +76,8 @@ pub(crate) struct Blocks {
     pub source: RawBlock,
     pub sink: RawBlock,
     pub pipeline: RawBlock,
+    /// Blocks that an unknown key was probably meant to be.
+    pub misspelt: Vec<&'static str>,
 }
 
 impl Blocks {
@@ -116,30 +118,32 @@ pub(crate) fn read(root: &Node, text: &str, resolver: &Resolver<'_>, findings: &
             let mut reader = BlockReader { name: &entry.key, text, resolver, findings, seen: BTreeMap::new(), block };
             reader.read(entry);
         } else {
-            top_level_key(entry, findings);
+            blocks.misspelt.extend(top_level_key(entry, findings));
         }
     }
     blocks
 }
 
-fn top_level_key(entry: &Entry, findings: &mut Findings) {
+/// Reports a key that is no block; yields the block it was probably meant to be.
+fn top_level_key(entry: &Entry, findings: &mut Findings) -> Option<&'static str> {
     if let Some((name, what)) = LATER_BLOCKS.iter().find(|(name, _)| *name == entry.key) {
         let empty = entry.value.is_nothing() || matches!(&entry.value.value, Value::List(items) if items.is_empty());
         if !empty {
             findings.push(later(name, what, Place::File(entry.key_span.clone())));
         }
-        return;
+        return None;
     }
     let known = ["source", "sink", "route", "transform", "pipeline"];
     // The wording is the dialect's: scripts look for it.
     let message = format!("Unexpected key `{}` in YAML top-level block.", entry.key);
     let finding = Finding::at(Code::UnknownKey, message, &entry.key_span)
         .note(format!("allowed keys in this context are: [{}]", known.join(", ")));
-    let all = known.into_iter().chain(LATER_BLOCKS.iter().map(|(name, _)| *name));
-    findings.push(match nearest(&entry.key, all) {
+    let near = nearest(&entry.key, known.into_iter().chain(LATER_BLOCKS.iter().map(|(name, _)| *name)));
+    findings.push(match near {
         Some(name) => finding.help(format!("did you mean `{name}`?")),
         None => finding.help("options belong inside a block, indented below its key"),
     });
+    near
 }
 
 fn duplicate(key: &str, second: &Range<usize>, first: &Range<usize>) -> Finding {

@@ -120,7 +120,10 @@ impl Diagnostic {
         let block = match block_name {
             "source" => &pipeline.source,
             "sink" => &pipeline.sink,
-            "pipeline" => return self.place = pipeline.settings.place(keys.first().unwrap_or(&"")),
+            "pipeline" => {
+                self.place = pipeline.settings.place(keys.first().unwrap_or(&""));
+                return;
+            }
             _ => return,
         };
         match keys.iter().find_map(|key| block.option(key)) {

@@ -266,6 +266,11 @@ fn explain(info: &str) -> (String, Option<&'static str>) {
             "this line fits no block above it",
             "keys of one block begin in the same column; a list item begins with `- `",
         ),
+        (
+            "did not find expected '-' indicator",
+            "this line fits no block above it",
+            "keys of one block begin in the same column; a list item begins with `- `",
+        ),
         ("unexpected end of stream", "a quoted value is not closed", "add the closing quote"),
         (
             "invalid indentation in quoted scalar",

@@ -91,7 +91,7 @@ pub fn load(inputs: Inputs<'_>, registry: &dyn Registry) -> Result<Loaded, Vec<D
     let set = overrides::settings(&inputs.set, &mut findings);
     let resolver = Resolver { env, read_file: inputs.read_file };
     let blocks = blocks::read(&root, file.text(), &resolver, &mut findings);
-    Loader { file, registry, variables, set, findings, secrets: Vec::new() }.finish(blocks)
+    Loader { file, registry, variables, set, findings, secrets: Vec::new(), misspelt: Vec::new() }.finish(blocks)
 }
 
 struct Loader<'a> {
@@ -101,12 +101,15 @@ struct Loader<'a> {
     set: Vec<Setting<'a>>,
     findings: Findings,
     secrets: Vec<Secret>,
+    /// Blocks that are there under a misspelt key, which has been reported.
+    misspelt: Vec<&'static str>,
 }
 
 impl Loader<'_> {
     fn finish(mut self, blocks: Blocks) -> Result<Loaded, Vec<Diagnostic>> {
         let registry = self.registry;
-        let Blocks { source: mut raw_source, sink: mut raw_sink, pipeline: raw_pipeline } = blocks;
+        let Blocks { source: mut raw_source, sink: mut raw_sink, pipeline: raw_pipeline, misspelt } = blocks;
+        self.misspelt = misspelt;
         let (settings, asked_in_pipeline) = self.settings(raw_pipeline);
         let source_spec = self.kind("source", &mut raw_source, registry.sources().iter().map(|s| s.kind));
         let source_spec = source_spec.and_then(|kind| registry.source(&kind));
@@ -115,12 +118,13 @@ impl Loader<'_> {
 
         let name = settings.as_ref().and_then(|s| s.name.clone()).unwrap_or_else(|| settings::default_name(&self.file));
         let options = connector_options(&name, settings.as_ref());
-        let other = [source_spec.map_or(&[][..], |s| s.options), sink_spec.map_or(&[][..], |s| s.options)];
+        let in_source = ("source", source_spec.map_or(&[][..], |spec| spec.options));
+        let in_sink = ("sink", sink_spec.map_or(&[][..], |spec| spec.options));
         let source = source_spec.and_then(|spec| {
             self.overrides("source", &mut raw_source, spec.options);
             let block = self.block("source", spec.kind, &mut raw_source, spec.options);
             let built =
-                self.build("source", spec.kind, &block, &raw_source, other[1], |raw| (spec.build)(raw, &options));
+                self.build("source", spec.kind, &block, &raw_source, in_sink, |raw| (spec.build)(raw, &options));
             Some((block, built?))
         });
         let sink = sink_spec.and_then(|spec| {
@@ -129,7 +133,7 @@ impl Loader<'_> {
             let asked = guarantee::asked(asked_in_pipeline.as_ref(), asked_in_sink.as_ref(), &mut self.findings);
             let block = self.block("sink", spec.kind, &mut raw_sink, spec.options);
             let built =
-                self.build("sink", spec.kind, &block, &raw_sink, other[0], |raw| (spec.build)(raw, &options))?;
+                self.build("sink", spec.kind, &block, &raw_sink, in_source, |raw| (spec.build)(raw, &options))?;
             guarantee::check(asked.as_ref(), built.class(), spec.kind, &mut self.findings);
             Some((block, built, asked.map(|asked| asked.guarantee)))
         });
@@ -146,7 +150,7 @@ impl Loader<'_> {
                 (Some(settings), asked)
             }
             Err(problems) => {
-                self.problems("the `pipeline` block", &raw, PipelineSettings::DEFS, &[], problems);
+                self.problems("the `pipeline` block", &raw, PipelineSettings::DEFS, ("", &[]), problems);
                 (None, asked)
             }
         }
@@ -163,7 +167,9 @@ impl Loader<'_> {
         if raw.place.is_none() && raw.options.is_empty() {
             let message = format!("Missing required field \"{block}\" in top-level configuration");
             let help = format!("add a `{block}:` block with `type:` and the options of that type");
-            self.findings.push(Finding::error(Code::MissingKey, message, Place::Block(None)).help(help));
+            if !self.misspelt.contains(&block) {
+                self.findings.push(Finding::error(Code::MissingKey, message, Place::Block(None)).help(help));
+            }
             return None;
         }
         let kind = self.known_kind(block, raw, known);
@@ -217,7 +223,7 @@ impl Loader<'_> {
                 self.note_empty_secret(block, option, &raw.origins);
             }
         }
-        let (options, origins) = (std::mem::take(&mut raw.options), std::mem::take(&mut raw.origins));
+        let (options, origins) = (raw.options.clone(), raw.origins.clone());
         Block { kind: kind.to_owned(), kind_place, place, label, options, origins }
     }
 
@@ -239,7 +245,7 @@ impl Loader<'_> {
         kind: &str,
         block: &Block,
         raw: &RawBlock,
-        elsewhere: &'static [OptionDef],
+        elsewhere: (&str, &[OptionDef]),
         build: impl FnOnce(&[RawOption]) -> Result<T, Vec<Problem>>,
     ) -> Option<T> {
         match build(&block.options) {
@@ -261,10 +267,10 @@ impl Loader<'_> {
         whose: &str,
         raw: &RawBlock,
         defs: &[OptionDef],
-        elsewhere: &[OptionDef],
+        elsewhere: (&str, &[OptionDef]),
         problems: Vec<Problem>,
     ) {
-        let misspelt: Vec<Option<String>> = problems.iter().map(suggested_key).collect();
+        let given = given_keys(raw, defs);
         for problem in problems {
             let mut finding = Finding::from(problem);
             match finding.code {
@@ -275,10 +281,7 @@ impl Loader<'_> {
                     finding.message = format!("{} for {whose}", finding.message);
                 }
                 Code::MissingKey => {
-                    // A key was given if its value is reported as unreadable, or if it is misspelt.
-                    let misspelt = misspelt.iter().flatten();
-                    let mut given = raw.unreadable.iter().map(|(key, _)| key).chain(misspelt);
-                    if given.any(|key| finding.message.contains(&format!("`{key}`"))) {
+                    if given.iter().any(|key| finding.message.contains(&format!("`{key}`"))) {
                         continue;
                     }
                     finding.message = format!("{} for {whose}", finding.message);
@@ -326,17 +329,19 @@ fn connector_options(name: &str, settings: Option<&PipelineSettings>) -> Pipelin
     }
 }
 
-/// The key that an unknown one was probably meant to be.
-fn suggested_key(problem: &Problem) -> Option<String> {
-    let help = problem.help.as_deref().filter(|_| problem.code == Code::UnknownKey)?;
-    Some(help.strip_prefix("did you mean `")?.strip_suffix("`?")?.to_owned())
+/// Keys that somebody meant to give although the parser does not find them: the value is reported as unreadable, or the
+/// key as misspelt.
+fn given_keys<'a>(raw: &'a RawBlock, defs: &'a [OptionDef]) -> Vec<&'a str> {
+    let unreadable = raw.unreadable.iter().map(|(key, _)| key.as_str());
+    let unknown = raw.options.iter().filter(|option| !defs.iter().any(|def| def.name == option.key));
+    unreadable.chain(unknown.filter_map(|option| nearest(&option.key, defs.iter().map(|def| def.name)))).collect()
 }
 
 /// Help for a key that resembles none of its block's.
-fn help_for_unknown(message: &str, defs: &[OptionDef], elsewhere: &[OptionDef]) -> String {
+fn help_for_unknown(message: &str, defs: &[OptionDef], elsewhere: (&str, &[OptionDef])) -> String {
     let has = |defs: &[OptionDef]| defs.iter().any(|def| message.contains(&format!("`{}`", def.name)));
-    if has(elsewhere) {
-        return "it is an option of the other block".to_owned();
+    if has(elsewhere.1) {
+        return format!("it is an option of the `{}` block", elsewhere.0);
     }
     if has(PipelineSettings::DEFS) {
         return "it is an option of the `pipeline` block".to_owned();

@@ -4,7 +4,9 @@
 //! in a text that is not even YAML. So masking does not ask which option a value ended up in: it goes by names, and
 //! rather hides too much.
 
+use crate::blocks::BLOCKS;
 use crate::document::{Entry, Node, Value};
+use crate::pipeline::PipelineSettings;
 use crate::registry::Registry;
 use dujiang_core::Secret;
 use dujiang_core::options::{OptionDef, OptionType, nearest};
@@ -33,17 +35,27 @@ const SECRET_WORDS: &[&str] = &[
     "sasl.jaas",
 ];
 
+/// Longer words are no names of options.
+const MAX_NAME_BYTES: usize = 128;
+
 /// Knows which names hold secrets.
 pub(crate) struct SecretNames {
     names: BTreeSet<&'static str>,
+    /// Names that certainly hold none.
+    harmless: BTreeSet<&'static str>,
 }
 
 impl SecretNames {
     pub fn new(registry: &dyn Registry) -> Self {
         let sources = registry.sources().iter().flat_map(|spec| spec.options);
         let sinks = registry.sinks().iter().flat_map(|spec| spec.options);
-        let names = sources.chain(sinks).filter(|def| def.kind == OptionType::Secret).map(|def| def.name).collect();
-        Self { names }
+        let (secret, harmless): (Vec<&OptionDef>, Vec<&OptionDef>) =
+            sources.chain(sinks).chain(PipelineSettings::DEFS).partition(|def| def.kind == OptionType::Secret);
+        let harmless = harmless.into_iter().map(|def| def.name);
+        Self {
+            names: secret.into_iter().map(|def| def.name).collect(),
+            harmless: harmless.chain(BLOCKS.iter().copied()).chain(["type"]).collect(),
+        }
     }
 
     /// Whether a key's value is a secret: by name, by word, or because the key is a misspelt secret.
@@ -62,12 +74,17 @@ pub(crate) fn is_secret_option(defs: &[OptionDef], key: &str) -> bool {
     })
 }
 
-/// Takes secrets out of a text that somebody else wrote. Short ones stay: they are likely to be ordinary words, and
-/// hiding those would say more than it hides.
+/// Shortest text that [`scrub`] looks for. Shorter secrets are likely to be ordinary words, and hiding those wherever
+/// they occur would say more than it hides.
+const SCRUBBED_BYTES: usize = 8;
+
+/// Takes secrets out of a text that somebody else wrote: a driver, a server.
 pub(crate) fn scrub(text: &mut String, secrets: &[Secret]) {
-    for secret in secrets.iter().map(Secret::reveal).filter(|secret| secret.len() >= 8) {
-        if text.contains(secret) {
-            *text = text.replace(secret, "***");
+    for secret in secrets.iter().map(|secret| secret.reveal().trim()) {
+        for part in std::iter::once(secret).chain(secret.lines().map(str::trim)) {
+            if part.len() >= SCRUBBED_BYTES && text.contains(part) {
+                *text = text.replace(part, "***");
+            }
         }
     }
 }
@@ -154,34 +171,47 @@ fn lines_that_look_secret(
     spans: &mut Vec<Range<usize>>,
 ) {
     let mut line_start = 0;
-    let mut hidden_deeper_than: Option<usize> = None;
+    // Without a tree nobody knows where a secret ends: it lasts until a key that certainly holds none.
+    let mut inside = false;
     for line in text.split_inclusive('\n') {
         let content = line.trim_end();
-        let indent = content.len() - content.trim_start().len();
-        if hidden_deeper_than.is_some_and(|outer| indent > outer && !content.is_empty()) {
-            spans.push(line_start + indent..line_start + content.len());
-        } else if !content.is_empty() {
-            hidden_deeper_than = None;
-            if let Some(value) = secret_in_line(content, line_start, names, keys) {
-                spans.push(line_start + value..line_start + content.len());
-                hidden_deeper_than = broken.then_some(indent);
+        let anchored = if broken { after_anchor(content) } else { None };
+        let from = match anchored.or_else(|| secret_in_line(content, line_start, names, keys)) {
+            Some(value) => {
+                inside = broken;
+                Some(value)
             }
-        }
+            None if broken && names_a_secret(content, names) => {
+                inside = true;
+                None
+            }
+            None => {
+                inside &= !begins_harmless(content, names);
+                inside.then_some(content.len() - content.trim_start().len())
+            }
+        };
+        spans.extend(from.map(|from| line_start + from..line_start + content.len()));
         line_start += line.len();
     }
 }
 
+fn is_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
+}
+
+/// The name that ends at a `:` or `=`, and where it begins.
+fn name_before(line: &str, at: usize) -> (usize, &str) {
+    let before = line[..at].trim_end().trim_end_matches(['"', '\'']);
+    let start = before.trim_end_matches(is_name).len();
+    (start, &before[start..])
+}
+
 /// Where in a line the first secret begins that is no value of the tree.
 fn secret_in_line(line: &str, line_start: usize, names: &SecretNames, keys: &BTreeSet<usize>) -> Option<usize> {
-    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     for (at, _) in line.match_indices([':', '=']) {
-        let before = line[..at].trim_end().trim_end_matches(['"', '\'']);
-        let name_start =
-            before.rfind(|c| !is_name(c)).map_or(0, |i| i + before[i..].chars().next().map_or(1, char::len_utf8));
-        let name = &before[name_start..];
-        let quoted_start = name_start.saturating_sub(1);
-        let in_tree = keys.contains(&(line_start + name_start)) || keys.contains(&(line_start + quoted_start));
-        if name.is_empty() || in_tree || name.len() > 128 || !names.contains(name) {
+        let (start, name) = name_before(line, at);
+        let in_tree = [start, start.saturating_sub(1)].iter().any(|start| keys.contains(&(line_start + start)));
+        if in_tree || name.is_empty() || name.len() > MAX_NAME_BYTES || !names.contains(name) {
             continue;
         }
         let value = &line[at + 1..];
@@ -190,6 +220,27 @@ fn secret_in_line(line: &str, line_start: usize, names: &SecretNames, keys: &BTr
         }
     }
     None
+}
+
+/// Where the value of an anchor begins: an alias may make it a secret elsewhere.
+fn after_anchor(line: &str) -> Option<usize> {
+    let begins_word = |at: usize| !line[..at].ends_with(|c: char| !c.is_whitespace() && !"{[,:-".contains(c));
+    let at = line.match_indices('&').map(|(at, _)| at).find(|at| begins_word(*at))?;
+    let word = line[at..].find(char::is_whitespace).unwrap_or(line.len() - at);
+    Some(at + word)
+}
+
+/// Whether a line without a value to hide mentions a secret's name, as in `? password`.
+fn names_a_secret(line: &str, names: &SecretNames) -> bool {
+    let word = line.trim_matches(|c| !is_name(c));
+    !word.is_empty() && word.len() <= MAX_NAME_BYTES && word.chars().all(is_name) && names.contains(word)
+}
+
+/// Whether a line begins with a key that certainly holds no secret.
+fn begins_harmless(line: &str, names: &SecretNames) -> bool {
+    let Some(at) = line.find(':') else { return false };
+    let (start, name) = name_before(line, at);
+    names.harmless.contains(name) && !line[..start].contains(is_name)
 }
 
 fn merge(mut spans: Vec<Range<usize>>) -> Vec<Range<usize>> {

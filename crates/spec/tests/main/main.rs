@@ -3,5 +3,6 @@
 mod canary;
 mod messages;
 mod properties;
+
 mod sample;
 mod shapes;
