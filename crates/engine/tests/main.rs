@@ -1,0 +1,3 @@
+//! Tests of the engine: the protocol by exhaustive search, the running engine by seeded simulation, the state on disk.
+
+mod model;
