@@ -61,6 +61,13 @@ pub struct SnapshotTable {
     pub frontier: Option<Vec<KeyValue>>,
 }
 
+impl SnapshotTable {
+    /// A table of which nothing is read.
+    pub fn new(table: u32) -> Self {
+        Self { table, rows: 0, chunks: Vec::new(), frontier: None }
+    }
+}
+
 /// One value of a key, in the form in which it is given to the server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum KeyValue {

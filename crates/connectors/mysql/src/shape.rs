@@ -1,10 +1,11 @@
 //! The shape of a captured table as it is kept in positions, so that every row is decoded with the columns in force at
 //! its place (INV-10).
 
+use crate::client::{Connection, TextRow, quote};
 use crate::decode::charset::Charset;
 use crate::decode::{CatalogColumn, Column, ColumnType, column, compares_by_value};
 use dujiang_core::schema::{KeyEquality, META_SOURCE_TYPE};
-use dujiang_core::{Result, TableId, TableSchema};
+use dujiang_core::{Code, Error, Result, TableId, TableSchema};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -141,8 +142,69 @@ impl Shape {
         Ok(Decodable { schema: Arc::new(schema), columns: columns.into() })
     }
 
+    /// The same table and key with other columns.
+    ///
+    /// # Errors
+    /// `SchemaChange` when a key column is gone.
+    pub fn with_columns(&self, columns: Vec<ShapeColumn>) -> Result<Self> {
+        let gone = |name: &str| {
+            let message = format!("key column {name} of captured table {} is gone", self.id());
+            Error::new(Code::SchemaChange, message).help("start a new pipeline with a new snapshot of the table")
+        };
+        let find = |&at: &usize| {
+            let name = &self.columns[at].name;
+            columns.iter().position(|c| c.name == *name).ok_or_else(|| gone(name))
+        };
+        let key = self.key.iter().map(find).collect::<Result<_>>()?;
+        Ok(Self { columns, key, ..self.clone() })
+    }
+
     /// Whether rows of both look the same; versions aside.
     pub fn same_columns(&self, other: &Shape) -> bool {
         self.columns == other.columns && self.key == other.key
     }
+}
+
+/// The columns of a table as the catalog has them now.
+///
+/// # Errors
+/// `TableGone` when there is no such table; `ConnectionLost`, `SourceQuery`.
+pub async fn read_columns(connection: &mut Connection, id: &TableId) -> Result<Vec<ShapeColumn>> {
+    let sql = format!(
+        "SELECT COLUMN_NAME, COLUMN_TYPE, CHARACTER_SET_NAME, COLLATION_NAME, IS_NULLABLE FROM \
+         information_schema.COLUMNS WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} ORDER BY ORDINAL_POSITION",
+        quote::text(&id.database),
+        quote::text(&id.table)
+    );
+    let rows = connection.query(&sql).await?;
+    if rows.is_empty() {
+        return Err(Error::new(Code::TableGone, format!("captured table {id} does not exist any more"))
+            .help("leave it out of `tables`, or start a new pipeline"));
+    }
+    let column = |row: TextRow<'_>| {
+        Ok(ShapeColumn {
+            name: row.required(0)?.to_owned(),
+            column_type: row.required(1)?.to_owned(),
+            charset: row.text(2)?.map(str::to_owned),
+            collation: row.text(3)?.map(str::to_owned),
+            nullable: row.required(4)? == "YES",
+        })
+    };
+    rows.iter().map(column).collect()
+}
+
+/// The shapes of tables with their key columns, at version 1.
+///
+/// # Errors
+/// As [`read_columns`].
+pub async fn read_shapes(connection: &mut Connection, tables: &[(TableId, Vec<String>)]) -> Result<Vec<Shape>> {
+    let mut shapes = Vec::with_capacity(tables.len());
+    for (id, key) in tables {
+        let columns = read_columns(connection, id).await?;
+        let find = |name: &String| columns.iter().position(|c| c.name == *name);
+        let key = key.iter().map(find).collect::<Option<_>>().unwrap_or_default();
+        let (database, table) = (id.database.to_string(), id.table.to_string());
+        shapes.push(Shape { database, table, version: 1, columns, key });
+    }
+    Ok(shapes)
 }

@@ -1,7 +1,12 @@
 //! Reading what is there, in chunks, beside the stream.
 
+mod chunk_query;
 mod handoff;
 #[cfg(test)]
 mod handoff_tests;
+mod key;
+mod reader;
+pub mod view;
 
 pub use handoff::{Chunk, Handoff, Upper, Verdict};
+pub use reader::{ChunkRead, Job, Snapshot, SnapshotContext};

@@ -4,7 +4,9 @@
 //! them, the server waits (the session allows that for an hour). A lost connection ends the feed: the reader, which alone
 //! knows how far it has got, starts the next one at its exact place. So a reconnection and a restart are the same code.
 
-use crate::client::{BinlogRequest, BinlogStart, BinlogStream, Connection, Endpoint};
+use crate::client::{BinlogRequest, BinlogStream, Connection, Endpoint};
+use crate::position::ServerName;
+use crate::server::{Resume, verify};
 use dujiang_core::budget::{Budget, Held};
 use dujiang_core::codes::Retry;
 use dujiang_core::{Code, Error, Result};
@@ -45,6 +47,8 @@ impl Block {
 
 /// What the feed has to say.
 pub enum Fed {
+    /// The server, which is the one that was followed, or one that has followed it.
+    Connected(ServerName),
     /// Events.
     Block(Block),
     /// The connection is gone or could not be made; nothing follows.
@@ -76,14 +80,14 @@ pub struct FeedOptions {
 }
 
 impl Feed {
-    /// Begins to read at `start`, after a pause that grows with the number of `failures` in a row.
-    pub fn start(options: FeedOptions, start: BinlogStart, failures: u32, budget: &Budget) -> Self {
+    /// Begins to read where `resume` says, after a pause that grows with the number of `failures` in a row.
+    pub fn start(options: FeedOptions, resume: Resume, failures: u32, budget: &Budget) -> Self {
         let (sender, blocks) = mpsc::channel(BLOCKS);
         let connected = Arc::new(AtomicBool::new(false));
         let (flag, budget) = (connected.clone(), budget.clone());
         let task = tokio::spawn(async move {
             tokio::time::sleep(pause(failures)).await;
-            if let Err(error) = run(&options, start, &budget, &sender, &flag).await {
+            if let Err(error) = run(&options, &resume, &budget, &sender, &flag).await {
                 // The reader is gone if this fails, and with it everybody who wants to know.
                 let _ = sender.send(Fed::Lost(error)).await;
             }
@@ -135,15 +139,19 @@ pub fn worth_another_try(error: &Error, failures: u32) -> bool {
 
 async fn run(
     options: &FeedOptions,
-    start: BinlogStart,
+    resume: &Resume,
     budget: &Budget,
     sender: &mpsc::Sender<Fed>,
     connected: &AtomicBool,
 ) -> Result<()> {
-    let connection = Connection::connect(&options.endpoint).await?;
+    let mut connection = Connection::connect(&options.endpoint).await?;
+    let server = verify(&mut connection, resume).await?;
+    if sender.send(Fed::Connected(server)).await.is_err() {
+        return Ok(());
+    }
     let request = BinlogRequest {
         server_id: options.server_id,
-        start,
+        start: resume.start(),
         heartbeat: options.heartbeat,
         replica_uuid: None,
         wait_at_end: true,

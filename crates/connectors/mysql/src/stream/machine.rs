@@ -10,7 +10,7 @@ use crate::decode::{Event, EventData, EventFormat, RowsEvent, TableMap};
 use crate::gtid::{Executed, MariaGtid, Sid};
 use crate::position::Inside;
 use dujiang_core::batch::TimePrecision;
-use dujiang_core::{Code, Error, Origin, Result};
+use dujiang_core::{Code, Error, Origin, Result, fault};
 use std::collections::HashMap;
 
 /// What to do after an event.
@@ -66,6 +66,8 @@ pub struct Machine {
     resumed: Vec<Inside>,
     table_ids: HashMap<u64, Option<usize>>,
     last_commit: Option<i64>,
+    /// The boundary is a place of another server.
+    moved: bool,
     inflated: Vec<u8>,
 }
 
@@ -82,6 +84,7 @@ impl Machine {
             resumed,
             table_ids: HashMap::new(),
             last_commit: None,
+            moved: false,
             inflated: Vec::new(),
         }
     }
@@ -104,6 +107,9 @@ impl Machine {
     /// Transactions after the boundary that are handed out in part.
     pub fn inside(&self, tables: &Tables) -> Vec<Inside> {
         let mut inside = self.resumed.clone();
+        if fault::removed("position-at-transaction-end") {
+            return Vec::new();
+        }
         if let Some(t) = &self.transaction {
             let changes = tables.changes_of(t.serial, &t.touched).collect();
             // A transaction that was resumed and has been begun again counts from where it was, or further.
@@ -127,8 +133,17 @@ impl Machine {
     }
 
     /// The stream goes on at another server: its places are other places.
-    pub fn moved(&mut self, boundary: Place) {
-        self.boundary = boundary;
+    pub fn moved(&mut self) {
+        self.moved = true;
+    }
+
+    /// All transactions to be recorded as read: those before the boundary (R5).
+    pub fn recorded_gtids(&self) -> Executed {
+        let mut executed = self.executed.clone();
+        if let Some(t) = self.transaction.as_ref().filter(|_| fault::removed("position-at-transaction-end")) {
+            join(&t.gtid, &mut executed);
+        }
+        executed
     }
 
     /// Reads one event.
@@ -186,9 +201,10 @@ impl Machine {
     fn at_rest(&mut self) {
         if self.transaction.is_none()
             && let Some(place) = &self.place
-            && *place > self.boundary
+            && (*place > self.boundary || self.moved)
         {
             self.boundary = place.clone();
+            self.moved = false;
         }
     }
 
@@ -319,20 +335,12 @@ impl Machine {
         if t.prepares && !t.touched.is_empty() {
             return Err(distributed(&t.id));
         }
-        self.join(&t.gtid);
+        join(&t.gtid, &mut self.executed);
         self.resumed.retain(|i| i.transaction != t.id);
         if let Some(next) = next {
             self.boundary = next.clone();
         }
         Ok(())
-    }
-
-    fn join(&mut self, gtid: &Gtid) {
-        match (gtid, &mut self.executed) {
-            (Gtid::MariaDb(gtid), Executed::MariaDb(position)) => position.advance(*gtid),
-            (Gtid::MySql(sid, number), Executed::MySql(set)) => set.add(sid.clone(), *number),
-            _ => {}
-        }
     }
 
     fn xa_prepare(&mut self, one_phase: bool, next: Option<&Place>) -> Result<()> {
@@ -489,6 +497,14 @@ impl Machine {
             }
         }
         Ok(last)
+    }
+}
+
+fn join(gtid: &Gtid, executed: &mut Executed) {
+    match (gtid, executed) {
+        (Gtid::MariaDb(gtid), Executed::MariaDb(position)) => position.advance(*gtid),
+        (Gtid::MySql(sid, number), Executed::MySql(set)) => set.add(sid.clone(), *number),
+        _ => {}
     }
 }
 

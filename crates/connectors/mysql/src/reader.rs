@@ -1,0 +1,357 @@
+//! The reader: stream and snapshot, brought together.
+
+use crate::config::Config;
+use crate::position::{self, Head, ServerName};
+use crate::server::Resume;
+use crate::snapshot::ChunkRead;
+use crate::stream::{Block, Ddl, Fed, Feed, FeedOptions, Machine, Place, Step, Tables, worth_another_try};
+use async_trait::async_trait;
+use dujiang_core::schema::SchemaChange;
+use dujiang_core::source::{Reader, SourceContext, SourceEvent, SourceStatus};
+use dujiang_core::{ChangeBatch, Code, Error, Position, Result, fault};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+mod ddl;
+mod snapshot_side;
+
+pub use snapshot_side::{SideTable, SnapshotSide};
+
+/// How long rows wait in an open builder when nothing more has arrived.
+const LINGER: Duration = Duration::from_millis(5);
+/// How long they wait at most while more keeps arriving.
+const LONGEST_LINGER: Duration = Duration::from_millis(50);
+/// How often something is told when there is nothing to tell.
+const IDLE: Duration = Duration::from_secs(1);
+/// Builders of all tables together are finished at this many bytes.
+const OPEN_BYTES: usize = 32 << 20;
+/// Events looked at before other work gets its turn.
+const EVENTS_AT_A_TIME: usize = 4096;
+
+/// What a reader is made of.
+pub struct Start {
+    /// The options.
+    pub config: Arc<Config>,
+    /// From the engine.
+    pub context: SourceContext,
+    /// The captured tables.
+    pub tables: Tables,
+    /// The stream's state at the start.
+    pub machine: Machine,
+    /// Where it was made.
+    pub server: ServerName,
+    /// The snapshot, if there is anything left of it.
+    pub snapshot: SnapshotSide,
+    /// End when the snapshot is complete.
+    pub bounded: bool,
+    /// The end of the log when the reader was opened.
+    pub end_at_open: Place,
+}
+
+/// Reads a server of the MySQL family.
+pub struct MysqlReader {
+    start: Start,
+    feed: Feed,
+    failures: u32,
+    disconnected: Option<String>,
+    block: Option<Block>,
+    /// The current event waits for a chunk.
+    waiting: bool,
+    out: VecDeque<ChangeBatch>,
+    dirty_since: Option<Instant>,
+    /// Met in the log, not yet told.
+    ddl: Option<Ddl>,
+    /// Told; applied by the next call of `next`.
+    announced: Option<ddl::Announced>,
+    told_at: Instant,
+    snapshot_told: bool,
+    caught_up_told: bool,
+}
+
+impl MysqlReader {
+    /// Begins to read.
+    pub fn new(start: Start) -> Self {
+        let feed = feed(&start, 0);
+        Self {
+            start,
+            feed,
+            failures: 0,
+            disconnected: None,
+            block: None,
+            waiting: false,
+            out: VecDeque::new(),
+            dirty_since: None,
+            ddl: None,
+            announced: None,
+            told_at: Instant::now(),
+            snapshot_told: false,
+            caught_up_told: false,
+        }
+    }
+
+    /// What can be told without waiting.
+    fn ready(&mut self) -> Option<SourceEvent> {
+        if let Some(batch) = self.out.pop_front() {
+            fault::point("stream.batch");
+            return Some(SourceEvent::Batch(batch));
+        }
+        if let Some(announced) = &self.announced {
+            return Some(SourceEvent::SchemaChange(announced.change.clone()));
+        }
+        if !self.snapshot_told && self.start.snapshot.is_read() {
+            self.snapshot_told = true;
+            return Some(SourceEvent::SnapshotDone);
+        }
+        if self.start.bounded && self.snapshot_told && self.start.snapshot.is_passed() && !self.start.tables.is_dirty() {
+            return Some(SourceEvent::End);
+        }
+        let caught_up = self.snapshot_told
+            && !self.start.tables.is_dirty()
+            && *self.start.machine.boundary() >= self.start.end_at_open;
+        if caught_up && !self.caught_up_told {
+            self.caught_up_told = true;
+            return Some(SourceEvent::CaughtUp);
+        }
+        (self.told_at.elapsed() >= IDLE).then_some(SourceEvent::Idle)
+    }
+
+    /// Does one piece of work, or waits for some.
+    async fn step(&mut self) -> Result<()> {
+        self.take_held_chunk()?;
+        if let Some(ddl) = self.ddl.take() {
+            return self.announce(ddl).await;
+        }
+        if !self.waiting && self.block.is_some() {
+            match self.process()? {
+                Pause::None => {}
+                Pause::Keys(table) => self.with_server_keys(table).await?,
+            }
+            return self.flush_if_due();
+        }
+        self.flush_if_due()?;
+        if !self.out.is_empty() {
+            return Ok(());
+        }
+        self.wait().await
+    }
+
+    async fn wait(&mut self) -> Result<()> {
+        let until_flush = self.dirty_since.map(|since| since + LINGER);
+        let until_idle = self.told_at + IDLE;
+        let wake = until_flush.map_or(until_idle, |flush| flush.min(until_idle));
+        tokio::select! {
+            biased;
+            chunk = self.start.snapshot.next_chunk() => self.chunk(chunk)?,
+            fed = self.feed.next(), if self.block.is_none() => self.fed(fed)?,
+            () = tokio::time::sleep_until(wake.into()) => {}
+        }
+        Ok(())
+    }
+
+    fn fed(&mut self, fed: Fed) -> Result<()> {
+        match fed {
+            Fed::Block(block) => {
+                self.failures = 0;
+                self.disconnected = None;
+                self.block = Some(block);
+                Ok(())
+            }
+            Fed::Connected(server) => {
+                if server != self.start.server {
+                    tracing::info!(from = self.start.server.id, to = server.id, "the stream goes on at another server");
+                    self.start.server = server;
+                    self.start.machine.moved();
+                }
+                Ok(())
+            }
+            Fed::Lost(error) => self.lost(error),
+        }
+    }
+
+    /// Starts over at the last boundary; what was read of the transaction after it is counted and passed over.
+    fn lost(&mut self, error: Error) -> Result<()> {
+        if !worth_another_try(&error, self.failures) {
+            return Err(error);
+        }
+        tracing::warn!(%error, position = %self.start.machine.boundary(), "the binlog stream was lost and is started again");
+        self.failures += 1;
+        self.disconnected = Some(error.to_string());
+        self.block = None;
+        self.waiting = false;
+        self.start.machine.disconnected(&self.start.tables);
+        self.feed = feed(&self.start, self.failures);
+        Ok(())
+    }
+
+    /// Looks at the events at hand until something is to be told.
+    fn process(&mut self) -> Result<Pause> {
+        for _ in 0..EVENTS_AT_A_TIME {
+            let Some(block) = &mut self.block else { break };
+            let Some(event) = block.peek() else {
+                self.block = None;
+                self.passed();
+                // More may be there already: builders stay open for it.
+                match self.feed.try_next() {
+                    Some(fed) => self.fed(fed)?,
+                    None => break,
+                }
+                continue;
+            };
+            let step = match self.start.machine.event(event, &mut self.start.tables, None) {
+                Ok(step) => step,
+                Err(error) if error.code() == Code::LogDamaged => {
+                    self.lost(error)?;
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
+            match step {
+                Step::Done => block.advance(),
+                Step::Rows(table) => {
+                    block.advance();
+                    self.rows_in(table)?;
+                    if !self.out.is_empty() {
+                        break;
+                    }
+                }
+                Step::Wait => {
+                    self.waiting = true;
+                    break;
+                }
+                Step::Keys(table) => return Ok(Pause::Keys(table)),
+                Step::Ddl(ddl) => {
+                    self.start.tables.flush_all(&mut self.out)?;
+                    self.dirty_since = None;
+                    self.ddl = Some(ddl);
+                    break;
+                }
+            }
+        }
+        Ok(Pause::None)
+    }
+
+    /// Asks the server for the sort keys of the rows in the current event, and reads it with them.
+    async fn with_server_keys(&mut self, table: usize) -> Result<()> {
+        let id = self.start.tables.get(table).id.to_string();
+        Err(Error::new(Code::NotSupported, format!("table {id}: keys of text are not supported yet")))
+    }
+
+    fn rows_in(&mut self, table: usize) -> Result<()> {
+        self.dirty_since.get_or_insert_with(Instant::now);
+        self.start.tables.flush_if_full(table, &mut self.out)
+    }
+
+    fn flush_if_due(&mut self) -> Result<()> {
+        if !self.start.tables.is_dirty() {
+            self.dirty_since = None;
+            return Ok(());
+        }
+        let age = self.dirty_since.map_or(Duration::ZERO, |since| since.elapsed());
+        let patience = if self.block.is_some() && !self.waiting { LONGEST_LINGER } else { LINGER };
+        let too_large = self.start.tables.wire_bytes() > OPEN_BYTES || self.start.context.budget.is_over();
+        if age >= patience || too_large {
+            self.start.tables.flush_all(&mut self.out)?;
+            self.dirty_since = None;
+        }
+        Ok(())
+    }
+
+    /// The stream has moved: chunks may be caught up with.
+    fn passed(&mut self) {
+        self.start.snapshot.passed(self.start.machine.boundary(), &mut self.start.tables);
+    }
+
+    fn chunk(&mut self, chunk: Option<Result<ChunkRead>>) -> Result<()> {
+        let Some(chunk) = chunk else {
+            self.start.snapshot.ended();
+            return Ok(());
+        };
+        self.start.snapshot.hold(chunk?);
+        self.take_held_chunk()
+    }
+
+    /// Hands out the chunk at hand, if the stream knows its columns.
+    fn take_held_chunk(&mut self) -> Result<()> {
+        let boundary = self.start.machine.boundary().clone();
+        if self.start.snapshot.hand_out(&boundary, &mut self.start.tables, &mut self.out)? {
+            self.waiting = false;
+            self.passed();
+        }
+        Ok(())
+    }
+}
+
+enum Pause {
+    None,
+    Keys(usize),
+}
+
+fn feed(start: &Start, failures: u32) -> Feed {
+    let options = FeedOptions {
+        endpoint: start.config.endpoint.clone(),
+        server_id: start.config.server_id,
+        heartbeat: start.config.options.heartbeat_interval,
+    };
+    let resume = Resume {
+        server: start.server.clone(),
+        place: start.machine.boundary().clone(),
+        executed: start.machine.executed().clone(),
+        bound_to_server: !start.snapshot.is_passed(),
+    };
+    Feed::start(options, resume, failures, &start.context.budget)
+}
+
+#[async_trait]
+impl Reader for MysqlReader {
+    async fn next(&mut self) -> Result<SourceEvent> {
+        if let Some(announced) = self.announced.take_if(|a| a.told) {
+            self.apply(announced)?;
+        }
+        loop {
+            if let Some(event) = self.ready() {
+                if let Some(announced) = &mut self.announced
+                    && matches!(event, SourceEvent::SchemaChange(_))
+                {
+                    announced.told = true;
+                }
+                self.told_at = Instant::now();
+                return Ok(event);
+            }
+            self.step().await?;
+        }
+    }
+
+    fn barrier(&mut self, out: &mut Vec<ChangeBatch>) -> Result<Position> {
+        out.extend(self.out.drain(..));
+        self.start.tables.flush_all(out)?;
+        self.dirty_since = None;
+        let head = Head {
+            server: self.start.server.clone(),
+            place: self.start.machine.boundary().to_string(),
+            gtid: self.start.machine.recorded_gtids().to_string(),
+            inside: self.start.machine.inside(&self.start.tables),
+            snapshot: self.start.snapshot.state(&self.start.tables),
+        };
+        position::encode(&head, &self.start.tables.encoded_shapes()?)
+    }
+
+    fn status(&self) -> SourceStatus {
+        let machine = &self.start.machine;
+        let behind = self.block.is_some() || !self.feed.is_connected() || self.disconnected.is_some();
+        let now = self.start.context.clock.now_micros();
+        let lag = machine.last_commit().map(|commit| if behind { (now - commit).max(0) } else { 0 });
+        SourceStatus {
+            snapshot: self.start.snapshot.progress(&self.start.tables),
+            disconnected: self.disconnected.clone(),
+            last_commit_micros: machine.last_commit(),
+            lag_micros: lag,
+            position: describe(machine.boundary(), &machine.executed().to_string()),
+        }
+    }
+}
+
+/// `bin.000003:4711 (0-1-99)`.
+pub fn describe(place: &Place, gtids: &str) -> String {
+    if gtids.is_empty() { place.to_string() } else { format!("{place} ({gtids})") }
+}

@@ -1,0 +1,156 @@
+//! The snapshot as the reader sees it: chunks taken, chunks held, tables done.
+
+use crate::position::{KeyValue, SnapshotState, SnapshotTable, to_hex};
+use crate::snapshot::{ChunkRead, Snapshot};
+use crate::stream::{Place, Tables, lock};
+use dujiang_core::source::TableProgress;
+use dujiang_core::{ChangeBatch, Code, Error, Result, fault};
+use std::collections::VecDeque;
+
+/// A table whose snapshot is not complete, or not yet caught up with.
+pub struct SideTable {
+    /// Its number.
+    pub at: usize,
+    /// Rows handed out.
+    pub rows: u64,
+    /// Rows it is believed to have.
+    pub estimated: u64,
+    /// Last key handed out.
+    pub frontier: Option<Vec<KeyValue>>,
+    /// Its last chunk is handed out.
+    pub read: bool,
+    /// The stream has passed all its hand-off points.
+    pub passed: bool,
+}
+
+/// The snapshot beside the stream.
+pub struct SnapshotSide {
+    id: String,
+    tables: Vec<SideTable>,
+    run: Option<Snapshot>,
+    held: Option<ChunkRead>,
+}
+
+impl SnapshotSide {
+    /// No snapshot.
+    pub fn none() -> Self {
+        Self { id: String::new(), tables: Vec::new(), run: None, held: None }
+    }
+
+    /// A snapshot under way.
+    pub fn new(id: String, tables: Vec<SideTable>, run: Option<Snapshot>) -> Self {
+        Self { id, tables, run, held: None }
+    }
+
+    /// Whether every chunk is handed out.
+    pub fn is_read(&self) -> bool {
+        self.tables.iter().all(|t| t.read)
+    }
+
+    /// Whether the stream has passed every hand-off point.
+    pub fn is_passed(&self) -> bool {
+        self.tables.iter().all(|t| t.passed)
+    }
+
+    /// The next chunk; waits for ever while one is held or when there is nothing to read. **Cancel-safe.**
+    pub async fn next_chunk(&mut self) -> Option<Result<ChunkRead>> {
+        match &mut self.run {
+            Some(run) if self.held.is_none() => run.next().await,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// There are no more chunks.
+    pub fn ended(&mut self) {
+        self.run = None;
+    }
+
+    /// A chunk has been read.
+    pub fn hold(&mut self, chunk: ChunkRead) {
+        self.held = Some(chunk);
+    }
+
+    /// Hands out the chunk that is held. Not before the stream has the columns it was read with: a view may be younger
+    /// than a DDL that the stream has not come to.
+    ///
+    /// # Errors
+    /// `SchemaChange` when the stream passes the chunk's place and still has other columns.
+    pub fn hand_out(
+        &mut self,
+        boundary: &Place,
+        tables: &mut Tables,
+        out: &mut VecDeque<ChangeBatch>,
+    ) -> Result<bool> {
+        let Some(chunk) = &self.held else { return Ok(false) };
+        let table = tables.get(chunk.at);
+        if table.shape.columns != chunk.shape.columns {
+            if *boundary < chunk.point {
+                return Ok(false);
+            }
+            return Err(unexplained(&table.id.to_string(), &chunk.point));
+        }
+        let chunk = self.held.take().expect("invariant: looked at above");
+        fault::point("snapshot.hand-off");
+        let handoff = table.handoff.as_ref().expect("invariant: the table's snapshot is under way");
+        lock(handoff).hand_out();
+        let side = self.tables.iter_mut().find(|t| t.at == chunk.at).expect("invariant: the table is in the snapshot");
+        side.read = chunk.frontier.is_none();
+        side.frontier = chunk.frontier;
+        if let Some(mut batch) = chunk.batch {
+            batch.schema = table.decodable.schema.clone();
+            side.rows += batch.images() as u64;
+            out.push_back(batch);
+        }
+        Ok(true)
+    }
+
+    /// The stream has come to `boundary`: tables that are read and caught up with need no judging any more.
+    pub fn passed(&mut self, boundary: &Place, tables: &mut Tables) {
+        for side in self.tables.iter_mut().filter(|t| !t.passed) {
+            let table = tables.get_mut(side.at);
+            side.passed = table.handoff.as_ref().is_none_or(|h| lock(h).passed(boundary));
+            if side.passed {
+                table.handoff = None;
+            }
+        }
+    }
+
+    /// For the position.
+    pub fn state(&self, tables: &Tables) -> Option<SnapshotState> {
+        let open = self.tables.iter().filter(|t| !t.passed);
+        let table = |side: &SideTable| {
+            let chunks = tables.get(side.at).handoff.as_ref().map(|h| {
+                let handoff = lock(h);
+                let chunk = |c: &crate::snapshot::Chunk| (c.upper.as_deref().map(to_hex), c.point.to_string());
+                handoff.done().iter().map(chunk).collect()
+            });
+            SnapshotTable {
+                table: side.at as u32,
+                rows: side.rows,
+                chunks: chunks.unwrap_or_default(),
+                frontier: side.frontier.clone(),
+            }
+        };
+        let all: Vec<_> = open.map(table).collect();
+        (!all.is_empty()).then(|| SnapshotState { id: self.id.clone(), tables: all, done: self.is_read() })
+    }
+
+    /// For people.
+    pub fn progress(&self, tables: &Tables) -> Vec<TableProgress> {
+        let table = |side: &SideTable| TableProgress {
+            table: tables.get(side.at).id.clone(),
+            rows: side.rows,
+            estimated: side.estimated.max(side.rows),
+            done: side.read,
+        };
+        self.tables.iter().map(table).collect()
+    }
+}
+
+#[cold]
+fn unexplained(table: &str, point: &Place) -> Error {
+    let message = format!("captured table {table} has other columns in the catalog than its log explains");
+    Error::new(Code::SchemaChange, message)
+        .fact("position", point.to_string())
+        .help("a DDL was run without being logged (sql_log_bin=0); start a new pipeline with a new snapshot")
+}

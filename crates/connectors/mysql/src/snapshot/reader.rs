@@ -1,0 +1,362 @@
+//! The connections that read chunks.
+
+use super::chunk_query::{chunk_query, parameters};
+use super::key::{OwnedParam, key_of};
+use super::view::{self, View};
+use crate::client::{Connection, Endpoint, Param, Statement};
+use crate::decode::{KeyPlan, TableBuilder};
+use crate::position::KeyValue;
+use crate::shape::{Decodable, Shape, read_columns};
+use crate::stream::{Place, SharedHandoff, lock};
+use dujiang_core::batch::TimePrecision;
+use dujiang_core::clock::Clock;
+use dujiang_core::codes::Retry;
+use dujiang_core::{ChangeBatch, Code, Error, Origin, Result, fault};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// A chunk ends early when it holds this many bytes.
+const CHUNK_BYTES: usize = 8 << 20;
+/// Rows decoded at a time.
+const ROWS_AT_A_TIME: usize = 512;
+/// A view serves chunks of a table for so long, as long as the stream has dropped nothing behind it.
+const VIEW_AGE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A table to be read.
+#[derive(Clone)]
+pub struct Job {
+    /// The table's number.
+    pub at: usize,
+    /// Its columns as the stream knows them; the catalog of each view decides.
+    pub shape: Shape,
+    /// Where stream and snapshot meet.
+    pub handoff: SharedHandoff,
+    /// The last key read, if the table was begun.
+    pub frontier: Option<Vec<KeyValue>>,
+}
+
+/// A chunk, completely read.
+pub struct ChunkRead {
+    /// The table's number.
+    pub at: usize,
+    /// Its rows; none when the table has ended.
+    pub batch: Option<ChangeBatch>,
+    /// The columns it was read with.
+    pub shape: Shape,
+    /// Its last key; none when the table has ended.
+    pub frontier: Option<Vec<KeyValue>>,
+    /// Its hand-off point.
+    pub point: Place,
+}
+
+/// What all connections share.
+pub struct SnapshotContext {
+    /// The server.
+    pub endpoint: Endpoint,
+    /// Rows of a chunk at most.
+    pub chunk_rows: u32,
+    /// `snapshot:<id>`, the transaction of its rows.
+    pub transaction: String,
+    /// For the time of views.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A snapshot under way; its connections end when it is dropped.
+pub struct Snapshot {
+    chunks: mpsc::Receiver<Result<ChunkRead>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+impl Snapshot {
+    /// Begins to read the tables, in order, over so many connections.
+    pub fn start(context: SnapshotContext, jobs: Vec<Job>, connections: usize) -> Self {
+        let (sender, chunks) = mpsc::channel(1);
+        let connections = connections.min(jobs.len());
+        let jobs = Arc::new(Mutex::new(VecDeque::from(jobs)));
+        let context = Arc::new(context);
+        let worker = |_| {
+            let worker = Worker { context: context.clone(), jobs: jobs.clone(), sender: sender.clone(), session: None };
+            tokio::spawn(worker.run())
+        };
+        Self { chunks, tasks: (0..connections).map(worker).collect() }
+    }
+
+    /// The next chunk, `None` when all tables are read. **Cancel-safe.**
+    ///
+    /// # Errors
+    /// What reconnecting does not mend.
+    pub async fn next(&mut self) -> Option<Result<ChunkRead>> {
+        self.chunks.recv().await
+    }
+}
+
+struct Session {
+    connection: Connection,
+    view: Option<View>,
+    /// Of which table and shape the statements below are.
+    prepared: Option<Prepared>,
+}
+
+struct Prepared {
+    at: usize,
+    shape: Shape,
+    decodable: Decodable,
+    keys: Option<KeyPlan>,
+    from_begin: Statement,
+    after: Statement,
+}
+
+struct Worker {
+    context: Arc<SnapshotContext>,
+    jobs: Arc<Mutex<VecDeque<Job>>>,
+    sender: mpsc::Sender<Result<ChunkRead>>,
+    session: Option<Session>,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        loop {
+            let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let Some(job) = job else { return };
+            if let Err(error) = self.read_table(job).await {
+                let _ = self.sender.send(Err(error)).await;
+                return;
+            }
+        }
+    }
+
+    async fn read_table(&mut self, mut job: Job) -> Result<()> {
+        let mut rows = self.context.chunk_rows;
+        let mut failures = 0;
+        loop {
+            let chunk = match self.chunk(&job, &mut rows).await {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    lock(&job.handoff).abandon();
+                    self.session = None;
+                    failures += 1;
+                    retry(error, failures, &job).await?;
+                    continue;
+                }
+            };
+            failures = 0;
+            fault::point("snapshot.chunk-read");
+            job.frontier.clone_from(&chunk.frontier);
+            let more = job.frontier.is_some();
+            // The receiver is gone when the reader is: then nobody wants the rest.
+            if self.sender.send(Ok(chunk)).await.is_err() || !more {
+                self.end_view().await;
+                return Ok(());
+            }
+        }
+    }
+
+    async fn end_view(&mut self) {
+        if let Some(session) = &mut self.session
+            && session.view.take().is_some()
+            && session.connection.execute("COMMIT").await.is_err()
+        {
+            self.session = None;
+        }
+    }
+
+    async fn chunk(&mut self, job: &Job, rows: &mut u32) -> Result<ChunkRead> {
+        let context = self.context.clone();
+        let session = self.connected().await?;
+        let view = session.usable_view(job, &context).await?;
+        session.prepare(job).await?;
+        let fetched = session.fetch(job, &view, &context, *rows).await?;
+        let truncated = fetched.truncated;
+        let limit = *rows;
+        if let Some(adapted) = (fetched.bytes * limit as usize).checked_div(fetched.rows.max(1)).filter(|b| *b > 0) {
+            let fitting = (u64::from(limit) * CHUNK_BYTES as u64 / adapted as u64).max(1);
+            *rows = u32::try_from(fitting).unwrap_or(u32::MAX).min(context.chunk_rows);
+        }
+        let chunk = session.finish(job, fetched, &view, limit).await;
+        if truncated {
+            self.session = None;
+        }
+        chunk
+    }
+
+    async fn connected(&mut self) -> Result<&mut Session> {
+        if self.session.is_none() {
+            let mut connection = Connection::connect(&self.context.endpoint).await?;
+            connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+            self.session = Some(Session { connection, view: None, prepared: None });
+        }
+        Ok(self.session.as_mut().expect("invariant: just made"))
+    }
+}
+
+/// Waits before the next attempt, or says that there is none.
+async fn retry(error: Error, failures: u32, job: &Job) -> Result<()> {
+    let again = match error.retry() {
+        Retry::Endless => true,
+        Retry::Bounded => failures <= 5,
+        Retry::Never => false,
+    };
+    if !again {
+        return Err(error.fact("table", job.shape.id().to_string()));
+    }
+    tracing::warn!(table = %job.shape.id(), %error, "a chunk of the snapshot is read again");
+    let pause = Duration::from_millis(100) * 2u32.pow(failures.min(10) - 1);
+    tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
+    Ok(())
+}
+
+struct Fetched {
+    batch: Option<ChangeBatch>,
+    rows: usize,
+    bytes: usize,
+    truncated: bool,
+}
+
+impl Session {
+    /// The view that is open, if the hand-off takes it, or a new one that it takes.
+    async fn usable_view(&mut self, job: &Job, context: &SnapshotContext) -> Result<View> {
+        if let Some(view) = &self.view
+            && self.prepared.as_ref().is_some_and(|p| p.at == job.at)
+            && view.opened.elapsed() < VIEW_AGE
+            && lock(&job.handoff).open(view.point.clone())
+        {
+            return Ok(view.clone());
+        }
+        let mut pause = Duration::from_millis(2);
+        loop {
+            if self.view.take().is_some() {
+                self.connection.execute("COMMIT").await?;
+            }
+            let view = view::open(&mut self.connection, &context.endpoint, &job.shape.id(), &*context.clock).await?;
+            self.view = Some(view.clone());
+            if lock(&job.handoff).open(view.point.clone()) {
+                return Ok(view);
+            }
+            // What the stream has seen is not visible yet: a commit waits for a replica.
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+    }
+
+    /// Statements for the table's columns as the catalog has them while the view is open. Touching the table first keeps
+    /// it from being altered until the view is closed; altered before that, the SELECT is refused by the server.
+    async fn prepare(&mut self, job: &Job) -> Result<()> {
+        let table = crate::client::quote::table(&job.shape.id())?;
+        self.connection.query(&format!("SELECT 1 FROM {table} LIMIT 0")).await?;
+        let columns = read_columns(&mut self.connection, &job.shape.id()).await?;
+        if self.prepared.as_ref().is_some_and(|p| p.at == job.at && p.shape.columns == columns) {
+            return Ok(());
+        }
+        if let Some(old) = self.prepared.take() {
+            self.connection.close_statement(old.from_begin).await?;
+            self.connection.close_statement(old.after).await?;
+        }
+        let shape = job.shape.with_columns(columns)?;
+        let decodable = shape.decodable()?;
+        let from_begin = self.connection.prepare(&chunk_query(&shape, true)?).await?;
+        let after = self.connection.prepare(&chunk_query(&shape, false)?).await?;
+        let keys = KeyPlan::new(decodable.columns.clone(), &shape.key);
+        self.prepared = Some(Prepared { at: job.at, shape, decodable, keys, from_begin, after });
+        Ok(())
+    }
+
+    async fn fetch(&mut self, job: &Job, view: &View, context: &SnapshotContext, limit: u32) -> Result<Fetched> {
+        let prepared = self.prepared.as_ref().expect("invariant: prepared before");
+        let mut builder = TableBuilder::new(prepared.decodable.schema.clone(), prepared.decodable.columns.clone())?;
+        builder.begin_span(Origin {
+            transaction: &context.transaction,
+            position: &view.point.to_string(),
+            commit_micros: view.micros,
+            precision: TimePrecision::Micros,
+            first_ordinal: 0,
+        });
+        let values: Vec<OwnedParam> = job.frontier.iter().flatten().map(OwnedParam::new).collect::<Result<_>>()?;
+        let mut params: Vec<Param<'_>> = Vec::new();
+        let statement = if values.is_empty() {
+            &prepared.from_begin
+        } else {
+            params.extend(parameters(values.len()).into_iter().map(|n| values[n].param()));
+            &prepared.after
+        };
+        params.push(Param::UInt(limit.into()));
+        self.connection.start_rows(statement, &params).await?;
+        let mut rows = Rows::default();
+        let mut fetched = Fetched { batch: None, rows: 0, bytes: 0, truncated: false };
+        while !fetched.truncated && rows.fill(&mut self.connection).await? {
+            fetched.rows += rows.packets.len();
+            fetched.bytes += rows.buffer.len();
+            fetched.truncated = fetched.bytes > 2 * CHUNK_BYTES;
+            builder.append_binary_rows(&rows.buffer, &rows.packets)?;
+        }
+        fetched.batch = builder.finish()?;
+        Ok(fetched)
+    }
+
+    /// The chunk, with its upper end told to the hand-off.
+    async fn finish(&mut self, job: &Job, fetched: Fetched, view: &View, limit: u32) -> Result<ChunkRead> {
+        let prepared = self.prepared.as_ref().expect("invariant: prepared before");
+        let ended = !fetched.truncated && (fetched.rows as u64) < u64::from(limit);
+        let last = fetched.batch.as_ref().filter(|_| !ended).map(|b| (&b.rows, b.rows.num_rows() - 1));
+        let (mut upper, mut frontier) = (None, None);
+        if let Some((rows, row)) = last {
+            let key = key_of(rows, row, &prepared.decodable.columns, &prepared.shape.key)?;
+            let mut sort_key = Vec::new();
+            match &prepared.keys {
+                Some(keys) => keys.write_row(rows, row, &mut sort_key)?,
+                None => {
+                    return Err(Error::new(Code::NotSupported, "keys of text are not supported yet"));
+                }
+            }
+            (upper, frontier) = (Some(sort_key), Some(key));
+        }
+        lock(&job.handoff).complete(upper);
+        Ok(ChunkRead {
+            at: job.at,
+            batch: fetched.batch,
+            shape: prepared.shape.clone(),
+            frontier,
+            point: view.point.clone(),
+        })
+    }
+}
+
+/// Rows on their way from the socket to the decoder.
+#[derive(Default)]
+struct Rows {
+    buffer: Vec<u8>,
+    packets: Vec<(usize, usize)>,
+}
+
+impl Rows {
+    /// Takes the next rows; false when there are none.
+    async fn fill(&mut self, connection: &mut Connection) -> Result<bool> {
+        self.buffer.clear();
+        self.packets.clear();
+        while self.packets.len() < ROWS_AT_A_TIME && self.buffer.len() < CHUNK_BYTES / 8 {
+            if let Some(row) = connection.try_next_row()? {
+                self.push(row);
+                continue;
+            }
+            match connection.next_row().await? {
+                Some(row) => self.push(row),
+                None => break,
+            }
+        }
+        Ok(!self.packets.is_empty())
+    }
+
+    fn push(&mut self, row: &[u8]) {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(row);
+        self.packets.push((start, self.buffer.len()));
+    }
+}

@@ -1,0 +1,88 @@
+//! Read views whose place in the log is known exactly.
+//!
+//! A place read beside the SELECT is never a hand-off point: the log moves before rows become visible.
+//!
+//! - **MariaDB**: a consistent snapshot carries its place, `Binlog_snapshot_file` and `_position`.
+//! - **MySQL**: a second session locks the table against writers for the moment in which the view is opened. Whoever has
+//!   changed the table has then committed and left the log behind; so the end of the log is the view's place for it.
+
+use crate::client::{Connection, Endpoint, ServerFamily, quote};
+use crate::stream::Place;
+use dujiang_core::clock::Clock;
+use dujiang_core::{Code, Error, Result, TableId, fault};
+use std::time::Instant;
+
+/// An open read view.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// It shows exactly the transactions before this place.
+    pub point: Place,
+    /// When it was opened, microseconds since 1970-01-01 UTC.
+    pub micros: i64,
+    /// When it was opened, to tell its age.
+    pub opened: Instant,
+}
+
+/// Opens a view for a table in the session, whose transaction it becomes.
+///
+/// # Errors
+/// `ConnectionLost`, `SourceQuery`, `MissingPrivilege`.
+pub async fn open(connection: &mut Connection, endpoint: &Endpoint, table: &TableId, clock: &dyn Clock) -> Result<View> {
+    let micros = clock.now_micros();
+    let point = match connection.server().family {
+        ServerFamily::MariaDb => consistent(connection).await?,
+        ServerFamily::MySql => under_lock(connection, endpoint, table).await?,
+    };
+    Ok(View { point, micros, opened: Instant::now() })
+}
+
+const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+
+async fn consistent(connection: &mut Connection) -> Result<Place> {
+    connection.execute(BEGIN).await?;
+    if fault::removed("hand-off-in-snapshot") {
+        return end_of_log(connection).await;
+    }
+    let rows = connection.query("SHOW STATUS LIKE 'binlog\\_snapshot\\_%'").await?;
+    let (mut file, mut position) = (None, None);
+    for row in rows.iter() {
+        match row.required(0)?.to_ascii_lowercase().as_str() {
+            "binlog_snapshot_file" => file = row.text(1)?,
+            "binlog_snapshot_position" => position = row.parse(1)?,
+            _ => {}
+        }
+    }
+    let place = file.zip(position).and_then(|(file, position)| Place::new(file, position));
+    place.ok_or_else(|| Error::new(Code::BinlogOff, "the source does not tell the place of a snapshot in its binlog"))
+}
+
+async fn under_lock(connection: &mut Connection, endpoint: &Endpoint, table: &TableId) -> Result<Place> {
+    let mut locker = Connection::connect(endpoint).await?;
+    locker.execute(&format!("FLUSH TABLES {} WITH READ LOCK", quote::table(table)?)).await?;
+    connection.execute(BEGIN).await?;
+    let place = end_of_log(&mut locker).await?;
+    locker.execute("UNLOCK TABLES").await?;
+    locker.close().await;
+    Ok(place)
+}
+
+/// The place behind the last event of the log.
+///
+/// # Errors
+/// `BinlogOff`, `MissingPrivilege`, `ConnectionLost`.
+pub async fn end_of_log(connection: &mut Connection) -> Result<Place> {
+    // MySQL 8.4 knows only the new words, everybody else only the old ones.
+    let rows = match connection.query("SHOW MASTER STATUS").await {
+        Err(error) if connection.server().family == ServerFamily::MySql && error.code() == Code::SourceQuery => {
+            connection.query("SHOW BINARY LOG STATUS").await?
+        }
+        other => other?,
+    };
+    let off = || {
+        Error::new(Code::BinlogOff, "binary logging is off at the source")
+            .help("set log_bin and binlog_format=ROW in the server's configuration and restart it")
+    };
+    let row = rows.get(0).ok_or_else(off)?;
+    let offset = row.parse(1)?.unwrap_or(0);
+    Place::new(row.required(0)?, offset).ok_or_else(off)
+}

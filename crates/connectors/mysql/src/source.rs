@@ -1,0 +1,224 @@
+//! The source: discovering tables, and where to begin.
+
+use crate::client::{Connection, quote};
+use crate::config::{Config, StartupMode};
+use crate::position::{self, Head, SnapshotTable, from_hex};
+use crate::reader::{MysqlReader, SideTable, SnapshotSide, Start, describe};
+use crate::server::{Resume, log_end, verify};
+use crate::shape::{Shape, read_shapes};
+use crate::snapshot::{Chunk, Handoff, Job, Snapshot, SnapshotContext};
+use crate::stream::{Machine, Place, Tables};
+use async_trait::async_trait;
+use dujiang_core::codes::Retry;
+use dujiang_core::source::{Acker, Reader, Source, SourceContext};
+use dujiang_core::{Code, Error, Position, Result, TableId, TableSchema};
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Tables of a MySQL or MariaDB server.
+pub struct MysqlSource {
+    config: Arc<Config>,
+}
+
+impl MysqlSource {
+    /// A source with these options; nothing is connected yet.
+    pub fn new(config: Config) -> Self {
+        Self { config: Arc::new(config) }
+    }
+
+    /// The first connection is tried a few times; later ones for ever.
+    async fn connect(&self) -> Result<Connection> {
+        let mut failures = 0;
+        loop {
+            match Connection::connect(&self.config.endpoint).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) if error.retry() == Retry::Never || failures >= self.config.options.connect_max_retries => {
+                    return Err(error);
+                }
+                Err(error) => tracing::warn!(%error, "the source cannot be reached yet"),
+            }
+            failures += 1;
+            tokio::time::sleep(Duration::from_millis(500) * failures).await;
+        }
+    }
+
+    async fn captured(&self, connection: &mut Connection) -> Result<Vec<Shape>> {
+        let tables = crate::source_tables(connection, &self.config).await?;
+        read_shapes(connection, &tables).await
+    }
+
+    /// The place of a new pipeline, and the shapes in force there: the catalog read before and after the place is the
+    /// same, so it is that of the place.
+    async fn begin_now(&self, connection: &mut Connection) -> Result<(Resume, Vec<Shape>)> {
+        let mut before = self.captured(connection).await?;
+        for _ in 0..10 {
+            let resume = log_end(connection).await?;
+            let after = self.captured(connection).await?;
+            if before == after {
+                return Ok((resume, after));
+            }
+            before = after;
+        }
+        Err(Error::new(Code::StartNotPossible, "the captured tables keep changing their columns")
+            .help("start when no schema change is under way"))
+    }
+
+    async fn fresh(&self, context: SourceContext) -> Result<Start> {
+        let mut connection = self.connect().await?;
+        let (resume, shapes) = self.begin_now(&mut connection).await?;
+        let end_at_open = resume.place.clone();
+        let tables = Tables::new(shapes)?;
+        let machine = Machine::new(resume.place.clone(), resume.executed.clone(), Vec::new());
+        let mode = self.config.options.startup_mode;
+        let with_snapshot = matches!(mode, StartupMode::Initial | StartupMode::Snapshot);
+        let mut start = Start {
+            config: self.config.clone(),
+            context,
+            tables,
+            machine,
+            server: resume.server,
+            snapshot: SnapshotSide::none(),
+            bounded: mode == StartupMode::Snapshot,
+            end_at_open,
+        };
+        if with_snapshot {
+            let all = (0..start.tables.iter().count()).map(|at| SnapshotTable::new(at as u32)).collect();
+            let id = snapshot_id(&start.context);
+            self.begin_snapshot(&mut start, &mut connection, id, all).await?;
+        }
+        Ok(start)
+    }
+
+    async fn resumed(&self, position: &Position, context: SourceContext) -> Result<Start> {
+        let mut connection = self.connect().await?;
+        let (head, shapes) = position::decode(position)?;
+        let bound_to_server = head.snapshot.is_some();
+        let (place, executed) = (head.boundary()?, head.executed()?);
+        let Head { server, inside, snapshot, .. } = head;
+        let resume = Resume { server, place, executed, bound_to_server };
+        let name = verify(&mut connection, &resume).await?;
+        let mut machine = Machine::new(resume.place.clone(), resume.executed.clone(), inside);
+        if name != resume.server {
+            machine.moved();
+        }
+        let end_at_open = log_end(&mut connection).await?.place;
+        let mut start = Start {
+            config: self.config.clone(),
+            context,
+            tables: Tables::new(shapes)?,
+            machine,
+            server: name,
+            snapshot: SnapshotSide::none(),
+            bounded: self.config.options.startup_mode == StartupMode::Snapshot,
+            end_at_open,
+        };
+        if let Some(snapshot) = snapshot {
+            self.begin_snapshot(&mut start, &mut connection, snapshot.id, snapshot.tables).await?;
+        }
+        Ok(start)
+    }
+
+    async fn begin_snapshot(
+        &self,
+        start: &mut Start,
+        connection: &mut Connection,
+        id: String,
+        tables: Vec<SnapshotTable>,
+    ) -> Result<()> {
+        let boundary = start.machine.boundary().clone();
+        // Rows of a transaction that is handed out in part were judged before: no view may be older than it.
+        let inside = !start.machine.inside(&start.tables).is_empty();
+        let floor = if inside { boundary.at(boundary.offset + 1) } else { boundary };
+        let (mut sides, mut jobs) = (Vec::new(), Vec::new());
+        for saved in tables {
+            let at = saved.table as usize;
+            let chunks: Vec<Chunk> = saved.chunks.iter().map(chunk).collect::<Result<_>>()?;
+            let read = chunks.last().is_some_and(|c| c.upper.is_none());
+            let handoff = Arc::new(Mutex::new(Handoff::resume(chunks, floor.clone())));
+            let table = start.tables.get_mut(at);
+            table.handoff = Some(handoff.clone());
+            if !read {
+                let (shape, frontier) = (table.shape.clone(), saved.frontier.clone());
+                jobs.push(Job { at, shape, handoff, frontier });
+            }
+            let estimated = estimate(connection, &table.id).await.unwrap_or(0);
+            sides.push(SideTable { at, rows: saved.rows, estimated, frontier: saved.frontier, read, passed: false });
+        }
+        let context = SnapshotContext {
+            endpoint: self.config.endpoint.clone(),
+            chunk_rows: self.config.options.chunk_size.get(),
+            transaction: format!("snapshot:{id}"),
+            clock: start.context.clock.clone(),
+        };
+        let run = Snapshot::start(context, jobs, self.config.snapshot_connections());
+        start.snapshot = SnapshotSide::new(id, sides, Some(run));
+        Ok(())
+    }
+}
+
+fn chunk((upper, point): &(Option<String>, String)) -> Result<Chunk> {
+    let damaged = || Error::new(Code::CheckpointDamaged, format!("a hand-off point cannot be read: {point}"));
+    Ok(Chunk {
+        upper: upper.as_deref().map(from_hex).transpose()?,
+        point: Place::parse(point).ok_or_else(damaged)?,
+    })
+}
+
+/// New with every snapshot that is begun.
+fn snapshot_id(context: &SourceContext) -> String {
+    let mut hasher = std::hash::RandomState::new().build_hasher();
+    hasher.write(context.identity.lineage.0.as_bytes());
+    hasher.write_i64(context.clock.now_micros());
+    format!("{:016x}", hasher.finish())
+}
+
+async fn estimate(connection: &mut Connection, id: &TableId) -> Result<u64> {
+    let sql = format!(
+        "SELECT TABLE_ROWS FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
+        quote::text(&id.database),
+        quote::text(&id.table)
+    );
+    let rows = connection.query_value(&sql).await?;
+    Ok(rows.and_then(|n| n.parse().ok()).unwrap_or(0))
+}
+
+#[async_trait]
+impl Source for MysqlSource {
+    async fn discover(&self) -> Result<Vec<Arc<TableSchema>>> {
+        let mut connection = self.connect().await?;
+        let shapes = self.captured(&mut connection).await?;
+        shapes.iter().map(|shape| Ok(shape.decodable()?.schema)).collect()
+    }
+
+    async fn open(&self, from: Option<Position>, context: SourceContext) -> Result<(Box<dyn Reader>, Box<dyn Acker>)> {
+        for warning in &self.config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let start = match from {
+            None => self.fresh(context).await?,
+            Some(position) => self.resumed(&position, context).await?,
+        };
+        Ok((Box::new(MysqlReader::new(start)), Box::new(NoAck)))
+    }
+
+    fn describe(&self, position: &Position) -> String {
+        let head = position::decode_head(position).and_then(|head| Ok((head.boundary()?, head.gtid)));
+        head.map_or_else(|error| error.message().to_owned(), |(place, gtids)| describe(&place, &gtids))
+    }
+
+    fn schemas_at(&self, position: &Position) -> Vec<Arc<TableSchema>> {
+        let shapes = position::decode(position).map(|(_, shapes)| shapes).unwrap_or_default();
+        shapes.iter().filter_map(|shape| Some(shape.decodable().ok()?.schema)).collect()
+    }
+}
+
+/// The server keeps its log by time and size, whatever its readers have read: nobody waits for us.
+struct NoAck;
+
+#[async_trait]
+impl Acker for NoAck {
+    async fn ack(&mut self, _position: &Position) -> Result<()> {
+        Ok(())
+    }
+}
