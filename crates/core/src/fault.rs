@@ -45,6 +45,7 @@ pub const POINTS: &[&str] = &[
     "epoch.after-commit",
     "recovery.acquired",
     "recovery.committed",
+    "file.step",
     "file.staged",
     "file.manifest-written",
     "file.published",

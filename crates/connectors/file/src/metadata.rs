@@ -1,0 +1,235 @@
+//! What a table's rows look like in a file: which images, which added columns.
+
+use crate::config::{Added, FileConfig};
+use crate::names::{Partition, partition};
+use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array};
+use arrow_buffer::{OffsetBuffer, ScalarBuffer};
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use dujiang_core::cells::check_types;
+use dujiang_core::key::Keys;
+use dujiang_core::text::{write_event_prefix, write_u64};
+use dujiang_core::{ChangeBatch, Code, Error, Kind, Lineage, Result, ResultExt, TableSchema};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The columns of one table's files at one schema version.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pub(crate) table: Arc<TableSchema>,
+    pub(crate) arrow: SchemaRef,
+    added: Vec<Added>,
+}
+
+impl Layout {
+    /// # Errors
+    /// `SinkName` when a column of the table has the name of an added one, `UnknownType` for a type without a form.
+    pub(crate) fn new(table: &Arc<TableSchema>, config: &FileConfig) -> Result<Self> {
+        check_types(table)?;
+        for (_, name) in &config.added {
+            // Case matters not to DuckDB and many others that read the files.
+            if let Some(field) = table.arrow.fields().iter().find(|f| f.name().eq_ignore_ascii_case(name)) {
+                return Err(collision(table, field.name(), name));
+            }
+        }
+        let own = table.arrow.fields().iter().cloned();
+        let added = config.added.iter().map(|(what, name)| Arc::new(added_field(*what, name)));
+        let arrow = Arc::new(Schema::new(own.chain(added).collect::<Vec<_>>()));
+        Ok(Self { table: table.clone(), arrow, added: config.added.iter().map(|(what, _)| *what).collect() })
+    }
+
+    /// The rows of a batch as they go into files, by partition.
+    pub(crate) fn parts(
+        &self,
+        batch: &ChangeBatch,
+        config: &FileConfig,
+        lineage: &Lineage,
+    ) -> Result<Vec<(Partition, Part)>> {
+        let mut parts = Vec::new();
+        for (partition, rows) in select(batch, config) {
+            let part = self.part(batch, &rows, lineage)?;
+            parts.push((partition, part));
+        }
+        Ok(parts)
+    }
+
+    fn part(&self, batch: &ChangeBatch, selection: &Selection, lineage: &Lineage) -> Result<Part> {
+        let wrong = || format!("lay out the rows of {}", self.table.id);
+        let picked = match selection {
+            Selection::All => batch.rows.clone(),
+            Selection::Rows(rows) => {
+                let wanted = UInt32Array::from(rows.clone());
+                arrow_select::take::take_record_batch(&batch.rows, &wanted).or_code(Code::Bug, wrong)?
+            }
+        };
+        let mut columns = picked.columns().to_vec();
+        let rows = AddedRows::collect(batch, selection, lineage, &self.added);
+        let (first_commit_micros, last_commit_micros) = rows.commit_range();
+        columns.extend(rows.into_columns(&self.added));
+        let rows = RecordBatch::try_new(self.arrow.clone(), columns).or_code(Code::Bug, wrong)?;
+        Ok(Part { rows, first_commit_micros, last_commit_micros })
+    }
+}
+
+/// Rows of one batch for one file.
+pub(crate) struct Part {
+    pub(crate) rows: RecordBatch,
+    pub(crate) first_commit_micros: i64,
+    pub(crate) last_commit_micros: i64,
+}
+
+fn collision(table: &TableSchema, column: &str, added: &str) -> Error {
+    Error::new(Code::SinkName, format!("column `{column}` of {} has the name of a column the sink adds", table.id))
+        .fact("added column", added.to_owned())
+        .help("rename the added column with the `metadata.*` options, switch it off, or rename the table's column in a projection")
+}
+
+fn added_field(what: Added, name: &str) -> Field {
+    let data_type = match what {
+        Added::CommitTime => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        _ => DataType::Utf8,
+    };
+    Field::new(name, data_type, false)
+}
+
+/// Rows of a batch, ascending.
+enum Selection {
+    All,
+    Rows(Vec<u32>),
+}
+
+/// The rows to write, by partition. The usual batch is one partition and nothing left out.
+fn select(batch: &ChangeBatch, config: &FileConfig) -> Vec<(Partition, Selection)> {
+    let all = config.before_images || !batch.kinds.contains(&Kind::UpdateBefore);
+    let of = |micros| partition(config.partition_by, micros);
+    let mut runs = batch.origins.iter().map(|(_, origin)| of(origin.commit_micros));
+    let Some(first) = runs.next() else { return Vec::new() };
+    if all && runs.all(|partition| partition == first) {
+        return vec![(first, Selection::All)];
+    }
+    let mut parts: BTreeMap<Partition, Vec<u32>> = BTreeMap::new();
+    for (rows, origin) in batch.origins.iter() {
+        let part = parts.entry(of(origin.commit_micros)).or_default();
+        part.extend(rows.filter(|&row| all || batch.kinds[row] != Kind::UpdateBefore).map(|row| row as u32));
+    }
+    parts.retain(|_, rows| !rows.is_empty());
+    parts.into_iter().map(|(partition, rows)| (partition, Selection::Rows(rows))).collect()
+}
+
+/// The added columns while they are built. Those that are not asked for stay empty.
+#[derive(Default)]
+struct AddedRows {
+    commit_micros: Vec<i64>,
+    op: Texts,
+    event_id: Texts,
+    position: Texts,
+    transaction: Texts,
+    image: Texts,
+}
+
+impl AddedRows {
+    fn collect(batch: &ChangeBatch, selection: &Selection, lineage: &Lineage, added: &[Added]) -> Self {
+        let wants = |what| added.contains(&what);
+        let mut this = Self::default();
+        let keys = Keys::new(batch);
+        let by_key = !batch.schema.key.is_empty();
+        let mut wanted = match selection {
+            Selection::All => None,
+            Selection::Rows(rows) => Some(rows.iter().copied().peekable()),
+        };
+        let mut prefix = Vec::new();
+        for (rows, origin) in batch.origins.iter() {
+            prefix.clear();
+            write_event_prefix(lineage, &batch.schema.id, &origin, &mut prefix);
+            let mut ordinal = origin.first_ordinal;
+            for row in rows {
+                let kind = batch.kinds[row];
+                let this_ordinal = ordinal;
+                ordinal += u64::from(kind != Kind::UpdateBefore);
+                if wanted.as_mut().is_some_and(|w| w.next_if_eq(&(row as u32)).is_none()) {
+                    continue;
+                }
+                this.commit_micros.push(origin.commit_micros);
+                if wants(Added::Op) {
+                    this.op.push(kind.letter().as_bytes());
+                }
+                if wants(Added::EventId) {
+                    this.event_id.bytes.extend_from_slice(&prefix);
+                    match kind == Kind::Read && by_key {
+                        true => keys.write_digest(row, &mut this.event_id.bytes),
+                        false => write_u64(this_ordinal, &mut this.event_id.bytes),
+                    }
+                    this.event_id.push(b"");
+                }
+                if wants(Added::Position) {
+                    this.position.push(origin.position.as_bytes());
+                }
+                if wants(Added::Transaction) {
+                    this.transaction.push(origin.transaction.as_bytes());
+                }
+                if wants(Added::Image) {
+                    this.image.push(image(kind));
+                }
+            }
+        }
+        this
+    }
+
+    fn commit_range(&self) -> (i64, i64) {
+        let first = self.commit_micros.iter().min().copied().unwrap_or_default();
+        (first, self.commit_micros.iter().max().copied().unwrap_or_default())
+    }
+
+    fn into_columns(self, added: &[Added]) -> Vec<ArrayRef> {
+        let Self { commit_micros, op, event_id, position, transaction, image } = self;
+        let mut times = Some(commit_micros);
+        let mut texts = [Some(op), Some(event_id), Some(position), Some(transaction), Some(image)];
+        let mut text = |index: usize| texts[index].take().unwrap_or_default().finish();
+        let column = |what: &Added| -> ArrayRef {
+            match what {
+                Added::CommitTime => {
+                    Arc::new(TimestampMicrosecondArray::from(times.take().unwrap_or_default()).with_timezone("UTC"))
+                }
+                Added::Op => text(0),
+                Added::EventId => text(1),
+                Added::Position => text(2),
+                Added::Transaction => text(3),
+                Added::Image => text(4),
+            }
+        };
+        added.iter().map(column).collect()
+    }
+}
+
+fn image(kind: Kind) -> &'static [u8] {
+    match kind {
+        Kind::UpdateBefore | Kind::Delete => b"before",
+        Kind::Insert | Kind::UpdateAfter | Kind::Read => b"after",
+    }
+}
+
+/// A text column while it is built.
+struct Texts {
+    offsets: Vec<i32>,
+    bytes: Vec<u8>,
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self { offsets: vec![0], bytes: Vec::new() }
+    }
+}
+
+impl Texts {
+    /// Ends a value with `rest`; what stands in `bytes` since the last one is its beginning.
+    fn push(&mut self, rest: &[u8]) {
+        self.bytes.extend_from_slice(rest);
+        let end = i32::try_from(self.bytes.len()).expect("invariant: a batch's added text is far below 2 GiB");
+        self.offsets.push(end);
+    }
+
+    fn finish(self) -> ArrayRef {
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
+        let array = StringArray::try_new(offsets, self.bytes.into(), None);
+        Arc::new(array.expect("invariant: added text is UTF-8 and its offsets rise"))
+    }
+}
