@@ -292,31 +292,44 @@ impl Declared {
 /// Reads `10,2)` or `'a','it''s')` up to and including the closing parenthesis; returns what follows.
 fn parse_arguments<'a>(mut rest: &'a str, out: &mut Vec<String>) -> Option<&'a str> {
     loop {
-        let mut argument = String::new();
-        if let Some(mut quoted) = rest.trim_start().strip_prefix('\'') {
-            loop {
-                let quote = quoted.find('\'')?;
-                argument.push_str(&quoted[..quote]);
-                quoted = &quoted[quote + 1..];
-                match quoted.strip_prefix('\'') {
-                    Some(more) => {
-                        argument.push('\'');
-                        quoted = more;
-                    }
-                    None => break,
-                }
+        let argument;
+        (argument, rest) = match rest.trim_start().strip_prefix('\'') {
+            Some(quoted) => parse_label(quoted)?,
+            None => {
+                let end = rest.find([',', ')'])?;
+                (rest[..end].to_owned(), &rest[end..])
             }
-            rest = quoted;
-        } else {
-            let end = rest.find([',', ')'])?;
-            argument.push_str(&rest[..end]);
-            rest = &rest[end..];
-        }
+        };
         out.push(argument);
         rest = rest.trim_start();
         if let Some(after) = rest.strip_prefix(')') {
             return Some(after);
         }
         rest = rest.strip_prefix(',')?;
+    }
+}
+
+/// Reads a label after its opening quote. The catalog doubles quotes and escapes NUL, line ends and backslashes
+/// (`append_unescaped`).
+fn parse_label(quoted: &str) -> Option<(String, &str)> {
+    let mut label = String::new();
+    let mut characters = quoted.char_indices();
+    loop {
+        let (at, character) = characters.next()?;
+        let rest = &quoted[at + character.len_utf8()..];
+        match character {
+            '\'' if rest.starts_with('\'') => {
+                characters.next();
+                label.push('\'');
+            }
+            '\'' => return Some((label, rest)),
+            '\\' => label.push(match characters.next()?.1 {
+                '0' => '\0',
+                'n' => '\n',
+                'r' => '\r',
+                other => other,
+            }),
+            other => label.push(other),
+        }
     }
 }
