@@ -7,12 +7,37 @@ pub mod ddl;
 pub mod decode;
 pub mod gtid;
 pub mod position;
-pub mod server;
 pub mod reader;
+pub mod server;
 pub mod shape;
 pub mod snapshot;
 pub mod source;
 pub mod stream;
+
+use config::{Config, MysqlOptions};
+use dujiang_core::connector::{PipelineOptions, SourceSpec};
+use dujiang_core::options::{Problem, RawOption};
+use dujiang_core::source::Source;
+
+/// The sources of this crate. Both names read either family: the server says what it is.
+pub const SPECS: [SourceSpec; 2] = [
+    SourceSpec {
+        kind: "mysql",
+        summary: "tables of a MySQL server: a snapshot, then every change from its binlog",
+        options: MysqlOptions::DEFS,
+        build,
+    },
+    SourceSpec {
+        kind: "mariadb",
+        summary: "tables of a MariaDB server: a snapshot, then every change from its binlog",
+        options: MysqlOptions::DEFS,
+        build,
+    },
+];
+
+fn build(options: &[RawOption], pipeline: &PipelineOptions) -> Result<Box<dyn Source>, Vec<Problem>> {
+    Ok(Box::new(source::MysqlSource::new(Config::parse(options, pipeline)?)))
+}
 
 /// Stand-in until the catalog is there.
 async fn source_tables(

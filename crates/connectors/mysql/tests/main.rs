@@ -1,0 +1,6 @@
+//! Tests against real servers, each in a scratch folder.
+
+mod client;
+mod decode;
+mod support;
+mod source;

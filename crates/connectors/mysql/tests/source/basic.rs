@@ -1,0 +1,20 @@
+use super::harness::*;
+use crate::support;
+
+#[tokio::test]
+async fn a_table_is_read_and_then_followed() {
+    let server = support::shared();
+    let sql = "CREATE DATABASE s1; USE s1; CREATE TABLE s1.t (id INT PRIMARY KEY, v BIGINT UNSIGNED, name VARCHAR(40)); \
+               INSERT INTO s1.t SELECT seq, seq * 10, CONCAT('row ', seq) FROM seq_1_to_1000";
+    server.sql(sql).unwrap();
+    let options = [("scan.incremental.snapshot.chunk.size", "100")];
+    let mut pipeline = Pipeline::new(source(server, "s1.\\.*", &options));
+    pipeline.until("caught-up").await.unwrap();
+    assert_eq!(pipeline.sink.count("s1.t"), 1000);
+    server
+        .sql("BEGIN; UPDATE s1.t SET v = 0 WHERE id <= 10; DELETE FROM s1.t WHERE id > 990; INSERT INTO s1.t VALUES (5000, 1, NULL); COMMIT; UPDATE s1.t SET id = 6000 WHERE id = 1")
+        .unwrap();
+    pipeline.until_gtid(&last_gtid(server)).await.unwrap();
+    assert_eq!(pipeline.sink.rows["s1.t"], rows_of(server, "s1.t", 1));
+    assert_eq!(pipeline.events, ["snapshot-done", "caught-up"]);
+}

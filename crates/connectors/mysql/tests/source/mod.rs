@@ -1,0 +1,4 @@
+//! The source against a real server: nothing lost, nothing twice, in order per key.
+
+mod basic;
+mod harness;
