@@ -1,5 +1,6 @@
 //! For tests only: what misbehaves on purpose, and what finds out whether anything was lost.
 //!
+//! - [`memory`]: source, sink, store and dead letters in memory, which fail and crash on request.
 //! - [`proxy`]: a TCP proxy that delays, cuts, drips, stalls, swallows and flips.
 //! - [`workload`]: a load of real transactions on a real server, made so that loss, repetition and reordering show.
 //! - [`oracle`]: compares files with the source, row by row and change by change, through an independent reader.
@@ -7,6 +8,7 @@
 //!
 //! Private database servers come from `dujiang-scratch`.
 
+pub mod memory;
 pub mod oracle;
 pub mod proxy;
 pub mod watch;
