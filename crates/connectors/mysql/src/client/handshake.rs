@@ -145,7 +145,7 @@ async fn greeting(channel: &mut Channel, endpoint: &Endpoint) -> Result<Greeting
         Err(e) => return Err(no_greeting(channel, endpoint, e)),
     };
     if packet.first() == Some(&0xff) {
-        return Err(Refusal::read(&packet)?.of_login(endpoint));
+        return Err(Refusal::read(&packet)?.of_login(endpoint, true));
     }
     read_greeting(&packet).map_err(|e| foreign(endpoint, &packet).with_source(e))
 }
@@ -258,7 +258,7 @@ async fn log_in(channel: &mut Channel, endpoint: &Endpoint, greeting: &Greeting,
         let packet = channel.receive().await.map_err(|e| cut_off(endpoint, e))?.to_vec();
         let answer = match packet.split_first() {
             Some((0x00, _)) => return Ok(()),
-            Some((0xff, _)) => return Err(Refusal::read(&packet)?.of_login(endpoint)),
+            Some((0xff, _)) => return Err(Refusal::read(&packet)?.of_login(endpoint, encrypted)),
             Some((0xfe, request)) => Some(switch_plugin(&mut exchange, request)?),
             Some((0x01, data)) => exchange.more(data)?,
             _ => {

@@ -123,7 +123,10 @@ mod tests {
         #[test]
         fn quoted_identifiers_read_back(name in nasty(), tail in "[a-z ,)]{0,4}") {
             match identifier(&name) {
-                Ok(sql) => prop_assert_eq!(lex(&(sql + &tail), true), Some((name.into_bytes(), &tail[..]))),
+                Ok(sql) => {
+                    let sql = sql + &tail;
+                    prop_assert_eq!(lex(&sql, true), Some((name.into_bytes(), &tail[..])));
+                }
                 Err(error) => {
                     prop_assert!(name.is_empty() || name.contains('\0'));
                     prop_assert_eq!(error.code(), Code::BadValue);

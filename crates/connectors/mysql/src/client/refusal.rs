@@ -40,8 +40,8 @@ impl Refusal {
         Error::new(code, message).fact("server says", self.says())
     }
 
-    /// An error in answer to the login.
-    pub fn of_login(&self, endpoint: &Endpoint) -> Error {
+    /// An error in answer to the login, or instead of a greeting.
+    pub fn of_login(&self, endpoint: &Endpoint, encrypted: bool) -> Error {
         let address = endpoint.address();
         let help = match self.number {
             1040 | 1203 | 1226 => {
@@ -67,7 +67,10 @@ impl Refusal {
             1251 => "give the user the plugin mysql_native_password or caching_sha2_password",
             1820 | 1862 => "set a new password for the user",
             3118 | 4151 => "unlock the account: ALTER USER ... ACCOUNT UNLOCK",
-            _ if endpoint.password.reveal().is_empty() => "give the password of the user",
+            // MariaDB answers so, too, where REQUIRE SSL or require_secure_transport asks for encryption.
+            1045 if !encrypted => {
+                "check user name and password, that the user exists for the host shown, and whether it needs encryption"
+            }
             _ => "check user name and password, and that the user exists for the host shown",
         };
         let who = quoted_account(&self.message).unwrap_or_else(|| format!("'{}'", endpoint.user));
@@ -198,7 +201,7 @@ mod tests {
     #[test]
     fn a_refused_login_names_the_account_as_the_server_sees_it_and_never_the_password() {
         let endpoint = Endpoint::new("db1", 3306, "app", Secret::new("hunter2"));
-        let error = refusal(1045, "Access denied for user 'app'@'10.0.0.7' (using password: YES)").of_login(&endpoint);
+        let error = refusal(1045, "Access denied for user 'app'@'10.0.0.7' (using password: YES)").of_login(&endpoint, true);
         assert_eq!(error.code(), Code::LoginRefused);
         assert_eq!(error.message(), "db1:3306 refused the login of 'app'@'10.0.0.7'");
         assert_eq!(error.facts()[0], ("password", "given".to_owned()));

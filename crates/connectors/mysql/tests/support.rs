@@ -1,0 +1,33 @@
+//! Servers and connections for all test modules.
+
+use dujiang_core::Secret;
+use dujiang_mysql::client::{Connection, Endpoint, TlsMode};
+use dujiang_scratch::{Options, Server};
+use std::sync::LazyLock;
+
+static SHARED: LazyLock<Server> = LazyLock::new(|| Server::start(&Options::default()).unwrap());
+
+/// One server for all tests that do not change its settings; keep to databases of your own.
+pub fn shared() -> &'static Server {
+    &SHARED
+}
+
+/// A server of the test's own.
+pub fn own(options: &Options) -> Server {
+    Server::start(options).unwrap()
+}
+
+/// User `root` without a password and without encryption.
+pub fn root(server: &Server) -> Endpoint {
+    Endpoint { tls: TlsMode::Disabled, ..Endpoint::new("127.0.0.1", server.port(), "root", Secret::default()) }
+}
+
+/// A user of the server.
+pub fn user(server: &Server, name: &str, password: &str) -> Endpoint {
+    Endpoint { user: name.into(), password: Secret::new(password), ..root(server) }
+}
+
+/// A session as `root`.
+pub async fn connect(server: &Server) -> Connection {
+    Connection::connect(&root(server)).await.unwrap()
+}
