@@ -146,11 +146,21 @@ def snapshot(bench, rows):
 
 
 def encoder(bench, rows):
-    """Binlog -> Parquet against the Parquet crate alone writing the same batches: both in one process, see the example."""
+    """Binlog -> Parquet, the whole way, against the Parquet crate alone writing the same rows from memory."""
     file = bench.database.rotate()
     bench.database.fill(WIDE16, WIDE16_ROWS, "enc", rows)
-    command = [os.path.join(bench.examples, "bench_parquet"), str(bench.database.port), file, "bench.enc", str(bench.pairs)]
-    print(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.decode().strip(), flush=True)
+    start = dict(tables="bench.enc", start="specific-offset", file=file, sink=PARQUET)
+    command, kept = bench.pipeline(**start)
+    run(command)
+    files = glob.glob(f"{kept}/out/*/**/*.parquet", recursive=True)
+
+    def alone():
+        output = os.path.join(kept, "again.parquet")
+        run([os.path.join(bench.examples, "write_again"), output, *files])
+        return Sample(float(open(output + ".seconds").read()), 0, 0, b"")
+
+    samples = alternate(lambda: bench.ours(rows, **start), alone, bench.pairs)
+    report("stream, 16 columns -> Parquet", rows, samples, ">= 0.85", "the Parquet crate alone, same rows from memory")
 
 
 def big_transaction(bench, _rows):
