@@ -1,6 +1,6 @@
-"""The benches of the main job: `cargo xtask bench` runs this and prints the tables of bench/RESULTS.md.
+"""The benches of the main job: `cargo xtask bench` runs this, which prints figures and rewrites bench/RESULTS.md.
 
-Usage: run.py BINARY EXAMPLES_FOLDER [--pairs 9] [--rows 2000000] [--only NAME,...]
+Usage: run.py BINARY EXAMPLES_FOLDER [NAME...] [--pairs 9] [--rows 2000000]    (RESULTS.md only with all names)
 
 Every figure is a ratio within one run: our command and a yardstick alternate, rows are counted in the real sink (by
 pyarrow in Parquet files, by the final status line for the blackhole).
@@ -84,8 +84,17 @@ PARQUET = "  type: file\n  path: {out}\n  format: parquet\n"
 
 def report(name, rows, samples, aim, yardstick):
     ours = [a for a, _ in samples]
-    print(f"| {name} | {spread(ratio_of_rates(samples))} | {aim} | {yardstick} | {spread([rows / s.wall / 1e6 for s in ours])} "
-          f"| {spread([s.cpu / rows * 1e6 for s in ours])} | {max(s.peak for s in ours) >> 20} |", flush=True)
+    say(f"| {name} | {spread(ratio_of_rates(samples))} | {aim} | {yardstick} | {spread([rows / s.wall / 1e6 for s in ours])} "
+        f"| {spread([s.cpu / rows * 1e6 for s in ours])} | {max(s.peak for s in ours) >> 20} |")
+
+
+LINES = []
+
+
+def say(line):
+    """A line for the terminal and for RESULTS.md."""
+    print(line, flush=True)
+    LINES.append(line)
 
 
 def stream(bench, rows):
@@ -171,7 +180,8 @@ def big_transaction(bench, _rows):
         NARROW_ROWS.format(name="big", first=first, last=first + 499_999) for first in range(1, 10_000_001, 500_000)
     ) + "; commit")
     sample = bench.ours(10_000_000, tables="bench.big", sink=PARQUET, start="specific-offset", file=file)
-    print(f"| one transaction of 2 GB -> Parquet: peak memory | {sample.peak >> 20} MiB | <= 256 MiB | {10 / sample.wall:.2f} M rows/s |")
+    say(f"| one transaction of 2 GB -> Parquet | - | <= 256 MiB | peak memory | {10 / sample.wall:.2f} | {sample.cpu / 10:.2f} "
+        f"| {sample.peak >> 20} |")
 
 
 def starts(bench, _rows):
@@ -186,8 +196,8 @@ def starts(bench, _rows):
         bench.database.sql("update bench.tiny set k = k + 1")
         again.append(until_committed(command, where, done))
         shutil.rmtree(where)
-    print(f"| start to first committed row | {spread(first)} s | < 1 s |")
-    print(f"| kill -9 to new rows committed | {spread(again)} s | < 1 s |")
+    say(f"| start to first committed row, seconds | {spread(first)} | < 1 | - | | | |")
+    say(f"| kill -9 to new rows committed, seconds | {spread(again)} | < 1 | - | | | |")
 
 
 def until_committed(command, where, manifests):
@@ -206,24 +216,39 @@ def until_committed(command, where, manifests):
 CASES = {"stream": stream, "snapshot": snapshot, "encoder": encoder, "memory": big_transaction, "starts": starts}
 
 
+HEADER = """# Results
+
+Written by `cargo xtask bench`; see bench/README.md for what is measured and how. Ratios are speeds of ours over the
+yardstick's, pair by pair within one run; everything else describes our side. Machine: {machine}.
+"""
+
+
+def machine():
+    model = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "unknown processor")
+    return f"{os.cpu_count()} cores, {model}; server and pipeline on the same cores"
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("binary")
     parser.add_argument("examples")
+    parser.add_argument("names", nargs="*", default=list(CASES))
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--rows", type=int, default=2_000_000)
-    parser.add_argument("--only", default=",".join(CASES))
     options = parser.parse_args()
     folder = tempfile.mkdtemp(prefix="dujiang-bench-")
     bench = Bench(options.binary, options.examples, folder, options.pairs)
     try:
-        print("| case | ratio: median (min - max) | aim | yardstick | M rows/s | CPU s per M rows | peak MiB |")
-        print("|---|---|---|---|---|---|---|")
-        for name in options.only.split(","):
+        say("| case | ratio: median (min - max) | aim | yardstick | M rows/s | CPU s per M rows | peak MiB |")
+        say("|---|---|---|---|---|---|---|")
+        for name in options.names:
             CASES[name](bench, options.rows)
     finally:
         bench.database.stop()
         shutil.rmtree(folder, ignore_errors=True)
+    if options.names == list(CASES):
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "RESULTS.md"), "w") as out:
+            out.write(HEADER.format(machine=machine()) + "\n" + "\n".join(LINES) + "\n")
 
 
 if __name__ == "__main__":
