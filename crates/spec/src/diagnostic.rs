@@ -159,7 +159,7 @@ impl Diagnostic {
         };
         let help = self.help.as_ref().map_or(String::new(), |help| format!("; {help}"));
         let text = format!("{place}: {}[{}]: {}{help}", self.severity.word(), self.code.number(), self.message);
-        text.replace(['\n', '\r'], " ")
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
     }
 
     /// As a JSON object; lines and columns count from 1, columns in characters, `bytes` from 0.

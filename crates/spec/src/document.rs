@@ -82,10 +82,9 @@ pub(crate) fn parse(text: &str, findings: &mut Findings) -> Parsed {
     while let Some(event) = parser.next_event() {
         let step = match event {
             Ok((event, span)) => builder.event(event, span),
-            Err(error) => Err(builder.syntax_error(&error)),
+            Err(error) => builder.syntax_error(&error),
         };
-        if let Err(finding) = step {
-            builder.findings.push(finding);
+        if step.is_err() {
             builder.parsed.root = None;
             return builder.parsed;
         }
@@ -99,6 +98,9 @@ pub(crate) fn parse(text: &str, findings: &mut Findings) -> Parsed {
     }
     builder.parsed
 }
+
+/// Reading cannot go on; why has been reported.
+struct Stop;
 
 /// A map or list whose end has not come yet.
 enum Open {
@@ -117,7 +119,7 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Finding> {
+    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Stop> {
         let span = self.index.bytes(&span);
         match event {
             Event::DocumentStart(_) => self.document_start(&span),
@@ -147,13 +149,13 @@ impl Builder<'_> {
         }
     }
 
-    fn document_start(&mut self, span: &Range<usize>) -> Result<(), Finding> {
+    fn document_start(&mut self, span: &Range<usize>) -> Result<(), Stop> {
         self.documents += 1;
         if self.documents == 1 {
             return Ok(());
         }
         let finding = Finding::at(Code::YamlSyntax, "a pipeline file holds one YAML document, not several", span);
-        Err(finding.label("a second document begins here").help("keep each pipeline in a file of its own"))
+        self.stop(finding.label("a second document begins here").help("keep each pipeline in a file of its own"))
     }
 
     /// Refuses anchors and tags; yields the span without them and whether anything was refused.
@@ -175,16 +177,16 @@ impl Builder<'_> {
         (span, true)
     }
 
-    fn open(&mut self, open: Open, span: &Range<usize>) -> Result<(), Finding> {
+    fn open(&mut self, open: Open, span: &Range<usize>) -> Result<(), Stop> {
         if self.stack.len() >= MAX_DEPTH {
-            return Err(Finding::at(Code::YamlSyntax, format!("nests deeper than {MAX_DEPTH} levels"), span));
+            return self.stop(Finding::at(Code::YamlSyntax, format!("nests deeper than {MAX_DEPTH} levels"), span));
         }
         self.count(span)?;
         self.stack.push(open);
         Ok(())
     }
 
-    fn close(&mut self, end: &Range<usize>) -> Result<(), Finding> {
+    fn close(&mut self, end: &Range<usize>) -> Result<(), Stop> {
         let node = match self.stack.pop() {
             Some(Open::Map { start, entries, .. }) => {
                 let last = entries.last().map_or(start, |e| e.value.span.end.max(e.key_span.end));
@@ -194,27 +196,27 @@ impl Builder<'_> {
                 let last = items.last().map_or(start, |i| i.span.end);
                 Node { span: start..block_end(end, last), value: Value::List(items) }
             }
-            None => return Err(Finding::at(Code::YamlSyntax, "a block ends that never began", end)),
+            None => return self.stop(Finding::at(Code::YamlSyntax, "a block ends that never began", end)),
         };
         self.attach(node)
     }
 
-    fn value(&mut self, node: Node) -> Result<(), Finding> {
+    fn value(&mut self, node: Node) -> Result<(), Stop> {
         self.count(&node.span)?;
         self.attach(node)
     }
 
-    fn count(&mut self, span: &Range<usize>) -> Result<(), Finding> {
+    fn count(&mut self, span: &Range<usize>) -> Result<(), Stop> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             let message = format!("more than {MAX_NODES} keys and values");
-            return Err(Finding::at(Code::YamlSyntax, message, span));
+            return self.stop(Finding::at(Code::YamlSyntax, message, span));
         }
         Ok(())
     }
 
     /// Puts a finished value where it belongs.
-    fn attach(&mut self, node: Node) -> Result<(), Finding> {
+    fn attach(&mut self, node: Node) -> Result<(), Stop> {
         match self.stack.last_mut() {
             None => self.parsed.root = Some(node),
             Some(Open::List { items, .. }) => items.push(node),
@@ -235,7 +237,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn syntax_error(&self, error: &ScanError) -> Finding {
+    fn syntax_error(&mut self, error: &ScanError) -> Result<(), Stop> {
         let mut start = self.index.byte(error.marker().index());
         if error.info().contains("tabs") || error.info().contains("a tab") {
             // The parser points at the value before it.
@@ -244,10 +246,15 @@ impl Builder<'_> {
         let end = self.text[start..].chars().next().map_or(start, |c| start + if c == '\n' { 0 } else { c.len_utf8() });
         let (message, help) = explain(error.info());
         let finding = Finding::at(Code::YamlSyntax, message, &(start..end));
-        match help {
+        self.stop(match help {
             Some(help) => finding.help(help),
             None => finding,
-        }
+        })
+    }
+
+    fn stop(&mut self, finding: Finding) -> Result<(), Stop> {
+        self.findings.push(finding);
+        Err(Stop)
     }
 }
 

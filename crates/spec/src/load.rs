@@ -329,11 +329,16 @@ fn connector_options(name: &str, settings: Option<&PipelineSettings>) -> Pipelin
     }
 }
 
+/// Unknown keys that are compared with the known ones, and known ones that are listed.
+const MAX_SUGGESTIONS: usize = 1_000;
+const MAX_LISTED: usize = 16;
+
 /// Keys that somebody meant to give although the parser does not find them: the value is reported as unreadable, or the
 /// key as misspelt.
 fn given_keys<'a>(raw: &'a RawBlock, defs: &'a [OptionDef]) -> Vec<&'a str> {
     let unreadable = raw.unreadable.iter().map(|(key, _)| key.as_str());
     let unknown = raw.options.iter().filter(|option| !defs.iter().any(|def| def.name == option.key));
+    let unknown = unknown.take(MAX_SUGGESTIONS);
     unreadable.chain(unknown.filter_map(|option| nearest(&option.key, defs.iter().map(|def| def.name)))).collect()
 }
 
@@ -346,7 +351,11 @@ fn help_for_unknown(message: &str, defs: &[OptionDef], elsewhere: (&str, &[Optio
     if has(PipelineSettings::DEFS) {
         return "it is an option of the `pipeline` block".to_owned();
     }
-    format!("the options are {}", quoted(defs.iter().map(|def| def.name)))
+    let all = quoted(defs.iter().take(MAX_LISTED).map(|def| def.name));
+    match defs.len().saturating_sub(MAX_LISTED) {
+        0 => format!("the options are {all}"),
+        more => format!("the options are {all} and {more} more"),
+    }
 }
 
 fn quoted<'a>(words: impl Iterator<Item = &'a str>) -> String {

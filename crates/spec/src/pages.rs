@@ -1,6 +1,7 @@
 //! Reference pages and the JSON Schema, made from the definitions that also parse the options.
 
 use dujiang_core::Code;
+use dujiang_core::codes::{Fault, Retry};
 use dujiang_core::options::{OptionDef, OptionType, Presence};
 use std::fmt::Write;
 
@@ -19,9 +20,25 @@ pub fn reference_page(kind: &str, options: &[OptionDef]) -> String {
     page
 }
 
-/// The page of an error code in Markdown: title, meaning, what happens.
+/// The page of an error code in Markdown: title, meaning, and what the program does about it.
 pub fn error_page(code: Code) -> String {
-    format!("# {}: {}\n\n{}\n", code.number(), code.title(), code.page().trim())
+    let who = match code.fault() {
+        Fault::User => "you",
+        Fault::External => "nobody, or whoever runs what is outside: network, server, disk",
+        Fault::Bug => "us: please report it",
+    };
+    let again = match code.retry() {
+        Retry::Never => "no",
+        Retry::Bounded => "`pipeline.retry.attempts` times, `pipeline.retry.pause` apart",
+        Retry::Endless => "for ever, with growing pauses",
+    };
+    format!(
+        "# {}: {}\n\n{}\n\n| | |\n|---|---|\n| who can mend it | {who} |\n| tried again | {again} |\n| exit code | {} |\n",
+        code.number(),
+        code.title(),
+        code.page().lines().map(str::trim).collect::<Vec<_>>().join("\n").trim(),
+        code.exit_code(),
+    )
 }
 
 /// What an option's text may be, in words.

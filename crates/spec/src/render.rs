@@ -1,7 +1,7 @@
 //! How a diagnostic is shown.
 
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::source_text::SourceText;
+use crate::source_text::{SourceText, char_boundary};
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use dujiang_core::options::Place;
 use std::ops::Range;
@@ -9,6 +9,8 @@ use std::ops::Range;
 /// What stands in place of a secret; its length says nothing.
 const MASK: &str = "***";
 const TERM_WIDTH: usize = 120;
+/// Related places further away than this are named by their line instead of shown.
+const MAX_EXCERPT_BYTES: usize = 64 << 10;
 
 /// Some lines of a file with secrets replaced, and where the file's bytes went.
 struct Excerpt {
@@ -23,7 +25,7 @@ impl Excerpt {
     /// The lines that hold the spans.
     fn new(file: &SourceText, spans: &[&Range<usize>]) -> Self {
         let text = file.text();
-        let clamp = |byte: usize| text.floor_char_boundary(byte.min(text.len()));
+        let clamp = |byte: usize| char_boundary(text, byte);
         let start = clamp(spans.iter().map(|s| s.start).min().unwrap_or(0));
         let end = clamp(spans.iter().map(|s| s.end.max(s.start)).max().unwrap_or(0)).max(start);
         let start = text[..start].rfind('\n').map_or(0, |i| i + 1);
@@ -69,7 +71,7 @@ impl Excerpt {
         let next = self.moves.partition_point(|(from, _)| *from <= byte);
         let Some(&(from, to)) = next.checked_sub(1).and_then(|i| self.moves.get(i)) else { return 0 };
         let limit = self.moves.get(next).map_or(self.text.len(), |(_, to)| *to);
-        self.text.floor_char_boundary((to + (byte - from)).min(limit))
+        char_boundary(&self.text, (to + (byte - from)).min(limit))
     }
 
     fn span(&self, span: &Range<usize>) -> Range<usize> {
@@ -86,6 +88,10 @@ pub(crate) fn render(diagnostic: &Diagnostic, colour: bool) -> String {
     };
     let mut group = Group::with_title(level.primary_title(&diagnostic.message).id(diagnostic.code.number()));
     group = place(diagnostic, group);
+    for (span, label) in diagnostic.related.iter().filter(|(span, _)| !is_near(diagnostic, span)) {
+        let (line, column) = diagnostic.file.line_column(span.start);
+        group = group.element(Level::NOTE.message(format!("{label}: {}:{line}:{column}", diagnostic.file.name())));
+    }
     for note in &diagnostic.notes {
         group = group.element(Level::NOTE.message(note));
     }
@@ -103,23 +109,26 @@ fn place<'a>(diagnostic: &'a Diagnostic, group: Group<'a>) -> Group<'a> {
     let Some(span) = diagnostic.span() else {
         return group.element(Origin::path(elsewhere(diagnostic)));
     };
-    let mut spans = vec![span];
-    spans.extend(diagnostic.related.iter().map(|(span, _)| span));
+    let related: Vec<_> = diagnostic.related.iter().filter(|(span, _)| is_near(diagnostic, span)).collect();
+    let spans: Vec<_> = std::iter::once(span).chain(related.iter().map(|(span, _)| span)).collect();
     let excerpt = Excerpt::new(&diagnostic.file, &spans);
     let mut primary = AnnotationKind::Primary.span(excerpt.span(span));
     if let Some(label) = &diagnostic.label {
         primary = primary.label(label.as_str());
     }
-    let related = diagnostic
-        .related
-        .iter()
-        .map(|(span, label)| AnnotationKind::Context.span(excerpt.span(span)).label(label.as_str()));
+    let related =
+        related.into_iter().map(|(span, label)| AnnotationKind::Context.span(excerpt.span(span)).label(label.as_str()));
     let annotations: Vec<_> = std::iter::once(primary).chain(related).collect();
     let snippet = Snippet::source(excerpt.text.replace('\r', " "))
         .line_start(excerpt.first_line)
         .path(diagnostic.file.name())
         .annotations(annotations);
     group.element(snippet)
+}
+
+/// Whether a related place can be shown in the same snippet.
+fn is_near(diagnostic: &Diagnostic, related: &Range<usize>) -> bool {
+    diagnostic.span().is_some_and(|span| span.start.abs_diff(related.start) <= MAX_EXCERPT_BYTES)
 }
 
 /// A place without a snippet, in words.

@@ -10,6 +10,7 @@ use crate::pipeline::PipelineSettings;
 use crate::registry::Registry;
 use dujiang_core::Secret;
 use dujiang_core::options::{OptionDef, OptionType, nearest};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -35,6 +36,10 @@ const SECRET_WORDS: &[&str] = &[
     "sasl.jaas",
 ];
 
+/// Names compared with those of secrets before the rest of the file is hidden unseen: comparing costs microseconds, and
+/// a file of 16 MiB can hold millions of names.
+const MAX_COMPARISONS: usize = 200_000;
+
 /// Longer words are no names of options.
 const MAX_NAME_BYTES: usize = 128;
 
@@ -43,6 +48,8 @@ pub(crate) struct SecretNames {
     names: BTreeSet<&'static str>,
     /// Names that certainly hold none.
     harmless: BTreeSet<&'static str>,
+    /// Names that may still be compared letter by letter; afterwards every name counts as a secret's.
+    comparisons: Cell<usize>,
 }
 
 impl SecretNames {
@@ -55,15 +62,34 @@ impl SecretNames {
         Self {
             names: secret.into_iter().map(|def| def.name).collect(),
             harmless: harmless.chain(BLOCKS.iter().copied()).chain(["type"]).collect(),
+            comparisons: Cell::new(MAX_COMPARISONS),
         }
     }
 
     /// Whether a key's value is a secret: by name, by word, or because the key is a misspelt secret.
     pub fn contains(&self, key: &str) -> bool {
+        if key.is_empty() {
+            // A value that lost its key may be anything.
+            return true;
+        }
         let lower = key.to_ascii_lowercase();
         SECRET_WORDS.iter().any(|word| lower.contains(word))
             || self.names.iter().any(|name| lower == *name || name.ends_with('.') && lower.starts_with(name))
-            || nearest(&lower, self.names.iter().copied().chain(["password"])).is_some()
+            || self.resembles(&lower)
+    }
+
+    fn resembles(&self, key: &str) -> bool {
+        if self.harmless.contains(key) {
+            return false;
+        }
+        let near_length = |name: &&str| name.len().abs_diff(key.len()) <= (name.len() / 3).max(1);
+        let mut near = self.names.iter().copied().chain(["password"]).filter(near_length).peekable();
+        if near.peek().is_none() {
+            return false;
+        }
+        let left = self.comparisons.get();
+        self.comparisons.set(left.saturating_sub(1));
+        left == 0 || nearest(key, near).is_some()
     }
 }
 
@@ -149,16 +175,21 @@ fn is_reference(written: &str) -> bool {
 
 /// The password of every `scheme://user:password@host`.
 fn url_passwords(text: &str, spans: &mut Vec<Range<usize>>) {
-    for (at, _) in text.match_indices("://") {
-        let start = at + 3;
-        let rest = &text[start..];
-        let end = rest.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'')).unwrap_or(rest.len());
-        let line_end = rest.find('\n').unwrap_or(rest.len());
+    let mut line_start = 0;
+    for line in text.split_inclusive('\n') {
         // A password may hold a slash; then the last `@` of the line tells where it ends.
-        let Some(host) = rest[..end].rfind('@').or_else(|| rest[..line_end].rfind('@')) else { continue };
-        if let Some(colon) = rest[..host].find(':') {
-            spans.push(start + colon + 1..start + host);
+        let last_at = line.rfind('@');
+        for (scheme, _) in line.match_indices("://").filter(|(at, _)| last_at.is_some_and(|last| *at < last)) {
+            let start = scheme + 3;
+            let authority = &line[start..];
+            let end =
+                authority.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'')).unwrap_or(authority.len());
+            let host = authority[..end].rfind('@').map(|at| start + at).or(last_at).unwrap_or(start);
+            if let Some(colon) = line.get(start..host).and_then(|user| user.find(':')) {
+                spans.push(line_start + start + colon + 1..line_start + host);
+            }
         }
+        line_start += line.len();
     }
 }
 

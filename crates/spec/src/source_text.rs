@@ -28,6 +28,7 @@ impl SourceText {
     /// # Errors
     /// `FileUnreadable` when the bytes are not UTF-8 or more than 16 MiB. (An empty file is [`load`](crate::load)'s to
     /// refuse.)
+    #[expect(clippy::result_large_err, reason = "happens once in a process, just before it ends")]
     pub fn from_bytes(name: impl Into<Arc<str>>, bytes: Vec<u8>) -> Result<Self, Diagnostic> {
         let name = name.into();
         if bytes.len() > MAX_FILE_BYTES {
@@ -57,7 +58,7 @@ impl SourceText {
 
     /// Line and column of a byte, both from 1; columns count characters.
     pub fn line_column(&self, byte: usize) -> (usize, usize) {
-        let before = &self.text[..self.text.floor_char_boundary(byte)];
+        let before = &self.text[..char_boundary(&self.text, byte)];
         let line_start = before.rfind('\n').map_or(0, |i| i + 1);
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
@@ -76,6 +77,11 @@ impl SourceText {
         let file = self.name.rsplit(['/', '\\']).next().unwrap_or(&self.name);
         file.rsplit_once('.').map_or(file, |(stem, _)| stem)
     }
+}
+
+/// The last character boundary at or before a byte.
+pub(crate) fn char_boundary(text: &str, byte: usize) -> usize {
+    (0..=byte.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
 pub(crate) fn too_large(name: &str) -> Diagnostic {

@@ -223,7 +223,7 @@ fn reached(loaded: &Loaded, block: &str, key: &str) -> (Option<String>, Option<P
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
     #[test]
     fn p34_every_setting_can_be_set_by_environment((mut file, block, key, [value, ..]) in file_with_option(), remove in any::<bool>()) {

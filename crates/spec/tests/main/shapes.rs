@@ -10,7 +10,7 @@ fn codes(text: &str) -> Vec<&'static str> {
 }
 
 fn source_option(text: &str, key: &str) -> Option<String> {
-    load_text(text).unwrap().pipeline.source.option(key).map(|option| option.value.clone())
+    load_text(text).expect("a valid file").pipeline.source.option(key).map(|option| option.value.clone())
 }
 
 #[test]
@@ -244,4 +244,23 @@ fn the_schema_knows_every_connector_and_option() {
     assert_eq!(database["properties"]["port"]["default"], "3306");
     assert!(database["patternProperties"]["^debezium\\..+"].is_object());
     assert!(schema["properties"]["pipeline"]["properties"]["checkpoint.interval"].is_object());
+}
+
+#[test]
+fn large_and_hostile_texts_cost_bounded_work() {
+    let mb = 1 << 20;
+    let texts = [
+        "x://".repeat(4 * mb),
+        format!("{}@", "x:y://".repeat(2 * mb)),
+        "passwort:".repeat(mb),
+        format!("{GOOD}  x: {}\n", "a".repeat(8 * mb)),
+        format!("{GOOD}  x: {}\n", "passw0rd=b&".repeat(mb)),
+        format!("{}  y: 1\n", GOOD.replace("db1", &"a".repeat(8 * mb))),
+        format!("{GOOD}  name: {}\n", "\n".repeat(8 * mb)),
+        format!("{GOOD}  x: \"{}\"\n", "a\n    ".repeat(mb)),
+    ];
+    for text in texts {
+        let Err(found) = load_text(&text) else { continue };
+        assert!(found.iter().all(|d| d.render(false).len() < 4_000 && d.render_line().len() < 1_000));
+    }
 }
