@@ -3,7 +3,7 @@
 use dujiang_core::connector::{SinkSpec, SourceSpec};
 use dujiang_spec::Registry;
 
-const SOURCES: &[SourceSpec] = &[dujiang_generator::SPEC];
+const SOURCES: &[SourceSpec] = &[dujiang_mysql::SPECS[0], dujiang_mysql::SPECS[1], dujiang_generator::SPEC];
 
 const SINKS: &[SinkSpec] = &[dujiang_file::SPEC, dujiang_blackhole::SPEC];
 

@@ -4,7 +4,7 @@ use crate::support::{Place, send};
 use dujiang_scratch::{Options, Server};
 use dujiang_testkit::oracle;
 use dujiang_testkit::watch::Watcher;
-use dujiang_testkit::workload::{Plan, Workload, tables};
+use dujiang_testkit::workload::{Plan, Workload, specs};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -26,7 +26,7 @@ impl River {
              scan.incremental.snapshot.chunk.size: 500\nsink:\n  type: file\n  path: {}\n  format: parquet\npipeline:\n  \
              name: river\n{pipeline}",
             server.port(),
-            tables::specs().iter().map(|table| table.name()).collect::<Vec<_>>().join(", "),
+            specs().iter().map(|table| table.name()).collect::<Vec<_>>().join(", "),
             place.path("out").display(),
         );
         place.file("river.yaml", &text);
@@ -41,7 +41,7 @@ impl River {
     fn settle(mut self) -> oracle::Report {
         self.load.stop();
         self.place.run(["run", "river.yaml", "--until", "caught-up"]).code(0);
-        oracle::check(&self.server, &tables::specs(), &self.out()).expect("the oracle")
+        oracle::check(&self.server, &specs(), &self.out()).expect("the oracle")
     }
 }
 

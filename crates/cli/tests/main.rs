@@ -3,4 +3,7 @@
 mod bad_input;
 mod commands;
 mod e2e;
+mod kill_loop;
+mod river;
+mod saboteurs;
 mod support;

@@ -87,7 +87,8 @@ impl Health {
     /// The pipeline ends with an error.
     pub(crate) fn failed(&self, error: &Error) {
         let state = self.lock();
-        tracing::error!(code = error.code().number(), cause = %error, position = state.position, "the pipeline failed");
+        // Not at level error: whoever called the run is handed the error and tells it in full.
+        tracing::info!(code = error.code().number(), cause = %error, position = state.position, "the pipeline failed");
         let next = error.help_text().unwrap_or("mend the cause and start the pipeline again");
         self.board.enter(&*self.clock, PipelineState::Failed, &error.to_string(), next);
     }

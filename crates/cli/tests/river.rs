@@ -1,0 +1,173 @@
+//! A server under load, a pipeline that follows it, and ways to kill the pipeline.
+
+use crate::support::Place;
+use dujiang_scratch::{Options, Server};
+use dujiang_testkit::oracle::{self, Report};
+use dujiang_testkit::workload::{Plan, Workload, specs};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a run may take until it is given up: far beyond what any of them needs.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One server with its load, and one pipeline at a time.
+pub struct River {
+    pub place: Place,
+    pub server: Server,
+    pub load: Workload,
+    /// Every life is a new pipeline: state, output and name.
+    life: usize,
+    settings: Settings,
+}
+
+/// What the tests vary in the pipeline file.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub chunk: u64,
+    pub interval: &'static str,
+    pub lanes: usize,
+}
+
+impl River {
+    pub fn new(options: &Options, plan: Plan, settings: Settings) -> Self {
+        let place = Place::new();
+        let server = Server::start(options).expect("a server");
+        let load = Workload::create(&server, plan).expect("the tables of the load");
+        let river = Self { place, server, load, life: 0, settings };
+        river.write_pipeline();
+        river
+    }
+
+    /// Leaves the pipeline behind and begins another one, from the snapshot.
+    pub fn next_life(&mut self) {
+        self.life += 1;
+        self.write_pipeline();
+    }
+
+    fn write_pipeline(&self) {
+        let Settings { chunk, interval, lanes } = &self.settings;
+        let text = format!(
+            "source:\n  type: mariadb\n  hostname: 127.0.0.1\n  port: {}\n  username: root\n  password: ''\n  tables: {}\n  \
+             scan.incremental.snapshot.chunk.size: {chunk}\nsink:\n  type: file\n  path: {}\n  format: parquet\npipeline:\n  \
+             name: river-{}\n  parallelism: {lanes}\n  checkpoint.interval: {interval}\n",
+            self.server.port(),
+            specs().iter().map(|table| table.name()).collect::<Vec<_>>().join(", "),
+            self.out().display(),
+            self.life,
+        );
+        self.place.file("river.yaml", &text);
+    }
+
+    /// Where the files of this life are.
+    pub fn out(&self) -> PathBuf {
+        self.place.path(&format!("out-{}", self.life)).join("files")
+    }
+
+    /// Starts the pipeline with these faults. Its log goes into a file of its own, over that of the run before.
+    pub fn spawn(&self, faults: &str, arguments: &[&str]) -> Run {
+        let mut command = self.place.dujiang();
+        command.args(["run", "river.yaml"]).args(arguments);
+        self.start(command, faults)
+    }
+
+    /// As [`River::spawn`], as the child of another program.
+    pub fn spawn_under(&self, mut program: Command, faults: &str, arguments: &[&str]) -> Run {
+        let dujiang = self.place.dujiang();
+        program.arg(dujiang.get_program()).args(["run", "river.yaml"]).args(arguments);
+        program.current_dir(self.place.path("")).stdin(Stdio::null());
+        for (name, value) in dujiang.get_envs() {
+            match value {
+                Some(value) => program.env(name, value),
+                None => program.env_remove(name),
+            };
+        }
+        self.start(program, faults)
+    }
+
+    fn start(&self, mut command: Command, faults: &str) -> Run {
+        let log = std::fs::File::create(self.log_file()).expect("a log file");
+        command.stdout(Stdio::null()).stderr(log);
+        if !faults.is_empty() {
+            command.env("DUJIANG_FAULTS", faults);
+        }
+        Run { child: command.spawn().expect("run dujiang"), began: Instant::now() }
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.place.path("river.log")
+    }
+
+    /// The log of the last run.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// The last epoch that is visible; 0 when there is none.
+    pub fn epoch(&self) -> u64 {
+        let names = std::fs::read_dir(self.out().join(".dujiang/manifests")).into_iter().flatten().flatten();
+        let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let complete = names.filter_map(|name| name.strip_suffix(".manifest")?.strip_prefix('e')?.parse().ok());
+        complete.max().unwrap_or(0)
+    }
+
+    /// Stops the load, lets the pipeline catch up undisturbed, and asks the oracle.
+    pub fn settle(&mut self) -> Report {
+        self.settle_with("")
+    }
+
+    /// As [`River::settle`], with a safety step taken out of the last run too.
+    pub fn settle_with(&mut self, faults: &str) -> Report {
+        self.load.stop();
+        let status = self.spawn(faults, &["--until", "caught-up"]).wait();
+        assert!(status.success(), "the last run ended with {status}:\n{}", self.log());
+        oracle::check(&self.server, &specs(), &self.out()).expect("the oracle")
+    }
+}
+
+/// A running pipeline; killed when dropped.
+pub struct Run {
+    child: Child,
+    began: Instant,
+}
+
+impl Run {
+    /// How the run ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("wait for dujiang")
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait(mut self) -> ExitStatus {
+        self.wait_until(|| false);
+        self.ended().expect("invariant: it has ended")
+    }
+
+    /// Waits until something has happened, or the run has ended; whether the run goes on.
+    pub fn wait_until(&mut self, mut happened: impl FnMut() -> bool) -> bool {
+        loop {
+            if self.ended().is_some() {
+                return false;
+            }
+            if happened() {
+                return true;
+            }
+            assert!(self.began.elapsed() < PATIENCE, "the run neither ended nor got anywhere");
+            // tidy: allow(sleep): how often a file and a process are looked at
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
