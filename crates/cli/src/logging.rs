@@ -55,9 +55,12 @@ impl Lines {
 
     fn text_line(&self, level: Level, fields: &Fields) -> String {
         let (on, off) = if self.colour { (colour_of(level), "\x1b[0m") } else { ("", "") };
+        let level = level.as_str();
         let mut line = format!("{} {on}{level:<5}{off} {}", now_text(), fields.message);
         for (name, value) in &fields.others {
             let _ = match value {
+                Value::String(text) if text.is_empty() => Ok(()),
+                Value::String(text) if text.contains(' ') => write!(line, " {name}={value}"),
                 Value::String(text) => write!(line, " {name}={text}"),
                 other => write!(line, " {name}={other}"),
             };

@@ -88,3 +88,29 @@ fn until_snapshot_ends_by_itself_and_the_log_says_what_was_done() {
     );
     river.settle().must_be_clean();
 }
+
+#[test]
+fn the_demo_plays_for_real_and_leaves_nothing_running() {
+    let place = Place::new();
+    let ended = place.run(["demo", "--seconds", "6", "--keep", "kept"]).code(0);
+    assert!(ended.out.contains("a private copy listens on"), "{}", ended.out);
+    let orders = place.path("kept/lake/shop.orders");
+    let files = std::fs::read_dir(&orders).expect("the folder of a table").count();
+    assert!(files >= 2, "{files} files in {}", orders.display());
+    assert!(ended.err.contains("ALTER TABLE"), "the shop never changed a table: {}", ended.err);
+    let pid = std::fs::read_to_string(place.path("kept/server/server.pid"));
+    let alive = pid.is_ok_and(|pid| std::path::Path::new("/proc").join(pid.trim()).exists());
+    assert!(!alive, "the private server still runs");
+    place.run(["demo", "--seconds", "1", "--keep", "kept"]).code(2);
+}
+
+#[test]
+fn the_generator_needs_no_database() {
+    let place = Place::new();
+    let generated =
+        "source:\n  type: generator\n  rows: 20000\n  rate: 0\nsink:\n  type: file\n  path: out\n  format: json\n";
+    place.file("generated.yaml", generated);
+    let ended = place.run(["run", "generated.yaml"]).code(0);
+    let rows = ended.log().last().and_then(|line| line["rows_out"].as_u64());
+    assert!(rows.is_some_and(|rows| rows >= 20_000), "{}", ended.err);
+}
