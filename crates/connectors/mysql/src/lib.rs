@@ -1,17 +1,20 @@
 //! The sources `mysql` and `mariadb`: tables of a MySQL or MariaDB server, first everything that is there, then every
 //! change, by chunks of a snapshot and by the binlog.
 
+pub mod catalog;
 pub mod client;
 pub mod config;
 pub mod ddl;
 pub mod decode;
 pub mod gtid;
 pub mod position;
+pub mod preflight;
 pub mod reader;
 pub mod server;
 pub mod shape;
 pub mod snapshot;
 pub mod source;
+mod startup;
 pub mod stream;
 
 use config::{Config, MysqlOptions};

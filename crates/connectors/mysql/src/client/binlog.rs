@@ -70,13 +70,6 @@ impl BinlogRequest {
         sql
     }
 
-    fn registration(&self) -> Vec<u8> {
-        let mut out = self.server_id.to_le_bytes().to_vec();
-        // Host, user and password to report: none; port, rank and the source's id: 0.
-        out.extend_from_slice(&[0; 3 + 2 + 4 + 4]);
-        out
-    }
-
     fn command(&self) -> Result<(u8, Vec<u8>)> {
         let flags = if self.wait_at_end { 0 } else { NON_BLOCK };
         match &self.start {
@@ -118,13 +111,21 @@ impl Connection {
     pub async fn dump(mut self, request: &BinlogRequest) -> Result<BinlogStream> {
         let (command, payload) = request.command()?;
         self.execute(&request.session()).await?;
-        self.register(&request.registration()).await?;
+        self.register_replica(request.server_id).await?;
         self.command(command, &payload).await?;
         Ok(BinlogStream { connection: self, ended: false })
     }
 
-    async fn register(&mut self, registration: &[u8]) -> Result<()> {
-        self.command(COM_REGISTER_SLAVE, registration).await?;
+    /// Puts the session into the server's list of replicas, until it ends. Needs the privilege that reading the binlog
+    /// needs, and changes nothing else.
+    ///
+    /// # Errors
+    /// `MissingPrivilege`, `ConnectionLost`.
+    pub async fn register_replica(&mut self, server_id: u32) -> Result<()> {
+        let mut registration = server_id.to_le_bytes().to_vec();
+        // Host, user and password to report: none; port, rank and the source's id: 0.
+        registration.extend_from_slice(&[0; 3 + 2 + 4 + 4]);
+        self.command(COM_REGISTER_SLAVE, &registration).await?;
         self.done("COM_REGISTER_SLAVE").await
     }
 }

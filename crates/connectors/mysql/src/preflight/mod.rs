@@ -1,0 +1,70 @@
+//! Everything that can be checked before the first row is read, without touching anything.
+//!
+//! The first kind of problem that stands in the way is reported, with everything it concerns and the statement that
+//! mends it on this kind of server.
+
+mod privileges;
+mod settings;
+mod tables;
+
+use crate::catalog::{self, ServerProfile, TableFilter};
+use crate::client::Connection;
+use crate::shape::Shape;
+use dujiang_core::{Error, Result};
+
+/// Longest list of things in one error.
+const LISTED: usize = 200;
+
+/// What the pipeline asks of the server.
+#[derive(Debug, Clone, Copy)]
+pub struct Demands<'a> {
+    /// Which tables.
+    pub filter: &'a TableFilter,
+    /// Whether tables may be captured whose rows change by cascading foreign keys.
+    pub accept_cascades: bool,
+    /// Our id among the server's replicas.
+    pub server_id: u32,
+}
+
+/// A server that can be captured from.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The server.
+    pub server: ServerProfile,
+    /// The captured tables in order of their names, with keys and columns that can be carried.
+    pub tables: Vec<Shape>,
+    /// What is no obstacle and should be known.
+    pub warnings: Vec<String>,
+}
+
+/// Checks everything.
+///
+/// # Errors
+/// `BinlogOff`, `BinlogFormat`, `BinlogRowImage`, `MissingPrivilege`, `UnknownDatabase`, `NoTable`, `NotSupported`,
+/// `NoKey`, `CascadingKey`, `UnknownType`; `ConnectionLost`, `SourceQuery`.
+pub async fn check(connection: &mut Connection, demands: Demands<'_>) -> Result<Checked> {
+    let server = ServerProfile::read(connection).await?;
+    settings::check(&server, connection.address())?;
+    privileges::check_replication(connection, &server, demands.server_id).await?;
+    let found = catalog::find_tables(connection, demands.filter).await?;
+    tables::check_found(connection, demands.filter, &found).await?;
+    privileges::check_select(connection, &found.captured).await?;
+    let shapes = catalog::shapes(connection, &found.captured).await?;
+    tables::check_keys(&shapes)?;
+    if !demands.accept_cascades {
+        tables::check_cascades(connection, &server, &found.captured).await?;
+    }
+    tables::check_types(&shapes)?;
+    let mut warnings = tables::warnings(demands.filter, &found);
+    warnings.extend(settings::warnings(&server));
+    Ok(Checked { server, tables: shapes, warnings })
+}
+
+/// Adds one fact per thing, as far as a person can read.
+fn listed(mut error: Error, name: &'static str, things: impl ExactSizeIterator<Item = String>) -> Error {
+    let more = things.len().saturating_sub(LISTED);
+    for thing in things.take(LISTED) {
+        error = error.fact(name, thing);
+    }
+    if more > 0 { error.fact(name, format!("and {more} more")) } else { error }
+}

@@ -1,0 +1,161 @@
+//! The captured tables.
+
+use super::listed;
+use crate::catalog::{Found, ServerProfile, TableFilter, Version, cascades, databases};
+use crate::client::Connection;
+use crate::shape::Shape;
+use dujiang_core::{Code, Error, Result, TableId};
+
+/// Names offered when nothing matches.
+const OFFERED: usize = 5;
+
+/// # Errors
+/// `UnknownDatabase`, `NoTable`, `NotSupported`.
+pub(super) async fn check_found(connection: &mut Connection, filter: &TableFilter, found: &Found) -> Result<()> {
+    check_databases(connection, filter).await?;
+    if !found.unfit.is_empty() {
+        let message = format!("{} captured tables are of a kind that cannot be captured", found.unfit.len());
+        let error = Error::new(Code::NotSupported, message).help("leave them out with `tables.exclude`");
+        return Err(listed(error, "table", found.unfit.iter().map(|(id, kind)| format!("{id} ({kind})"))));
+    }
+    if !found.captured.is_empty() {
+        return Ok(());
+    }
+    let patterns = filter.include.without_match(std::iter::empty());
+    let mut error = Error::new(Code::NoTable, format!("no table matches {}", quoted_list(&patterns)));
+    let near = nearest(&patterns, &found.visible);
+    if found.visible.is_empty() {
+        error = error.fact("found", "no table at all that this user can see");
+    } else if near.is_empty() {
+        error = error.fact("found", format!("{} tables, none of which is left by `tables.exclude`", found.visible.len()));
+    } else {
+        error = error.fact("nearest", near.join(", "));
+    }
+    Err(error.help("write `database.table`, each part a regular expression; tables without a SELECT privilege cannot be seen"))
+}
+
+async fn check_databases(connection: &mut Connection, filter: &TableFilter) -> Result<()> {
+    let existing = databases(connection).await?;
+    let known = |name: &str| existing.iter().any(|d| d.eq_ignore_ascii_case(name));
+    let mut unknown: Vec<&str> = filter.include.plain_databases().filter(|d| !known(d)).collect();
+    unknown.sort_unstable();
+    unknown.dedup();
+    let Some(first) = unknown.first() else { return Ok(()) };
+    let address = connection.address();
+    let message = if crate::catalog::selector::is_system(first) {
+        format!("database {first} belongs to the server itself and is not captured")
+    } else {
+        format!("there is no database {} on {address}, or the user cannot see it", quoted_list(&unknown))
+    };
+    let mut error = Error::new(Code::UnknownDatabase, message);
+    let near = ranked(&[first], existing.iter().map(String::as_str));
+    if !near.is_empty() {
+        error = error.fact("nearest", near.join(", "));
+    }
+    Err(error.help("check the name, and that the user has SELECT on its tables"))
+}
+
+fn quoted_list(names: &[&str]) -> String {
+    names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The tables whose names are most like the patterns.
+fn nearest(patterns: &[&str], tables: &[TableId]) -> Vec<String> {
+    let plain: Vec<String> = patterns.iter().map(|p| p.replace("\\.", "").to_lowercase()).collect();
+    let plain: Vec<&str> = plain.iter().map(String::as_str).collect();
+    let names: Vec<String> = tables.iter().map(TableId::to_string).collect();
+    ranked(&plain, names.iter().map(String::as_str))
+}
+
+fn ranked<'a>(wanted: &[&str], names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let likeness = |name: &str| {
+        let name = name.to_lowercase();
+        wanted.iter().map(|w| strsim::jaro_winkler(&w.to_lowercase(), &name)).fold(0.0, f64::max)
+    };
+    let mut all: Vec<(f64, &str)> = names.map(|n| (likeness(n), n)).collect();
+    all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    all.truncate(OFFERED);
+    all.into_iter().map(|(_, n)| n.to_owned()).collect()
+}
+
+/// # Errors
+/// `NoKey`.
+pub(super) fn check_keys(shapes: &[Shape]) -> Result<()> {
+    let without: Vec<_> = shapes.iter().filter(|s| s.key.is_empty()).collect();
+    let Some(first) = without.first() else { return Ok(()) };
+    let message = match without.len() {
+        1 => format!("table {} has no key", first.id()),
+        n => format!("{n} captured tables have no key"),
+    };
+    let error = Error::new(Code::NoKey, message).fact("expected", "a primary key, or a unique key over columns that are NOT NULL").help(
+        "add one, e.g. ALTER TABLE ... ADD COLUMN id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, or leave the \
+         tables out with `tables.exclude`",
+    );
+    Err(listed(error, "table", without.iter().map(|s| s.id().to_string())))
+}
+
+/// # Errors
+/// `CascadingKey`.
+pub(super) async fn check_cascades(connection: &mut Connection, server: &ServerProfile, tables: &[TableId]) -> Result<()> {
+    // From 9.6 on, MySQL logs what its foreign keys change.
+    if server.mysql_since(Version(9, 6, 0)) {
+        return Ok(());
+    }
+    let found = cascades(connection, tables).await?;
+    let Some(first) = found.first() else { return Ok(()) };
+    let message = format!("foreign keys change rows of {} without a trace in the binlog", first.child);
+    let error = Error::new(Code::CascadingKey, message).fact("server", server.name()).help(
+        "make the keys RESTRICT and let the application change the rows, or accept that such changes are missed with \
+         `foreign-keys.cascade.accept: true`",
+    );
+    Err(listed(
+        error,
+        "foreign key",
+        found.iter().map(|c| {
+            format!("{} {} to {}: ON DELETE {} ON UPDATE {}", c.child, c.constraint, c.parent, c.on_delete, c.on_update)
+        }),
+    ))
+}
+
+/// # Errors
+/// `UnknownType`.
+pub(super) fn check_types(shapes: &[Shape]) -> Result<()> {
+    let mut bad = Vec::new();
+    for shape in shapes {
+        for column in &shape.columns {
+            if let Err(e) = column.decoded() {
+                bad.push(format!("{}.{}", shape.id(), e.message().trim_start_matches("column ")));
+            }
+        }
+    }
+    let Some(first) = bad.first() else { return Ok(()) };
+    let message = match bad.len() {
+        1 => format!("column {first}"),
+        n => format!("{n} columns have types that are not supported"),
+    };
+    let error = Error::new(Code::UnknownType, message)
+        .help("leave the tables out with `tables.exclude`, or change the columns' types at the source");
+    Err(listed(error, "column", bad.into_iter()))
+}
+
+/// Patterns that find nothing beside others that do.
+pub(super) fn warnings(filter: &TableFilter, found: &Found) -> Vec<String> {
+    let tables = found.visible.iter().map(|t| (&*t.database, &*t.table));
+    let idle = filter.include.without_match(tables);
+    idle.into_iter().map(|p| format!("no table matches `{p}` of `tables`")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_like_the_pattern_are_offered() {
+        let tables = ["shop.orders", "shop.order_items", "crm.users", "shop.customers", "x.y", "shop.ordres"];
+        let tables: Vec<_> = tables.iter().map(|t| t.split_once('.').unwrap()).map(|(d, t)| TableId::new(d, t)).collect();
+        let near = nearest(&["shop.ordrs"], &tables);
+        assert_eq!(near.len(), 5);
+        assert_eq!(near[0], "shop.orders");
+        assert!(!near.contains(&"x.y".to_owned()));
+    }
+}
