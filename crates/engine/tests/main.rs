@@ -1,3 +1,4 @@
 //! Tests of the engine: the protocol by exhaustive search, the running engine by seeded simulation, the state on disk.
 
 mod model;
+mod sim;

@@ -4,7 +4,7 @@
 //! server knows cannot be hashed here, so its table stays in one lane.
 
 use dujiang_core::budget::{Budget, Held};
-use dujiang_core::key::{hash_keys, same_key};
+use dujiang_core::key::{changed_keys, hash_keys};
 use dujiang_core::schema::KeyEquality;
 use dujiang_core::{ChangeBatch, Code, Epoch, Error, Kind, Result, TableId, fault};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -130,18 +130,15 @@ impl Lanes {
     /// # Errors
     /// `Bug` when a batch cannot be split or a lane is gone.
     pub(crate) async fn send(&mut self, table: &TableId, batch: ChangeBatch) -> Result<()> {
-        let mut done = 0;
-        if !batch.schema.key.is_empty() && batch.kinds.contains(&Kind::UpdateBefore) {
-            for row in 0..batch.images() {
-                if batch.kinds[row] == Kind::UpdateBefore && !same_key(&batch, row, row + 1) {
-                    self.send_run(table, &batch, done..row).await?;
-                    self.send_key_change(table, &batch, row).await?;
-                    done = row + 2;
-                }
-            }
-        }
-        if done == 0 {
+        let changed = changed_keys(&batch);
+        if changed.is_empty() {
             return self.route(table, batch).await;
+        }
+        let mut done = 0;
+        for row in changed {
+            self.send_run(table, &batch, done..row).await?;
+            self.send_key_change(table, &batch, row).await?;
+            done = row + 2;
         }
         self.send_run(table, &batch, done..batch.images()).await
     }

@@ -129,6 +129,11 @@ impl Chaos {
         let _ = now.wait_for(|now| *now != process).await;
     }
 
+    /// How much longer something takes than it should.
+    pub fn slowness(&self) -> Duration {
+        self.lock().slowness()
+    }
+
     /// Random numbers of the world, for decisions of its parts.
     pub fn draw<T>(&self, from: impl FnOnce(&mut Rng) -> T) -> T {
         from(&mut self.lock().rng)
@@ -177,6 +182,11 @@ impl Chaos {
 }
 
 impl State {
+    fn slowness(&mut self) -> Duration {
+        let slow = self.rates.slow > 0 && self.rng.chance(self.rates.slow);
+        if slow { self.rates.slow_by.mul_f64(self.rng.below(1000) as f64 / 1000.0) } else { Duration::ZERO }
+    }
+
     /// The fate of a call, how long it takes, and whether the process dies at it (`true`: after the work).
     fn cast(&mut self, name: &'static str) -> (Fate, Duration, Option<bool>) {
         *self.calls.entry(name).or_default() += 1;

@@ -10,6 +10,7 @@ use dujiang_core::{ChangeBatch, Code, Error, Position, Result, TableSchema};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A [`Source`] that tells a [`Script`].
 pub struct MemorySource {
@@ -74,6 +75,7 @@ impl Source for MemorySource {
             builders: BTreeMap::new(),
             altering: false,
             caught_up: false,
+            wake_at: None,
         };
         let acker = MemoryAcker { world: self.world.clone(), process: self.process };
         Ok((Box::new(reader), Box::new(acker)))
@@ -102,6 +104,7 @@ struct MemoryReader {
     /// The step at `next` is a change of shape that has been told.
     altering: bool,
     caught_up: bool,
+    wake_at: Option<Instant>,
 }
 
 impl MemoryReader {
@@ -178,8 +181,11 @@ impl MemoryReader {
 #[async_trait]
 impl Reader for MemoryReader {
     async fn next(&mut self) -> Result<SourceEvent> {
-        tokio::time::sleep(self.pace).await;
+        // Kept over a cancelled call, so that a caller who cancels often does not wait for ever.
         let chaos = self.world.chaos.clone();
+        let wake_at = *self.wake_at.get_or_insert_with(|| Instant::now() + self.pace + chaos.slowness());
+        tokio::time::sleep_until(wake_at).await;
+        self.wake_at = None;
         let failed = |_| Error::new(Code::LogDamaged, "the source's log cannot be read");
         let event = chaos.call(self.process, "source.next", failed, |_| Ok(self.event())).await?;
         match event {

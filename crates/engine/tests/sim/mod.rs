@@ -1,0 +1,61 @@
+//! Seeded simulation of the running engine over parts in memory, in virtual time.
+//!
+//! Each seed draws its own world: class of the sink, lanes, interval, memory, a script with changes of shape and bad
+//! records, and which faults it suffers, none included. Processes die at random calls and are started again; then the
+//! faults end, and the run must end too, with exactly the output that the script asks for.
+//!
+//! `DUJIANG_SEED=<n>` replays one seed; `DUJIANG_SEEDS=<n>` sets how many are run.
+
+mod options;
+mod run;
+mod transform;
+
+pub use options::Options;
+pub use run::{Ended, replay, run_process};
+pub use transform::Picky;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const SEEDS: u64 = 2000;
+
+/// Runs seeds on two threads; the first failure stops all.
+fn run_seeds(seeds: std::ops::Range<u64>) -> Result<(), String> {
+    let next = AtomicU64::new(seeds.start);
+    let failed = std::sync::Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end || failed.lock().unwrap().is_some() {
+                        return;
+                    }
+                    if let Err(why) = replay(seed) {
+                        failed.lock().unwrap().get_or_insert(format!("seed {seed}: {why}"));
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner().unwrap().map_or(Ok(()), Err)
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// The seeds of this run: one, or the first so many.
+pub fn seeds(default: u64) -> std::ops::Range<u64> {
+    match number("DUJIANG_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("DUJIANG_SEEDS").unwrap_or(default),
+    }
+}
+
+#[test]
+fn p35_p36_simulation_of_every_fault() {
+    if let Err(why) = run_seeds(seeds(SEEDS)) {
+        panic!("{why}\nreplay with DUJIANG_SEED=<seed>");
+    }
+}
