@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 mod blocks;
+mod bytes;
 mod diagnostic;
 mod document;
 mod environment;
@@ -20,6 +21,7 @@ mod pipeline;
 mod references;
 mod registry;
 mod render;
+mod run_time;
 mod schema;
 mod secrets;
 mod settings;

@@ -1,6 +1,7 @@
 //! From a file's text to a pipeline that can run.
 
 use crate::blocks::{self, Blocks, RawBlock};
+use crate::bytes;
 use crate::diagnostic::Diagnostic;
 use crate::document;
 use crate::finding::{Finding, Findings};
@@ -11,7 +12,7 @@ use crate::references::{Origin, Resolver};
 use crate::registry::Registry;
 use crate::secrets::{self, SecretNames};
 use crate::settings;
-use crate::source_text::{self, SourceText};
+use crate::source_text::SourceText;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{OptionDef, OptionType, Place, Presence, Problem, RawOption, nearest};
 use dujiang_core::sink::Sink;
@@ -76,8 +77,8 @@ pub(crate) fn common_options(block: &str) -> &'static [OptionDef] {
 /// # Errors
 /// Every mistake (and every warning) at once, in file order.
 pub fn load(inputs: Inputs<'_>, registry: &dyn Registry) -> Result<Loaded, Vec<Diagnostic>> {
-    if inputs.text.text().len() > source_text::MAX_FILE_BYTES {
-        return Err(vec![source_text::too_large(inputs.text.name())]);
+    if inputs.text.text().len() > bytes::MAX_FILE_BYTES {
+        return Err(vec![bytes::too_large(inputs.text.name())]);
     }
     let mut findings = Findings::default();
     let parsed = document::parse(inputs.text.text(), &mut findings);

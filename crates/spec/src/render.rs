@@ -4,6 +4,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::source_text::{SourceText, char_boundary};
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use dujiang_core::options::Place;
+use serde_json::{Value, json};
 use std::ops::Range;
 
 /// What stands in place of a secret; its length says nothing.
@@ -80,8 +81,58 @@ impl Excerpt {
     }
 }
 
+impl Diagnostic {
+    /// In rustc's shape, ending with a line end; with colour only when asked.
+    pub fn render(&self, colour: bool) -> String {
+        render(self, colour)
+    }
+
+    /// On one line: `pipeline.yaml:3:3: error[E0103]: unknown option ...; did you mean ...`.
+    pub fn render_line(&self) -> String {
+        let place = match self.span() {
+            Some(span) => {
+                let (line, column) = self.file.line_column(span.start);
+                format!("{}:{line}:{column}", self.file.name())
+            }
+            None => elsewhere(self),
+        };
+        let help = self.help.as_ref().map_or(String::new(), |help| format!("; {help}"));
+        let text = format!("{place}: {}[{}]: {}{help}", self.severity.word(), self.code.number(), self.message);
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    }
+
+    /// As a JSON object; lines and columns count from 1, columns in characters, `bytes` from 0.
+    pub fn to_json(&self) -> Value {
+        let span = |span: &Range<usize>| {
+            let (start, end) = (self.file.line_column(span.start), self.file.line_column(span.end));
+            json!({
+                "start": { "line": start.0, "col": start.1 },
+                "end": { "line": end.0, "col": end.1 },
+                "bytes": [span.start, span.end],
+            })
+        };
+        let related: Vec<_> =
+            self.related.iter().map(|(at, label)| json!({ "message": label, "span": span(at) })).collect();
+        json!({
+            "code": self.code.number(),
+            "severity": self.severity.word(),
+            "message": self.message,
+            "file": self.file.name(),
+            "origin": match &self.place {
+                Place::Environment(name) => json!({ "environment": name }),
+                Place::CommandLine => json!("command line"),
+                Place::File(_) | Place::Block(_) => json!("file"),
+            },
+            "span": self.span().map(span),
+            "related": related,
+            "notes": self.notes,
+            "help": self.help,
+        })
+    }
+}
+
 /// In rustc's shape.
-pub(crate) fn render(diagnostic: &Diagnostic, colour: bool) -> String {
+fn render(diagnostic: &Diagnostic, colour: bool) -> String {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
@@ -132,7 +183,7 @@ fn is_near(diagnostic: &Diagnostic, related: &Range<usize>) -> bool {
 }
 
 /// A place without a snippet, in words.
-pub(crate) fn elsewhere(diagnostic: &Diagnostic) -> String {
+fn elsewhere(diagnostic: &Diagnostic) -> String {
     match &diagnostic.place {
         Place::Environment(name) => format!("environment variable {name}"),
         Place::CommandLine => "command line".to_owned(),

@@ -40,7 +40,8 @@ const SECRET_WORDS: &[&str] = &[
 /// a file of 16 MiB can hold millions of names.
 const MAX_COMPARISONS: usize = 200_000;
 
-/// Longer words are no names of options.
+/// Shorter and longer words are no names of secrets.
+const MIN_NAME_BYTES: usize = 3;
 const MAX_NAME_BYTES: usize = 128;
 
 /// Knows which names hold secrets.
@@ -242,7 +243,7 @@ fn secret_in_line(line: &str, line_start: usize, names: &SecretNames, keys: &BTr
     for (at, _) in line.match_indices([':', '=']) {
         let (start, name) = name_before(line, at);
         let in_tree = [start, start.saturating_sub(1)].iter().any(|start| keys.contains(&(line_start + start)));
-        if in_tree || name.is_empty() || name.len() > MAX_NAME_BYTES || !names.contains(name) {
+        if in_tree || name.len() < MIN_NAME_BYTES || name.len() > MAX_NAME_BYTES || !names.contains(name) {
             continue;
         }
         let value = &line[at + 1..];

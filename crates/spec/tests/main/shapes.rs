@@ -129,10 +129,10 @@ fn nesting_and_size_are_bounded() {
 
 #[test]
 fn no_more_findings_than_anyone_can_read() {
-    let text = format!("{GOOD}{}", (0..20_000).map(|i| format!("  key{i}: x\n")).collect::<String>());
+    let text = format!("{GOOD}{}", (0..5_000).map(|i| format!("  key{i}: x\n")).collect::<String>());
     let found = load_text(&text).unwrap_err();
     assert_eq!(found.len(), 200);
-    assert_eq!(found[199].notes, ["19800 more problems are not shown"]);
+    assert_eq!(found[199].notes, ["4800 more problems are not shown"]);
     assert!(found.iter().all(|d| d.render(false).len() < 1_000));
 }
 
@@ -248,7 +248,7 @@ fn the_schema_knows_every_connector_and_option() {
 
 #[test]
 fn large_and_hostile_texts_cost_bounded_work() {
-    let mb = 1 << 20;
+    let mb = 1 << 18;
     let texts = [
         "x://".repeat(4 * mb),
         format!("{}@", "x:y://".repeat(2 * mb)),
