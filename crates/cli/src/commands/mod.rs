@@ -53,7 +53,7 @@ fn refuse(mistakes: &[Diagnostic], console: &Console) -> u8 {
 
 /// Shows an error that has no pipeline file.
 fn fail(error: &Error, console: &Console) -> u8 {
-    let mut diagnostic = Diagnostic::about_file(error.code(), error.message(), "");
+    let mut diagnostic = Diagnostic::about_file(error.code(), error.message(), "command line");
     diagnostic.notes = error.facts().iter().map(|(name, value)| format!("{name}: {value}")).collect();
     diagnostic.help = error.help_text().map(str::to_owned);
     console.report(&diagnostic);
