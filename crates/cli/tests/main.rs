@@ -4,6 +4,7 @@ mod bad_input;
 mod commands;
 mod e2e;
 mod kill_loop;
+mod readers;
 mod river;
 mod saboteurs;
 mod support;

@@ -27,7 +27,9 @@ fn snapshot_beside_a_waiting_commit(faults: &str) -> Report {
     let before = end(&mut session);
     let mut writer = river.server.session().expect("a session");
     let waiting = std::thread::spawn(move || {
-        writer.run("UPDATE river.accounts SET version = version + 1, balance = balance + 7 WHERE id = 7").expect("update");
+        writer
+            .run("UPDATE river.accounts SET version = version + 1, balance = balance + 7 WHERE id = 7")
+            .expect("update");
     });
     while end(&mut session) == before {
         std::thread::yield_now();

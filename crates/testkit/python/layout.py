@@ -21,22 +21,33 @@ class Manifest:
 
 
 def manifests(output):
-    """Every manifest, in the order of its epoch."""
+    """Every epoch's record, in the order of epochs. The record is the first line; a second one carries its checksum."""
     folder = os.path.join(output, ".dujiang", "manifests")
     found = []
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
-        with open(os.path.join(folder, name), encoding="utf-8") as text:
-            found.append(manifest(json.load(text)))
+        if name.endswith(".manifest"):
+            with open(os.path.join(folder, name), encoding="utf-8") as text:
+                found.append(manifest(json.loads(text.readline())))
     return sorted(found, key=lambda m: m.epoch)
 
 
 def manifest(document):
     epoch = document["epoch"]
     files = [
-        File(path=f["path"], epoch=epoch, index=index, rows=f["rows"], bytes=f["bytes"])
+        File(path=f["file"], epoch=epoch, index=index, rows=f["rows"], bytes=f["bytes"])
         for index, f in enumerate(document["files"])
     ]
     return Manifest(epoch=epoch, files=files)
+
+
+def leftovers(output):
+    """What a pipeline at rest must not leave behind: half-written records and staged files."""
+    found = []
+    for folder in ("manifests", "staged"):
+        path = os.path.join(output, ".dujiang", folder)
+        names = sorted(os.listdir(path)) if os.path.isdir(path) else []
+        found += [f"{folder}/{name}" for name in names if not name.endswith(".manifest")]
+    return found
 
 
 def data_files(output):

@@ -13,7 +13,7 @@ import sys
 
 import duckdb
 
-from layout import data_files, manifests
+from layout import data_files, leftovers, manifests
 
 # How many examples of one kind of mistake are printed.
 EXAMPLES = 5
@@ -73,6 +73,9 @@ class Reader:
         ]
         if wrong:
             self.problem(None, "sizes differ", wrong)
+        left = leftovers(self.output)
+        if left:
+            self.problem(None, "a pipeline at rest left work behind", left)
         self.order = {path: (file.epoch, file.index) for path, file in named.items()}
         self.named = named
 
@@ -207,9 +210,9 @@ class Reader:
             SELECT chain, last_op, last, op, version, _log, _offset, _ordinal FROM steps, handed_off
             WHERE CASE
               WHEN last IS NULL THEN
-                version <> 1 AND op <> 'r' AND coalesce((_log, _offset) > place, true)
+                version <> 1 AND op <> 'r' AND coalesce((_log, _offset) >= place, true)
               WHEN op = 'd' THEN version <> last
-              WHEN last_op = 'd' AND coalesce((_log, _offset) <= place, false) THEN version <= last
+              WHEN last_op = 'd' AND coalesce((_log, _offset) < place, false) THEN version <= last
               ELSE version <> last + 1 END
             """
         )

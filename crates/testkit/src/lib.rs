@@ -1,6 +1,7 @@
 //! For tests only: what misbehaves on purpose, and what finds out whether anything was lost.
 //!
 //! - [`memory`]: source, sink, store and dead letters in memory, which fail and crash on request.
+//! - [`power`]: a disk whose power fails.
 //! - [`proxy`]: a TCP proxy that delays, cuts, drips, stalls, swallows and flips.
 //! - [`workload`]: a load of real transactions on a real server, made so that loss, repetition and reordering show.
 //! - [`oracle`]: compares files with the source, row by row and change by change, through an independent reader.
@@ -10,6 +11,7 @@
 
 pub mod memory;
 pub mod oracle;
+pub mod power;
 pub mod proxy;
 pub mod watch;
 pub mod workload;

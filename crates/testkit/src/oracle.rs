@@ -86,6 +86,8 @@ pub struct Report {
     pub reads: u64,
     /// Data files.
     pub files: u64,
+    /// Cells that were compared one by one.
+    pub cells: u64,
     /// Everything that is wrong; empty when all is well.
     pub problems: Vec<String>,
 }
@@ -107,7 +109,41 @@ impl Report {
 pub fn check(source: &Server, tables: &[TableSpec], output: &Path) -> Result<Report, String> {
     let dumps = Dumps::write(source, tables)?;
     let request = request(tables, output, &dumps.folder);
-    parse(&ask_reader(&request)?)
+    parse(&ask_reader("read_changes.py", &request)?)
+}
+
+/// Reads the files of one table in several formats with pyarrow and with DuckDB, compares every cell with the source's,
+/// and returns what is wrong. Every row of the source must stand in the files once under each of `operations`.
+///
+/// `kinds` says of every column how its values are compared, `outputs` where the files of each format are.
+///
+/// # Errors
+/// As [`check`].
+pub fn read_with_others(
+    source: &Server,
+    table: &TableSpec,
+    kinds: &[(&str, &str)],
+    outputs: &[(&str, PathBuf)],
+    operations: &[&str],
+) -> Result<Vec<String>, String> {
+    let dumps = Dumps::write(source, std::slice::from_ref(table))?;
+    let pairs = |items: Vec<(&str, String)>| {
+        items.iter().map(|(k, v)| format!("{}:{}", json(k), json(v))).collect::<Vec<_>>().join(",")
+    };
+    let operations: Vec<String> = operations.iter().map(|op| json(op)).collect();
+    let request = format!(
+        r#"{{"table":{},"dump":{},"kinds":{{{}}},"outputs":{{{}}},"operations":[{}]}}"#,
+        json(&table.name()),
+        json(&dumps.folder.join(table.name()).display().to_string()),
+        pairs(kinds.iter().map(|(k, v)| (*k, (*v).to_owned())).collect()),
+        pairs(outputs.iter().map(|(k, v)| (*k, v.display().to_string())).collect()),
+        operations.join(",")
+    );
+    let report = parse(&ask_reader("read_formats.py", &request)?)?;
+    if report.cells == 0 {
+        return Err("the readers found no cell".to_owned());
+    }
+    Ok(report.problems)
 }
 
 /// The rows of the source as text files; removed when dropped.
@@ -206,8 +242,8 @@ fn json(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-fn ask_reader(request: &str) -> Result<String, String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/read_changes.py");
+fn ask_reader(script: &str, request: &str) -> Result<String, String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
     let mut child = Command::new(python())
         .arg(&script)
         .stdin(Stdio::piped())
@@ -229,7 +265,7 @@ pub fn python() -> std::ffi::OsString {
     std::env::var_os("DUJIANG_PYTHON").unwrap_or_else(|| "python3".into())
 }
 
-/// The script's answer: lines `images N`, `reads N`, `files N` and `problem TEXT`.
+/// A script's answer: lines `images N`, `reads N`, `files N`, `cells N` and `problem TEXT`.
 fn parse(answer: &str) -> Result<Report, String> {
     let mut report = Report::default();
     for line in answer.lines() {
@@ -239,9 +275,29 @@ fn parse(answer: &str) -> Result<Report, String> {
             "images" => report.images = number()?,
             "reads" => report.reads = number()?,
             "files" => report.files = number()?,
+            "cells" => report.cells = number()?,
             "problem" => report.problems.push(rest.to_owned()),
             _ => return Err(format!("the reader said `{line}`")),
         }
     }
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oracle_notices_what_it_is_there_for() {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/test_read_changes.py");
+        let output = Command::new(python()).arg(&script).output().expect("Python");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    #[test]
+    fn an_answer_that_is_no_answer_is_refused() {
+        assert_eq!(parse("images 3\nreads 1\nfiles 2\nproblem a b\n").unwrap().problems, ["a b"]);
+        assert!(parse("images many\n").is_err());
+        assert!(parse("Traceback (most recent call last)\n").is_err());
+    }
 }

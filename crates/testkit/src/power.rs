@@ -1,0 +1,78 @@
+//! A disk whose power fails: an ext4 file system in an image, shut down without writing anything back.
+//!
+//! What was not made durable by fsync is gone afterwards, names as well as contents: a rename without an fsync of its
+//! folder is undone. It needs root and loop devices; [`Disk::mount`] says so where they are missing.
+
+use crate::oracle::python;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`: not even the journal is flushed (linux/fs/ext4/ext4.h).
+const CUT: &str = "import fcntl, os, struct, sys
+fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
+
+/// A mounted file system of its own; unmounted and removed when dropped.
+pub struct Disk {
+    image: PathBuf,
+    folder: PathBuf,
+}
+
+impl Disk {
+    /// Makes a file system of some megabytes and mounts it on `folder`.
+    ///
+    /// # Errors
+    /// A sentence that says what this machine lacks.
+    pub fn mount(folder: &Path, megabytes: u64) -> Result<Self, String> {
+        let memory = Path::new("/dev/shm");
+        let home = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let nanos = std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.subsec_nanos());
+        let image = home.join(format!("dujiang-disk-{}-{nanos}", std::process::id()));
+        let make = || -> std::io::Result<()> {
+            fs::create_dir_all(folder)?;
+            fs::File::create(&image)?.set_len(megabytes << 20)
+        };
+        make().map_err(|e| format!("a disk image cannot be made: {e}"))?;
+        let disk = Self { image, folder: folder.to_owned() };
+        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disk.image))?;
+        disk.attach()?;
+        Ok(disk)
+    }
+
+    fn attach(&self) -> Result<(), String> {
+        run(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.folder))
+    }
+
+    /// The power fails: from now on every access fails.
+    ///
+    /// # Errors
+    /// When the file system cannot be shut down.
+    pub fn cut(&self) -> Result<(), String> {
+        run(Command::new(python()).args(["-c", CUT]).arg(&self.folder))
+    }
+
+    /// The power comes back. Nobody may have a file of the disk open.
+    ///
+    /// # Errors
+    /// When it cannot be mounted again.
+    pub fn restore(&self) -> Result<(), String> {
+        run(Command::new("umount").arg(&self.folder))?;
+        self.attach()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = run(Command::new("umount").arg(&self.folder));
+        let _ = fs::remove_file(&self.image);
+    }
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output().map_err(|e| format!("{program} cannot be run: {e}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{program} failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
+}
