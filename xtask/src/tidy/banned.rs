@@ -31,7 +31,7 @@ const BANS: &[Ban] = &[
     },
     Ban {
         rule: "sleep",
-        calls: &["thread::sleep", "time::sleep"],
+        calls: &["thread::sleep"],
         holds: Where::Tests,
         except: &["crates/testkit/", "crates/scratch/"],
         instead: "wait for the event itself (testkit has waiters with a deadline)",

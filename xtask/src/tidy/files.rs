@@ -18,7 +18,7 @@ pub struct File {
     pub text: String,
     /// Set for Rust files.
     pub rust: Option<Source>,
-    /// Whether the whole file is test code: in a test folder or a crate made for tests, or declared under `cfg(test)`.
+    /// Whether the whole file is test code: in a folder for tests, benches or examples, in a crate made for tests, or declared under `cfg(test)`.
     pub test: bool,
 }
 
@@ -76,7 +76,7 @@ impl File {
 }
 
 fn in_test_folder(path: &str) -> bool {
-    let in_folder = path.split('/').any(|part| matches!(part, "tests" | "benches" | "testkit"));
+    let in_folder = path.split('/').any(|part| matches!(part, "tests" | "benches" | "examples" | "testkit"));
     in_folder || path.ends_with("/tests.rs") || path.ends_with("_tests.rs")
 }
 
