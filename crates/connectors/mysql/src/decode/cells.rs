@@ -143,7 +143,7 @@ fn append_numbers(cells: &Cells<'_>, op: &Op, values: &mut Values) -> CellResult
         (Op::F32, Values::F32(out)) => cells.map(out, f32::from_le_bytes),
         (Op::F64, Values::F64(out)) => cells.map(out, f64::from_le_bytes),
         (Op::Year, Values::U16(out)) => cells.map(out, |[y]| if y == 0 { 0 } else { 1900 + u16::from(y) }),
-        (Op::Bit(_) | Op::BitText, Values::U64(out)) => cells.try_map(out, |p| bits(cells.slice(p))),
+        (Op::Bit, Values::U64(out)) => cells.try_map(out, |p| bits(cells.slice(p))),
         (Op::Decimal(plan), Values::I256(out)) => cells.try_map(out, |p| {
             plan.decode256(cells.slice(p)).ok_or_else(|| BadValue::corrupt("a DECIMAL"))
         }),
@@ -161,11 +161,11 @@ fn append_times(cells: &Cells<'_>, op: &Op, values: &mut Values) -> CellResult {
         (Op::DateTime(_), Values::I64(out)) => cells.try_map(out, |p| {
             temporal::datetime(cells.array(p), temporal::fraction(&cells.slice(p)[5..])?)
         }),
-        (Op::Timestamp(_), Values::I64(out)) => cells.try_map(out, |p| {
+        (Op::Timestamp, Values::I64(out)) => cells.try_map(out, |p| {
             let fraction = temporal::fraction(&cells.slice(p)[4..])?;
             temporal::timestamp(u32::from_be_bytes(cells.array(p)), fraction)
         }),
-        (Op::Time(_), Values::I64(out)) => cells.try_map(out, |p| temporal::time(cells.slice(p))),
+        (Op::Time, Values::I64(out)) => cells.try_map(out, |p| temporal::time(cells.slice(p))),
         (Op::OldTime, Values::I64(out)) => cells.try_map(out, |p| temporal::old_time(cells.array(p))),
         (Op::OldDateTime, Values::I64(out)) => cells.try_map(out, |p| temporal::old_datetime(cells.array(p))),
         (Op::OldTimestamp, Values::I64(out)) => {
@@ -231,8 +231,8 @@ fn append_strings(cells: &Cells<'_>, op: &Op, run: &mut ByteRun) -> CellResult {
             out.extend(std::iter::repeat_n(0, missing));
             Ok(())
         }),
-        Op::Enum(_, known) => cells.strings(run, |out, cell| labels::append_enum(cell, known, out)),
-        Op::Set(_, known) => cells.strings(run, |out, cell| labels::append_set(cell, known, out)),
+        Op::Enum(known) => cells.strings(run, |out, cell| labels::append_enum(cell, known, out)),
+        Op::Set(known) => cells.strings(run, |out, cell| labels::append_set(cell, known, out)),
         Op::Json => cells.strings(run, |out, cell| jsonb::append_text(cell, out)),
         Op::Uuid => cells.strings(run, |out, cell| fixed_text::append_uuid(cell, out)),
         Op::Inet4 => cells.strings(run, |out, cell| fixed_text::append_inet4(cell, out)),

@@ -46,19 +46,17 @@ pub fn inflate(stream: &[u8], wrapped: bool, length: usize, out: &mut Vec<u8>) -
 /// Appends the plain bytes of a cell of a COMPRESSED column.
 ///
 /// Layout (`Field_longstr::compress` in MariaDB's field.cc): nothing for the empty string; else one byte `aaaawlll`
-/// with method `a` (0: plain, 8: zlib), `w` set for a raw stream, `l` length bytes of the inflated length
-/// (little-endian).
+/// with method `a` (0: plain, 8: zlib), `w` set for a raw stream, then `l` bytes of the inflated length, big-endian.
 pub(super) fn append_column(cell: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
     let bad = || BadValue::corrupt("a compressed value");
     let Some((head, rest)) = cell.split_first() else { return Ok(()) };
     match head >> 4 {
         0 => out.extend_from_slice(rest),
         8 => {
-            let mut c = Cursor::new(rest, "a compressed value");
-            let length = c.uint(usize::from(head & 7)).map_err(|_| bad())?;
+            let (length, stream) = rest.split_at_checked(usize::from(head & 7)).ok_or_else(bad)?;
+            let length = length.iter().fold(0usize, |n, b| n << 8 | usize::from(*b));
             let mut plain = Vec::new();
-            let length = usize::try_from(length).map_err(|_| bad())?;
-            inflate(c.rest(), head & 8 == 0, length, &mut plain).map_err(|_| bad())?;
+            inflate(stream, head & 8 == 0, length, &mut plain).map_err(|_| bad())?;
             out.append(&mut plain);
         }
         _ => return Err(bad()),

@@ -39,3 +39,17 @@ pub(super) fn append_set(cell: &[u8], labels: &[Box<str>], out: &mut Vec<u8>) ->
     }
     Ok(())
 }
+
+/// The index of a label; the empty text is index 0.
+pub(super) fn enum_index(text: &str, labels: &[Box<str>]) -> Option<u64> {
+    if text.is_empty() {
+        return Some(0);
+    }
+    labels.iter().position(|label| **label == *text).map(|at| at as u64 + 1)
+}
+
+/// The bits of a comma-separated list of labels.
+pub(super) fn set_bits(text: &str, labels: &[Box<str>]) -> Option<u64> {
+    let wanted = text.split(',').filter(|label| !label.is_empty());
+    wanted.map(|wanted| labels.iter().position(|label| **label == *wanted).map(|bit| 1 << bit)).sum()
+}

@@ -2,7 +2,7 @@
 
 use super::decimal::DecimalPlan;
 use super::table_map::TableMap;
-use super::types::{Column, ColumnType};
+use super::types::Column;
 use super::wire::{self, WireType};
 use dujiang_core::{Code, Error, Result, TableId};
 use std::sync::Arc;
@@ -35,16 +35,16 @@ pub(super) enum Op {
     F64,
     /// One byte: 0, or years since 1900.
     Year,
-    /// Big-endian, any width up to 8 bytes, known from the cell's size.
-    Bit(usize),
-    BitText,
+    /// Big-endian, up to 8 bytes.
+    Bit,
     Decimal(DecimalPlan),
     DecimalText { scale: u8 },
     Date,
+    /// The fraction takes what is left of the cell.
+    Time,
     /// Bytes of the fraction.
-    Time(usize),
     DateTime(usize),
-    Timestamp(usize),
+    Timestamp,
     /// Layouts before MySQL 5.6, without fractions.
     OldTime,
     OldDateTime,
@@ -58,11 +58,10 @@ pub(super) enum Op {
     /// Padded with zero bytes to that length.
     FixedBytes(usize),
     Bytes,
-    /// An index of that many bytes into the labels.
-    Enum(usize, Arc<[Box<str>]>),
-    Set(usize, Arc<[Box<str>]>),
+    /// An index into the labels, or one bit for each.
+    Enum(Arc<[Box<str>]>),
+    Set(Arc<[Box<str>]>),
     Json,
-    /// MySQL's JSON as text: parsed and printed again, so that it equals the text made from the log.
     Uuid,
     Inet4,
     Inet6,
@@ -183,13 +182,5 @@ fn mismatch(table: &TableId, found: &str) -> Error {
 impl std::fmt::Display for WireType {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} (type {}, metadata {})", self.name(), self.code, self.metadata)
-    }
-}
-
-/// Whether a column type has labels that the log may name, too.
-pub(super) fn labels(column_type: &ColumnType) -> Option<&Arc<[Box<str>]>> {
-    match column_type {
-        ColumnType::Enum { labels } | ColumnType::Set { labels } => Some(labels),
-        _ => None,
     }
 }

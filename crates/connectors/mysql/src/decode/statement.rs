@@ -1,8 +1,9 @@
 //! QUERY_EVENT: a statement in the log.
 
-use super::compressed;
 use super::cursor::{Cursor, Malformed};
-use dujiang_core::Result;
+use super::{charset, compressed};
+use dujiang_core::{Code, Error, Result, ResultExt};
+use std::borrow::Cow;
 
 /// A statement, borrowed from its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,10 +38,68 @@ impl<'a> Query<'a> {
         Ok(Self { thread_id, error_code, status, database, statement: c.take_rest() })
     }
 
-    /// Number of the client's collation, if the event says.
+    /// Number of the client's collation, if the event says (`Q_CHARSET_CODE`).
+    ///
+    /// The settings have no lengths of their own; reading stops at the first one that is not known, which only a newer
+    /// server writes, and behind the one looked for.
     pub fn client_collation(&self) -> Option<u16> {
-        None
+        let mut c = Cursor::new(self.status, "the settings of a statement");
+        loop {
+            match c.u8().ok()? {
+                // flags2, sql_mode, catalog with and without a final zero, auto_increment
+                0 => c.take(4).ok()?,
+                1 => c.take(8).ok()?,
+                2 => {
+                    let length = usize::from(c.u8().ok()?);
+                    c.take(length + 1).ok()?
+                }
+                6 => {
+                    let length = usize::from(c.u8().ok()?);
+                    c.take(length).ok()?
+                }
+                3 => c.take(4).ok()?,
+                4 => return c.u16().ok(),
+                // time zone, lc_time_names, database collation, table map
+                5 => {
+                    let length = usize::from(c.u8().ok()?);
+                    c.take(length).ok()?
+                }
+                7 | 8 => c.take(2).ok()?,
+                9 => c.take(8).ok()?,
+                _ => return None,
+            };
+        }
     }
+
+    /// The statement as text.
+    ///
+    /// # Errors
+    /// `UnknownEvent` when its character set is not one that can be read.
+    pub fn text(&self) -> Result<Cow<'a, str>> {
+        let utf8 = std::str::from_utf8(self.statement);
+        match (utf8, self.client_collation()) {
+            (Ok(text), _) if text.is_ascii() => Ok(Cow::Borrowed(text)),
+            (Ok(text), collation) if collation.is_none_or(is_utf8) => Ok(Cow::Borrowed(text)),
+            (_, Some(collation)) if LATIN1.contains(&collation) => {
+                let mut text = Vec::with_capacity(self.statement.len() * 2);
+                charset::append_latin1(self.statement, &mut text);
+                String::from_utf8(text).map(Cow::Owned).or_code(Code::Bug, || "latin1 became invalid UTF-8".into())
+            }
+            (_, collation) => {
+                let sentence = format!("a statement of the log is in a character set that is not known ({collation:?})");
+                let shown: String = String::from_utf8_lossy(self.statement).chars().take(200).collect();
+                Err(Error::new(Code::UnknownEvent, sentence).fact("statement", shown))
+            }
+        }
+    }
+}
+
+/// Numbers of the latin1 collations.
+const LATIN1: [u16; 8] = [5, 8, 15, 31, 47, 48, 49, 94];
+
+/// The utf8mb3, utf8mb4 and (their subset) ascii collations of both families; MariaDB's newer ones lie above 1024.
+fn is_utf8(collation: u16) -> bool {
+    matches!(collation, 11 | 33 | 45 | 46 | 65 | 76 | 83 | 192..=215 | 223..=247 | 255..=323 | 576..=623 | 1024..)
 }
 
 /// A statement that MariaDB compressed (`log_bin_compress=ON`).

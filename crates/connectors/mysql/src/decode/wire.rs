@@ -144,13 +144,13 @@ pub(super) fn log_cell(column: &Column, found: WireType) -> Option<(Op, Size)> {
         (ColumnType::Year, YEAR) => (Op::Year, Size::Fixed(1)),
         (ColumnType::Bit { width }, BIT) if n == usize::from(*width) => {
             let bytes = n.div_ceil(8);
-            (Op::Bit(bytes), Size::Fixed(bytes as u32))
+            (Op::Bit, Size::Fixed(bytes as u32))
         }
         (ColumnType::Enum { labels }, ENUM) if n == enum_bytes(labels.len()) => {
-            (Op::Enum(n, labels.clone()), Size::Fixed(n as u32))
+            (Op::Enum(labels.clone()), Size::Fixed(n as u32))
         }
         (ColumnType::Set { labels }, SET) if n == set_bytes(labels.len()) => {
-            (Op::Set(n, labels.clone()), Size::Fixed(n as u32))
+            (Op::Set(labels.clone()), Size::Fixed(n as u32))
         }
         (ColumnType::Json, JSON) => (Op::Json, blob_prefix(n)?),
         (ColumnType::Geometry, GEOMETRY) => (Op::Bytes, blob_prefix(n)?),
@@ -187,7 +187,7 @@ fn temporal(column_type: &ColumnType, found: WireType) -> Option<(Op, Size)> {
         (ColumnType::Date, DATE | NEWDATE) => (Op::Date, Size::Fixed(3)),
         (ColumnType::Time { fsp }, TIME2) => {
             let n = fraction(*fsp)?;
-            (Op::Time(n), Size::Fixed(3 + n as u32))
+            (Op::Time, Size::Fixed(3 + n as u32))
         }
         (ColumnType::DateTime { fsp }, DATETIME2) => {
             let n = fraction(*fsp)?;
@@ -195,7 +195,7 @@ fn temporal(column_type: &ColumnType, found: WireType) -> Option<(Op, Size)> {
         }
         (ColumnType::Timestamp { fsp }, TIMESTAMP2) => {
             let n = fraction(*fsp)?;
-            (Op::Timestamp(n), Size::Fixed(4 + n as u32))
+            (Op::Timestamp, Size::Fixed(4 + n as u32))
         }
         (ColumnType::Time { fsp: 0 }, TIME) => (Op::OldTime, Size::Fixed(3)),
         (ColumnType::DateTime { fsp: 0 }, DATETIME) => (Op::OldDateTime, Size::Fixed(8)),
@@ -250,7 +250,7 @@ pub(super) fn binary_cell(column_type: &ColumnType) -> (Op, Size) {
         ColumnType::Double => (Op::F64, Size::Fixed(8)),
         ColumnType::Year => (Op::U16, Size::Fixed(2)),
         ColumnType::Decimal { scale, .. } => (Op::DecimalText { scale: *scale }, Size::LengthEncoded),
-        ColumnType::Bit { .. } => (Op::BitText, Size::LengthEncoded),
+        ColumnType::Bit { .. } => (Op::Bit, Size::LengthEncoded),
         ColumnType::Date => (Op::DateParts, Size::Prefixed(1)),
         ColumnType::Time { .. } => (Op::TimeParts, Size::Prefixed(1)),
         ColumnType::DateTime { .. } | ColumnType::Timestamp { .. } => (Op::DateTimeParts, Size::Prefixed(1)),
