@@ -1,5 +1,6 @@
 //! The options of `source.type: mysql` and `mariadb`: Flink CDC's names and defaults, and a few of our own.
 
+use crate::catalog::TableFilter;
 use crate::client::{Endpoint, TlsMode};
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{OptionType, OptionValue, Problem, RawOption};
@@ -147,6 +148,8 @@ pub struct Config {
     pub options: MysqlOptions,
     /// Where to connect.
     pub endpoint: Endpoint,
+    /// Which tables are captured.
+    pub filter: TableFilter,
     /// Server id to register under.
     pub server_id: u32,
     /// What is accepted without effect and was set by the user; logged when the source is opened.
@@ -165,11 +168,12 @@ impl Config {
         let mut endpoint = endpoint(&options);
         let mut warnings = without_effect(raw);
         map_foreign(&options, &mut endpoint, &mut warnings);
-        if !problems.is_empty() {
-            return Err(problems);
-        }
+        let filter = TableFilter::parse(&options.tables, options.tables_exclude.as_deref()).map_err(|(key, why)| {
+            problems.push(Problem::new(Code::BadValue, format!("`{key}` {why}"), options.place(key)));
+        });
+        let (Ok(filter), true) = (filter, problems.is_empty()) else { return Err(problems) };
         let server_id = server_id(&options, pipeline);
-        Ok(Self { options, endpoint, server_id, warnings })
+        Ok(Self { options, endpoint, filter, server_id, warnings })
     }
 
     /// Connections that read the snapshot at a time.

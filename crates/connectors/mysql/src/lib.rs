@@ -41,34 +41,3 @@ pub const SPECS: [SourceSpec; 2] = [
 fn build(options: &[RawOption], pipeline: &PipelineOptions) -> Result<Box<dyn Source>, Vec<Problem>> {
     Ok(Box::new(source::MysqlSource::new(Config::parse(options, pipeline)?)))
 }
-
-/// Stand-in until the catalog is there.
-async fn source_tables(
-    connection: &mut client::Connection,
-    config: &config::Config,
-) -> dujiang_core::Result<Vec<(dujiang_core::TableId, Vec<String>)>> {
-    let rows = connection
-        .query(
-            "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE CONSTRAINT_NAME = \
-             'PRIMARY' ORDER BY 1, 2, ORDINAL_POSITION",
-        )
-        .await?;
-    let mut all: Vec<(dujiang_core::TableId, Vec<String>)> = Vec::new();
-    for row in rows.iter() {
-        let id = dujiang_core::TableId::new(row.required(0)?, row.required(1)?);
-        let text = id.to_string();
-        let hit = config.options.tables.split(',').any(|p| {
-            let p = p.trim().replace("\\.", ".");
-            p == text || p.strip_suffix(".*").is_some_and(|d| text.starts_with(d) && d.len() < text.len())
-        });
-        if !hit {
-            continue;
-        }
-        let column = row.required(2)?.to_owned();
-        match all.last_mut() {
-            Some((last, key)) if *last == id => key.push(column),
-            _ => all.push((id, vec![column])),
-        }
-    }
-    Ok(all)
-}

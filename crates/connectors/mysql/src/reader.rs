@@ -1,11 +1,13 @@
 //! The reader: stream and snapshot, brought together.
 
+use crate::client::Connection;
 use crate::config::Config;
 use crate::position::{self, Head, ServerName};
 use crate::server::Resume;
-use crate::snapshot::ChunkRead;
-use crate::stream::{Block, Ddl, Fed, Feed, FeedOptions, Machine, Place, Step, Tables, worth_another_try};
+use crate::snapshot::{ChunkRead, OpenKey, ServerOrder};
+use crate::stream::{Block, Ddl, Fed, Feed, FeedOptions, Machine, OpenKeys, Place, Step, Tables, worth_another_try};
 use async_trait::async_trait;
+use dujiang_core::codes::Retry;
 use dujiang_core::schema::SchemaChange;
 use dujiang_core::source::{Reader, SourceContext, SourceEvent, SourceStatus};
 use dujiang_core::{ChangeBatch, Code, Error, Position, Result, fault};
@@ -60,6 +62,8 @@ pub struct MysqlReader {
     waiting: bool,
     out: VecDeque<ChangeBatch>,
     dirty_since: Option<Instant>,
+    /// Asks the server about keys.
+    side: Option<Connection>,
     /// Met in the log, not yet told.
     ddl: Option<Ddl>,
     /// Told; applied by the next call of `next`.
@@ -82,6 +86,7 @@ impl MysqlReader {
             waiting: false,
             out: VecDeque::new(),
             dirty_since: None,
+            side: None,
             ddl: None,
             announced: None,
             told_at: Instant::now(),
@@ -125,7 +130,7 @@ impl MysqlReader {
         if !self.waiting && self.block.is_some() {
             match self.process()? {
                 Pause::None => {}
-                Pause::Keys(table) => self.with_server_keys(table).await?,
+                Pause::Keys(keys) => self.with_server_keys(keys).await?,
             }
             return self.flush_if_due();
         }
@@ -219,7 +224,7 @@ impl MysqlReader {
                     self.waiting = true;
                     break;
                 }
-                Step::Keys(table) => return Ok(Pause::Keys(table)),
+                Step::Keys(keys) => return Ok(Pause::Keys(keys)),
                 Step::Ddl(ddl) => {
                     self.start.tables.flush_all(&mut self.out)?;
                     self.dirty_since = None;
@@ -231,10 +236,49 @@ impl MysqlReader {
         Ok(Pause::None)
     }
 
-    /// Asks the server for the sort keys of the rows in the current event, and reads it with them.
-    async fn with_server_keys(&mut self, table: usize) -> Result<()> {
-        let id = self.start.tables.get(table).id.to_string();
-        Err(Error::new(Code::NotSupported, format!("table {id}: keys of text are not supported yet")))
+    /// Asks the server for the sort keys of the rows in the current event, and reads it with them. Cancelled in its midst,
+    /// it begins anew.
+    async fn with_server_keys(&mut self, open: OpenKeys) -> Result<()> {
+        let order = self.start.tables.server_order(open.table)?;
+        let keys: Vec<_> = open.keys.iter().flat_map(|(before, after)| before.iter().chain(after)).cloned().collect();
+        let weighed = match self.weigh(&order, &keys).await {
+            Ok(weighed) => weighed,
+            Err(error) if error.retry() == Retry::Endless => {
+                tracing::warn!(%error, "sort keys cannot be asked for yet");
+                tokio::time::sleep(LINGER * 100).await;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let mut weighed = weighed.into_iter();
+        let mut closed = |key: &Option<OpenKey>| key.as_ref().and_then(|_| weighed.next());
+        let keys: Vec<_> = open.keys.iter().map(|(before, after)| (closed(before), closed(after))).collect();
+        let Some(event) = self.block.as_ref().and_then(Block::peek) else { return Ok(()) };
+        match self.start.machine.event(event, &mut self.start.tables, Some(&keys))? {
+            Step::Wait => self.waiting = true,
+            Step::Rows(table) => {
+                self.advance();
+                self.rows_in(table)?;
+            }
+            _ => self.advance(),
+        }
+        Ok(())
+    }
+
+    async fn weigh(&mut self, order: &ServerOrder, keys: &[OpenKey]) -> Result<Vec<Vec<u8>>> {
+        let mut connection = match self.side.take().filter(Connection::is_idle) {
+            Some(connection) => connection,
+            None => Connection::connect(&self.start.config.endpoint).await?,
+        };
+        let weighed = order.weigh(&mut connection, keys).await?;
+        self.side = Some(connection);
+        Ok(weighed)
+    }
+
+    fn advance(&mut self) {
+        if let Some(block) = &mut self.block {
+            block.advance();
+        }
     }
 
     fn rows_in(&mut self, table: usize) -> Result<()> {
@@ -284,7 +328,7 @@ impl MysqlReader {
 
 enum Pause {
     None,
-    Keys(usize),
+    Keys(OpenKeys),
 }
 
 fn feed(start: &Start, failures: u32) -> Feed {

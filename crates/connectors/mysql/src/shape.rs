@@ -192,19 +192,3 @@ pub async fn read_columns(connection: &mut Connection, id: &TableId) -> Result<V
     };
     rows.iter().map(column).collect()
 }
-
-/// The shapes of tables with their key columns, at version 1.
-///
-/// # Errors
-/// As [`read_columns`].
-pub async fn read_shapes(connection: &mut Connection, tables: &[(TableId, Vec<String>)]) -> Result<Vec<Shape>> {
-    let mut shapes = Vec::with_capacity(tables.len());
-    for (id, key) in tables {
-        let columns = read_columns(connection, id).await?;
-        let find = |name: &String| columns.iter().position(|c| c.name == *name);
-        let key = key.iter().map(find).collect::<Option<_>>().unwrap_or_default();
-        let (database, table) = (id.database.to_string(), id.table.to_string());
-        shapes.push(Shape { database, table, version: 1, columns, key });
-    }
-    Ok(shapes)
-}

@@ -1,11 +1,14 @@
 //! The source: discovering tables, and where to begin.
 
-use crate::client::{Connection, quote};
+use crate::catalog;
+use crate::client::Connection;
 use crate::config::{Config, StartupMode};
 use crate::position::{self, Head, SnapshotTable, from_hex};
+use crate::preflight::{self, Demands};
 use crate::reader::{MysqlReader, SideTable, SnapshotSide, Start, describe};
 use crate::server::{Resume, log_end, verify};
-use crate::shape::{Shape, read_shapes};
+use crate::shape::Shape;
+use crate::startup;
 use crate::snapshot::{Chunk, Handoff, Job, Snapshot, SnapshotContext};
 use crate::stream::{Machine, Place, Tables};
 use async_trait::async_trait;
@@ -43,18 +46,28 @@ impl MysqlSource {
         }
     }
 
-    async fn captured(&self, connection: &mut Connection) -> Result<Vec<Shape>> {
-        let tables = crate::source_tables(connection, &self.config).await?;
-        read_shapes(connection, &tables).await
+    async fn checked(&self, connection: &mut Connection) -> Result<Vec<Shape>> {
+        let options = &self.config.options;
+        let demands = Demands {
+            filter: &self.config.filter,
+            accept_cascades: options.accept_cascades,
+            server_id: self.config.server_id,
+        };
+        let checked = preflight::check(connection, demands).await?;
+        for warning in &checked.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(checked.tables)
     }
 
     /// The place of a new pipeline, and the shapes in force there: the catalog read before and after the place is the
     /// same, so it is that of the place.
     async fn begin_now(&self, connection: &mut Connection) -> Result<(Resume, Vec<Shape>)> {
-        let mut before = self.captured(connection).await?;
+        let mut before = self.checked(connection).await?;
+        let ids: Vec<TableId> = before.iter().map(Shape::id).collect();
         for _ in 0..10 {
             let resume = log_end(connection).await?;
-            let after = self.captured(connection).await?;
+            let after = catalog::shapes(connection, &ids).await?;
             if before == after {
                 return Ok((resume, after));
             }
@@ -66,9 +79,11 @@ impl MysqlSource {
 
     async fn fresh(&self, context: SourceContext) -> Result<Start> {
         let mut connection = self.connect().await?;
-        let (resume, shapes) = self.begin_now(&mut connection).await?;
-        let end_at_open = resume.place.clone();
+        let (now, shapes) = self.begin_now(&mut connection).await?;
+        let end_at_open = now.place.clone();
         let tables = Tables::new(shapes)?;
+        let resume = startup::place(&self.config, &mut connection, &now).await?;
+        startup::check_shapes(&self.config, &resume, &now, &tables).await?;
         let machine = Machine::new(resume.place.clone(), resume.executed.clone(), Vec::new());
         let mode = self.config.options.startup_mode;
         let with_snapshot = matches!(mode, StartupMode::Initial | StartupMode::Snapshot);
@@ -130,6 +145,8 @@ impl MysqlSource {
         // Rows of a transaction that is handed out in part were judged before: no view may be older than it.
         let inside = !start.machine.inside(&start.tables).is_empty();
         let floor = if inside { boundary.at(boundary.offset + 1) } else { boundary };
+        let ids: Vec<TableId> = tables.iter().map(|t| start.tables.get(t.table as usize).id.clone()).collect();
+        let estimates = catalog::estimated_rows(connection, &ids).await?;
         let (mut sides, mut jobs) = (Vec::new(), Vec::new());
         for saved in tables {
             let at = saved.table as usize;
@@ -142,7 +159,7 @@ impl MysqlSource {
                 let (shape, frontier) = (table.shape.clone(), saved.frontier.clone());
                 jobs.push(Job { at, shape, handoff, frontier });
             }
-            let estimated = estimate(connection, &table.id).await.unwrap_or(0);
+            let estimated = estimates.get(&table.id).copied().unwrap_or(0);
             sides.push(SideTable { at, rows: saved.rows, estimated, frontier: saved.frontier, read, passed: false });
         }
         let context = SnapshotContext {
@@ -173,21 +190,11 @@ fn snapshot_id(context: &SourceContext) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-async fn estimate(connection: &mut Connection, id: &TableId) -> Result<u64> {
-    let sql = format!(
-        "SELECT TABLE_ROWS FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
-        quote::text(&id.database),
-        quote::text(&id.table)
-    );
-    let rows = connection.query_value(&sql).await?;
-    Ok(rows.and_then(|n| n.parse().ok()).unwrap_or(0))
-}
-
 #[async_trait]
 impl Source for MysqlSource {
     async fn discover(&self) -> Result<Vec<Arc<TableSchema>>> {
         let mut connection = self.connect().await?;
-        let shapes = self.captured(&mut connection).await?;
+        let shapes = self.checked(&mut connection).await?;
         shapes.iter().map(|shape| Ok(shape.decodable()?.schema)).collect()
     }
 

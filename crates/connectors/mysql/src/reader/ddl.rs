@@ -1,7 +1,6 @@
 //! Columns added and dropped while the pipeline runs.
 
 use super::*;
-use crate::client::Connection;
 use crate::ddl::{Alteration, ColumnPlace, NewColumn};
 use crate::shape::{Shape, ShapeColumn, read_columns};
 use crate::stream::Table;
@@ -55,9 +54,7 @@ impl MysqlReader {
 
     fn finish(&mut self, ddl: Ddl) {
         self.start.machine.finish_statement(ddl.next.as_ref());
-        if let Some(block) = &mut self.block {
-            block.advance();
-        }
+        self.advance();
     }
 }
 

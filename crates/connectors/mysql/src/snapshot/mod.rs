@@ -7,6 +7,8 @@ mod handoff_tests;
 mod key;
 mod reader;
 pub mod view;
+mod weights;
 
 pub use handoff::{Chunk, Handoff, Upper, Verdict};
 pub use reader::{ChunkRead, Job, Snapshot, SnapshotContext};
+pub use weights::{OpenKey, ServerOrder};

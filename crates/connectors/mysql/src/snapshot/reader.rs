@@ -3,6 +3,7 @@
 use super::chunk_query::{chunk_query, parameters};
 use super::key::{OwnedParam, key_of};
 use super::view::{self, View};
+use super::weights::ServerOrder;
 use crate::client::{Connection, Endpoint, Param, Statement};
 use crate::decode::{KeyPlan, TableBuilder};
 use crate::position::KeyValue;
@@ -11,7 +12,7 @@ use crate::stream::{Place, SharedHandoff, lock};
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::clock::Clock;
 use dujiang_core::codes::Retry;
-use dujiang_core::{ChangeBatch, Code, Error, Origin, Result, fault};
+use dujiang_core::{ChangeBatch, Error, Origin, Result, fault};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -102,8 +103,9 @@ impl Snapshot {
 struct Session {
     connection: Connection,
     view: Option<View>,
-    /// Of which table and shape the statements below are.
     prepared: Option<Prepared>,
+    /// What is prepared belongs to a connection that is gone.
+    stale: bool,
 }
 
 struct Prepared {
@@ -175,27 +177,31 @@ impl Worker {
         let view = session.usable_view(job, &context).await?;
         session.prepare(job).await?;
         let fetched = session.fetch(job, &view, &context, *rows).await?;
-        let truncated = fetched.truncated;
         let limit = *rows;
         if let Some(adapted) = (fetched.bytes * limit as usize).checked_div(fetched.rows.max(1)).filter(|b| *b > 0) {
             let fitting = (u64::from(limit) * CHUNK_BYTES as u64 / adapted as u64).max(1);
             *rows = u32::try_from(fitting).unwrap_or(u32::MAX).min(context.chunk_rows);
         }
-        let chunk = session.finish(job, fetched, &view, limit).await;
-        if truncated {
-            self.session = None;
+        if fetched.truncated {
+            // The rest of the answer is still on its way: the next chunk gets a connection of its own.
+            session.renew(&context).await?;
         }
-        chunk
+        session.finish(job, fetched, &view, limit).await
     }
 
     async fn connected(&mut self) -> Result<&mut Session> {
         if self.session.is_none() {
-            let mut connection = Connection::connect(&self.context.endpoint).await?;
-            connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
-            self.session = Some(Session { connection, view: None, prepared: None });
+            let connection = connect(&self.context.endpoint).await?;
+            self.session = Some(Session { connection, view: None, prepared: None, stale: false });
         }
         Ok(self.session.as_mut().expect("invariant: just made"))
     }
+}
+
+async fn connect(endpoint: &Endpoint) -> Result<Connection> {
+    let mut connection = Connection::connect(endpoint).await?;
+    connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+    Ok(connection)
 }
 
 /// Waits before the next attempt, or says that there is none.
@@ -247,16 +253,24 @@ impl Session {
         }
     }
 
+    /// Another connection, without a view. What was prepared still tells how the rows at hand were read.
+    async fn renew(&mut self, context: &SnapshotContext) -> Result<()> {
+        self.connection = connect(&context.endpoint).await?;
+        self.view = None;
+        self.stale = true;
+        Ok(())
+    }
+
     /// Statements for the table's columns as the catalog has them while the view is open. Touching the table first keeps
     /// it from being altered until the view is closed; altered before that, the SELECT is refused by the server.
     async fn prepare(&mut self, job: &Job) -> Result<()> {
         let table = crate::client::quote::table(&job.shape.id())?;
         self.connection.query(&format!("SELECT 1 FROM {table} LIMIT 0")).await?;
         let columns = read_columns(&mut self.connection, &job.shape.id()).await?;
-        if self.prepared.as_ref().is_some_and(|p| p.at == job.at && p.shape.columns == columns) {
+        if !self.stale && self.prepared.as_ref().is_some_and(|p| p.at == job.at && p.shape.columns == columns) {
             return Ok(());
         }
-        if let Some(old) = self.prepared.take() {
+        if let Some(old) = self.prepared.take_if(|_| !self.stale) {
             self.connection.close_statement(old.from_begin).await?;
             self.connection.close_statement(old.after).await?;
         }
@@ -265,6 +279,7 @@ impl Session {
         let from_begin = self.connection.prepare(&chunk_query(&shape, true)?).await?;
         let after = self.connection.prepare(&chunk_query(&shape, false)?).await?;
         let keys = KeyPlan::new(decodable.columns.clone(), &shape.key);
+        self.stale = false;
         self.prepared = Some(Prepared { at: job.at, shape, decodable, keys, from_begin, after });
         Ok(())
     }
@@ -303,7 +318,8 @@ impl Session {
 
     /// The chunk, with its upper end told to the hand-off.
     async fn finish(&mut self, job: &Job, fetched: Fetched, view: &View, limit: u32) -> Result<ChunkRead> {
-        let prepared = self.prepared.as_ref().expect("invariant: prepared before");
+        let Session { connection, prepared, .. } = self;
+        let prepared = prepared.as_ref().expect("invariant: prepared before");
         let ended = !fetched.truncated && (fetched.rows as u64) < u64::from(limit);
         let last = fetched.batch.as_ref().filter(|_| !ended).map(|b| (&b.rows, b.rows.num_rows() - 1));
         let (mut upper, mut frontier) = (None, None);
@@ -313,7 +329,9 @@ impl Session {
             match &prepared.keys {
                 Some(keys) => keys.write_row(rows, row, &mut sort_key)?,
                 None => {
-                    return Err(Error::new(Code::NotSupported, "keys of text are not supported yet"));
+                    let order = ServerOrder::new(&prepared.decodable.columns, &prepared.shape.key)?;
+                    let open = order.of_row(rows, row, &key)?;
+                    sort_key = order.weigh(connection, &[open]).await?.swap_remove(0);
                 }
             }
             (upper, frontier) = (Some(sort_key), Some(key));

@@ -9,6 +9,7 @@ use crate::decode::event::{Header, event_type};
 use crate::decode::{Event, EventData, EventFormat, RowsEvent, TableMap};
 use crate::gtid::{Executed, MariaGtid, Sid};
 use crate::position::Inside;
+use crate::snapshot::OpenKey;
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::{Code, Error, Origin, Result, fault};
 use std::collections::HashMap;
@@ -22,10 +23,19 @@ pub enum Step {
     Rows(usize),
     /// Hand out a chunk, then show the event again.
     Wait,
-    /// Ask the server for the sort keys of this table's rows in the event, then show it again with them.
-    Keys(usize),
+    /// Ask the server for the sort keys of these rows, then show the event again with them.
+    Keys(OpenKeys),
     /// A captured table changes its columns: carry that through, then call [`Machine::finish_statement`].
     Ddl(query::Ddl),
+}
+
+/// Keys of a rows event, (before, after) per change, to be weighed by the server.
+#[derive(Debug, PartialEq)]
+pub struct OpenKeys {
+    /// The table's number.
+    pub table: usize,
+    /// The keys.
+    pub keys: Vec<(Option<OpenKey>, Option<OpenKey>)>,
 }
 
 /// The identifier a transaction adds to the position when it is complete.
@@ -377,7 +387,7 @@ impl Machine {
         }
         let table = tables.get(at);
         if table.handoff.is_some() && !table.orders_keys() && keys.is_none() {
-            return Ok(Step::Keys(at));
+            return Ok(Step::Keys(OpenKeys { table: at, keys: tables.open_keys(at, rows)? }));
         }
         let resumed = &self.resumed;
         let t = self.transaction.as_mut().expect("invariant: begun above");
@@ -488,6 +498,7 @@ impl Machine {
             match step {
                 Step::Done => {}
                 Step::Rows(at) => last = Step::Rows(at),
+                Step::Keys(_) => return Err(compressed_text_keys()),
                 other => {
                     self.resumed = self.inside(tables);
                     self.serial += 1;
@@ -537,6 +548,13 @@ fn incident(number: u16, message: &str) -> Error {
 fn unknown(event_type: u8) -> Error {
     Error::new(Code::UnknownEvent, format!("the log holds an event of type {event_type}, which cannot be read"))
         .help("rows may be missing without it; ask for a version that knows this server's version")
+}
+
+#[cold]
+fn compressed_text_keys() -> Error {
+    let message = "a compressed transaction changes a table with a text key while its snapshot is under way";
+    Error::new(Code::UnknownEvent, message)
+        .help("run SET GLOBAL binlog_transaction_compression = OFF until the snapshot is complete")
 }
 
 #[cold]

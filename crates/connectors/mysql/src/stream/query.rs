@@ -12,7 +12,7 @@ use std::borrow::Cow;
 #[derive(Debug)]
 pub struct Statement<'a> {
     /// The session's default database.
-    pub database: &'a str,
+    pub database: Cow<'a, str>,
     /// The text.
     pub text: Cow<'a, str>,
     /// Whether the text was valid UTF-8.
@@ -42,7 +42,13 @@ impl<'a> Statement<'a> {
     /// The statement of an event.
     pub fn of(query: &Query<'a>) -> Self {
         let text = String::from_utf8_lossy(query.statement);
-        Self { database: query.database, exact: matches!(text, Cow::Borrowed(_)), text }
+        Self { database: Cow::Borrowed(query.database), exact: matches!(text, Cow::Borrowed(_)), text }
+    }
+
+    /// The same, independent of the event.
+    pub fn into_owned(self) -> Statement<'static> {
+        let text = Cow::Owned(self.text.into_owned());
+        Statement { database: Cow::Owned(self.database.into_owned()), text, exact: self.exact }
     }
 
     /// Whether it frames a transaction.
@@ -89,8 +95,8 @@ impl Ddl {
 /// `SchemaChange` for what cannot be carried through, `UnknownEvent` for rows logged as text.
 pub fn effect(statement: &Statement<'_>, tables: &Tables) -> Result<Option<Ddl>> {
     let captured = |database: &str, table: &str| tables.captured(database, table);
-    match read(&statement.text, statement.database, &captured) {
-        Effect::None if statement.exact || captured(statement.database, "").is_none() => Ok(None),
+    match read(&statement.text, &statement.database, &captured) {
+        Effect::None if statement.exact || captured(&statement.database, "").is_none() => Ok(None),
         Effect::None | Effect::Unreadable => unreadable(statement, tables),
         Effect::Columns { table, alterations } => {
             let at = tables.find(&table.database, &table.table).expect("invariant: the table is captured");
@@ -110,7 +116,7 @@ pub fn effect(statement: &Statement<'_>, tables: &Tables) -> Result<Option<Ddl>>
 fn logged_as_text(statement: &Statement<'_>, verb: &str, tables: &Tables) -> Result<Option<Ddl>> {
     let text = statement.text.to_lowercase();
     let named = tables.iter().any(|t| text.contains(&t.id.database.to_lowercase()));
-    if tables.captured(statement.database, "").is_none() && !named {
+    if tables.captured(&statement.database, "").is_none() && !named {
         return Ok(None);
     }
     Err(Error::new(
@@ -126,7 +132,7 @@ fn logged_as_text(statement: &Statement<'_>, verb: &str, tables: &Tables) -> Res
 fn unreadable(statement: &Statement<'_>, tables: &Tables) -> Result<Option<Ddl>> {
     let text = statement.text.to_lowercase();
     let mentioned = tables.iter().any(|t| text.contains(&t.id.table.to_lowercase()));
-    if statement.exact && !mentioned && tables.captured(statement.database, "").is_none() {
+    if statement.exact && !mentioned && tables.captured(&statement.database, "").is_none() {
         return Ok(None);
     }
     Err(Error::new(

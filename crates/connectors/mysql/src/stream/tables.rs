@@ -2,7 +2,7 @@
 
 use crate::decode::{Change, KeyPlan, RowImage, RowsEvent, TableBuilder, TableMap, Verdict as Keep};
 use crate::shape::{Decodable, Shape};
-use crate::snapshot::{Handoff, Verdict};
+use crate::snapshot::{Handoff, OpenKey, ServerOrder, Verdict};
 use crate::stream::Place;
 use bytes::Bytes;
 use dujiang_core::{ChangeBatch, Code, Error, Origin, Result, TableId};
@@ -33,6 +33,8 @@ pub struct Table {
     pub handoff: Option<SharedHandoff>,
     keys: Option<KeyPlan>,
     builder: Option<TableBuilder>,
+    /// Looks at keys for the server to weigh; keeps no rows.
+    probe: Option<TableBuilder>,
     /// Bytes on the wire of what the builder holds.
     wire_bytes: usize,
     /// Which transaction `changes` counts.
@@ -53,6 +55,7 @@ impl Table {
             handoff: None,
             keys,
             builder: None,
+            probe: None,
             wire_bytes: 0,
             transaction: 0,
             changes: 0,
@@ -183,7 +186,39 @@ impl Tables {
     /// # Errors
     /// `SchemaMismatch`.
     pub fn use_table_map(&mut self, at: usize, map: &TableMap<'_>) -> Result<()> {
-        self.tables[at].builder()?.use_table_map(map)
+        let table = &mut self.tables[at];
+        if table.handoff.is_some() && table.keys.is_none() {
+            let fresh = || TableBuilder::new(table.decodable.schema.clone(), table.decodable.columns.clone());
+            let mut probe = table.probe.take().map_or_else(fresh, Ok)?;
+            probe.use_table_map(map)?;
+            table.probe = Some(probe);
+        }
+        table.builder()?.use_table_map(map)
+    }
+
+    /// The keys of a rows event of a table whose keys the server orders.
+    ///
+    /// # Errors
+    /// As [`TableBuilder::append_rows`].
+    pub fn open_keys(&mut self, at: usize, rows: &RowsEvent<'_>) -> Result<Vec<(Option<OpenKey>, Option<OpenKey>)>> {
+        let table = &mut self.tables[at];
+        let order = ServerOrder::new(&table.decodable.columns, &table.shape.key)?;
+        let mut keys = Vec::new();
+        let probe = table.probe.as_mut().ok_or_else(|| Error::new(Code::Bug, "rows came without a table map"))?;
+        probe.append_rows_if(rows, &mut |change| {
+            keys.push(order.of_change(change)?);
+            Ok(Keep::Drop)
+        })?;
+        Ok(keys)
+    }
+
+    /// How the server orders a table's keys.
+    ///
+    /// # Errors
+    /// `NoKey`.
+    pub fn server_order(&self, at: usize) -> Result<ServerOrder> {
+        let table = &self.tables[at];
+        ServerOrder::new(&table.decodable.columns, &table.shape.key)
     }
 
     /// Decodes a rows event into the table's builder. `keys` are the server's, for tables whose keys cannot be ordered

@@ -1,0 +1,205 @@
+//! Beginning elsewhere than at the end of the log.
+//!
+//! The columns in force at an earlier place are not recorded anywhere. They are today's if no statement between there and
+//! now has changed a captured table, and that is looked up in the log itself; otherwise the start is refused (INV-10).
+
+use crate::client::{BinlogRequest, BinlogStart, BinlogStream, Connection};
+use crate::config::{Config, StartupMode};
+use crate::decode::event::{Header, event_type};
+use crate::decode::{Event, EventData, EventFormat};
+use crate::gtid::Executed;
+use crate::server::{Resume, binlog_files, executed_at, verify};
+use crate::stream::{Place, Statement, Tables, effect};
+use dujiang_core::{Code, Error, Result};
+
+/// Where the options say to begin; `now` is the end of the log.
+///
+/// # Errors
+/// `StartNotPossible`, `PositionLost`, `OtherServer`.
+pub async fn place(config: &Config, connection: &mut Connection, now: &Resume) -> Result<Resume> {
+    let options = &config.options;
+    match options.startup_mode {
+        StartupMode::Initial | StartupMode::Snapshot | StartupMode::LatestOffset => Ok(now.clone()),
+        StartupMode::EarliestOffset => {
+            let place = earliest(connection).await?;
+            at(connection, now, place).await
+        }
+        StartupMode::SpecificOffset => specific(config, connection, now).await,
+        StartupMode::Timestamp => {
+            let micros = options.timestamp_millis.unwrap_or(0).saturating_mul(1000);
+            let place = first_since(config, connection, micros).await?;
+            match place {
+                Some(place) => at(connection, now, place).await,
+                None => Ok(now.clone()),
+            }
+        }
+    }
+}
+
+async fn at(connection: &mut Connection, now: &Resume, place: Place) -> Result<Resume> {
+    let executed = match &now.executed {
+        Executed::MariaDb(_) => executed_at(connection, &place).await?,
+        // A MySQL server does not tell the set at a place; the dump begins at the place itself.
+        _ => Executed::None,
+    };
+    Ok(Resume { place, executed, ..now.clone() })
+}
+
+async fn earliest(connection: &mut Connection) -> Result<Place> {
+    let files = binlog_files(connection).await?;
+    let first = files.first().ok_or_else(|| Error::new(Code::BinlogOff, "the source has no binlog file"))?;
+    Ok(first.at(4))
+}
+
+async fn specific(config: &Config, connection: &mut Connection, now: &Resume) -> Result<Resume> {
+    let options = &config.options;
+    let resume = match (&options.offset_gtid_set, &options.offset_file, options.offset_pos) {
+        (Some(text), ..) => {
+            let bad = |e: String| {
+                Error::new(Code::StartNotPossible, format!("`scan.startup.specific-offset.gtid-set`: {e}"))
+                    .help("write a GTID set of this server's family")
+            };
+            let executed = match &now.executed {
+                Executed::MariaDb(_) => Executed::MariaDb(text.parse().map_err(bad)?),
+                _ => Executed::MySql(text.parse().map_err(bad)?),
+            };
+            Resume { place: earliest(connection).await?, executed, ..now.clone() }
+        }
+        (None, Some(file), Some(offset)) => {
+            let place = Place::new(file, offset.max(4)).ok_or_else(|| {
+                Error::new(Code::StartNotPossible, format!("{file:?} is not the name of a binlog file"))
+                    .help("write a name that SHOW BINARY LOGS lists, such as bin.000003")
+            })?;
+            let at_place = Resume { place: place.clone(), executed: Executed::None, ..now.clone() };
+            verify(connection, &at_place).await?;
+            at(connection, now, place).await?
+        }
+        _ => return Err(Error::new(Code::Bug, "a specific offset without file and GTID set passed the checks")),
+    };
+    verify(connection, &resume).await?;
+    Ok(resume)
+}
+
+/// Refuses a start from which a statement has changed a captured table up to now.
+///
+/// # Errors
+/// `StartNotPossible`, naming the statement and its place; what reading the log can end in.
+pub async fn check_shapes(config: &Config, from: &Resume, now: &Resume, tables: &Tables) -> Result<()> {
+    if from.place >= now.place && from.executed == now.executed {
+        return Ok(());
+    }
+    let mut log = Log::open(config, from.start()).await?;
+    while let Some(()) = log.advance().await? {
+        let place = log.place();
+        log.look(|header, data| {
+            let statement = match data {
+                EventData::Query(query) => Statement::of(query).into_owned(),
+                EventData::CompressedQuery(query) => Statement::of(&query.inflate(&mut Vec::new())?).into_owned(),
+                _ => return Ok(()),
+            };
+            let _ = header;
+            if statement.control() != crate::stream::Control::None {
+                return Ok(());
+            }
+            match effect(&statement, tables) {
+                Ok(None) => Ok(()),
+                Ok(Some(_)) | Err(_) => Err(refused(&statement.text, &place)),
+            }
+        })?;
+    }
+    Ok(())
+}
+
+#[cold]
+fn refused(statement: &str, place: &str) -> Error {
+    let message = "a captured table was changed between the start asked for and now, so its columns there are not known";
+    Error::new(Code::StartNotPossible, message)
+        .fact("statement", statement.chars().take(200).collect::<String>())
+        .fact("position", place.to_owned())
+        .help("begin after that statement, or with `scan.startup.mode: initial`")
+}
+
+/// Where the first transaction begins that was committed at or after a time.
+async fn first_since(config: &Config, connection: &mut Connection, micros: i64) -> Result<Option<Place>> {
+    for file in binlog_files(connection).await?.into_iter().rev() {
+        let start = BinlogStart::FilePosition { file: file.file().to_owned(), position: 4 };
+        let mut log = Log::open(config, start).await?;
+        // The file's own time is that of its first event: an older file may still hold the first transaction.
+        if log.created_micros().await?.is_some_and(|created| created >= micros) {
+            continue;
+        }
+        return log.first_since(micros).await;
+    }
+    Ok(Some(earliest(connection).await?))
+}
+
+/// The log from a place to its present end, event by event.
+struct Log {
+    stream: BinlogStream,
+    event: Vec<u8>,
+    format: EventFormat,
+    file: String,
+    next: u64,
+}
+
+impl Log {
+    async fn open(config: &Config, start: BinlogStart) -> Result<Self> {
+        let connection = Connection::connect(&config.endpoint).await?;
+        let request = BinlogRequest {
+            server_id: config.server_id,
+            start,
+            heartbeat: config.options.heartbeat_interval,
+            replica_uuid: None,
+            wait_at_end: false,
+        };
+        let stream = connection.dump(&request).await?;
+        Ok(Self { stream, event: Vec::new(), format: EventFormat::unknown(), file: String::new(), next: 4 })
+    }
+
+    /// Goes to the next event; `None` at the end.
+    async fn advance(&mut self) -> Result<Option<()>> {
+        let Some(event) = self.stream.next_event().await? else { return Ok(None) };
+        self.event.clear();
+        self.event.extend_from_slice(event);
+        let event = Event::parse(&self.event, &self.format)?;
+        if event.header.next_position != 0 && !event.header.is_artificial() {
+            self.next = u64::from(event.header.next_position);
+        }
+        match event.data(&self.format)? {
+            EventData::FormatDescription(format) => self.format = format,
+            EventData::Rotate { file, position } => (self.file, self.next) = (file.to_owned(), position),
+            _ => {}
+        }
+        Ok(Some(()))
+    }
+
+    fn look(&self, mut take: impl FnMut(&Header, &EventData<'_>) -> Result<()>) -> Result<()> {
+        let event = Event::parse(&self.event, &self.format)?;
+        take(&event.header, &event.data(&self.format)?)
+    }
+
+    fn place(&self) -> String {
+        format!("{}:{}", self.file, self.next)
+    }
+
+    async fn created_micros(&mut self) -> Result<Option<i64>> {
+        while let Some(()) = self.advance().await? {
+            let header = Header::parse(&self.event)?;
+            if header.event_type == event_type::FORMAT_DESCRIPTION && header.timestamp > 0 {
+                return Ok(Some(i64::from(header.timestamp) * 1_000_000));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn first_since(&mut self, micros: i64) -> Result<Option<Place>> {
+        let begins = [event_type::GTID, event_type::ANONYMOUS_GTID, event_type::MARIADB_GTID, event_type::GTID_TAGGED];
+        while let Some(()) = self.advance().await? {
+            let header = Header::parse(&self.event)?;
+            if begins.contains(&header.event_type) && i64::from(header.timestamp) * 1_000_000 + 999_999 >= micros {
+                return Ok(Place::new(&self.file, self.next - u64::from(header.size)));
+            }
+        }
+        Ok(None)
+    }
+}
