@@ -75,7 +75,9 @@ fn entry(written: &str) -> Result<Entry, String> {
         // The dialect's ids of three parts begin with a namespace, which this family of servers does not have.
         [_, database, table] => (database, table),
         [_] => {
-            return Err(format!("needs `database.table`, but `{written}` is one part (a dot of the expression is written `\\.`)"));
+            return Err(format!(
+                "needs `database.table`, but `{written}` is one part (a dot of the expression is written `\\.`)"
+            ));
         }
         _ => return Err(format!("needs `database.table`, but `{written}` has {} parts", parts.len())),
     };

@@ -77,10 +77,15 @@ impl Exchange<'_> {
             (Plugin::CachingSha2, [3]) => Ok(None),
             (Plugin::CachingSha2, [4]) if self.encrypted => Ok(Some(self.terminated())),
             (Plugin::CachingSha2, [4]) => Ok(Some(vec![2])),
-            (Plugin::CachingSha2 | Plugin::Sha256, key) if key.starts_with(b"-----BEGIN") => self.under_key(key).map(Some),
-            _ => Err(Error::new(Code::Protocol, format!("{} continued the login in an unknown way", self.endpoint.address()))
-                .fact("plugin", self.plugin.name())
-                .fact("found", format!("{} bytes beginning with {:02x?}", data.len(), &data[..data.len().min(4)]))),
+            (Plugin::CachingSha2 | Plugin::Sha256, key) if key.starts_with(b"-----BEGIN") => {
+                self.under_key(key).map(Some)
+            }
+            _ => Err(Error::new(
+                Code::Protocol,
+                format!("{} continued the login in an unknown way", self.endpoint.address()),
+            )
+            .fact("plugin", self.plugin.name())
+            .fact("found", format!("{} bytes beginning with {:02x?}", data.len(), &data[..data.len().min(4)]))),
         }
     }
 
@@ -94,13 +99,15 @@ impl Exchange<'_> {
 
     fn would_be_readable(&self) -> Error {
         let message = format!("{} asks for the password in clear text over an open line", self.endpoint.address());
-        Error::new(Code::TlsFailed, message).help("encrypt the connection (`verify-identity`), or give the user another plugin")
+        Error::new(Code::TlsFailed, message)
+            .help("encrypt the connection (`verify-identity`), or give the user another plugin")
     }
 
     /// The server asks for a plugin we do not have.
     pub fn unknown_plugin(endpoint: &Endpoint, name: &[u8]) -> Error {
         let name = String::from_utf8_lossy(name);
-        let message = format!("{} wants `{}` to log in by `{name}`, which is not supported", endpoint.address(), endpoint.user);
+        let message =
+            format!("{} wants `{}` to log in by `{name}`, which is not supported", endpoint.address(), endpoint.user);
         Error::new(Code::LoginRefused, message)
             .fact("supported", "mysql_native_password, caching_sha2_password, sha256_password, mysql_clear_password over TLS")
             .help("use a user with a supported plugin, e.g. on MariaDB ALTER USER ... IDENTIFIED VIA mysql_native_password \

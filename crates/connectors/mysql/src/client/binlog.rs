@@ -65,7 +65,8 @@ impl BinlogRequest {
         }
         if let BinlogStart::MariaDbGtids(gtids) = &self.start {
             let gtids = quote::text(gtids);
-            sql += &format!(", @slave_connect_state={gtids}, @slave_gtid_strict_mode=1, @slave_gtid_ignore_duplicates=0");
+            sql +=
+                &format!(", @slave_connect_state={gtids}, @slave_gtid_strict_mode=1, @slave_gtid_ignore_duplicates=0");
         }
         sql
     }
@@ -81,8 +82,11 @@ impl BinlogRequest {
 
     fn dump(&self, file: &str, position: u64, flags: u16) -> Result<Vec<u8>> {
         let position = u32::try_from(position).map_err(|_| {
-            Error::new(Code::StartNotPossible, format!("{file}:{position} lies behind the 4 GiB a start position can name"))
-                .help("start from a GTID, or from the next file")
+            Error::new(
+                Code::StartNotPossible,
+                format!("{file}:{position} lies behind the 4 GiB a start position can name"),
+            )
+            .help("start from a GTID, or from the next file")
         })?;
         let mut out = position.to_le_bytes().to_vec();
         out.extend_from_slice(&flags.to_le_bytes());

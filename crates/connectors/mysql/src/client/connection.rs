@@ -139,7 +139,10 @@ impl Connection {
     fn unexpected(&self, packet: &[u8], expected: &str) -> Error {
         Error::new(Code::Protocol, format!("{} answered in an unknown way", self.channel.peer))
             .fact("expected", expected)
-            .fact("found", format!("{} bytes beginning \"{}\"", packet.len(), packet[..packet.len().min(24)].escape_ascii()))
+            .fact(
+                "found",
+                format!("{} bytes beginning \"{}\"", packet.len(), packet[..packet.len().min(24)].escape_ascii()),
+            )
     }
 
     /// The error in an ERR packet that ends an answer; the session stays usable.
@@ -253,7 +256,9 @@ impl Connection {
         self.statement.push_str(command);
         match self.answer().await? {
             Answer::Done(_) => Ok(()),
-            Answer::Columns(_) => Err(Error::new(Code::Protocol, format!("{} answered {command} with rows", self.channel.peer))),
+            Answer::Columns(_) => {
+                Err(Error::new(Code::Protocol, format!("{} answered {command} with rows", self.channel.peer)))
+            }
         }
     }
 

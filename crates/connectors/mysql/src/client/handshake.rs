@@ -116,8 +116,11 @@ fn timed_out(endpoint: &Endpoint, stage: Stage) -> Error {
         Stage::Resolving => unresolved(endpoint),
         Stage::Connecting => Error::new(Code::SourceUnreachable, format!("{address} does not answer"))
             .help("check host and port, that the server is up, and firewalls between"),
-        Stage::Greeting => Error::new(Code::NotADatabase, format!("{address} accepts connections but sends no greeting"))
-            .help("check that a MySQL or MariaDB server listens on this port; PostgreSQL and HTTP servers wait in silence"),
+        Stage::Greeting => Error::new(
+            Code::NotADatabase,
+            format!("{address} accepts connections but sends no greeting"),
+        )
+        .help("check that a MySQL or MariaDB server listens on this port; PostgreSQL and HTTP servers wait in silence"),
         Stage::LoggingIn => Error::new(Code::SourceUnreachable, format!("{address} does not finish the login"))
             .help("see whether the server is overloaded"),
     };
@@ -154,7 +157,9 @@ fn no_greeting(channel: &Channel, endpoint: &Endpoint, cause: Error) -> Error {
     if channel.received() == 0 {
         let message = format!("{} closed the connection without a greeting", endpoint.address());
         return Error::new(Code::NotADatabase, message)
-            .help("check that a MySQL or MariaDB server listens on this port; a proxy does this when its server is down")
+            .help(
+                "check that a MySQL or MariaDB server listens on this port; a proxy does this when its server is down",
+            )
             .with_source(cause);
     }
     foreign(endpoint, channel.unread()).with_source(cause)
@@ -248,11 +253,8 @@ async fn encrypt(channel: &mut Channel, endpoint: &Endpoint, greeting: &Greeting
 async fn log_in(channel: &mut Channel, endpoint: &Endpoint, greeting: &Greeting, encrypted: bool) -> Result<()> {
     let plugin = greeting.plugin.unwrap_or(Plugin::Native);
     let mut exchange = Exchange { endpoint, encrypted, plugin, nonce: greeting.nonce };
-    let first = match exchange.first() {
-        // The server's default may be unfit for an open line while the user's own plugin is not: let the server choose.
-        Err(_) => Vec::new(),
-        Ok(first) => first,
-    };
+    // The server's default may be unfit for an open line while the user's own plugin is not: let the server choose.
+    let first = exchange.first().unwrap_or_default();
     channel.send(&login_packet(greeting, endpoint, plugin, &first, encrypted)).await?;
     loop {
         let packet = channel.receive().await.map_err(|e| cut_off(endpoint, e))?.to_vec();
@@ -262,8 +264,11 @@ async fn log_in(channel: &mut Channel, endpoint: &Endpoint, greeting: &Greeting,
             Some((0xfe, request)) => Some(switch_plugin(&mut exchange, request)?),
             Some((0x01, data)) => exchange.more(data)?,
             _ => {
-                return Err(Error::new(Code::Protocol, format!("{} answers the login in an unknown way", endpoint.address()))
-                    .fact("found", format!("\"{}\"", packet[..packet.len().min(40)].escape_ascii())));
+                return Err(Error::new(
+                    Code::Protocol,
+                    format!("{} answers the login in an unknown way", endpoint.address()),
+                )
+                .fact("found", format!("\"{}\"", packet[..packet.len().min(40)].escape_ascii())));
             }
         };
         if let Some(answer) = answer {
@@ -308,7 +313,14 @@ fn login_packet(greeting: &Greeting, endpoint: &Endpoint, plugin: Plugin, first:
     }
     if capabilities.contains(CapabilityFlags::CLIENT_CONNECT_ATTRS) {
         let mut attributes = Vec::new();
-        for text in ["_client_name", "dujiang", "_client_version", env!("CARGO_PKG_VERSION"), "program_name", &endpoint.program_name] {
+        for text in [
+            "_client_name",
+            "dujiang",
+            "_client_version",
+            env!("CARGO_PKG_VERSION"),
+            "program_name",
+            &endpoint.program_name,
+        ] {
             put_lenenc_bytes(&mut attributes, text.as_bytes());
         }
         put_lenenc_bytes(&mut out, &attributes);

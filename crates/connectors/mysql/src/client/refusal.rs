@@ -88,7 +88,11 @@ impl Refusal {
                 (Code::MissingPrivilege, format!("{peer} denies a statement"), "grant the privilege named")
             }
             1049 => (Code::UnknownDatabase, format!("{peer} does not know a database"), "check the name"),
-            1146 => (Code::TableGone, format!("a table does not exist on {peer}"), "check whether it was dropped or renamed"),
+            1146 => (
+                Code::TableGone,
+                format!("a table does not exist on {peer}"),
+                "check whether it was dropped or renamed",
+            ),
             1053 | 1077 | 1079 | 1152 | 1184 | 1927 | 3169 | 4031 => {
                 (Code::ConnectionLost, format!("{peer} ended the session"), "see whether the server is up")
             }
@@ -101,77 +105,92 @@ impl Refusal {
     /// An error in answer to a binlog dump, or in the middle of one.
     pub fn of_binlog(&self, peer: &str) -> Error {
         let text = self.message.to_ascii_lowercase();
-        let says = |part: &&str| text.contains(*part);
         if matches!(self.number, 1044 | 1045 | 1227) {
             return self
                 .error(Code::MissingPrivilege, format!("{peer} denies reading its binlog"))
                 .help("GRANT REPLICATION SLAVE ON *.* TO the user");
         }
         if matches!(self.number, 1053 | 1077 | 1079 | 1927 | 3169 | 4031) {
-            return self.error(Code::ConnectionLost, format!("{peer} ended the session")).help("see whether the server is up");
-        }
-        if SAME_ID.iter().any(|p| says(p)) {
             return self
-                .error(Code::ServerIdTaken, format!("another client reads the binlog of {peer} under our server id"))
-                .help("give every client, and every pipeline, a server id of its own");
+                .error(Code::ConnectionLost, format!("{peer} ended the session"))
+                .help("see whether the server is up");
         }
-        if DAMAGED.iter().any(|p| says(p)) {
-            return self
-                .error(Code::LogDamaged, format!("{peer} cannot read its own binlog"))
-                .help("see the server's error log; if the file is damaged, the pipeline needs a new snapshot");
-        }
-        if FOREIGN.iter().any(|p| says(p)) {
-            return self
-                .error(Code::OtherServer, format!("{peer} does not know the transactions the pipeline has read"))
-                .help("connect to the server the pipeline followed, or one of its replicas that has caught up");
-        }
-        if PURGED.iter().any(|p| says(p)) {
-            return self
-                .error(Code::PositionLost, format!("{peer} no longer has the binlog at the pipeline's position"))
-                .help("take a new snapshot, and let the server keep its binlog longer than the pipeline may be away");
-        }
-        if NOT_LOGGING.iter().any(|p| says(p)) {
-            return self
-                .error(Code::BinlogOff, format!("{peer} writes no binlog"))
-                .help("set log_bin=ON (and a server_id) in the server's configuration and restart it");
+        if let Some(rule) = BINLOG_RULES.iter().find(|rule| rule.texts.iter().any(|part| text.contains(part))) {
+            return self.error(rule.code, rule.sentence.replace("{peer}", peer)).help(rule.help);
         }
         self.error(Code::SourceQuery, format!("{peer} refused to send its binlog")).help("see what the server says")
     }
 }
 
-// Texts of error 1236 (ER_MASTER_FATAL_ERROR_READING_BINLOG) and 1373 in the sources of MySQL 5.7–9 (`rpl_binlog_sender.cc`,
-// `messages_to_clients.txt`) and MariaDB 10–11 (`sql_repl.cc`, `log_event.cc`); lower case.
-const SAME_ID: &[&str] = &["same server_uuid/server_id", "same server_id"];
-const DAMAGED: &[&str] = &[
-    "did not pass crc",
-    "checksum verification fail",
-    "binlog truncated in the middle of event",
-    "bogus data in log event",
-    "corrupt",
-    "read error",
-    "i/o error reading log event",
-    "exceeded max_allowed_packet",
-    "memory allocation failed reading log event",
-    "decryption",
+/// What the text of an error in a binlog dump means.
+struct Rule {
+    /// Parts of the text, any of which will do; lower case.
+    texts: &'static [&'static str],
+    code: Code,
+    sentence: &'static str,
+    help: &'static str,
+}
+
+/// Texts of errors 1236 and 1373, whose number says nothing, in the sources of MySQL 5.7–9 (`rpl_binlog_sender.cc`,
+/// `messages_to_clients.txt`) and MariaDB 10–11 (`sql_repl.cc`, `log_event.cc`). The first rule that fits holds.
+const BINLOG_RULES: &[Rule] = &[
+    Rule {
+        texts: &["same server_uuid/server_id", "same server_id"],
+        code: Code::ServerIdTaken,
+        sentence: "another client reads the binlog of {peer} under our server id",
+        help: "give every client, and every pipeline, a server id of its own",
+    },
+    Rule {
+        texts: &[
+            "did not pass crc",
+            "checksum verification fail",
+            "binlog truncated in the middle of event",
+            "bogus data in log event",
+            "corrupt",
+            "read error",
+            "i/o error reading log event",
+            "exceeded max_allowed_packet",
+            "memory allocation failed reading log event",
+            "decryption",
+        ],
+        code: Code::LogDamaged,
+        sentence: "{peer} cannot read its own binlog",
+        help: "see the server's error log; if the file is damaged, the pipeline needs a new snapshot",
+    },
+    Rule {
+        texts: &[
+            "which is not in the master's binlog",
+            "slave has more gtids than the master",
+            "replica has more gtids than the source",
+            "slave has probably diverged",
+            "requested slave gtid state not found in binlog",
+        ],
+        code: Code::OtherServer,
+        sentence: "{peer} does not know the transactions the pipeline has read",
+        help: "connect to the server the pipeline followed, or to one of its replicas that has caught up",
+    },
+    Rule {
+        texts: &[
+            "purged",
+            "could not find gtid state",
+            "could not find first log file name",
+            "could not find target log",
+            "could not open log file",
+            "could not find next log",
+            "impossible position",
+            "not found in binary log index",
+        ],
+        code: Code::PositionLost,
+        sentence: "{peer} no longer has the binlog at the pipeline's position",
+        help: "take a new snapshot, and let the server keep its binlog longer than the pipeline may be away",
+    },
+    Rule {
+        texts: &["binary log is not open", "not configured as master", "binlogging on server not active"],
+        code: Code::BinlogOff,
+        sentence: "{peer} writes no binlog",
+        help: "set log_bin and server_id in the server's configuration and restart it",
+    },
 ];
-const FOREIGN: &[&str] = &[
-    "which is not in the master's binlog",
-    "slave has more gtids than the master",
-    "replica has more gtids than the source",
-    "slave has probably diverged",
-    "requested slave gtid state not found in binlog",
-];
-const PURGED: &[&str] = &[
-    "purged",
-    "could not find gtid state",
-    "could not find first log file name",
-    "could not find target log",
-    "could not open log file",
-    "could not find next log",
-    "impossible position",
-    "not found in binary log index",
-];
-const NOT_LOGGING: &[&str] = &["binary log is not open", "not configured as master", "binlogging on server not active"];
 
 /// `'user'@'host'` out of a message.
 fn quoted_account(message: &str) -> Option<String> {
@@ -201,7 +220,8 @@ mod tests {
     #[test]
     fn a_refused_login_names_the_account_as_the_server_sees_it_and_never_the_password() {
         let endpoint = Endpoint::new("db1", 3306, "app", Secret::new("hunter2"));
-        let error = refusal(1045, "Access denied for user 'app'@'10.0.0.7' (using password: YES)").of_login(&endpoint, true);
+        let error =
+            refusal(1045, "Access denied for user 'app'@'10.0.0.7' (using password: YES)").of_login(&endpoint, true);
         assert_eq!(error.code(), Code::LoginRefused);
         assert_eq!(error.message(), "db1:3306 refused the login of 'app'@'10.0.0.7'");
         assert_eq!(error.facts()[0], ("password", "given".to_owned()));
@@ -212,12 +232,24 @@ mod tests {
     fn binlog_errors_have_codes_of_their_own() {
         let cases = [
             ("Could not find first log file name in binary log index file", Code::PositionLost),
-            ("Error: connecting slave requested to start from GTID 0-1-99, which is not in the master's binlog", Code::OtherServer),
-            ("Could not find GTID state requested by slave in any binlog files. Probably the slave state is too old and required binlog files have been purged.", Code::PositionLost),
-            ("Client requested master to start replication from impossible position; the first event 'bin.000001' at 9999", Code::PositionLost),
+            (
+                "Error: connecting slave requested to start from GTID 0-1-99, which is not in the master's binlog",
+                Code::OtherServer,
+            ),
+            (
+                "Could not find GTID state requested by slave in any binlog files. Probably the slave state is too old and required binlog files have been purged.",
+                Code::PositionLost,
+            ),
+            (
+                "Client requested master to start replication from impossible position; the first event 'bin.000001' at 9999",
+                Code::PositionLost,
+            ),
             ("Cannot replicate because the source purged required binary logs.", Code::PositionLost),
             ("Slave has more GTIDs than the master has, using the master's SERVER_UUID.", Code::OtherServer),
-            ("A slave with the same server_uuid/server_id as this slave has connected to the master", Code::ServerIdTaken),
+            (
+                "A slave with the same server_uuid/server_id as this slave has connected to the master",
+                Code::ServerIdTaken,
+            ),
             ("event read from binlog did not pass crc check; the first event", Code::LogDamaged),
             ("binlog truncated in the middle of event; consider out of disk space on master", Code::LogDamaged),
             ("bogus data in log event; the first event", Code::LogDamaged),

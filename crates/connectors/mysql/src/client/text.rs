@@ -94,7 +94,9 @@ impl<'a> TextRow<'a> {
     /// # Errors
     /// `Protocol` when the bytes are not UTF-8.
     pub fn text(&self, column: usize) -> Result<Option<&'a str>> {
-        self.bytes(column).map(|b| std::str::from_utf8(b).map_err(|e| self.unreadable(column).with_source(e))).transpose()
+        self.bytes(column)
+            .map(|b| std::str::from_utf8(b).map_err(|e| self.unreadable(column).with_source(e)))
+            .transpose()
     }
 
     /// A cell as text that cannot be NULL.

@@ -9,7 +9,11 @@ use dujiang_core::{Code, Error, Result, TableId};
 ///
 /// # Errors
 /// `MissingPrivilege`, naming all that are missing.
-pub(super) async fn check_replication(connection: &mut Connection, server: &ServerProfile, server_id: u32) -> Result<()> {
+pub(super) async fn check_replication(
+    connection: &mut Connection,
+    server: &ServerProfile,
+    server_id: u32,
+) -> Result<()> {
     let (monitor, place) = match server.flavor {
         ServerFlavor::MariaDb if server.version >= Version(10, 5, 2) => ("BINLOG MONITOR", "SHOW MASTER STATUS"),
         ServerFlavor::MySql if server.version >= Version(8, 2, 0) => ("REPLICATION CLIENT", "SHOW BINARY LOG STATUS"),
@@ -59,9 +63,13 @@ pub(super) async fn check_select(connection: &mut Connection, tables: &[TableId]
     }
     let Some(first) = missing.first() else { return Ok(()) };
     let user = account(connection).await?;
-    let error = Error::new(Code::MissingPrivilege, format!("user {user} may not read {} captured tables", missing.len()))
-        .fact("missing", "SELECT")
-        .help(format!("run GRANT SELECT ON {}.* TO {user}, or leave the tables out", quote::identifier(&first.database)?));
+    let error =
+        Error::new(Code::MissingPrivilege, format!("user {user} may not read {} captured tables", missing.len()))
+            .fact("missing", "SELECT")
+            .help(format!(
+                "run GRANT SELECT ON {}.* TO {user}, or leave the tables out",
+                quote::identifier(&first.database)?
+            ));
     Err(listed(error, "table", missing.iter().map(|t| t.to_string())))
 }
 
@@ -71,7 +79,9 @@ async fn selects_everywhere(connection: &mut Connection) -> Result<bool> {
     let mut everywhere = false;
     for row in rows.iter() {
         let line = row.text(0)?.unwrap_or_default().to_ascii_uppercase();
-        let Some((privileges, _)) = line.strip_prefix("GRANT ").and_then(|l| l.split_once(" ON *.* TO ")) else { continue };
+        let Some((privileges, _)) = line.strip_prefix("GRANT ").and_then(|l| l.split_once(" ON *.* TO ")) else {
+            continue;
+        };
         everywhere |= privileges.split(',').any(|p| matches!(p.trim(), "SELECT" | "ALL PRIVILEGES"));
         // MySQL's partial revokes take single databases out again.
         if line.starts_with("REVOKE ") {

@@ -28,7 +28,8 @@ pub(super) fn check(server: &ServerProfile, address: &str) -> Result<()> {
     };
     let format = server.variable("binlog_format");
     if !format.is_empty() && !format.eq_ignore_ascii_case("ROW") {
-        let message = format!("the binlog of {address} is in {format} format, which does not carry the rows of every change");
+        let message =
+            format!("the binlog of {address} is in {format} format, which does not carry the rows of every change");
         return Err(refuse(Code::BinlogFormat, message, "binlog_format").help(lasting("binlog_format=ROW")));
     }
     let image = server.variable("binlog_row_image");
@@ -48,7 +49,9 @@ pub(super) fn check(server: &ServerProfile, address: &str) -> Result<()> {
 pub(super) fn warnings(server: &ServerProfile) -> Vec<String> {
     let mut out = Vec::new();
     if server.variable("binlog_checksum").eq_ignore_ascii_case("NONE") {
-        out.push("the server writes no checksums into its binlog (binlog_checksum=NONE): damage may pass unnoticed".into());
+        out.push(
+            "the server writes no checksums into its binlog (binlog_checksum=NONE): damage may pass unnoticed".into(),
+        );
     }
     if server.flavor == ServerFlavor::MySql && !server.is_on("gtid_mode") {
         out.push("the server has no GTIDs (gtid_mode): the pipeline cannot follow it to another server".into());

@@ -27,11 +27,14 @@ pub(super) async fn check_found(connection: &mut Connection, filter: &TableFilte
     if found.visible.is_empty() {
         error = error.fact("found", "no table at all that this user can see");
     } else if near.is_empty() {
-        error = error.fact("found", format!("{} tables, none of which is left by `tables.exclude`", found.visible.len()));
+        error =
+            error.fact("found", format!("{} tables, none of which is left by `tables.exclude`", found.visible.len()));
     } else {
         error = error.fact("nearest", near.join(", "));
     }
-    Err(error.help("write `database.table`, each part a regular expression; tables without a SELECT privilege cannot be seen"))
+    Err(error.help(
+        "write `database.table`, each part a regular expression; tables without a SELECT privilege cannot be seen",
+    ))
 }
 
 async fn check_databases(connection: &mut Connection, filter: &TableFilter) -> Result<()> {
@@ -96,7 +99,11 @@ pub(super) fn check_keys(shapes: &[Shape]) -> Result<()> {
 
 /// # Errors
 /// `CascadingKey`.
-pub(super) async fn check_cascades(connection: &mut Connection, server: &ServerProfile, tables: &[TableId]) -> Result<()> {
+pub(super) async fn check_cascades(
+    connection: &mut Connection,
+    server: &ServerProfile,
+    tables: &[TableId],
+) -> Result<()> {
     // From 9.6 on, MySQL logs what its foreign keys change.
     if server.mysql_since(Version(9, 6, 0)) {
         return Ok(());
@@ -152,7 +159,8 @@ mod tests {
     #[test]
     fn names_like_the_pattern_are_offered() {
         let tables = ["shop.orders", "shop.order_items", "crm.users", "shop.customers", "x.y", "shop.ordres"];
-        let tables: Vec<_> = tables.iter().map(|t| t.split_once('.').unwrap()).map(|(d, t)| TableId::new(d, t)).collect();
+        let tables: Vec<_> =
+            tables.iter().map(|t| t.split_once('.').unwrap()).map(|(d, t)| TableId::new(d, t)).collect();
         let near = nearest(&["shop.ordrs"], &tables);
         assert_eq!(near.len(), 5);
         assert_eq!(near[0], "shop.orders");

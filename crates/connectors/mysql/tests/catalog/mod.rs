@@ -132,7 +132,8 @@ async fn settings_of_the_binlog() {
 #[tokio::test]
 async fn missing_privileges_are_named_together_and_the_remedy_mends_them() {
     let server = shared();
-    database(server, "pre_priv", "CREATE TABLE t (id INT PRIMARY KEY, v INT); CREATE TABLE u (id INT PRIMARY KEY);").await;
+    database(server, "pre_priv", "CREATE TABLE t (id INT PRIMARY KEY, v INT); CREATE TABLE u (id INT PRIMARY KEY);")
+        .await;
     server.sql("CREATE USER `pre priv`@'%' IDENTIFIED BY 'p'; GRANT INSERT ON pre_priv.* TO `pre priv`@'%'").unwrap();
     let again = async || Connection::connect(&user(server, "pre priv", "p")).await.unwrap();
     let mend = |error: &Error| {
@@ -147,7 +148,9 @@ async fn missing_privileges_are_named_together_and_the_remedy_mends_them() {
     let error = error_of(&mut again().await, r"pre_priv.\.*", Code::MissingPrivilege).await;
     assert_eq!(facts(&error, "table"), ["pre_priv.t", "pre_priv.u"]);
     // A grant on one column shows the table with fewer columns than its log has.
-    server.sql("GRANT SELECT ON pre_priv.u TO `pre priv`@'%'; GRANT SELECT (id) ON pre_priv.t TO `pre priv`@'%'").unwrap();
+    server
+        .sql("GRANT SELECT ON pre_priv.u TO `pre priv`@'%'; GRANT SELECT (id) ON pre_priv.t TO `pre priv`@'%'")
+        .unwrap();
     let error = error_of(&mut again().await, r"pre_priv.\.*", Code::MissingPrivilege).await;
     assert_eq!(facts(&error, "table"), ["pre_priv.t"]);
     mend(&error);
@@ -156,7 +159,9 @@ async fn missing_privileges_are_named_together_and_the_remedy_mends_them() {
 
 #[tokio::test]
 async fn unknown_databases_and_tables_get_suggestions() {
-    let mut c = database(shared(), "pre_names", "CREATE TABLE orders (id INT PRIMARY KEY); CREATE TABLE users LIKE orders").await;
+    let mut c =
+        database(shared(), "pre_names", "CREATE TABLE orders (id INT PRIMARY KEY); CREATE TABLE users LIKE orders")
+            .await;
     let error = error_of(&mut c, "pre_nmes.orders", Code::UnknownDatabase).await;
     assert!(facts(&error, "nearest")[0].starts_with("pre_names"), "{error:?}");
     let error = error_of(&mut c, "mysql.user", Code::UnknownDatabase).await;

@@ -57,7 +57,10 @@ async fn events_come_from_a_file_position_and_from_a_gtid() {
     assert_eq!(later.iter().filter(|e| e.0 == MARIADB_GTID).count(), 1, "{later:?}");
     assert_eq!(later.iter().filter(|e| e.0 == WRITE_ROWS).count(), 1);
     let first = events(&server, &request(7, BinlogStart::MariaDbGtids(String::new()))).await.unwrap();
-    assert_eq!(first.iter().filter(|e| e.0 == WRITE_ROWS).count(), all.iter().filter(|e| e.0 == WRITE_ROWS).count() + 1);
+    assert_eq!(
+        first.iter().filter(|e| e.0 == WRITE_ROWS).count(),
+        all.iter().filter(|e| e.0 == WRITE_ROWS).count() + 1
+    );
     // Without our capability a MariaDB server would replace GTID events by BEGIN.
     assert!(first.iter().any(|e| e.0 == MARIADB_GTID) && !first.iter().any(|e| e.0 == QUERY && e.1 < 60));
 }
@@ -81,7 +84,10 @@ async fn a_waiting_stream_gets_heartbeats_and_later_events_and_may_be_cancelled(
     while !kinds.contains(&WRITE_ROWS) {
         kinds.push(stream.next_event().await.unwrap().unwrap()[4]);
     }
-    assert_eq!(connect(&server).await.query("SHOW SLAVE HOSTS").await.unwrap().get(0).unwrap().required(0).unwrap(), "7");
+    assert_eq!(
+        connect(&server).await.query("SHOW SLAVE HOSTS").await.unwrap().get(0).unwrap().required(0).unwrap(),
+        "7"
+    );
 }
 
 #[tokio::test]

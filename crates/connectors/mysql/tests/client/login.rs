@@ -21,7 +21,9 @@ async fn wrong_passwords_and_unknown_users_are_refused() {
     let server = shared();
     server.sql("CREATE USER IF NOT EXISTS login_app@'%' IDENTIFIED BY 's3cret'").unwrap();
     assert!(Connection::connect(&user(server, "login_app", "s3cret")).await.is_ok());
-    for (name, password, said) in [("login_app", "wr0ng", "given"), ("login_app", "", "empty"), ("login_nobody", "wr0ng", "given")] {
+    for (name, password, said) in
+        [("login_app", "wr0ng", "given"), ("login_app", "", "empty"), ("login_nobody", "wr0ng", "given")]
+    {
         let error = refused(&user(server, name, password)).await;
         assert_eq!(error.code(), Code::LoginRefused);
         assert!(error.message().contains(&format!("'{name}'@'127.0.0.1'")), "{error:?}");
@@ -168,7 +170,8 @@ async fn read_packet(stream: &mut tokio::net::TcpStream) -> Vec<u8> {
 }
 
 fn greeting(plugin: &str) -> Vec<u8> {
-    let mut out = b"\x0a8.4.0\0\x01\0\0\0abcdefgh\0\xff\xf7\x2d\x02\0\xff\x80\x15\0\0\0\0\0\0\0\0\0\0ijklmnopqrst\0".to_vec();
+    let mut out =
+        b"\x0a8.4.0\0\x01\0\0\0abcdefgh\0\xff\xf7\x2d\x02\0\xff\x80\x15\0\0\0\0\0\0\0\0\0\0ijklmnopqrst\0".to_vec();
     out.extend_from_slice(plugin.as_bytes());
     out.push(0);
     out
@@ -190,7 +193,9 @@ async fn caching_sha2_sends_the_password_under_the_servers_key() {
         assert_eq!(read_packet(&mut s).await, [2]);
         s.write_all(&packet(6, &[b"\x01", RSA_KEY.as_bytes()].concat())).await.unwrap();
         let sealed = read_packet(&mut s).await;
-        s.write_all(&packet(8, b"\xff\x15\x04#28000Access denied for user 'root'@'h' (using password: YES)")).await.unwrap();
+        s.write_all(&packet(8, b"\xff\x15\x04#28000Access denied for user 'root'@'h' (using password: YES)"))
+            .await
+            .unwrap();
         sealed
     });
     let endpoint = Endpoint { port, password: dujiang_core::Secret::new("hunter2"), ..root(shared()) };

@@ -10,7 +10,8 @@ async fn text_rows_keep_null_apart_from_empty() {
     let mut c = connect(shared()).await;
     let rows = c.query("SELECT 1 AS a, NULL AS b, '' AS c UNION ALL SELECT 22, 'x', 'é'").await.unwrap();
     assert_eq!(rows.columns(), ["a", "b", "c"]);
-    let cells: Vec<_> = rows.iter().map(|r| (r.parse::<u64>(0).unwrap(), r.text(1).unwrap(), r.text(2).unwrap())).collect();
+    let cells: Vec<_> =
+        rows.iter().map(|r| (r.parse::<u64>(0).unwrap(), r.text(1).unwrap(), r.text(2).unwrap())).collect();
     assert_eq!(cells, [(Some(1), None, Some("")), (Some(22), Some("x"), Some("é"))]);
     assert_eq!(c.query_value("SELECT 'one'").await.unwrap().as_deref(), Some("one"));
     assert_eq!(c.query_value("SELECT 1 FROM DUAL WHERE 0").await.unwrap(), None);
@@ -48,7 +49,9 @@ async fn literals_and_identifiers_mean_the_same_under_every_sql_mode() {
 async fn binary_rows_come_with_their_columns_and_parameters_arrive() {
     let mut c = connect(shared()).await;
     c.execute("CREATE DATABASE IF NOT EXISTS client_rows").await.unwrap();
-    c.execute("CREATE TABLE client_rows.t (id BIGINT UNSIGNED PRIMARY KEY, e ENUM('a','b'), d DECIMAL(10,3))").await.unwrap();
+    c.execute("CREATE TABLE client_rows.t (id BIGINT UNSIGNED PRIMARY KEY, e ENUM('a','b'), d DECIMAL(10,3))")
+        .await
+        .unwrap();
     let insert = c.prepare("INSERT INTO client_rows.t VALUES (?, ?, ?)").await.unwrap();
     c.execute_stmt(&insert, &[Param::UInt(u64::MAX), Param::Text("b"), Param::Text("1.5")]).await.unwrap();
     c.execute_stmt(&insert, &[Param::Int(7), Param::Null, Param::Double(2.25)]).await.unwrap();
@@ -56,7 +59,11 @@ async fn binary_rows_come_with_their_columns_and_parameters_arrive() {
     let mut rows = c.execute_stmt(&select, &[Param::Bytes(b"7")]).await.unwrap();
     let id = &rows.columns()[0];
     assert_eq!((id.database.as_str(), id.org_table.as_str(), id.name.as_str()), ("client_rows", "t", "id"));
-    assert!(id.has(column_flags::UNSIGNED) && id.has(column_flags::PRIMARY_KEY) && rows.columns()[1].has(column_flags::ENUM));
+    assert!(
+        id.has(column_flags::UNSIGNED)
+            && id.has(column_flags::PRIMARY_KEY)
+            && rows.columns()[1].has(column_flags::ENUM)
+    );
     assert_eq!(rows.columns()[2].decimals, 3);
     let first = rows.next().await.unwrap().unwrap();
     // Row header, NULL bitmap with `e` (third bit on), 7, "2.250".
