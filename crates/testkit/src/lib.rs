@@ -1,5 +1,6 @@
 //! For tests only: what misbehaves on purpose, and what finds out whether anything was lost.
 //!
+//! - [`conformance`]: what every sink, source and checkpoint store promises, as suites.
 //! - [`memory`]: source, sink, store and dead letters in memory, which fail and crash on request.
 //! - [`power`]: a disk whose power fails.
 //! - [`proxy`]: a TCP proxy that delays, cuts, drips, stalls, swallows and flips.
@@ -9,6 +10,7 @@
 //!
 //! Private database servers come from `dujiang-scratch`.
 
+pub mod conformance;
 pub mod memory;
 pub mod oracle;
 pub mod power;

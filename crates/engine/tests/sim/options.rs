@@ -57,7 +57,8 @@ fn settings(rng: &mut Rng) -> Settings {
         checkpoint_interval: Duration::from_millis(5 + rng.below(500)),
         memory_limit: 4096 << rng.below(10),
         error_policy: ErrorPolicy::DeadLetter,
-        retry_attempts: 3,
+        // Enough that no good record runs out of tries: what happens then has tests of its own.
+        retry_attempts: 20,
         retry_pause: Duration::from_millis(1 + rng.below(50)),
         epoch_images: if rng.chance(300) { 1 + rng.below(60) } else { u64::MAX },
         ack_lag: rng.below(3) as usize,
