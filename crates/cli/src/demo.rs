@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// Transactions of the shop in a second: lively, and light on a laptop.
 const TRANSACTIONS_PER_SECOND: u32 = 150;
 /// The shop's one ALTER TABLE comes after so many of them, so that everyone sees it pass.
-const ALTER_AFTER: u64 = 6 * TRANSACTIONS_PER_SECOND as u64;
+const ALTER_AFTER: u64 = 3 * TRANSACTIONS_PER_SECOND as u64;
 
 /// Why a demo did not run.
 pub enum DemoError {

@@ -92,7 +92,7 @@ fn until_snapshot_ends_by_itself_and_the_log_says_what_was_done() {
 #[test]
 fn the_demo_plays_for_real_and_leaves_nothing_running() {
     let place = Place::new();
-    let ended = place.run(["demo", "--seconds", "6", "--keep", "kept"]).code(0);
+    let ended = place.run(["demo", "--seconds", "8", "--keep", "kept"]).code(0);
     assert!(ended.out.contains("a private copy listens on"), "{}", ended.out);
     let orders = place.path("kept/lake/shop.orders");
     let files = std::fs::read_dir(&orders).expect("the folder of a table").count();
