@@ -9,9 +9,10 @@ use dujiang_core::schema::TableSchema;
 use dujiang_core::{Origin, TableId};
 use dujiang_mysql::decode::event::{Event, EventData, EventFormat};
 use dujiang_mysql::decode::file::FileEvents;
-use dujiang_mysql::decode::{CatalogColumn, Column, TableBuilder, column};
+use dujiang_mysql::decode::{CatalogColumn, Column, RowsEvent, TableBuilder, TableMap, column};
 use dujiang_scratch::{Options, Server, Session};
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -180,60 +181,79 @@ fn measure(name: &str, file: &[u8], tables: &Tables, rounds: u64) {
     );
 }
 
+/// One captured table.
+struct Open {
+    builder: TableBuilder,
+    ordinal: u64,
+    /// The last transaction that had rows of it.
+    transaction: u64,
+}
+
 /// Decodes the file; returns the number of row images that came out in batches.
 fn decode(file: &[u8], tables: &Tables) -> u64 {
     let mut format = EventFormat::unknown();
-    let mut builders: HashMap<&str, usize> = HashMap::new();
-    let mut open: Vec<TableBuilder> = Vec::new();
-    let mut by_id: HashMap<u64, usize> = HashMap::new();
-    let (mut images, mut transaction) = (0u64, String::new());
-    let mut ordinals: Vec<u64> = Vec::new();
-    let mut fresh: Vec<bool> = Vec::new();
+    let mut open: Vec<Open> = Vec::new();
+    let mut by_id: Vec<(u64, usize)> = Vec::new();
+    let (mut images, mut transaction, mut number) = (0u64, String::new(), 0);
     let mut events = FileEvents::new(file).unwrap();
     while let Some(bytes) = events.next_event().unwrap() {
         let event = Event::parse(bytes, &format).unwrap();
         match event.data(&format).unwrap() {
             EventData::FormatDescription(found) => format = found,
             EventData::MariaDbGtid(gtid) => {
-                use std::fmt::Write;
                 transaction.clear();
                 write!(transaction, "{}-{}-{}", gtid.domain, gtid.server_id, gtid.sequence).unwrap();
-                ordinals.iter_mut().for_each(|o| *o = 0);
-                fresh.iter_mut().for_each(|f| *f = true);
+                number += 1;
             }
             EventData::TableMap(map) => {
-                let slot = *builders.entry(map.table).or_insert_with(|| {
-                    let (schema, columns) = tables[map.table].clone();
-                    open.push(TableBuilder::new(schema, columns).unwrap());
-                    ordinals.push(0);
-                    fresh.push(true);
-                    open.len() - 1
-                });
-                open[slot].use_table_map(&map).unwrap();
-                by_id.insert(map.table_id, slot);
+                let slot = slot(&mut open, &mut by_id, tables, &map);
+                open[slot].builder.use_table_map(&map).unwrap();
             }
             EventData::Rows(rows) => {
-                let slot = by_id[&rows.table_id];
-                let builder = &mut open[slot];
-                if std::mem::take(&mut fresh[slot]) {
-                    builder.begin_span(Origin {
-                        transaction: &transaction,
-                        position: "bin.000001:4711",
-                        commit_micros: i64::from(event.header.timestamp) * 1_000_000,
-                        precision: TimePrecision::Seconds,
-                        first_ordinal: ordinals[slot],
-                    });
-                }
-                ordinals[slot] += builder.append_rows(&rows).unwrap().changes;
-                if builder.rows() >= BATCH_ROWS {
-                    images += builder.finish().unwrap().unwrap().images() as u64;
-                }
+                let slot = by_id.iter().find(|(id, _)| *id == rows.table_id).unwrap().1;
+                images += append(&mut open[slot], &rows, &transaction, number, event.header.timestamp);
             }
             _ => {}
         }
     }
-    for mut builder in open {
-        images += builder.finish().unwrap().map_or(0, |batch| batch.images() as u64);
+    for table in &mut open {
+        images += table.builder.finish().unwrap().map_or(0, |batch| batch.images() as u64);
     }
     images
+}
+
+/// Where the table of a map lies; a number that still means the same table needs no look-up by name.
+fn slot(open: &mut Vec<Open>, by_id: &mut Vec<(u64, usize)>, tables: &Tables, map: &TableMap<'_>) -> usize {
+    if let Some((_, slot)) = by_id.iter().find(|(id, slot)| {
+        *id == map.table_id && *open[*slot].builder.schema().id.table == *map.table
+    }) {
+        return *slot;
+    }
+    by_id.retain(|(id, _)| *id != map.table_id);
+    let known = open.iter().position(|table| *table.builder.schema().id.table == *map.table);
+    let slot = known.unwrap_or_else(|| {
+        let (schema, columns) = tables[map.table].clone();
+        open.push(Open { builder: TableBuilder::new(schema, columns).unwrap(), ordinal: 0, transaction: 0 });
+        open.len() - 1
+    });
+    by_id.push((map.table_id, slot));
+    slot
+}
+
+fn append(table: &mut Open, rows: &RowsEvent<'_>, transaction: &str, number: u64, timestamp: u32) -> u64 {
+    if table.transaction != number {
+        (table.transaction, table.ordinal) = (number, 0);
+        table.builder.begin_span(Origin {
+            transaction,
+            position: "bin.000001:4711",
+            commit_micros: i64::from(timestamp) * 1_000_000,
+            precision: TimePrecision::Seconds,
+            first_ordinal: 0,
+        });
+    }
+    table.ordinal += table.builder.append_rows(rows).unwrap().changes;
+    if table.builder.rows() < BATCH_ROWS {
+        return 0;
+    }
+    table.builder.finish().unwrap().unwrap().images() as u64
 }

@@ -49,8 +49,8 @@ pub struct TableBuilder {
     columns: Arc<[Column]>,
     /// What the plan of the log was made from: types, metadata and optional metadata of the last table map.
     seen: Vec<u8>,
-    log: Option<Arc<RowPlan>>,
-    result: Option<Arc<RowPlan>>,
+    log: Option<RowPlan>,
+    result: Option<RowPlan>,
     walk: Walk,
     /// Whether the last chunk had NULLs: the next one then begins sparse.
     expect_nulls: bool,
@@ -106,7 +106,7 @@ impl TableBuilder {
             return Ok(());
         }
         self.log = None;
-        self.log = Some(Arc::new(RowPlan::for_table_map(&self.schema.id, &self.columns, map)?));
+        self.log = Some(RowPlan::for_table_map(&self.schema.id, &self.columns, map)?);
         self.seen = parts.concat();
         Ok(())
     }
@@ -139,40 +139,26 @@ impl TableBuilder {
     }
 
     fn append_log(&mut self, rows: &RowsEvent<'_>, filter: Filter<'_>) -> Result<Appended> {
-        let plan = self.log.clone().ok_or_else(|| {
-            Error::new(Code::LogDamaged, format!("rows of {} come without a table map before them", self.schema.id))
-        })?;
-        self.check_image(&plan, rows)?;
         let before = self.begin_append();
+        let Some(plan) = &self.log else {
+            let sentence = format!("rows of {} come without a table map before them", self.schema.id);
+            return Err(Error::new(Code::LogDamaged, sentence));
+        };
+        check_image(&self.schema, plan, rows)?;
+        let to = Target { walk: &mut self.walk, open: &mut self.open, kinds: &mut self.kinds, columns: &self.columns };
+        let sparse = &mut self.expect_nulls;
         let done = self.span.transact(|span| {
-            let mut append = Append { plan: &plan, bytes: rows.images, at: 0, done: Appended::default(), span };
-            append.log_rows(
-                Target { walk: &mut self.walk, open: &mut self.open, kinds: &mut self.kinds, columns: &self.columns },
-                rows.kind,
-                filter,
-                &mut self.expect_nulls,
-            )?;
+            let mut append = Append { plan, bytes: rows.images, at: 0, done: Appended::default(), span };
+            append.log_rows(to, rows.kind, filter, sparse)?;
             Ok(append.done)
         });
-        done.map_err(|failure: Failure| {
-            self.truncate(before);
-            failure.into_error(&self.schema, &self.columns, Code::LogDamaged)
-        })
+        done.map_err(|failure| self.take_back(before, failure, Code::LogDamaged))
     }
 
-    /// Every image must carry every column.
-    fn check_image(&self, plan: &RowPlan, rows: &RowsEvent<'_>) -> Result<()> {
-        if rows.columns != plan.steps.len() {
-            let sentence =
-                format!("a rows event of {} has {} columns, its table map {}", self.schema.id, rows.columns, plan.steps.len());
-            return Err(Error::new(Code::LogDamaged, sentence));
-        }
-        let full = |bits: &[u8]| bits.iter().zip(&plan.null_mask).all(|(bits, mask)| bits & mask == *mask);
-        if full(rows.present) && full(rows.present_after) {
-            return Ok(());
-        }
-        Err(Error::new(Code::BinlogRowImage, format!("the log carries only some columns of rows of {}", self.schema.id))
-            .help("run SET GLOBAL binlog_row_image = 'FULL' at the source, reconnect its clients, and take a new snapshot"))
+    #[cold]
+    fn take_back(&mut self, rows: usize, failure: Failure, damage: Code) -> Error {
+        self.truncate(rows);
+        failure.into_error(&self.schema, &self.columns, damage)
     }
 
     /// Appends one result row of the binary protocol, as kind [`Kind::Read`]: a packet's payload, header byte 0x00 first.
@@ -191,20 +177,15 @@ impl TableBuilder {
     /// # Errors
     /// As there.
     pub fn append_binary_rows(&mut self, buffer: &[u8], packets: &[(usize, usize)]) -> Result<()> {
-        let plan = self.result.get_or_insert_with(|| Arc::new(RowPlan::for_binary_rows(&self.columns))).clone();
         let before = self.begin_append();
+        let plan = self.result.get_or_insert_with(|| RowPlan::for_binary_rows(&self.columns));
+        let to = Target { walk: &mut self.walk, open: &mut self.open, kinds: &mut self.kinds, columns: &self.columns };
+        let sparse = &mut self.expect_nulls;
         let done = self.span.transact(|span| {
-            let mut append = Append { plan: &plan, bytes: buffer, at: 0, done: Appended::default(), span };
-            append.result_rows(
-                Target { walk: &mut self.walk, open: &mut self.open, kinds: &mut self.kinds, columns: &self.columns },
-                packets,
-                &mut self.expect_nulls,
-            )
+            let mut append = Append { plan, bytes: buffer, at: 0, done: Appended::default(), span };
+            append.result_rows(to, packets, sparse)
         });
-        done.map_err(|failure: Failure| {
-            self.truncate(before);
-            failure.into_error(&self.schema, &self.columns, Code::Protocol)
-        })
+        done.map_err(|failure| self.take_back(before, failure, Code::Protocol))
     }
 
     /// Rows (images) in the open batch.
@@ -273,6 +254,21 @@ impl TableBuilder {
         })?;
         ChangeBatch::new(self.schema.clone(), rows, kinds, origins).map(Some)
     }
+}
+
+/// Every image must carry every column.
+fn check_image(schema: &TableSchema, plan: &RowPlan, rows: &RowsEvent<'_>) -> Result<()> {
+    if rows.columns != plan.steps.len() {
+        let (found, known) = (rows.columns, plan.steps.len());
+        let sentence = format!("a rows event of {} has {found} columns, its table map {known}", schema.id);
+        return Err(Error::new(Code::LogDamaged, sentence));
+    }
+    let full = |bits: &[u8]| bits.iter().zip(&plan.null_mask).all(|(bits, mask)| bits & mask == *mask);
+    if full(rows.present) && full(rows.present_after) {
+        return Ok(());
+    }
+    Err(Error::new(Code::BinlogRowImage, format!("the log carries only some columns of rows of {}", schema.id))
+        .help("run SET GLOBAL binlog_row_image = 'FULL' at the source, reconnect its clients, and take a new snapshot"))
 }
 
 fn is_concatenation(whole: &[u8], parts: [&[u8]; 3]) -> bool {

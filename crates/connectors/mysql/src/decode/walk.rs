@@ -80,7 +80,7 @@ impl Walk {
         let end = if self.sparse {
             self.sparse_row(plan, bytes, bitmap, bitmap_start + bitmap.len())
         } else {
-            if bitmap.iter().zip(&plan.null_mask).any(|(bits, mask)| bits & mask != 0) {
+            if has_null(bitmap, &plan.null_mask) {
                 return Step::NeedsSparse;
             }
             self.dense_row(&plan.segments, bytes, bitmap_start + bitmap.len())
@@ -123,6 +123,11 @@ impl Walk {
         }
         Some(at)
     }
+}
+
+#[inline]
+fn has_null(bitmap: &[u8], mask: &[u8]) -> bool {
+    (0..mask.len().min(bitmap.len())).any(|i| bitmap[i] & mask[i] != 0)
 }
 
 /// Where the cell that begins at `at` ends; may lie behind the end of `bytes`.
