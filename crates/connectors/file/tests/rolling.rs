@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use dujiang_core::Epoch;
+use dujiang_core::sink::{SinkContext, Writer};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -30,11 +31,10 @@ async fn write_all(steps: &[Step], format: &'static str, roll_bytes: u64, spill:
     for &(rows, table_index, pause) in steps {
         clock.0.fetch_add(pause, Ordering::Relaxed);
         writer.write(&inserts(&table(TABLES[table_index]), next_id..next_id + rows)).await.unwrap();
-        // The lane reads the clock when it takes the batch: an empty spill waits for that.
         if spill {
             writer.spill().await.unwrap();
         } else {
-            settle(&mut *writer).await;
+            settle(&*writer, &context).await;
         }
         next_id += rows;
         *rows_of.entry(table_index).or_default() += rows;
@@ -66,9 +66,10 @@ async fn write_all(steps: &[Step], format: &'static str, roll_bytes: u64, spill:
     Ok(())
 }
 
-/// Waits until the lane has taken everything sent so far.
-async fn settle(writer: &mut dyn dujiang_core::sink::Writer) {
-    while writer.buffered() == 0 {
+/// Waits until the lane has taken everything sent so far: a batch in the queue counts against the budget, but is in no
+/// buffer.
+async fn settle(writer: &dyn Writer, context: &SinkContext) {
+    while context.budget.used() > writer.buffered() {
         tokio::task::yield_now().await;
     }
 }
@@ -102,10 +103,7 @@ async fn p12_files_roll_by_age() {
     let mut writer = writer(&sink, 0, &context).await;
     for batch in 0..7 {
         writer.write(&inserts(&table("t"), batch..batch + 1)).await.unwrap();
-        // Only rolled files count as units: what waits for the lane is seen through the budget.
-        while context.budget.used() > writer.buffered() {
-            tokio::task::yield_now().await;
-        }
+        settle(&*writer, &context).await;
         clock.0.fetch_add(20_000_000, Ordering::Relaxed);
     }
     let tokens = writer.prepare(Epoch(1)).await.unwrap();
