@@ -189,14 +189,16 @@ impl ReadStage {
             self.take(batch).await?;
         }
         let any = self.open.images > 0;
-        if any {
-            self.lanes.barrier(epoch).await?;
-        }
         let text = self.source.describe(&position);
         self.health.at_position(&text);
         let part = std::mem::take(&mut self.open.part);
         (self.open.images, self.open.bytes, self.open.large) = (0, 0, false);
-        self.report(Report::BarrierPassed { epoch, mark: Mark { position, text }, any, part }).await
+        // Told before the lanes hear of it: a lane that has little to do would otherwise answer first.
+        self.report(Report::BarrierPassed { epoch, mark: Mark { position, text }, any, part }).await?;
+        if any {
+            self.lanes.barrier(epoch).await?;
+        }
+        Ok(())
     }
 
     async fn report(&mut self, report: Report) -> Result<()> {
