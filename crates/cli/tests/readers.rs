@@ -21,7 +21,7 @@ const COLUMNS: &[(&str, &str, &str)] = &[
     ("ubig", "BIGINT UNSIGNED", "int"),
     ("money", "DECIMAL(20,4)", "decimal"),
     ("wide", "DECIMAL(38,10)", "decimal"),
-    ("widest", "DECIMAL(65,30)", "decimal"),
+    ("widest", "DECIMAL(65,30)", "huge"),
     ("f", "FLOAT", "float"),
     ("d", "DOUBLE", "float"),
     ("c", "CHAR(10)", "text"),
@@ -55,7 +55,7 @@ const ROWS: [&str; 4] = [
       '1970-01-01 00:00:00', '1970-01-01 00:00:01', 1901, 'one', '', '[]')",
     "(3, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
-    "(4, 0, 1, 1, 1, -1, 1, 1, -1, 9223372036854775808, 12.3400, 1.0000000000, 1, 16777216, 0.1, '\\\\N', '\\\\N', '=1+1', 'NULL',
+    "(4, 0, 1, 1, 1, -1, 1, 1, -1, 9223372036854775808, 12.3400, 1.0000000000, 1, 65536, 0.1, '\\\\N', '\\\\N', '=1+1', 'NULL',
       'abcd', 'x', UNHEX('C328'), '2024-02-29', '12:34:56.789', '12:34:56', '2026-11-20 17:38:25.120000', '2026-11-20 17:38:25',
       '2026-11-20 17:38:25.5', 0, 'näive', 'a,b,c d', '\"text\"')",
 ];

@@ -194,7 +194,7 @@ class Reader:
             self.problem(table, "changes of one key stand in the wrong order", wrong)
 
     def check_chain(self, table):
-        """Versions rise by one. While the snapshot runs a row may move through chunks that are not read yet, where its
+        """Versions rise by one. A row that was deleted before its chunk was read may come back later with any version. While the snapshot runs a row may move through chunks that are not read yet, where its
         changes are dropped on purpose: a gap after a deletion is right up to the last hand-off point."""
         if not table["chain"]:
             return
@@ -209,8 +209,7 @@ class Reader:
               WINDOW by_chain AS (PARTITION BY {chain} ORDER BY _log, _offset, _ordinal, __op = 'c'))
             SELECT chain, last_op, last, op, version, _log, _offset, _ordinal FROM steps, handed_off
             WHERE CASE
-              WHEN last IS NULL THEN
-                version <> 1 AND op <> 'r' AND coalesce((_log, _offset) >= place, true)
+              WHEN last IS NULL THEN op NOT IN ('r', 'c')
               WHEN op = 'd' THEN version <> last
               WHEN last_op = 'd' AND coalesce((_log, _offset) < place, false) THEN version <= last
               ELSE version <> last + 1 END

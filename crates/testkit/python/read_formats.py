@@ -43,6 +43,7 @@ def micros_of_instant(text):
 FROM_TEXT = {
     "int": int,
     "decimal": decimal.Decimal,
+    "huge": decimal.Decimal,
     "float": float,
     "text": str,
     "json": json.loads,
@@ -60,7 +61,7 @@ def from_parquet(kind, value):
         return json.loads(value)
     if kind == "date":
         return value.isoformat()
-    if kind in ("datetime", "instant"):
+    if kind in ("datetime", "instant") and not isinstance(value, int):
         if value.tzinfo is not None:
             value = value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
         return (value - EPOCH) // datetime.timedelta(microseconds=1)
@@ -75,7 +76,7 @@ def from_text(kind, value):
     return FROM_TEXT[kind](value)
 
 
-ARROW = {"int": pa.decimal128(38, 0), "decimal": pa.decimal256(76, 38), "float": pa.float64()}
+ARROW = {"int": pa.decimal128(38, 0), "decimal": pa.decimal256(76, 38), "huge": pa.decimal256(76, 38), "float": pa.float64()}
 
 
 def pyarrow_json(paths, kinds):
@@ -132,8 +133,11 @@ def duckdb_csv(paths, _kinds):
     return duckdb_rows(sql.replace("all_varchar = true, ", "").replace("{COLUMNS}", f"{{{names}}}"), paths)
 
 
-def duckdb_parquet(paths, _kinds):
-    return duckdb_rows("SELECT * FROM read_parquet(?)", paths)
+def duckdb_parquet(paths, kinds):
+    """Instants as microseconds: DuckDB's own objects for them need another Python package."""
+    column = lambda name, kind: f'epoch_us("{name}") AS "{name}"' if kind == "instant" else f'"{name}"'
+    columns = ", ".join(column(name, kind) for name, kind in kinds.items())
+    return duckdb_rows(f"SELECT {columns}, __op FROM read_parquet(?)", paths)
 
 
 READERS = {
@@ -178,6 +182,8 @@ def compare(name, rows, request, problems):
         wanted = expected.get(found.get(key), {})
         for column, value in found.items():
             cells += 1
+            if name == "DuckDB parquet" and kinds[column] == "huge" and value is not None:
+                wanted = {**wanted, column: float(wanted[column])}  # it has no decimals of more than 38 digits
             if value != wanted.get(column):
                 problems.append(f"{name}: {row['__op']} {found[key]}.{column}: {value!r}, the database has {wanted.get(column)!r}")
     for op in request["operations"]:
