@@ -11,8 +11,9 @@ mod run;
 mod transform;
 
 pub use options::Options;
-pub use run::{Ended, replay, run_process};
-pub use transform::Picky;
+use run::replay;
+pub use run::{Ended, compare, run_process_with, violations};
+use transform::Picky;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -55,6 +56,7 @@ pub fn seeds(default: u64) -> std::ops::Range<u64> {
 
 #[test]
 fn p35_p36_simulation_of_every_fault() {
+    crate::saboteur::install_if_asked();
     if let Err(why) = run_seeds(seeds(SEEDS)) {
         panic!("{why}\nreplay with DUJIANG_SEED=<seed>");
     }

@@ -1,5 +1,6 @@
 //! What one seed's world is like.
 
+use dujiang_core::Epoch;
 use dujiang_core::sink::SinkClass;
 use dujiang_engine::{ErrorPolicy, Settings};
 use dujiang_testkit::memory::{Rates, Rng, ScriptOptions};
@@ -18,6 +19,7 @@ pub struct Options {
     pub life: u64,
     pub pace: Duration,
     pub read_ahead: u64,
+    pub restore_from: Option<Epoch>,
 }
 
 impl Options {
@@ -47,6 +49,7 @@ impl Options {
             life: 20 + rng.below(400),
             pace: Duration::from_micros(100 + rng.below(5000)),
             read_ahead: 1 + rng.below(20),
+            restore_from: None,
         }
     }
 }

@@ -25,6 +25,7 @@ impl Clock for NoClock {
 }
 
 /// How a process ended.
+#[derive(Debug)]
 pub enum Ended {
     /// By itself.
     Finished(Result<Outcome, Error>),
@@ -86,8 +87,12 @@ fn may_end(error: &Error) -> bool {
     )
 }
 
+async fn run_process(world: &World, options: &Options, stop: StopSignal) -> Ended {
+    run_process_with(world, options, stop, &StatusBoard::new()).await
+}
+
 /// Runs one process until it ends, dies or is stuck.
-pub async fn run_process(world: &World, options: &Options, stop: StopSignal) -> Ended {
+pub async fn run_process_with(world: &World, options: &Options, stop: StopSignal, board: &Arc<StatusBoard>) -> Ended {
     let job = Job {
         name: "memory".to_owned(),
         source: Box::new(world.source().pace(options.pace).read_ahead(options.read_ahead)),
@@ -96,11 +101,11 @@ pub async fn run_process(world: &World, options: &Options, stop: StopSignal) -> 
         settings: options.settings.clone(),
         state_dir: PathBuf::from("unused"),
         until: None,
-        restore_from: None,
+        restore_from: options.restore_from,
         clock: Arc::new(NoClock),
     };
     let parts = Parts { store: Box::new(world.store()), dead_letters: Box::new(world.letters()) };
-    let (process, board) = (world.chaos.process(), StatusBoard::new());
+    let process = world.chaos.process();
     let ended = tokio::select! {
         ended = run_with(job, parts, stop, board.clone()) => Ended::Finished(ended),
         () = world.chaos.dead(process) => Ended::Died,
@@ -114,7 +119,8 @@ pub async fn run_process(world: &World, options: &Options, stop: StopSignal) -> 
     ended
 }
 
-fn violations(world: &World) -> Result<(), String> {
+/// The first invariant that is broken.
+pub fn violations(world: &World) -> Result<(), String> {
     match world.violations().first() {
         None => Ok(()),
         Some(first) => Err(first.clone()),
@@ -137,7 +143,8 @@ fn prefix(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-fn compare(world: &World) -> Result<(), String> {
+/// Whether sink and dead letters show exactly what the script asks for.
+pub fn compare(world: &World) -> Result<(), String> {
     let (expected, visible) = (world.script.expected(), world.visible());
     for (key, whole) in &expected {
         let effects = visible.get(key).map(Vec::as_slice).unwrap_or_default();

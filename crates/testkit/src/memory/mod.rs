@@ -45,6 +45,8 @@ pub(crate) struct Durable {
     pub(crate) letters: letters::Disk,
     /// The source serves no position before this one any more.
     pub(crate) acked: usize,
+    /// Whether tokens may be committed that no checkpoint names: for suites that drive a sink alone.
+    pub(crate) unpublished: bool,
     pub(crate) violations: Vec<String>,
 }
 
@@ -102,6 +104,11 @@ impl World {
     /// Where the source has been acked.
     pub fn acked(&self) -> usize {
         self.durable().acked
+    }
+
+    /// From now on the sink is driven without a store: it takes commits that no checkpoint names.
+    pub fn allow_unpublished(&self) {
+        self.durable().unpublished = true;
     }
 
     /// Loses what the store holds, as a deleted state folder does.

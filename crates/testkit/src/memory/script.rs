@@ -184,10 +184,6 @@ pub(crate) fn table_id(table: usize) -> TableId {
     TableId::new("sim", format!("t{table}"))
 }
 
-pub(crate) fn table_index(id: &TableId) -> usize {
-    (0..TABLES).find(|&t| table_id(t) == *id).expect("invariant: the script knows its tables")
-}
-
 /// A batch of these changes of one table, each with the step it stands at.
 pub(crate) fn batch(schema: &Arc<TableSchema>, changes: &[(usize, &Change)]) -> ChangeBatch {
     let (mut keys, mut versions, mut flags, mut kinds) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());

@@ -1,0 +1,331 @@
+//! Properties by their number, over parts in memory and in virtual time.
+
+use crate::sim::{Ended, Options, compare, run_process_with, violations};
+use dujiang_core::Code;
+use dujiang_core::sink::SinkClass;
+use dujiang_engine::{End, ErrorPolicy, PipelineState, PipelineStatus, StatusBoard, StopSignal};
+use dujiang_testkit::memory::{Chaos, Fate, Rates, Rng, Script, World};
+use proptest::prelude::*;
+use std::future::Future;
+use std::time::Duration;
+
+fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(work)
+}
+
+/// A calm world: nothing goes wrong unless the test says so.
+fn calm(seed: u64, class: SinkClass, lanes: usize, odd: u64) -> (World, Options) {
+    let mut rng = Rng::new(seed);
+    let mut options = Options::draw(&mut rng);
+    (options.class, options.script.steps, options.script.odd) = (class, 20 + rng.below(150) as usize, odd);
+    (options.rates, options.deaths) = (Rates::default(), 0);
+    options.settings.parallelism = lanes;
+    options.settings.retry_attempts = 3;
+    options.settings.retry_pause = Duration::from_secs(2);
+    let script = Script::generate(&mut rng, &options.script);
+    (World::new(script, class, Chaos::new(seed, Rates::default())), options)
+}
+
+async fn run(world: &World, options: &Options) -> (Ended, PipelineStatus) {
+    let board = StatusBoard::new();
+    let ended = run_process_with(world, options, StopSignal::never(), &board).await;
+    (ended, board.status())
+}
+
+fn finished(ended: &Ended) {
+    assert!(matches!(ended, Ended::Finished(Ok(outcome)) if outcome.end == End::SourceEnded), "{ended:?}");
+}
+
+fn whole(world: &World) {
+    violations(world).unwrap();
+    compare(world).unwrap();
+}
+
+fn class() -> impl Strategy<Value = SinkClass> {
+    prop_oneof![Just(SinkClass::Staged), Just(SinkClass::Transactional)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// k failures in a row, k <= 3, end in success after k pauses.
+    #[test]
+    fn p04_a_write_is_tried_again(seed: u64, failures in 0usize..=3) {
+        in_virtual_time(async {
+            let (world, mut options) = calm(seed, SinkClass::Staged, 1, 0);
+            options.settings.error_policy = ErrorPolicy::Halt;
+            world.chaos.script("sink.write", vec![Fate::Fail; failures]);
+            let before = tokio::time::Instant::now();
+            let (ended, status) = run(&world, &options).await;
+            finished(&ended);
+            whole(&world);
+            assert_eq!(status.retries, failures as u64);
+            assert!(before.elapsed() >= Duration::from_secs(2) * failures as u32);
+        });
+    }
+
+    /// More failures apply the error policy: halt.
+    #[test]
+    fn p04_after_the_last_try_the_pipeline_halts(seed: u64) {
+        in_virtual_time(async {
+            let (world, mut options) = calm(seed, SinkClass::Staged, 1, 0);
+            options.settings.error_policy = ErrorPolicy::Halt;
+            world.chaos.script("sink.write", vec![Fate::Fail; 4]);
+            let (ended, status) = run(&world, &options).await;
+            assert!(matches!(&ended, Ended::Finished(Err(e)) if e.code() == Code::SinkWrite), "{ended:?}");
+            assert_eq!(status.state, PipelineState::Failed);
+            assert_eq!(status.retries, 3);
+            finished(&run(&world, &options).await.0);
+            whole(&world);
+        });
+    }
+
+    /// Or: the records of that write become dead letters, all others arrive.
+    #[test]
+    fn p04_p10_after_the_last_try_records_become_dead_letters(seed: u64, spared in 0usize..4) {
+        in_virtual_time(async {
+            let (world, options) = calm(seed, SinkClass::Staged, 1, 0);
+            world.chaos.script("sink.write", vec![Fate::Pass; spared]);
+            world.chaos.script("sink.write", vec![Fate::Fail; 4]);
+            finished(&run(&world, &options).await.0);
+            violations(&world).unwrap();
+            let shown: usize = world.visible().values().map(Vec::len).sum();
+            let expected: usize = world.script.expected().values().map(Vec::len).sum();
+            let letters = world.visible_letters().len();
+            let written = world.chaos.calls("sink.write") > spared as u64;
+            assert_eq!(letters > 0, written);
+            assert_eq!(shown + letters, expected, "sink and dead letters together are the input");
+        });
+    }
+
+    /// Per key, the sink's order is the source's order, whatever the parallelism.
+    #[test]
+    fn p07_order_per_key(seed: u64, class in class(), lanes in 1usize..9, slow in 0u64..600) {
+        in_virtual_time(async {
+            let (world, options) = calm(seed, class, lanes, 0);
+            world.chaos.set_rates(Rates { slow, slow_by: Duration::from_millis(50), ..Rates::default() });
+            finished(&run(&world, &options).await.0);
+            whole(&world);
+        });
+    }
+
+    /// While data flows, checkpoints come at the configured interval.
+    #[test]
+    fn p08_checkpoints_come_at_the_interval(seed: u64, interval in 20u64..2000) {
+        in_virtual_time(async {
+            let (world, mut options) = calm(seed, SinkClass::Staged, 2, 0);
+            options.settings.checkpoint_interval = Duration::from_millis(interval);
+            options.settings.epoch_images = u64::MAX;
+            (options.pace, options.read_ahead) = (Duration::from_millis(10), 1);
+            options.script.steps = 0;
+            let before = tokio::time::Instant::now();
+            let (ended, status) = run(&world, &options).await;
+            finished(&ended);
+            let (ticks, alters) = (before.elapsed().as_millis() as u64 / interval, alters(&world));
+            let checkpoints = status.checkpoints;
+            // A change of shape and the end make one each besides; a tick that comes beside them may be the same one.
+            prop_assert!(checkpoints + alters + 2 >= ticks, "{checkpoints} of {ticks}");
+            prop_assert!(checkpoints <= ticks + alters + 2, "{checkpoints} of {ticks}");
+            Ok(())
+        })?;
+    }
+
+    /// Failed checkpoints lose nothing; the stream goes on; they are counted.
+    #[test]
+    fn p09_failed_checkpoints_lose_nothing(seed: u64, class in class(), pattern in prop::collection::vec(0usize..3, 1..6)) {
+        in_virtual_time(async {
+            let (world, options) = calm(seed, class, 2, 0);
+            let mut failures = 0;
+            for in_a_row in pattern {
+                world.chaos.script("store.publish", vec![Fate::Fail; in_a_row]);
+                world.chaos.script("store.publish", [Fate::Pass]);
+                failures += in_a_row as u64;
+            }
+            let (ended, status) = run(&world, &options).await;
+            // The last pattern may not have been used up.
+            assert!(status.checkpoint_failures <= failures);
+            if !matches!(ended, Ended::Finished(Ok(_))) {
+                panic!("{ended:?}");
+            }
+            whole(&world);
+        });
+    }
+
+    /// Three in a row stop the pipeline; the next start goes on from the last good one.
+    #[test]
+    fn p09_too_many_failed_checkpoints_stop(seed: u64, class in class()) {
+        in_virtual_time(async {
+            let (world, options) = calm(seed, class, 2, 0);
+            world.chaos.script("store.publish", vec![Fate::Fail; 3]);
+            let (ended, status) = run(&world, &options).await;
+            assert!(matches!(&ended, Ended::Finished(Err(e)) if e.code() == Code::CheckpointWrite), "{ended:?}");
+            assert_eq!(status.checkpoint_failures, 3);
+            finished(&run(&world, &options).await.0);
+            whole(&world);
+        });
+    }
+
+    /// Bad records go to the dead letters, the others arrive: sink and dead letters are the input, disjoint.
+    #[test]
+    fn p10_bad_records_are_isolated(seed: u64, class in class(), lanes in 1usize..5, odd in 0u64..1000) {
+        in_virtual_time(async {
+            let (world, options) = calm(seed, class, lanes, odd);
+            let (ended, status) = run(&world, &options).await;
+            finished(&ended);
+            whole(&world);
+            assert_eq!(status.dead_letters as usize, world.script.expected_letters().len());
+        });
+    }
+
+    /// With the policy to halt, a bad record stops the pipeline, and nothing of it or after it is lost or shown.
+    #[test]
+    fn p10_a_bad_record_halts_if_asked(seed: u64) {
+        in_virtual_time(async {
+            let (world, mut options) = calm(seed, SinkClass::Staged, 2, 300);
+            options.settings.error_policy = ErrorPolicy::Halt;
+            let (ended, _) = run(&world, &options).await;
+            if world.script.expected_letters().is_empty() {
+                finished(&ended);
+            } else {
+                assert!(matches!(&ended, Ended::Finished(Err(e)) if e.code() == Code::BadRecord), "{ended:?}");
+                options.settings.error_policy = ErrorPolicy::DeadLetter;
+                finished(&run(&world, &options).await.0);
+            }
+            whole(&world);
+        });
+    }
+
+    /// Every start says how long recovery took.
+    #[test]
+    fn p16_recovery_is_timed(seed: u64, class in class(), delay in 0u64..200) {
+        in_virtual_time(async {
+            let (world, options) = calm(seed, class, 2, 0);
+            world.chaos.die_in(Some(20 + seed % 100));
+            run(&world, &options).await;
+            world.chaos.die_in(None);
+            world.chaos.set_rates(Rates { slow: 1000, slow_by: Duration::from_millis(delay), ..Rates::default() });
+            let (ended, status) = run(&world, &options).await;
+            finished(&ended);
+            assert!(status.recovery_millis.is_some());
+            whole(&world);
+        });
+    }
+
+    /// A stop at any moment finishes the epoch and exits; a restart yields the same output.
+    #[test]
+    fn p26_a_stop_at_any_moment_drains(seed: u64, class in class(), after in 0u64..2000, slow in 0u64..300) {
+        in_virtual_time(async {
+            let (world, options) = calm(seed, class, 3, 50);
+            world.chaos.set_rates(Rates { slow, slow_by: Duration::from_millis(20), ..Rates::default() });
+            let (stopper, stop) = StopSignal::new();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_micros(after * 100)).await;
+                stopper.stop();
+            });
+            let board = StatusBoard::new();
+            let ended = run_process_with(&world, &options, stop, &board).await;
+            assert!(matches!(ended, Ended::Finished(Ok(_))), "{ended:?}");
+            assert_eq!(board.status().state, PipelineState::Stopped);
+            let read = board.status().rows_in.total() as usize;
+            let shown: usize = world.visible().values().map(Vec::len).sum();
+            assert!(read == 0 || shown > 0 || world.visible_letters().len() + board.status().filtered as usize > 0);
+            if !matches!(&ended, Ended::Finished(Ok(outcome)) if outcome.end == End::SourceEnded) {
+                finished(&run(&world, &options).await.0);
+            }
+            whole(&world);
+        });
+    }
+
+    /// A crash at any call, and a second one at any call after it: nothing is missing.
+    #[test]
+    fn p35_at_least_once_after_any_crash(seed: u64, first in 1u64..400, second in 1u64..400) {
+        in_virtual_time(crash_twice(seed, SinkClass::AtLeastOnce, first, second));
+    }
+
+    /// The same: nothing is missing, nothing is there twice.
+    #[test]
+    fn p36_exactly_once_after_any_crash(seed: u64, class in class(), first in 1u64..400, second in 1u64..400) {
+        in_virtual_time(crash_twice(seed, class, first, second));
+    }
+}
+
+async fn crash_twice(seed: u64, class: SinkClass, first: u64, second: u64) {
+    let (world, options) = calm(seed, class, 2, 30);
+    for calls in [first, second] {
+        world.chaos.die_in(Some(calls));
+        run(&world, &options).await;
+    }
+    world.chaos.die_in(None);
+    finished(&run(&world, &options).await.0);
+    whole(&world);
+}
+
+fn alters(world: &World) -> u64 {
+    let alters = world.script.steps.iter().filter(|s| matches!(s, dujiang_testkit::memory::Step::Alter(_)));
+    alters.count() as u64
+}
+
+/// State lost, output there: refused by name (E0511).
+#[test]
+fn lost_state_is_refused() {
+    in_virtual_time(async {
+        let (world, options) = calm(7, SinkClass::Staged, 1, 0);
+        finished(&run(&world, &options).await.0);
+        world.lose_state();
+        let (ended, _) = run(&world, &options).await;
+        assert!(matches!(&ended, Ended::Finished(Err(e)) if e.code() == Code::StateLost), "{ended:?}");
+        whole(&world);
+    });
+}
+
+/// Going back withdraws later epochs; reading on from there yields the same output again.
+#[test]
+fn restoring_an_earlier_checkpoint_repeats_nothing() {
+    for class in [SinkClass::Staged, SinkClass::Transactional] {
+        in_virtual_time(async {
+            let (world, mut options) = calm(11, class, 2, 50);
+            options.settings.ack_lag = 3;
+            finished(&run(&world, &options).await.0);
+            let back_to = world.checkpoints()[0];
+            options.restore_from = Some(back_to);
+            finished(&run(&world, &options).await.0);
+            whole(&world);
+            options.restore_from = Some(dujiang_core::Epoch(10_000));
+            let (ended, _) = run(&world, &options).await;
+            assert!(matches!(&ended, Ended::Finished(Err(e)) if e.code() == Code::NoCheckpoint), "{ended:?}");
+        });
+    }
+}
+
+/// The suites that the real implementations pass too.
+#[test]
+fn the_parts_in_memory_keep_the_contracts() {
+    use dujiang_testkit::conformance;
+    struct Memory(World);
+    impl conformance::sink::SinkUnderTest for Memory {
+        fn open(&mut self) -> Box<dyn dujiang_core::sink::Sink> {
+            self.0.allow_unpublished();
+            Box::new(self.0.sink())
+        }
+        fn visible(&mut self) -> Vec<i64> {
+            let all = self.0.visible();
+            all.into_iter().flat_map(|((_, key), rows)| rows.into_iter().map(move |_| key.parse().unwrap())).collect()
+        }
+    }
+    for class in [SinkClass::Staged, SinkClass::Transactional] {
+        in_virtual_time(async {
+            let world = World::new(Script::default(), class, Chaos::none());
+            conformance::sink::all(&mut Memory(world)).await;
+        });
+    }
+    in_virtual_time(async {
+        let world = World::new(Script::default(), SinkClass::Staged, Chaos::none());
+        conformance::store::all(&mut || -> Box<dyn dujiang_core::CheckpointStore> { Box::new(world.store()) }, 3).await;
+    });
+    in_virtual_time(async {
+        let (world, _) = calm(3, SinkClass::Staged, 1, 0);
+        let images =
+            world.script.changes().map(|c| if c.kind == dujiang_core::Kind::UpdateAfter { 2 } else { 1 }).sum();
+        conformance::source::all(|| Box::new(world.source()), images).await;
+    });
+}
