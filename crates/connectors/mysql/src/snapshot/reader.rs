@@ -164,8 +164,7 @@ impl Worker {
 
     async fn end_view(&mut self) {
         if let Some(session) = &mut self.session
-            && session.view.take().is_some()
-            && session.connection.execute("COMMIT").await.is_err()
+            && session.close_view().await.is_err()
         {
             self.session = None;
         }
@@ -186,7 +185,11 @@ impl Worker {
             // The rest of the answer is still on its way: the next chunk gets a connection of its own.
             session.renew(&context).await?;
         }
-        session.finish(job, fetched, &view, limit).await
+        let chunk = session.finish(job, fetched, &view, limit).await?;
+        if view.locks {
+            session.close_view().await?;
+        }
+        Ok(chunk)
     }
 
     async fn connected(&mut self) -> Result<&mut Session> {
@@ -232,6 +235,7 @@ impl Session {
     async fn usable_view(&mut self, job: &Job, context: &SnapshotContext) -> Result<View> {
         if let Some(view) = &self.view
             && self.prepared.as_ref().is_some_and(|p| p.at == job.at)
+            && !view.locks
             && view.opened.elapsed() < VIEW_AGE
             && lock(&job.handoff).open(view.point.clone())
         {
@@ -239,10 +243,13 @@ impl Session {
         }
         let mut pause = Duration::from_millis(2);
         loop {
-            if self.view.take().is_some() {
-                self.connection.execute("COMMIT").await?;
-            }
-            let view = view::open(&mut self.connection, &context.endpoint, &job.shape.id(), &*context.clock).await?;
+            self.close_view().await?;
+            let (table, clock) = (job.shape.id(), &*context.clock);
+            let view = if view::has_versions(&mut self.connection, &table).await? {
+                view::open(&mut self.connection, &context.endpoint, &table, clock).await?
+            } else {
+                view::lock(&mut self.connection, &table, clock).await?
+            };
             self.view = Some(view.clone());
             if lock(&job.handoff).open(view.point.clone()) {
                 return Ok(view);
@@ -250,6 +257,13 @@ impl Session {
             // What the stream has seen is not visible yet: a commit waits for a replica.
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(100));
+        }
+    }
+
+    async fn close_view(&mut self) -> Result<()> {
+        match self.view.take() {
+            Some(view) => view.close(&mut self.connection).await,
+            None => Ok(()),
         }
     }
 

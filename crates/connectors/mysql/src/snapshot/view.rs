@@ -3,6 +3,7 @@
 //! A place read beside the SELECT is never a hand-off point: the log moves before rows become visible.
 //!
 //! - **MariaDB**: a consistent snapshot carries its place, `Binlog_snapshot_file` and `_position`.
+//! - **Tables without row versions** (MyISAM, Aria, ...): the table is locked against writers while the chunk is read.
 //! - **MySQL**: a second session locks the table against writers for the moment in which the view is opened. Whoever has
 //!   changed the table has then committed and left the log behind; so the end of the log is the view's place for it.
 
@@ -21,6 +22,42 @@ pub struct View {
     pub micros: i64,
     /// When it was opened, to tell its age.
     pub opened: Instant,
+    /// Whether the table is locked instead, for one chunk.
+    pub locks: bool,
+}
+
+impl View {
+    /// Closes the view.
+    ///
+    /// # Errors
+    /// `ConnectionLost`.
+    pub async fn close(self, connection: &mut Connection) -> Result<()> {
+        connection.execute(if self.locks { "UNLOCK TABLES" } else { "COMMIT" }).await?;
+        Ok(())
+    }
+}
+
+/// Whether the table's engine keeps row versions, so that a read view can be opened.
+///
+/// # Errors
+/// `ConnectionLost`, `SourceQuery`.
+pub async fn has_versions(connection: &mut Connection, table: &TableId) -> Result<bool> {
+    let sql = format!(
+        "SELECT ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
+        quote::text(&table.database),
+        quote::text(&table.table)
+    );
+    Ok(connection.query_value(&sql).await?.is_some_and(|engine| engine.eq_ignore_ascii_case("InnoDB")))
+}
+
+/// Locks the table against writers: whoever has changed it has left the log behind.
+///
+/// # Errors
+/// `ConnectionLost`, `SourceQuery`, `MissingPrivilege`.
+pub async fn lock(connection: &mut Connection, table: &TableId, clock: &dyn Clock) -> Result<View> {
+    connection.execute(&format!("LOCK TABLES {} READ", quote::table(table)?)).await?;
+    let point = end_of_log(connection).await?;
+    Ok(View { point, micros: clock.now_micros(), opened: Instant::now(), locks: true })
 }
 
 /// Opens a view for a table in the session, whose transaction it becomes.
@@ -33,7 +70,7 @@ pub async fn open(connection: &mut Connection, endpoint: &Endpoint, table: &Tabl
         ServerFamily::MariaDb => consistent(connection).await?,
         ServerFamily::MySql => under_lock(connection, endpoint, table).await?,
     };
-    Ok(View { point, micros, opened: Instant::now() })
+    Ok(View { point, micros, opened: Instant::now(), locks: false })
 }
 
 const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";

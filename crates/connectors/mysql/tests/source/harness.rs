@@ -225,10 +225,10 @@ impl Pipeline {
 
     /// Until everything that the server has logged by now is in the sink.
     pub async fn until_gtid(&mut self, gtid: &str) -> Result<()> {
-        let told = format!("({gtid})");
+        let wanted = sequence(gtid);
         loop {
             self.step().await?;
-            if self.reader.as_ref().unwrap().status().position.ends_with(&told) {
+            if sequence(&self.status().position) >= wanted {
                 return self.barrier();
             }
         }
@@ -252,4 +252,9 @@ pub fn rows_of(server: &Server, table: &str, key: usize) -> BTreeMap<Vec<String>
 pub fn last_gtid(server: &Server) -> String {
     let mut session = server.session().unwrap();
     session.run("SELECT @@gtid_binlog_pos").unwrap()[0][0].clone().unwrap()
+}
+
+/// The number of the last transaction, of `bin.000001:4711 (0-1-99)` or `0-1-99`.
+pub fn sequence(position: &str) -> u64 {
+    position.trim_end_matches(')').rsplit('-').next().and_then(|n| n.parse().ok()).unwrap_or(0)
 }

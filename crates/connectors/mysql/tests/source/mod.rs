@@ -3,3 +3,6 @@
 mod basic;
 mod harness;
 mod load;
+mod lost;
+mod schema;
+mod window;

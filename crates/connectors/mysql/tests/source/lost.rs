@@ -1,0 +1,153 @@
+use super::harness::*;
+use super::load;
+use crate::support;
+use dujiang_core::Code;
+use dujiang_scratch::{Options, Random};
+use dujiang_testkit::proxy::Proxy;
+use std::sync::atomic::Ordering;
+
+/// P05: whatever the pattern of lost connections, what is captured is what was committed, once and in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p05_lost_connections_lose_and_repeat_nothing() {
+    let server = support::own(&Options::default());
+    let proxy = Proxy::to_port(server.port()).unwrap();
+    load::create(&server, "lost");
+    let (stop, thread) = load::writer(&server, "lost", 5, 400);
+    let options = [("scan.incremental.snapshot.chunk.size", "20"), ("heartbeat.interval", "200ms")];
+    let mut pipeline = Pipeline::new(source_at(proxy.port(), "lost.\\.*", &options));
+    pipeline.open().await.unwrap();
+    let mut random = Random::new(6);
+    let mut caught_up = false;
+    let mut cuts = 0;
+    while !caught_up || cuts < 30 {
+        caught_up |= pipeline.step().await.unwrap() == "caught-up";
+        if random.chance(20) && cuts < 60 {
+            proxy.cut();
+            cuts += 1;
+        }
+        if random.chance(20) {
+            pipeline.barrier().unwrap();
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    thread.join().unwrap();
+    pipeline.until_gtid(&last_gtid(&server)).await.unwrap();
+    load::compare(&server, "lost", &pipeline.sink);
+}
+
+/// A peer that says nothing any more is noticed by its missing signs of life.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p05_a_half_open_connection_is_replaced() {
+    let server = support::own(&Options::default());
+    server.sql("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY)").unwrap();
+    let proxy = Proxy::to_port(server.port()).unwrap();
+    let mut pipeline = Pipeline::new(source_at(proxy.port(), "d.t", &[("heartbeat.interval", "100ms")]));
+    pipeline.until("caught-up").await.unwrap();
+    server.sql("INSERT INTO d.t VALUES (1)").unwrap();
+    pipeline.until_gtid(&last_gtid(&server)).await.unwrap();
+    proxy.rules(dujiang_testkit::proxy::Direction::ToClient, |rules| rules.swallow = true);
+    server.sql("INSERT INTO d.t VALUES (2)").unwrap();
+    while pipeline.status().disconnected.is_none() {
+        pipeline.step().await.unwrap();
+    }
+    proxy.heal();
+    pipeline.until_gtid(&last_gtid(&server)).await.unwrap();
+    assert_eq!(pipeline.sink.count("d.t"), 2);
+}
+
+/// R1, R5: barriers and crashes inside a transaction larger than a batch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p39_a_large_transaction_keeps_its_ids_through_crashes() {
+    let server = support::own(&Options::default());
+    server.sql("CREATE DATABASE d; USE d; CREATE TABLE t (id INT PRIMARY KEY, v INT); CREATE TABLE u LIKE t").unwrap();
+    let mut pipeline = Pipeline::new(source(&server, "d.\\.*", &[("scan.startup.mode", "latest-offset")]));
+    pipeline.until("caught-up").await.unwrap();
+    let sql = "USE d; BEGIN; INSERT INTO t SELECT seq, 0 FROM seq_1_to_30000; INSERT INTO u SELECT seq, 0 FROM seq_1_to_9000; \
+               UPDATE t SET v = 1 WHERE id % 2 = 0; DELETE FROM u WHERE id < 5000; INSERT INTO t VALUES (-1, 5); COMMIT";
+    server.sql(sql).unwrap();
+    let expected = last_gtid(&server);
+    for round in 0.. {
+        pipeline.step().await.unwrap();
+        if sequence(&pipeline.status().position) >= sequence(&expected) {
+            break;
+        }
+        if round % 2 == 0 {
+            pipeline.barrier().unwrap();
+        }
+        pipeline.crash();
+    }
+    pipeline.barrier().unwrap();
+    assert!(pipeline.crashes >= 4, "{}", pipeline.crashes);
+    assert_eq!(pipeline.sink.rows["d.t"], rows_of(&server, "d.t", 1));
+    assert_eq!(pipeline.sink.rows["d.u"], rows_of(&server, "d.u", 1));
+    let ids: Vec<_> = pipeline.sink.images.iter().filter(|i| i.table == "d.u").map(|i| i.id.clone()).collect();
+    let ordinals: Vec<_> = (0..9000 + 4999).map(|n| format!("{expected}/d.u/{n}")).collect();
+    assert_eq!(ids, ordinals);
+}
+
+/// INV-6: what is purged is said, never passed over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purged_log_halts() {
+    let server = support::own(&Options::default());
+    server.sql("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY); INSERT INTO d.t VALUES (1)").unwrap();
+    let mut pipeline = Pipeline::new(source(&server, "d.t", &[]));
+    pipeline.until("caught-up").await.unwrap();
+    pipeline.crash();
+    server.sql("INSERT INTO d.t VALUES (2); FLUSH BINARY LOGS; INSERT INTO d.t VALUES (3); FLUSH BINARY LOGS").unwrap();
+    let mut session = server.session().unwrap();
+    let files = session.run("SHOW BINARY LOGS").unwrap();
+    let last = files.last().unwrap()[0].clone().unwrap();
+    session.run(&format!("PURGE BINARY LOGS TO '{last}'")).unwrap();
+    let error = loop {
+        match pipeline.step().await {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.code(), Code::PositionLost, "{error:?}");
+    assert_eq!(pipeline.sink.count("d.t"), 1);
+}
+
+/// INV-5, R8: another server behind the same address, and the same one with its history thrown away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r8_another_history_is_refused() {
+    let setup = "CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY); INSERT INTO d.t VALUES (1)";
+    let server = support::own(&Options::default());
+    let other = support::own(&Options { server_id: 7, ..Options::default() });
+    server.sql(setup).unwrap();
+    other.sql(setup).unwrap();
+    let proxy = Proxy::to_port(server.port()).unwrap();
+    let mut pipeline = Pipeline::new(source_at(proxy.port(), "d.t", &[]));
+    pipeline.until("caught-up").await.unwrap();
+    proxy.retarget(std::net::SocketAddr::from(([127, 0, 0, 1], other.port())));
+    proxy.cut();
+    let error = loop {
+        match pipeline.step().await {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.code(), Code::OtherServer, "{error:?}");
+    proxy.retarget(std::net::SocketAddr::from(([127, 0, 0, 1], server.port())));
+    server.sql("RESET MASTER").unwrap();
+    pipeline.crash();
+    let error = pipeline.step().await.unwrap_err();
+    assert_eq!(error.code(), Code::OtherServer, "{error:?}");
+}
+
+/// The server restarts: files end without a rotation, the stream goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_of_the_server_is_survived() {
+    let mut server = support::own(&Options::default());
+    server.sql("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY); INSERT INTO d.t VALUES (1)").unwrap();
+    let mut pipeline = Pipeline::new(source(&server, "d.t", &[]));
+    pipeline.until("caught-up").await.unwrap();
+    for round in 2..5 {
+        server.sql(&format!("INSERT INTO d.t VALUES ({round})")).unwrap();
+        if round % 2 == 0 { server.kill9().unwrap() } else { server.stop().unwrap() };
+        server.restart().unwrap();
+        server.sql(&format!("INSERT INTO d.t VALUES ({})", round * 100)).unwrap();
+        pipeline.until_gtid(&last_gtid(&server)).await.unwrap();
+    }
+    assert_eq!(pipeline.sink.rows["d.t"], rows_of(&server, "d.t", 1));
+}

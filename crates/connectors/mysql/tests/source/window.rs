@@ -1,0 +1,37 @@
+use super::harness::*;
+use crate::support;
+use dujiang_scratch::Options;
+use std::sync::mpsc;
+
+/// The log moves before rows become visible: a commit that waits for a replica is in the log and in no read view. The
+/// snapshot goes on meanwhile, in chunks before, at and behind the row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p02_a_commit_that_waits_for_a_replica_is_in_exactly_one_part() {
+    let semi = ["--rpl-semi-sync-master-enabled=1", "--rpl-semi-sync-master-wait-point=AFTER_SYNC",
+        "--rpl-semi-sync-master-wait-no-slave=1", "--rpl-semi-sync-master-timeout=1"];
+    let options = semi.iter().fold(Options::default(), |o, arg| o.arg(*arg));
+    let server = support::own(&options);
+    server.sql("CREATE DATABASE d; USE d; CREATE TABLE t (id INT PRIMARY KEY, v INT); INSERT INTO t SELECT seq, 0 FROM seq_1_to_4000").unwrap();
+    for round in 1..=3 {
+        server.sql("SET GLOBAL rpl_semi_sync_master_enabled = 0; SET GLOBAL rpl_semi_sync_master_timeout = 1500; SET GLOBAL rpl_semi_sync_master_enabled = 1").unwrap();
+        let options = [("scan.incremental.snapshot.chunk.size", "100"), ("server-id", &*format!("{}", 7000 + round))];
+        let mut pipeline = Pipeline::new(source(&server, "d.t", &options));
+        let mut writer = server.session().unwrap();
+        for _ in 0..round * 5 {
+            pipeline.step().await.unwrap();
+        }
+        let (started, begun) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            started.send(()).unwrap();
+            // Waits for a replica that never comes, until the timeout; meanwhile it is in the log only.
+            writer.run(&format!("UPDATE d.t SET v = {round} WHERE id IN (1, 700, 2500, 3999)")).unwrap();
+        });
+        begun.recv().unwrap();
+        while !pipeline.events.contains(&"caught-up") {
+            pipeline.step().await.unwrap();
+        }
+        thread.join().unwrap();
+        pipeline.until_gtid(&last_gtid(&server)).await.unwrap();
+        assert_eq!(pipeline.sink.rows["d.t"], rows_of(&server, "d.t", 1), "round {round}");
+    }
+}
