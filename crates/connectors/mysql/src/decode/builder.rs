@@ -6,6 +6,7 @@ use super::image::{Change, RowImage};
 use super::plan::RowPlan;
 use super::rows::{RowsEvent, RowsKind};
 use super::span::OpenSpan;
+use super::staged::{self, Staged};
 use super::table_map::TableMap;
 use super::types::Column;
 use super::value::BadValue;
@@ -57,6 +58,9 @@ pub struct TableBuilder {
     open: Vec<OpenColumn>,
     kinds: Vec<Kind>,
     span: OpenSpan,
+    staged: Staged,
+    /// An error of staged rows, to be told by the next call that can.
+    failed: Option<Error>,
 }
 
 impl TableBuilder {
@@ -83,6 +87,8 @@ impl TableBuilder {
             open,
             kinds: Vec::new(),
             span: OpenSpan::default(),
+            staged: Staged::default(),
+            failed: None,
         })
     }
 
@@ -114,6 +120,9 @@ impl TableBuilder {
     /// Says where the rows appended next come from. `origin.first_ordinal` is the ordinal of the next change within
     /// (transaction, table); the builder counts on from there, also over changes that a filter drops.
     pub fn begin_span(&mut self, origin: Origin<'_>) {
+        if let Err(error) = self.decode_staged() {
+            self.failed = Some(error);
+        }
         self.span.begin(origin);
     }
 
@@ -139,6 +148,7 @@ impl TableBuilder {
     }
 
     fn append_log(&mut self, rows: &RowsEvent<'_>, filter: Filter<'_>) -> Result<Appended> {
+        self.decode_staged()?;
         let before = self.begin_append();
         let Some(plan) = &self.log else {
             let sentence = format!("rows of {} come without a table map before them", self.schema.id);
@@ -165,18 +175,43 @@ impl TableBuilder {
     /// The row has the table's columns in order; strings must come as utf8mb4 (`SET NAMES utf8mb4`), TIMESTAMP in UTC
     /// (`SET time_zone = '+00:00'`).
     ///
-    /// # Errors
-    /// `Protocol` (structure), `BadRecord`.
-    pub fn append_binary_row(&mut self, packet: &[u8]) -> Result<()> {
-        self.append_binary_rows(packet, &[(0, packet.len())])
-    }
-
-    /// As [`TableBuilder::append_binary_row`] for many rows at once, which is faster: `packets` are (start, end) of payloads
-    /// in `buffer`.
+    /// Rows are decoded in groups: an error may be that of an earlier row, and that of the last rows comes with
+    /// [`TableBuilder::finish`]. No row of a failed group is kept.
     ///
     /// # Errors
-    /// As there.
+    /// `Protocol` (structure), `BadRecord`.
+    #[inline]
+    pub fn append_binary_row(&mut self, packet: &[u8]) -> Result<()> {
+        if packet.len() > staged::GROUP_BYTES {
+            return self.append_binary_rows(packet, &[(0, packet.len())]);
+        }
+        if self.staged.push(packet) { self.decode_staged() } else { Ok(()) }
+    }
+
+    fn decode_staged(&mut self) -> Result<()> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        if self.staged.packets.is_empty() {
+            return Ok(());
+        }
+        let mut staged = std::mem::take(&mut self.staged);
+        let done = self.append_result(&staged.bytes, &staged.packets);
+        staged.clear();
+        self.staged = staged;
+        done
+    }
+
+    /// As [`TableBuilder::append_binary_row`] for many rows at once: `packets` are (start, end) of payloads in `buffer`.
+    ///
+    /// # Errors
+    /// As there, but always at once; nothing of the call is kept then.
     pub fn append_binary_rows(&mut self, buffer: &[u8], packets: &[(usize, usize)]) -> Result<()> {
+        self.decode_staged()?;
+        self.append_result(buffer, packets)
+    }
+
+    fn append_result(&mut self, buffer: &[u8], packets: &[(usize, usize)]) -> Result<()> {
         let before = self.begin_append();
         let plan = self.result.get_or_insert_with(|| RowPlan::for_binary_rows(&self.columns));
         let to = Target { walk: &mut self.walk, open: &mut self.open, kinds: &mut self.kinds, columns: &self.columns };
@@ -190,7 +225,7 @@ impl TableBuilder {
 
     /// Rows (images) in the open batch.
     pub fn rows(&self) -> usize {
-        self.kinds.len()
+        self.kinds.len() + self.staged.packets.len()
     }
 
     /// Whether the open batch has no row.
@@ -201,14 +236,15 @@ impl TableBuilder {
     /// Bytes held, as counted against the budget.
     pub fn memory(&self) -> usize {
         self.open.iter().map(OpenColumn::memory).sum::<usize>() + self.kinds.capacity() + self.span.memory()
+            + self.staged.memory()
     }
 
     /// Rows before an append; the first one of a batch makes room for as much as the last batch held.
     fn begin_append(&mut self) -> usize {
-        if self.is_empty() {
+        if self.kinds.is_empty() {
             self.open.iter_mut().for_each(OpenColumn::reserve);
         }
-        self.rows()
+        self.kinds.len()
     }
 
     fn truncate(&mut self, rows: usize) {
@@ -218,6 +254,8 @@ impl TableBuilder {
 
     /// Throws the open batch away. The origin stays in force.
     pub fn clear(&mut self) {
+        self.staged.clear();
+        self.failed = None;
         self.truncate(0);
         self.span.take();
     }
@@ -228,6 +266,7 @@ impl TableBuilder {
     /// `BadRecord` for text that is not valid UTF-8, naming table, column, value and the row's position; `Bug`. The
     /// batch is lost then.
     pub fn finish(&mut self) -> Result<Option<ChangeBatch>> {
+        self.decode_staged()?;
         if self.is_empty() {
             return Ok(None);
         }

@@ -25,6 +25,7 @@ mod plan;
 pub mod rows;
 pub mod sort_key;
 mod span;
+mod staged;
 pub mod statement;
 pub mod table_map;
 mod temporal;
