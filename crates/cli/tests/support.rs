@@ -11,7 +11,13 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a scratch folder") }
+        let mut folder = tempfile::tempdir().expect("a scratch folder");
+        // For whoever wants to look at what a failed test left behind.
+        if std::env::var_os("DUJIANG_KEEP").is_some() {
+            folder.disable_cleanup(true);
+            println!("kept: {}", folder.path().display());
+        }
+        Self { folder }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
