@@ -59,6 +59,26 @@ pub enum Guarantee {
     AtLeastOnce,
 }
 
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Why it ended.
+    pub end: End,
+    /// The last epoch published; [`Epoch::NONE`] if there is none.
+    pub epoch: Epoch,
+}
+
+/// Why a run ended without an error. In every case the last epoch is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It was asked to.
+    Stopped,
+    /// It reached `until`.
+    Reached,
+    /// The source has nothing more to give.
+    SourceEnded,
+}
+
 /// How a pipeline runs.
 #[derive(Debug, Clone)]
 pub struct Settings {

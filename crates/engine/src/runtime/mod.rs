@@ -1,9 +1,7 @@
-//! The run: what it is given, how it is stopped, what it tells.
+//! What every part of a run shares: what it is given, when to try again, how it is stopped, what it tells.
 
-pub(crate) mod driver;
 pub(crate) mod health;
 pub mod job;
 pub mod retry;
-pub mod run;
 pub mod status;
 pub mod stop;

@@ -44,7 +44,7 @@ pub(crate) enum Report {
     /// The stream has passed the position that was current at the start.
     CaughtUp,
     /// The reader has nothing more to give: the run ends.
-    Ended(crate::runtime::run::End),
+    Ended(crate::runtime::job::End),
     /// A publish or a commit failed; the event says what the protocol makes of it.
     Setback(Event, Error),
     /// A stage cannot go on.

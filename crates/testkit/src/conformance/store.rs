@@ -65,10 +65,18 @@ async fn what_is_published_is_found(factory: &mut impl StoreFactory, first: &Acq
     store.publish((generation, Epoch::NONE), &next).await.expect("publish");
     assert_eq!(store.latest().await.expect("read back"), Some(next.clone()), "what is published is read back");
     let wrong_epoch = store.publish((generation, Epoch::NONE), &checkpoint(2, generation, Standing::Final)).await;
-    assert_eq!(wrong_epoch.unwrap_err().code(), Code::Fenced, "INV-11: the epoch is compared");
+    assert_eq!(
+        wrong_epoch.expect_err("a publish from a wrong epoch").code(),
+        Code::Fenced,
+        "INV-11: the epoch is compared"
+    );
     let wrong_generation =
         store.publish((first.generation, Epoch(1)), &checkpoint(2, first.generation, Standing::Final)).await;
-    assert_eq!(wrong_generation.unwrap_err().code(), Code::Fenced, "INV-11: the generation is compared");
+    assert_eq!(
+        wrong_generation.expect_err("a publish of an earlier generation").code(),
+        Code::Fenced,
+        "INV-11: the generation is compared"
+    );
     drop(store);
     let found = factory.open().acquire().await.expect("acquire a third time");
     assert_eq!(found.checkpoints, [next], "P14: restored is what was published");
@@ -112,7 +120,7 @@ async fn going_back(factory: &mut impl StoreFactory) {
     let mut store = factory.open();
     let kept = store.acquire().await.expect("acquire").checkpoints;
     let missing = store.rewind(Epoch(kept[0].epoch.0 + 5)).await;
-    assert_eq!(missing.unwrap_err().code(), Code::NoCheckpoint);
+    assert_eq!(missing.expect_err("a rewind to an epoch that is not kept").code(), Code::NoCheckpoint);
     store.rewind(kept[1].epoch).await.expect("rewind");
     assert_eq!(store.latest().await.expect("read back").map(|c| c.epoch), Some(kept[1].epoch));
     drop(store);

@@ -165,7 +165,7 @@ impl Chaos {
         self.hang_if_dead(process).await;
         match (fate, done) {
             (Fate::Pass, Some(done)) => done,
-            (fate, Some(Err(error))) if fate == Fate::LoseReply => Err(error),
+            (Fate::LoseReply, Some(Err(error))) => Err(error),
             (fate, _) => Err(failed(fate)),
         }
     }

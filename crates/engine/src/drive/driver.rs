@@ -1,12 +1,12 @@
 //! The driver: feeds the protocol with what happened, and turns its actions into commands for the stages.
 
-use super::health::Health;
-use super::job::{Job, Settings, Until};
-use super::retry::Retrier;
-use super::run::{End, Outcome, Parts};
-use super::status::PipelineState;
-use super::stop::StopSignal;
+use super::run::Parts;
 use crate::protocol::{Action, Cause, Config, Event, Halt, Machine};
+use crate::runtime::health::Health;
+use crate::runtime::job::{End, Job, Outcome, Settings, Until};
+use crate::runtime::retry::Retrier;
+use crate::runtime::status::PipelineState;
+use crate::runtime::stop::StopSignal;
 use crate::stages::commit::{Command, CommitStage};
 use crate::stages::lanes::{Gauges, Lanes};
 use crate::stages::read::{OpenEpoch, ReadStage};

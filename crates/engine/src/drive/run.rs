@@ -1,36 +1,16 @@
 //! One run of a pipeline, from acquiring its state to the last commit.
 
 use super::driver::Driver;
-use super::health::Health;
-use super::job::{Guarantee, Job};
-use super::status::{PipelineState, StatusBoard};
-use super::stop::StopSignal;
+use crate::runtime::health::Health;
+use crate::runtime::job::{End, Guarantee, Job, Outcome};
+use crate::runtime::status::{PipelineState, StatusBoard};
+use crate::runtime::stop::StopSignal;
 use crate::state::{DiskStore, FileLetters};
 use dujiang_core::checkpoint::CheckpointStore;
 use dujiang_core::dead_letter::DeadLetterStore;
 use dujiang_core::sink::SinkClass;
-use dujiang_core::{Code, Epoch, Error, Result};
+use dujiang_core::{Code, Error, Result};
 use std::sync::Arc;
-
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    /// Why it ended.
-    pub end: End,
-    /// The last epoch published; [`Epoch::NONE`] if there is none.
-    pub epoch: Epoch,
-}
-
-/// Why a run ended without an error. In every case the last epoch is committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// It was asked to.
-    Stopped,
-    /// It reached `until`.
-    Reached,
-    /// The source has nothing more to give.
-    SourceEnded,
-}
 
 /// The parts of a run that keep its state.
 pub struct Parts {
