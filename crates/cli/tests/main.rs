@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod commands;
+mod damage;
 mod e2e;
 mod kill_loop;
 mod readers;

@@ -196,8 +196,9 @@ class Reader:
             self.problem(table, "changes of one key stand in the wrong order", wrong)
 
     def check_chain(self, table):
-        """Versions rise by one. A row that was deleted before its chunk was read may come back later with any version. While the snapshot runs a row may move through chunks that are not read yet, where its
-        changes are dropped on purpose: a gap after a deletion is right up to the last hand-off point."""
+        """Versions rise by one. Not so where changes are dropped on purpose: while the snapshot runs a row may move to a
+        key whose chunk is not read yet; its deletion passes, its further life is seen from its chunk on, or, if it is
+        deleted before, from its return on. And a row that was deleted before all of this may return with any version."""
         if not table["chain"]:
             return
         chain, version = quoted(table["chain"]), quoted(table["version"])
@@ -206,7 +207,8 @@ class Reader:
             WITH handed_off AS (SELECT max((_log, _offset)) AS place FROM images WHERE __op = 'r'),
             steps AS (
               SELECT {chain} AS chain, {version} AS version, __op AS op, _log, _offset, _ordinal,
-                     lag({version}) OVER by_chain AS last, lag(__op) OVER by_chain AS last_op
+                     lag({version}) OVER by_chain AS last, lag(__op) OVER by_chain AS last_op,
+                     lag((_log, _offset)) OVER by_chain AS last_place
               FROM images
               WINDOW by_chain AS (PARTITION BY {chain} ORDER BY _log, _offset, _ordinal, __op = 'c'))
             SELECT chain, last_op, last, op, version, _log, _offset, _ordinal FROM steps, handed_off
