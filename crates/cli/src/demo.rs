@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// Name of the demo's pipeline.
+const NAME: &str = "demo";
 /// Transactions of the shop in a second: lively, and light on a laptop.
 const TRANSACTIONS_PER_SECOND: u32 = 150;
 /// The shop's one ALTER TABLE comes after so many of them, so that everyone sees it pass.
@@ -41,6 +43,8 @@ impl From<Error> for DemoError {
 /// When the folder, the server or the pipeline cannot be set up.
 pub fn run(seconds: Option<u64>, keep: Option<PathBuf>, console: &Console) -> Result<u8, DemoError> {
     let folder = Folder::make(keep)?;
+    // First of all, so that Ctrl-C finds somebody who cleans up.
+    let session = Session::start(console, NAME)?;
     let shop = Shop::open(&folder)?;
     let text = pipeline_text(&folder, shop.as_ref());
     let file = folder.path.join("demo.yaml");
@@ -48,7 +52,6 @@ pub fn run(seconds: Option<u64>, keep: Option<PathBuf>, console: &Console) -> Re
     let text = SourceText::new(file.display().to_string(), text);
     let loaded = pipeline_file::from_text(text, &folder.path, &[]).map_err(DemoError::Refused)?;
     introduce(&folder, shop.as_ref(), seconds);
-    let session = Session::start(console, &loaded.pipeline.name)?;
     let load = shop.as_ref().map(|shop| shop.play(&session)).transpose()?;
     if let Some(seconds) = seconds {
         end_after(&session, Duration::from_secs(seconds));
@@ -205,7 +208,7 @@ fn pipeline_text(folder: &Folder, shop: Option<&Shop>) -> String {
         ),
     };
     let sink = format!("sink:\n  type: file\n  path: {}\n  format: parquet\n", yaml_text(&folder.lake()));
-    format!("{source}{sink}pipeline:\n  name: demo\n  checkpoint.interval: 2s\n")
+    format!("{source}{sink}pipeline:\n  name: {NAME}\n  checkpoint.interval: 2s\n")
 }
 
 /// A path as a YAML scalar in single quotes.
