@@ -37,6 +37,8 @@ pub struct Console {
     pub json: bool,
     /// Whether standard error is a terminal that can show progress.
     pub interactive: bool,
+    /// The pipeline that is run, for log lines.
+    pub pipeline: Option<String>,
 }
 
 impl Console {
@@ -61,13 +63,14 @@ impl Console {
             colour_out: colour(std::io::stdout().is_terminal()),
             json,
             interactive: terminal && !dumb && !json,
+            pipeline: None,
         }
     }
 
     /// Shows a mistake or a warning of a running command on standard error, in the log's form.
     pub fn report(&self, diagnostic: &Diagnostic) {
         let mut stderr = std::io::stderr().lock();
-        let text = if self.json { json_line(diagnostic) } else { diagnostic.render(self.colour) };
+        let text = if self.json { self.json_line(diagnostic) } else { diagnostic.render(self.colour) };
         let _ = stderr.write_all(text.as_bytes());
     }
 
@@ -77,22 +80,25 @@ impl Console {
             let _ = writeln!(std::io::stderr().lock(), "{text}");
         }
     }
+
+    /// A diagnostic as a log line: its fields, and the text a person would have seen.
+    fn json_line(&self, diagnostic: &Diagnostic) -> String {
+        let mut object = diagnostic.to_json();
+        if let Some(map) = object.as_object_mut() {
+            let level = if diagnostic.severity == Severity::Error { "error" } else { "warn" };
+            map.insert("time".into(), crate::clock::now_text().into());
+            map.insert("level".into(), level.into());
+            if let Some(pipeline) = &self.pipeline {
+                map.insert("pipeline".into(), pipeline.clone().into());
+            }
+            map.insert("rendered".into(), diagnostic.render(false).into());
+        }
+        format!("{object}\n")
+    }
 }
 
 /// Writes data to standard output. A reader that has gone away (`| head`) is no error.
 pub fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-}
-
-/// A diagnostic as a log line: its fields, and the text a person would have seen.
-fn json_line(diagnostic: &Diagnostic) -> String {
-    let mut object = diagnostic.to_json();
-    if let Some(map) = object.as_object_mut() {
-        let level = if diagnostic.severity == Severity::Error { "error" } else { "warn" };
-        map.insert("time".into(), crate::clock::now_text().into());
-        map.insert("level".into(), level.into());
-        map.insert("rendered".into(), diagnostic.render(false).into());
-    }
-    format!("{object}\n")
 }

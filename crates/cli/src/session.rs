@@ -45,7 +45,13 @@ impl Session {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(cannot)?;
         let (stopper, stop) = StopSignal::new();
         runtime.block_on(async { signals::listen(stopper.clone()) }).map_err(cannot)?;
-        Ok(Self { runtime, stopper, stop, bars, console: console.clone() })
+        Ok(Self {
+            runtime,
+            stopper,
+            stop,
+            bars,
+            console: Console { pipeline: Some(pipeline.to_owned()), ..console.clone() },
+        })
     }
 
     /// For whoever starts things beside the pipeline.

@@ -114,3 +114,27 @@ fn the_generator_needs_no_database() {
     let rows = ended.log().last().and_then(|line| line["rows_out"].as_u64());
     assert!(rows.is_some_and(|rows| rows >= 20_000), "{}", ended.err);
 }
+
+/// Property: every start tells once how long it took until it was reading, whatever the pipeline and its state.
+#[test]
+fn p33_every_start_is_timed() {
+    for case in 0u64..100 {
+        let place = Place::new();
+        let sink = ["type: blackhole", "type: file\n  path: out\n  format: csv"][case as usize % 2];
+        let text = format!(
+            "source:\n  type: generator\n  seed: {case}\n  rate: 0\n  rows: {}\n  initial-rows: {}\nsink:\n  {sink}\npipeline:\n  \
+             parallelism: {}\n",
+            50 + case * 7,
+            1 + case % 40,
+            1 + case % 3
+        );
+        place.file("start.yaml", &text);
+        // The second run of a file sink goes on from a state, the second of a blackhole as well.
+        for _ in 0..1 + case % 2 {
+            let log = place.run(["run", "start.yaml"]).code(0).log();
+            let timed: Vec<_> = log.iter().filter(|line| line["message"] == "recovery is complete, reading").collect();
+            assert_eq!(timed.len(), 1, "{log:?}");
+            assert!(timed[0]["duration_ms"].is_u64(), "{}", timed[0]);
+        }
+    }
+}
