@@ -477,6 +477,7 @@ mod tests {
         let raw = [("hostname", "h"), ("wait", "5 min"), ("properties.a.b", "1")]
             .map(|(k, v)| RawOption::new(k, v, Place::CommandLine));
         let sample = Sample::parse(&raw).unwrap();
+        assert_eq!((sample.hostname.as_str(), sample.port), ("h", 3306));
         assert_eq!(sample.wait, Some(Duration::from_secs(300)));
         assert_eq!(sample.properties, [("a.b".to_owned(), "1".to_owned())]);
         assert_eq!(sample.place("wait"), Place::CommandLine);

@@ -1,7 +1,7 @@
 //! Rows per second of the writer against the Parquet crate alone, for the same batches, codec and row-group limit.
 //!
-//! `cargo run --release -p dujiang-file --example encode [rows] [rounds]`. Rounds alternate; the median is printed. The
-//! crate alone writes to a file, without fsync; the writer ends with `prepare`, fsync included.
+//! `cargo run --release -p dujiang-file --example encode [rows] [rounds]`. Rounds alternate; medians are printed, of
+//! wall-clock time and of the CPU time of all threads, which a busy machine does not change much. The crate alone writes to a file, without fsync; the writer ends with `prepare`, fsync included.
 
 use arrow_array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow_schema::{DataType, Field, TimeUnit};
@@ -21,6 +21,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// CPU seconds of this process so far, in steps of 10 ms (proc(5), fields 14 and 15 of `stat`).
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let fields: Vec<&str> = stat[stat.rfind(')').expect("a name in brackets") + 2..].split(' ').collect();
+    let ticks: u64 = fields[11..13].iter().map(|n| n.parse::<u64>().expect("a number")).sum();
+    ticks as f64 / 100.0
+}
+
 struct Still;
 
 impl Clock for Still {
@@ -28,6 +36,9 @@ impl Clock for Still {
         1_795_196_305_123_456
     }
 }
+
+/// Name and options of what is measured; without options, the crate alone.
+type Variant = (&'static str, Option<&'static [(&'static str, &'static str)]>);
 
 const BATCH_ROWS: usize = 8192;
 const TRANSACTION_ROWS: usize = 7;
@@ -113,7 +124,7 @@ fn main() {
     let images: usize = batches.iter().map(ChangeBatch::images).sum();
     let bytes: usize = batches.iter().map(|b| b.rows.get_array_memory_size()).sum();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("runtime");
-    let variants: [(&str, Option<&[(&str, &str)]>); 5] = [
+    let variants: [Variant; 5] = [
         ("parquet crate alone", None),
         ("writer, no added columns", Some(&[("metadata.columns", "off")])),
         ("writer, all but event id", Some(&[("metadata.event-id", "")])),
@@ -124,24 +135,24 @@ fn main() {
     for _ in 0..rounds {
         for (variant, times) in variants.iter().zip(&mut times) {
             let folder = tempfile::tempdir().expect("a scratch folder");
-            let start = Instant::now();
+            let (start, cpu) = (Instant::now(), cpu_seconds());
             match variant.1 {
                 None => crate_alone(folder.path(), &batches),
                 Some(options) => runtime.block_on(ours(folder.path(), &batches, options)),
             }
-            times.push(start.elapsed().as_secs_f64());
+            times.push((cpu_seconds() - cpu, start.elapsed().as_secs_f64()));
         }
     }
     #[allow(clippy::print_stdout)]
-    for ((name, _), times) in variants.iter().zip(&mut times) {
-        times.sort_by(f64::total_cmp);
-        let median = times[times.len() / 2];
-        println!(
-            "{name:26} {:>9.0} rows/s  {:>6.1} MB/s  (best {:.2} s, median {median:.2} s, worst {:.2} s)",
-            images as f64 / median,
-            bytes as f64 / median / 1e6,
-            times[0],
-            times[times.len() - 1],
-        );
+    for ((name, _), times) in variants.iter().zip(&times) {
+        let median = |of: fn(&(f64, f64)) -> f64| {
+            let mut sorted: Vec<f64> = times.iter().map(of).collect();
+            sorted.sort_by(f64::total_cmp);
+            sorted[sorted.len() / 2]
+        };
+        let (cpu, wall) = (median(|t| t.0), median(|t| t.1));
+        let rate = |seconds: f64| images as f64 / seconds;
+        let megabytes = bytes as f64 / cpu / 1e6;
+        println!("{name:26} {:>9.0} rows/CPU-s {megabytes:>7.1} MB/CPU-s {:>9.0} rows/s", rate(cpu), rate(wall));
     }
 }

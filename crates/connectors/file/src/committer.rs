@@ -15,7 +15,9 @@
 //! check and a rename does no harm: it can only repeat a published epoch.
 
 use crate::config::FileConfig;
-use crate::durable::{create_folder, damaged, entries, parent, read_record, remove, rename, size, sync_folder, write_record};
+use crate::durable::{
+    create_folder, damaged, entries, parent, read_record, remove, rename, size, sync_folder, write_record,
+};
 use crate::lane::Counters;
 use crate::metadata::Layout;
 use crate::records::{FileRecord, Folders, Manifest, Owner, Stage, to_json};
@@ -147,7 +149,9 @@ impl Place {
             Some(found) => self.compare(&found),
             None => Err(Error::new(Code::SinkMismatch, "the sink's owner record is gone")
                 .fact("path", self.folders.owner().display().to_string())
-                .help("something outside the pipeline removed files under `path`; restore them or choose another `path`")),
+                .help(
+                    "something outside the pipeline removed files under `path`; restore them or choose another `path`",
+                )),
         }
     }
 
@@ -212,9 +216,12 @@ impl Place {
         if files.is_empty() || found.is_some_and(|manifest| manifest.files == files) {
             return Ok(());
         }
-        Err(Error::new(Code::SinkMismatch, format!("the sink's manifest of epoch {epoch} names other files than the checkpoint"))
-            .fact("path", record_path(&self.folders, epoch, Stage::Complete).display().to_string())
-            .help("the state directory and the sink's folder do not belong together; restore both from one backup"))
+        Err(Error::new(
+            Code::SinkMismatch,
+            format!("the sink's manifest of epoch {epoch} names other files than the checkpoint"),
+        )
+        .fact("path", record_path(&self.folders, epoch, Stage::Complete).display().to_string())
+        .help("the state directory and the sink's folder do not belong together; restore both from one backup"))
     }
 
     /// A pipeline that idles would leave a manifest without files per epoch: only the last one is kept.

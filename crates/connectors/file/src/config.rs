@@ -182,8 +182,16 @@ impl FileConfig {
             CompressionOption::Snappy => ParquetCompression::Snappy,
             CompressionOption::Zstd => ParquetCompression::Zstd,
         };
-        let unique = self.added.iter().filter(|(what, _)| *what == Added::EventId).map(|(_, name)| name.clone());
-        ParquetOptions { compression, unique_columns: unique.collect(), ..ParquetOptions::default() }
+        let named = |wanted: &[Added]| {
+            let added = self.added.iter().filter(|(what, _)| wanted.contains(what));
+            added.map(|(_, name)| name.clone()).collect()
+        };
+        ParquetOptions {
+            compression,
+            unique_columns: named(&[Added::EventId]),
+            without_statistics: named(&[Added::EventId, Added::Position, Added::Transaction, Added::Image]),
+            ..ParquetOptions::default()
+        }
     }
 }
 
@@ -205,8 +213,9 @@ fn compression(options: &FileOptions, problems: &mut Vec<Problem>) -> Compressio
     };
     if refused {
         let message = "`compression` does not go with `format`";
-        problems
-            .push(Problem::new(Code::Conflict, message, options.place("compression")).help(format!("choose {allowed}")));
+        problems.push(
+            Problem::new(Code::Conflict, message, options.place("compression")).help(format!("choose {allowed}")),
+        );
     }
     chosen
 }

@@ -101,7 +101,7 @@ pub(crate) struct TextOut {
 
 enum TextSink {
     Plain(Vec<u8>),
-    Gzip(GzEncoder<Vec<u8>>),
+    Gzip(Box<GzEncoder<Vec<u8>>>),
     Zstd(Box<zstd::stream::write::Encoder<'static, Vec<u8>>>),
 }
 
@@ -119,7 +119,9 @@ impl TextOut {
     fn new(compression: CompressionOption) -> Result<Self> {
         let sink = match compression {
             CompressionOption::None | CompressionOption::Snappy => TextSink::Plain(Vec::new()),
-            CompressionOption::Gzip => TextSink::Gzip(GzEncoder::new(Vec::new(), flate2::Compression::default())),
+            CompressionOption::Gzip => {
+                TextSink::Gzip(Box::new(GzEncoder::new(Vec::new(), flate2::Compression::default())))
+            }
             CompressionOption::Zstd => {
                 let encoder = zstd::stream::write::Encoder::new(Vec::new(), 1);
                 TextSink::Zstd(Box::new(encoder.or_code(Code::Bug, || "start a zstd stream".to_owned())?))

@@ -8,8 +8,9 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use dujiang_core::cells::check_types;
 use dujiang_core::key::Keys;
 use dujiang_core::text::{write_event_prefix, write_u64};
-use dujiang_core::{ChangeBatch, Code, Error, Kind, Lineage, Result, ResultExt, TableSchema};
+use dujiang_core::{ChangeBatch, Code, Error, Kind, Lineage, Origin, Result, ResultExt, TableSchema};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The columns of one table's files at one schema version.
@@ -128,46 +129,23 @@ struct AddedRows {
 
 impl AddedRows {
     fn collect(batch: &ChangeBatch, selection: &Selection, lineage: &Lineage, added: &[Added]) -> Self {
-        let wants = |what| added.contains(&what);
         let mut this = Self::default();
-        let keys = Keys::new(batch);
-        let by_key = !batch.schema.key.is_empty();
-        let mut wanted = match selection {
+        let mut picked = match selection {
             Selection::All => None,
-            Selection::Rows(rows) => Some(rows.iter().copied().peekable()),
+            Selection::Rows(rows) => Some(rows.as_slice()),
         };
-        let mut prefix = Vec::new();
         for (rows, origin) in batch.origins.iter() {
-            prefix.clear();
-            write_event_prefix(lineage, &batch.schema.id, &origin, &mut prefix);
-            let mut ordinal = origin.first_ordinal;
-            for row in rows {
-                let kind = batch.kinds[row];
-                let this_ordinal = ordinal;
-                ordinal += u64::from(kind != Kind::UpdateBefore);
-                if wanted.as_mut().is_some_and(|w| w.next_if_eq(&(row as u32)).is_none()) {
-                    continue;
-                }
-                this.commit_micros.push(origin.commit_micros);
-                if wants(Added::Op) {
-                    this.op.push(kind.letter().as_bytes());
-                }
-                if wants(Added::EventId) {
-                    this.event_id.bytes.extend_from_slice(&prefix);
-                    match kind == Kind::Read && by_key {
-                        true => keys.write_digest(row, &mut this.event_id.bytes),
-                        false => write_u64(this_ordinal, &mut this.event_id.bytes),
-                    }
-                    this.event_id.push(b"");
-                }
-                if wants(Added::Position) {
-                    this.position.push(origin.position.as_bytes());
-                }
-                if wants(Added::Transaction) {
-                    this.transaction.push(origin.transaction.as_bytes());
-                }
-                if wants(Added::Image) {
-                    this.image.push(image(kind));
+            let run = Run { batch, picked: take_run(&mut picked, &rows), rows, origin };
+            let count = run.count();
+            this.commit_micros.resize(this.commit_micros.len() + count, origin.commit_micros);
+            for what in added {
+                match what {
+                    Added::CommitTime => {}
+                    Added::Op => run.each(|row, _| this.op.push(batch.kinds[row].letter().as_bytes())),
+                    Added::Image => run.each(|row, _| this.image.push(image(batch.kinds[row]))),
+                    Added::Position => this.position.repeat(origin.position.as_bytes(), count),
+                    Added::Transaction => this.transaction.repeat(origin.transaction.as_bytes(), count),
+                    Added::EventId => this.event_id.add_event_ids(&run, lineage),
                 }
             }
         }
@@ -207,6 +185,41 @@ fn image(kind: Kind) -> &'static [u8] {
     }
 }
 
+/// The rows of one origin that are written.
+struct Run<'a> {
+    batch: &'a ChangeBatch,
+    rows: Range<usize>,
+    /// If not all of them.
+    picked: Option<&'a [u32]>,
+    origin: Origin<'a>,
+}
+
+/// Takes the picked rows of the next run from the front.
+fn take_run<'a>(picked: &mut Option<&'a [u32]>, rows: &Range<usize>) -> Option<&'a [u32]> {
+    let all = (*picked)?;
+    let (run, rest) = all.split_at(all.partition_point(|&row| (row as usize) < rows.end));
+    *picked = Some(rest);
+    Some(run)
+}
+
+impl Run<'_> {
+    fn count(&self) -> usize {
+        self.picked.map_or(self.rows.len(), <[u32]>::len)
+    }
+
+    /// Calls back for every row that is written, with the row's ordinal.
+    fn each(&self, mut call: impl FnMut(usize, u64)) {
+        let mut picked = self.picked.map(|rows| rows.iter().map(|&row| row as usize).peekable());
+        let mut ordinal = self.origin.first_ordinal;
+        for row in self.rows.clone() {
+            if picked.as_mut().is_none_or(|rows| rows.next_if_eq(&row).is_some()) {
+                call(row, ordinal);
+            }
+            ordinal += u64::from(self.batch.kinds[row] != Kind::UpdateBefore);
+        }
+    }
+}
+
 /// A text column while it is built.
 struct Texts {
     offsets: Vec<i32>,
@@ -225,6 +238,31 @@ impl Texts {
         self.bytes.extend_from_slice(rest);
         let end = i32::try_from(self.bytes.len()).expect("invariant: a batch's added text is far below 2 GiB");
         self.offsets.push(end);
+    }
+
+    fn repeat(&mut self, text: &[u8], count: usize) {
+        self.bytes.reserve(text.len() * count);
+        self.offsets.reserve(count);
+        for _ in 0..count {
+            self.push(text);
+        }
+    }
+
+    fn add_event_ids(&mut self, run: &Run<'_>, lineage: &Lineage) {
+        let mut prefix = Vec::new();
+        write_event_prefix(lineage, &run.batch.schema.id, &run.origin, &mut prefix);
+        let keys = Keys::new(run.batch);
+        let by_key = !run.batch.schema.key.is_empty();
+        self.bytes.reserve((prefix.len() + 4) * run.count());
+        run.each(|row, ordinal| {
+            self.bytes.extend_from_slice(&prefix);
+            if by_key && run.batch.kinds[row] == Kind::Read {
+                keys.write_digest(row, &mut self.bytes);
+            } else {
+                write_u64(ordinal, &mut self.bytes);
+            }
+            self.push(b"");
+        });
     }
 
     fn finish(self) -> ArrayRef {

@@ -1,5 +1,7 @@
 //! Tests of the `file` sink against a real file system.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
 mod crash;
 mod formats;
 mod full_disk;

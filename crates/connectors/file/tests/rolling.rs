@@ -20,7 +20,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 async fn write_all(steps: &[Step], format: &'static str, roll_bytes: u64, spill: bool) -> Result<(), TestCaseError> {
     let dir = tempdir().unwrap();
     let size = roll_bytes.to_string();
-    let sink = sink(dir.path(), &[("format", format), ("roll.size", &size), ("roll.age", "60s"), ("compression", "none")]);
+    let sink =
+        sink(dir.path(), &[("format", format), ("roll.size", &size), ("roll.age", "60s"), ("compression", "none")]);
     let clock = clock();
     let mut context = context(1);
     context.clock = clock.clone();
@@ -108,7 +109,8 @@ async fn p12_files_roll_by_age() {
     }
     let tokens = writer.prepare(Epoch(1)).await.unwrap();
     committer.commit(&request(1, 1, &tokens)).await.unwrap();
-    let rows: Vec<_> = visible(dir.path()).iter().map(|f| std::fs::read_to_string(f).unwrap().lines().count()).collect();
+    let rows: Vec<_> =
+        visible(dir.path()).iter().map(|f| std::fs::read_to_string(f).unwrap().lines().count()).collect();
     assert_eq!(rows, [3, 3, 1]);
     assert_eq!(visible_ids(dir.path()), (0..7).collect::<Vec<_>>());
 }

@@ -71,13 +71,7 @@ pub fn request(epoch: u64, generation: u64, tokens: &[Token]) -> CommitRequest {
 }
 
 pub fn origin(transaction: &str, commit_micros: i64) -> Origin<'_> {
-    Origin {
-        transaction,
-        position: "bin.000001:4",
-        commit_micros,
-        precision: TimePrecision::Micros,
-        first_ordinal: 0,
-    }
+    Origin { transaction, position: "bin.000001:4", commit_micros, precision: TimePrecision::Micros, first_ordinal: 0 }
 }
 
 /// The table `shop.<name>` with a number and a text.

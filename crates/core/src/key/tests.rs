@@ -62,8 +62,7 @@ fn zeros_and_nans_of_floats_are_equal() {
 #[test]
 fn updates_that_change_the_key_are_found() {
     let column: ArrayRef = Arc::new(Int64Array::from(vec![1, 1, 2, 9, 4]));
-    let kinds =
-        vec![Kind::UpdateBefore, Kind::UpdateAfter, Kind::UpdateBefore, Kind::UpdateAfter, Kind::Insert];
+    let kinds = vec![Kind::UpdateBefore, Kind::UpdateAfter, Kind::UpdateBefore, Kind::UpdateAfter, Kind::Insert];
     assert_eq!(changed_keys(&batch(vec![column], kinds)), [2]);
 }
 

@@ -55,21 +55,19 @@ fn times_are_iso_8601() {
         ["1970-01-01T00:00:00", "1969-12-31T23:59:59.999999", "2026-11-20T17:38:25.123456"]
     );
     assert!(plain(&TimestampMicrosecondArray::from(micros).with_timezone("UTC"))[2].ends_with("25.123456Z"));
-    assert_eq!(plain(&Date32Array::from(vec![-719_528, 2_932_896, 2_932_897, -719_529])), [
-        "0000-01-01",
-        "9999-12-31",
-        "+10000-01-01",
-        "-0001-12-31"
-    ]);
-    assert_eq!(json_of(Time64MicrosecondArray::from(vec![86_399_999_999, 1])), [
-        "\"23:59:59.999999\"",
-        "\"00:00:00.000001\""
-    ]);
+    assert_eq!(
+        plain(&Date32Array::from(vec![-719_528, 2_932_896, 2_932_897, -719_529])),
+        ["0000-01-01", "9999-12-31", "+10000-01-01", "-0001-12-31"]
+    );
+    assert_eq!(
+        json_of(Time64MicrosecondArray::from(vec![86_399_999_999, 1])),
+        ["\"23:59:59.999999\"", "\"00:00:00.000001\""]
+    );
     let longest = 838 * 3600 + 59 * 60 + 59;
-    assert_eq!(plain(&DurationMicrosecondArray::from(vec![-longest * 1_000_000, longest * 1_000_000 + 1])), [
-        "-838:59:59",
-        "838:59:59.000001"
-    ]);
+    assert_eq!(
+        plain(&DurationMicrosecondArray::from(vec![-longest * 1_000_000, longest * 1_000_000 + 1])),
+        ["-838:59:59", "838:59:59.000001"]
+    );
     assert_eq!(plain(&DurationSecondArray::from(vec![i64::MIN]))[0], "-2562047788015215:30:08");
     assert_eq!(plain(&Time32MillisecondArray::from(vec![1])), ["00:00:00.001"]);
 }
@@ -78,15 +76,15 @@ fn times_are_iso_8601() {
 fn text_is_escaped_and_documents_are_not() {
     assert_eq!(json_of(StringArray::from(vec!["a\"\\\n\u{1}é😀"])), ["\"a\\\"\\\\\\n\\u0001é😀\""]);
     let documents = StringArray::from(vec!["{\"a\":\r\n [1]}", "not json"]);
-    assert_eq!(json(&field("d", DataType::Utf8, true, "json", Some(LOGICAL_JSON)), &documents), [
-        "{\"a\":   [1]}",
-        "\"not json\""
-    ]);
+    assert_eq!(
+        json(&field("d", DataType::Utf8, true, "json", Some(LOGICAL_JSON)), &documents),
+        ["{\"a\":   [1]}", "\"not json\""]
+    );
     let wide = StringArray::from(vec!["-123456789.5", "0x10"]);
-    assert_eq!(json(&field("n", DataType::Utf8, true, "numeric", Some(LOGICAL_NUMBER)), &wide), [
-        "-123456789.5",
-        "\"0x10\""
-    ]);
+    assert_eq!(
+        json(&field("n", DataType::Utf8, true, "numeric", Some(LOGICAL_NUMBER)), &wide),
+        ["-123456789.5", "\"0x10\""]
+    );
     assert_eq!(json_of(BinaryArray::from(vec![&b"\x00\xff"[..], b"abc", b""])), ["\"AP8=\"", "\"YWJj\"", "\"\""]);
     let dictionary: DictionaryArray<types::Int32Type> = vec![Some("x"), None, Some("x")].into_iter().collect();
     assert_eq!(json_of(dictionary), ["\"x\"", "null", "\"x\""]);
@@ -200,7 +198,8 @@ fn unescape(quoted: &str) -> String {
                 'n' => '\n',
                 'r' => '\r',
                 't' => '\t',
-                'u' => char::from_u32(u32::from_str_radix(&rest.by_ref().take(4).collect::<String>(), 16).unwrap()).unwrap(),
+                'u' => char::from_u32(u32::from_str_radix(&rest.by_ref().take(4).collect::<String>(), 16).unwrap())
+                    .unwrap(),
                 other => other,
             },
             other => other,
