@@ -54,6 +54,8 @@ const VARIABLES: &[&str] = &[
     "gtid_domain_id",
     "server_id",
     "server_uuid",
+    "log_slave_updates",
+    "log_replica_updates",
     "lower_case_table_names",
     "time_zone",
     "system_time_zone",

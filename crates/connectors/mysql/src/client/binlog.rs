@@ -194,3 +194,32 @@ impl BinlogStream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(start: BinlogStart) -> BinlogRequest {
+        let heartbeat = Duration::from_millis(1500);
+        BinlogRequest { server_id: 0x0102, start, heartbeat, replica_uuid: Some("it's".into()), wait_at_end: false }
+    }
+
+    // The layouts of COM_BINLOG_DUMP and COM_BINLOG_DUMP_GTID as the protocol's documentation gives them.
+    #[test]
+    fn dump_commands_are_laid_out_as_documented() {
+        let (command, bytes) = request(BinlogStart::MySqlGtidSet(b"SET".to_vec())).command().unwrap();
+        let expected = b"\x05\x00\x02\x01\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00SET";
+        assert_eq!((command, &bytes[..]), (0x1e, &expected[..]));
+        let start = BinlogStart::FilePosition { file: "b.1".into(), position: 0xa0b0 };
+        let (command, bytes) = request(start).command().unwrap();
+        assert_eq!((command, &bytes[..]), (0x12, &b"\xb0\xa0\x00\x00\x01\x00\x02\x01\x00\x00b.1"[..]));
+    }
+
+    #[test]
+    fn only_a_mariadb_gtid_start_sets_a_connect_state() {
+        let sql = request(BinlogStart::MariaDbGtids("0-1-2".into())).session();
+        assert!(sql.contains("@slave_connect_state='0-1-2'") && sql.contains("@master_heartbeat_period=1500000000"));
+        assert!(sql.contains("@slave_uuid='it''s'"));
+        assert!(!request(BinlogStart::MySqlGtidSet(Vec::new())).session().contains("@slave_connect_state"));
+    }
+}

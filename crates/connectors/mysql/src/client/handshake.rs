@@ -70,9 +70,12 @@ async fn connect_tcp(endpoint: &Endpoint, stage: &mut Stage) -> Result<TcpStream
     let found = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await;
     let addresses: Vec<_> = found.map_err(|e| unresolved(endpoint).with_source(e))?.collect();
     *stage = Stage::Connecting;
+    // An address that swallows packets must leave time for the next one.
+    let share = endpoint.connect_timeout / addresses.len().max(1) as u32;
     let mut last = None;
     for address in addresses {
-        match TcpStream::connect(address).await {
+        let connected = tokio::time::timeout(share, TcpStream::connect(address)).await;
+        match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(stream) => {
                 prepare_socket(&stream).map_err(|e| unreachable(endpoint, e))?;
                 return Ok(stream);

@@ -3,6 +3,7 @@
 //! The first kind of problem that stands in the way is reported, with everything it concerns and the statement that
 //! mends it on this kind of server.
 
+mod logged;
 mod privileges;
 mod settings;
 mod tables;
@@ -45,9 +46,11 @@ pub struct Checked {
 pub async fn check(connection: &mut Connection, demands: Demands<'_>) -> Result<Checked> {
     let server = ServerProfile::read(connection).await?;
     settings::check(&server, connection.address())?;
-    privileges::check_replication(connection, &server, demands.server_id).await?;
+    let log_status = privileges::check_replication(connection, &server, demands.server_id).await?;
+    logged::check_replica(connection, &server).await?;
     let found = catalog::find_tables(connection, demands.filter).await?;
     tables::check_found(connection, demands.filter, &found).await?;
+    logged::check_filters(&server, &log_status, &found.captured)?;
     privileges::check_select(connection, &found.captured).await?;
     let shapes = catalog::shapes(connection, &found.captured).await?;
     tables::check_keys(&shapes)?;

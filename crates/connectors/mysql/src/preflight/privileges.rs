@@ -2,10 +2,10 @@
 
 use super::listed;
 use crate::catalog::{ServerFlavor, ServerProfile, Version};
-use crate::client::{Connection, quote};
+use crate::client::{Connection, TextRows, quote};
 use dujiang_core::{Code, Error, Result, TableId};
 
-/// May the user read the binlog, and ask where it ends?
+/// May the user read the binlog, and ask where it ends? Returns what the server says of its log.
 ///
 /// # Errors
 /// `MissingPrivilege`, naming all that are missing.
@@ -13,21 +13,22 @@ pub(super) async fn check_replication(
     connection: &mut Connection,
     server: &ServerProfile,
     server_id: u32,
-) -> Result<()> {
+) -> Result<TextRows> {
     let (monitor, place) = match server.flavor {
         ServerFlavor::MariaDb if server.version >= Version(10, 5, 2) => ("BINLOG MONITOR", "SHOW MASTER STATUS"),
         ServerFlavor::MySql if server.version >= Version(8, 2, 0) => ("REPLICATION CLIENT", "SHOW BINARY LOG STATUS"),
         _ => ("REPLICATION CLIENT", "SHOW MASTER STATUS"),
     };
     let mut missing = Vec::new();
-    if denied(connection.register_replica(server_id).await)? {
+    if permitted(connection.register_replica(server_id).await)?.is_none() {
         missing.push("REPLICATION SLAVE");
     }
-    if denied(connection.execute(place).await)? {
+    let status = permitted(connection.query(place).await)?;
+    if status.is_none() {
         missing.push(monitor);
     }
-    if missing.is_empty() {
-        return Ok(());
+    if let (Some(status), true) = (status, missing.is_empty()) {
+        return Ok(status);
     }
     let (user, missing) = (account(connection).await?, missing.join(", "));
     Err(Error::new(Code::MissingPrivilege, format!("user {user} may not read the binlog of {}", connection.address()))
@@ -35,10 +36,11 @@ pub(super) async fn check_replication(
         .help(format!("run GRANT {missing} ON *.* TO {user}")))
 }
 
-fn denied<T>(outcome: Result<T>) -> Result<bool> {
+/// `None` when a privilege is missing.
+fn permitted<T>(outcome: Result<T>) -> Result<Option<T>> {
     match outcome {
-        Ok(_) => Ok(false),
-        Err(e) if e.code() == Code::MissingPrivilege => Ok(true),
+        Ok(value) => Ok(Some(value)),
+        Err(e) if e.code() == Code::MissingPrivilege => Ok(None),
         Err(e) => Err(e),
     }
 }

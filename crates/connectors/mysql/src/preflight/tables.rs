@@ -23,14 +23,13 @@ pub(super) async fn check_found(connection: &mut Connection, filter: &TableFilte
     }
     let patterns = filter.include.without_match(std::iter::empty());
     let mut error = Error::new(Code::NoTable, format!("no table matches {}", quoted_list(&patterns)));
-    let near = nearest(&patterns, &found.visible);
-    if found.visible.is_empty() {
+    let excluded = found.visible.iter().any(|t| filter.include.matches(&t.database, &t.table));
+    if excluded {
+        error = error.fact("found", "tables, all of which `tables.exclude` leaves out");
+    } else if found.visible.is_empty() {
         error = error.fact("found", "no table at all that this user can see");
-    } else if near.is_empty() {
-        error =
-            error.fact("found", format!("{} tables, none of which is left by `tables.exclude`", found.visible.len()));
     } else {
-        error = error.fact("nearest", near.join(", "));
+        error = error.fact("nearest", nearest(&patterns, &found.visible).join(", "));
     }
     Err(error.help(
         "write `database.table`, each part a regular expression; tables without a SELECT privilege cannot be seen",
@@ -164,6 +163,6 @@ mod tests {
         let near = nearest(&["shop.ordrs"], &tables);
         assert_eq!(near.len(), 5);
         assert_eq!(near[0], "shop.orders");
-        assert!(!near.contains(&"x.y".to_owned()));
+        assert_eq!(near[1], "shop.ordres");
     }
 }

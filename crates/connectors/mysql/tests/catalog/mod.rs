@@ -130,6 +130,41 @@ async fn settings_of_the_binlog() {
 }
 
 #[tokio::test]
+async fn databases_that_the_binlog_leaves_out_are_refused() {
+    for (filter, other) in [("--binlog-do-db=a", "c"), ("--binlog-ignore-db=c", "c")] {
+        let server = own(&Options::default().arg(filter));
+        database(&server, "c", "CREATE TABLE d (id INT PRIMARY KEY)").await;
+        let mut c = database(&server, "a", "CREATE TABLE b (id INT PRIMARY KEY)").await;
+        assert!(check_as(&mut c, "a.b", false).await.is_ok());
+        let error = error_of(&mut c, r"a.\.*, c.\.*", Code::BinlogOff).await;
+        assert_eq!(facts(&error, "table"), [format!("{other}.d")]);
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_log_what_it_replicates_is_refused() {
+    let source = own(&Options::default());
+    let replica = own(&Options { server_id: 2, ..Options::default() });
+    let mut c = database(&replica, "a", "CREATE TABLE b (id INT PRIMARY KEY)").await;
+    assert!(check_as(&mut c, "a.b", false).await.is_ok());
+    let port = source.port();
+    replica
+        .sql(&format!(
+            "CHANGE MASTER TO master_host='127.0.0.1', master_port={port}, master_user='root', master_use_gtid=no; START SLAVE"
+        ))
+        .unwrap();
+    let running = "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'Slaves_running'";
+    let mut looks = 0;
+    while c.query_value(running).await.unwrap().as_deref() != Some("1") {
+        looks += 1;
+        assert!(looks < 50_000, "the replica does not start");
+    }
+    let error = error_of(&mut c, "a.b", Code::BinlogOff).await;
+    assert!(error.help_text().unwrap().contains("log_slave_updates=ON"));
+    replica.sql("STOP SLAVE").unwrap();
+}
+
+#[tokio::test]
 async fn missing_privileges_are_named_together_and_the_remedy_mends_them() {
     let server = shared();
     database(server, "pre_priv", "CREATE TABLE t (id INT PRIMARY KEY, v INT); CREATE TABLE u (id INT PRIMARY KEY);")
@@ -171,6 +206,10 @@ async fn unknown_databases_and_tables_get_suggestions() {
     let near: Vec<_> = facts(&error, "nearest")[0].split(", ").collect();
     assert_eq!((near[0], near.len() <= 5), ("pre_names.orders", true), "{error:?}");
     error_of(&mut c, r"zzz\.*.\.*", Code::NoTable).await;
+    let all_excluded = TableFilter::parse("pre_names.orders", Some("pre_names.o\\.*")).unwrap();
+    let demands = Demands { filter: &all_excluded, accept_cascades: false, server_id: 4711 };
+    let error = check(&mut c, demands).await.unwrap_err();
+    assert!((error.code(), facts(&error, "found")[0].contains("tables.exclude")) == (Code::NoTable, true), "{error:?}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use crate::support::{own, root, shared, user};
 use dujiang_core::Code;
-use dujiang_mysql::client::{Connection, Endpoint, TlsMode};
+use dujiang_mysql::client::{Connection, Endpoint, ServerFamily, TlsMode};
 use dujiang_scratch::{Options, Server};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::path::{Path, PathBuf};
@@ -202,9 +202,56 @@ async fn caching_sha2_sends_the_password_under_the_servers_key() {
     assert_eq!(refused(&endpoint).await.code(), Code::LoginRefused);
     let sealed = script.await.unwrap();
     assert_eq!(sealed.len(), 256);
-    if let Some(file) = std::env::var_os("DUJIANG_TEST_SEALED") {
-        std::fs::write(file, sealed).unwrap();
+}
+
+/// Answers every command with OK until the client goes.
+async fn obey(stream: &mut tokio::net::TcpStream) {
+    while stream.peek(&mut [0]).await.unwrap() > 0 {
+        read_packet(stream).await;
+        stream.write_all(&packet(1, b"\0\0\0\x02\0\0\0")).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn caching_sha2_is_quick_when_the_server_remembers_the_password() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let script = tokio::spawn(async move {
+        let (mut s, _) = listener.accept().await.unwrap();
+        s.write_all(&packet(0, &greeting("caching_sha2_password"))).await.unwrap();
+        read_packet(&mut s).await;
+        s.write_all(&packet(2, b"\x01\x03")).await.unwrap();
+        s.write_all(&packet(3, b"\0\0\0\x02\0\0\0")).await.unwrap();
+        obey(&mut s).await;
+    });
+    let endpoint = Endpoint { port, password: dujiang_core::Secret::new("hunter2"), ..root(shared()) };
+    let c = Connection::connect(&endpoint).await.unwrap();
+    assert_eq!((c.server().family, c.server().version.as_str()), (ServerFamily::MySql, "8.4.0"));
+    drop(c);
+    script.await.unwrap();
+}
+
+#[tokio::test]
+async fn preferred_encryption_that_fails_falls_back_and_required_does_not() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut greeting = greeting("mysql_native_password");
+        let capabilities = greeting.windows(2).position(|w| w == b"\xff\xf7").unwrap();
+        greeting[capabilities + 1] |= 0x08;
+        loop {
+            let (mut s, _) = listener.accept().await.unwrap();
+            s.write_all(&packet(0, &greeting)).await.unwrap();
+            let login = read_packet(&mut s).await;
+            if login.len() > 32 {
+                s.write_all(&packet(2, b"\0\0\0\x02\0\0\0")).await.unwrap();
+                obey(&mut s).await;
+            }
+        }
+    });
+    let at = |tls| Endpoint { port, tls, ..root(shared()) };
+    assert!(!Connection::connect(&at(TlsMode::Preferred)).await.unwrap().server().encrypted);
+    assert_eq!(refused(&at(TlsMode::Required)).await.code(), Code::TlsFailed);
 }
 
 #[tokio::test]
