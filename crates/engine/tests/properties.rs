@@ -265,6 +265,26 @@ fn alters(world: &World) -> u64 {
     alters.count() as u64
 }
 
+/// A slow sink slows the source; what the pipeline holds stays within its budget (R2.6).
+#[test]
+fn a_slow_sink_slows_the_source() {
+    for seed in 0..100 {
+        in_virtual_time(async {
+            let (world, mut options) = calm(seed, SinkClass::Staged, 1 + seed as usize % 4, 0);
+            (options.settings.memory_limit, options.read_ahead) = (64 << 10, 4);
+            options.settings.checkpoint_interval = Duration::from_secs(3600);
+            options.settings.epoch_images = u64::MAX;
+            world.chaos.set_rates(Rates { slow: 900, slow_by: Duration::from_millis(30), ..Rates::default() });
+            let (ended, status) = run(&world, &options).await;
+            finished(&ended);
+            whole(&world);
+            // One batch may wait for room outside the queues.
+            assert!(status.budget_peak <= options.settings.memory_limit, "{} bytes", status.budget_peak);
+            assert!(status.budget_peak > 0);
+        });
+    }
+}
+
 /// State lost, output there: refused by name (E0511).
 #[test]
 fn lost_state_is_refused() {
@@ -276,6 +296,34 @@ fn lost_state_is_refused() {
         assert!(matches!(&ended, Ended::Finished(Err(e)) if e.code() == Code::StateLost), "{ended:?}");
         whole(&world);
     });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A crash at any call while going back, then going back again: the same output as without.
+    #[test]
+    fn p36_going_back_survives_a_crash(seed: u64, class in class(), calls in 1u64..40) {
+        in_virtual_time(async {
+            let (world, mut options) = calm(seed, class, 2, 30);
+            options.settings.ack_lag = 3;
+            finished(&run(&world, &options).await.0);
+            options.restore_from = Some(world.checkpoints()[0]);
+            world.chaos.die_in(Some(calls));
+            let (ended, _) = run(&world, &options).await;
+            world.chaos.die_in(None);
+            if let Ended::Died = ended
+                && world.checkpoints().first() == options.restore_from.as_ref()
+            {
+                finished(&run(&world, &options).await.0);
+            } else {
+                // It went on beyond the checkpoints it went back to.
+                options.restore_from = None;
+                finished(&run(&world, &options).await.0);
+            }
+            whole(&world);
+        });
+    }
 }
 
 /// Going back withdraws later epochs; reading on from there yields the same output again.

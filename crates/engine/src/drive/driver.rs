@@ -129,7 +129,8 @@ impl Driver {
     pub(crate) async fn drive(mut self, mut stop: StopSignal) -> Result<Outcome> {
         let ended = self.turns(&mut stop).await;
         self.stages.shutdown().await;
-        if ended.is_err() {
+        // A start that was stopped may hang in the source's connection.
+        if ended.is_err() || self.reading.is_none() {
             self.committer.shutdown().await;
         }
         // An orderly end lets the committing task finish, acks included.

@@ -142,6 +142,7 @@ impl Machine {
             Phase::Running if self.closing.is_none() => self.next_barrier(false),
             // Nothing has been read, and everything published is committed: there is nothing to finish.
             Phase::OpeningSource if cause == Cause::Final => self.finish(),
+            Phase::OpeningSink if cause == Cause::Final && self.kept.is_empty() => self.finish(),
             _ => Vec::new(),
         }
     }

@@ -81,14 +81,17 @@ impl Gauges {
         if !budget.is_over() {
             return false;
         }
+        // Closing small buffers makes room for nothing and leaves small files behind.
+        let worth_it = budget.limit() / (8 * self.lanes.len());
         let sizes = self.lanes.iter().map(|l| l.buffered.load(Ordering::Relaxed)).enumerate();
         match sizes.max_by_key(|&(_, bytes)| bytes) {
-            None | Some((_, 0)) => false,
+            Some((_, bytes)) if bytes == 0 || bytes < worth_it => false,
             Some((largest, bytes)) if largest == lane || bytes == buffered => true,
             Some((largest, _)) => {
                 self.lanes[largest].spill.notify_one();
                 false
             }
+            None => false,
         }
     }
 

@@ -11,8 +11,8 @@ mod run;
 mod transform;
 
 pub use options::Options;
-use run::replay;
 pub use run::{Ended, compare, run_process_with, violations};
+use run::{replay, replay_on_threads};
 use transform::Picky;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,5 +59,15 @@ fn p35_p36_simulation_of_every_fault() {
     crate::saboteur::install_if_asked();
     if let Err(why) = run_seeds(seeds(SEEDS)) {
         panic!("{why}\nreplay with DUJIANG_SEED=<seed>");
+    }
+}
+
+/// The same on several threads and in real time: orders of events that one thread never shows.
+#[test]
+fn p36_simulation_on_several_threads() {
+    for seed in seeds(150) {
+        if let Err(why) = replay_on_threads(seed) {
+            panic!("seed {seed}: {why}");
+        }
     }
 }

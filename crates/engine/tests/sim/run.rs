@@ -48,6 +48,22 @@ pub fn replay(seed: u64) -> Result<(), String> {
     compare(&world).map_err(|why| format!("{why}\n{}", told()))
 }
 
+/// Plays a seed on four threads, with short times.
+pub fn replay_on_threads(seed: u64) -> Result<(), String> {
+    let mut rng = Rng::new(seed);
+    let mut options = Options::draw(&mut rng);
+    options.script.steps = options.script.steps.min(200);
+    options.pace = Duration::from_micros(10);
+    options.settings.retry_pause = Duration::from_millis(1);
+    options.settings.checkpoint_interval = Duration::from_millis(1 + rng.below(4));
+    options.rates.slow = 0;
+    let script = Script::generate(&mut rng, &options.script);
+    let world = World::new(script, options.class, Chaos::new(rng.next_u64(), options.rates));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build();
+    runtime.map_err(|e| e.to_string())?.block_on(lives(&world, &options, &mut rng))?;
+    compare(&world)
+}
+
 async fn lives(world: &World, options: &Options, rng: &mut Rng) -> Result<(), String> {
     let mut deaths = options.deaths;
     for process in 0..PROCESSES {

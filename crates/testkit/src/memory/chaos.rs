@@ -76,14 +76,21 @@ struct State {
     calls: BTreeMap<&'static str, u64>,
     /// Calls until the process dies; whether before or after doing what it was asked is drawn then.
     dies_in: Option<u64>,
+    injected: u64,
 }
 
 impl Chaos {
     /// Draws from `seed`.
     pub fn new(seed: u64, rates: Rates) -> Self {
         let (killer, process) = watch::channel(0);
-        let state =
-            State { rng: Rng::new(seed), rates, scripted: BTreeMap::new(), calls: BTreeMap::new(), dies_in: None };
+        let state = State {
+            rng: Rng::new(seed),
+            rates,
+            scripted: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            dies_in: None,
+            injected: 0,
+        };
         Self { state: Arc::new(Mutex::new(state)), process, killer: Arc::new(killer) }
     }
 
@@ -110,6 +117,11 @@ impl Chaos {
     /// How often a call of this name has been made.
     pub fn calls(&self, call: &str) -> u64 {
         self.lock().calls.get(call).copied().unwrap_or(0)
+    }
+
+    /// Calls that went wrong so far.
+    pub fn injected(&self) -> u64 {
+        self.lock().injected
     }
 
     /// Number of the process that runs now.
@@ -189,6 +201,12 @@ impl State {
 
     /// The fate of a call, how long it takes, and whether the process dies at it (`true`: after the work).
     fn cast(&mut self, name: &'static str) -> (Fate, Duration, Option<bool>) {
+        let cast = self.cast_now(name);
+        self.injected += u64::from(cast.0 != Fate::Pass);
+        cast
+    }
+
+    fn cast_now(&mut self, name: &'static str) -> (Fate, Duration, Option<bool>) {
         *self.calls.entry(name).or_default() += 1;
         let mut dies = None;
         if let Some(left) = &mut self.dies_in {

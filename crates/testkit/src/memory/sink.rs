@@ -34,12 +34,17 @@ pub(crate) struct Disk {
     staged: BTreeMap<Bytes, (Generation, Vec<Row>)>,
     taken: BTreeSet<Bytes>,
     visible: Vec<(Epoch, Vec<Row>)>,
-    schemas: BTreeMap<TableId, Arc<TableSchema>>,
+    /// The shapes of each table, oldest first, and what the sink held when each was applied.
+    schemas: BTreeMap<TableId, Vec<(Epoch, Arc<TableSchema>)>>,
     made: u64,
     arrivals: u64,
 }
 
 impl Disk {
+    fn schema(&self, table: &TableId) -> Option<&Arc<TableSchema>> {
+        self.schemas.get(table)?.last().map(|(_, schema)| schema)
+    }
+
     pub(crate) fn visible(&self) -> super::Effects {
         let mut effects = super::Effects::new();
         for (_, rows) in &self.visible {
@@ -102,7 +107,7 @@ impl MemoryWriter {
         let (mut rows, mut failed) = (Vec::new(), Vec::new());
         let durable = &mut *world.durable();
         let id = &batch.schema.id;
-        let known = durable.sink.schemas.get(id);
+        let known = durable.sink.schema(id);
         if known.is_none_or(|known| known.version != batch.schema.version) {
             durable.violations.push(format!(
                 "a row of {id} has shape {}, but the sink has {:?}",
@@ -260,7 +265,7 @@ impl MemoryCommitter {
 
     fn apply_now(&self, expected: Option<&Arc<TableSchema>>, next: &Arc<TableSchema>) -> Result<()> {
         let durable = &mut *self.world.durable();
-        let known = durable.sink.schemas.get(&next.id).map(|s| s.version);
+        let known = durable.sink.schema(&next.id).map(|s| s.version);
         let fits = match (known, expected) {
             // A first shape for a table that is there already: a start tells it again.
             (Some(_), None) => return Ok(()),
@@ -272,7 +277,10 @@ impl MemoryCommitter {
             durable.violations.push(what.clone());
             return Err(Error::new(Code::SchemaChange, what));
         }
-        durable.sink.schemas.insert(next.id.clone(), next.clone());
+        if known != Some(next.version) {
+            let applied = (durable.sink.holds, next.clone());
+            durable.sink.schemas.entry(next.id.clone()).or_default().push(applied);
+        }
         Ok(())
     }
 }
@@ -325,6 +333,11 @@ impl Committer for MemoryCommitter {
             let disk = &mut self.world.durable().sink;
             fence(disk, self.context.generation)?;
             disk.visible.retain(|(of, _)| *of <= epoch);
+            // Rows of the later shapes go, so the shapes go too; a first shape stays.
+            for shapes in disk.schemas.values_mut() {
+                let kept = shapes.iter().filter(|(held, _)| *held <= epoch).count();
+                shapes.truncate(kept.max(1));
+            }
             disk.holds = disk.visible.last().map_or(Epoch::NONE, |(of, _)| *of);
             Ok(())
         };
