@@ -7,7 +7,6 @@ use crate::server::Resume;
 use crate::snapshot::{ChunkRead, OpenKey, ServerOrder};
 use crate::stream::{Block, Ddl, Fed, Feed, FeedOptions, Machine, OpenKeys, Place, Step, Tables, worth_another_try};
 use async_trait::async_trait;
-use dujiang_core::codes::Retry;
 use dujiang_core::schema::SchemaChange;
 use dujiang_core::source::{Reader, SourceContext, SourceEvent, SourceStatus};
 use dujiang_core::{ChangeBatch, Code, Error, Position, Result, fault};
@@ -243,7 +242,7 @@ impl MysqlReader {
         let keys: Vec<_> = open.keys.iter().flat_map(|(before, after)| before.iter().chain(after)).cloned().collect();
         let weighed = match self.weigh(&order, &keys).await {
             Ok(weighed) => weighed,
-            Err(error) if error.retry() == Retry::Endless => {
+            Err(error) if worth_another_try(&error, 0) => {
                 tracing::warn!(%error, "sort keys cannot be asked for yet");
                 tokio::time::sleep(LINGER * 100).await;
                 return Ok(());

@@ -10,9 +10,8 @@ use crate::server::{Resume, log_end, verify};
 use crate::shape::Shape;
 use crate::startup;
 use crate::snapshot::{Chunk, Handoff, Job, Snapshot, SnapshotContext};
-use crate::stream::{Machine, Place, Tables};
+use crate::stream::{Machine, Place, Tables, worth_another_try};
 use async_trait::async_trait;
-use dujiang_core::codes::Retry;
 use dujiang_core::source::{Acker, Reader, Source, SourceContext};
 use dujiang_core::{Code, Error, Position, Result, TableId, TableSchema};
 use std::hash::{BuildHasher, Hasher};
@@ -36,7 +35,9 @@ impl MysqlSource {
         loop {
             match Connection::connect(&self.config.endpoint).await {
                 Ok(connection) => return Ok(connection),
-                Err(error) if error.retry() == Retry::Never || failures >= self.config.options.connect_max_retries => {
+                Err(error)
+                    if !worth_another_try(&error, failures) || failures >= self.config.options.connect_max_retries =>
+                {
                     return Err(error);
                 }
                 Err(error) => tracing::warn!(%error, "the source cannot be reached yet"),

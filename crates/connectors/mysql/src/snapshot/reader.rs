@@ -4,7 +4,7 @@ use super::chunk_query::{chunk_query, parameters};
 use super::key::{OwnedParam, key_of};
 use super::view::{self, View};
 use super::weights::ServerOrder;
-use crate::client::{Connection, Endpoint, Param, Statement};
+use crate::client::{Connection, Endpoint, Param, ServerFamily, Statement};
 use crate::decode::{KeyPlan, TableBuilder};
 use crate::position::KeyValue;
 use crate::shape::{Decodable, Shape, read_columns};
@@ -12,7 +12,7 @@ use crate::stream::{Place, SharedHandoff, lock};
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::clock::Clock;
 use dujiang_core::codes::Retry;
-use dujiang_core::{ChangeBatch, Error, Origin, Result, fault};
+use dujiang_core::{ChangeBatch, Code, Error, Origin, Result, fault};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,8 +22,11 @@ use tokio::sync::mpsc;
 const CHUNK_BYTES: usize = 8 << 20;
 /// Rows decoded at a time.
 const ROWS_AT_A_TIME: usize = 512;
-/// A view serves chunks of a table for so long, as long as the stream has dropped nothing behind it.
+/// A view serves chunks of a table for so long, as long as the stream has dropped nothing behind it. MySQL's are dear.
 const VIEW_AGE: Duration = Duration::from_millis(500);
+const VIEW_AGE_MYSQL: Duration = Duration::from_secs(5);
+/// How long a view stays open while the chunk read from it is not taken.
+const PATIENCE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A table to be read.
@@ -154,12 +157,22 @@ impl Worker {
             fault::point("snapshot.chunk-read");
             job.frontier.clone_from(&chunk.frontier);
             let more = job.frontier.is_some();
-            // The receiver is gone when the reader is: then nobody wants the rest.
-            if self.sender.send(Ok(chunk)).await.is_err() || !more {
+            if !self.send(chunk).await || !more {
                 self.end_view().await;
                 return Ok(());
             }
         }
+    }
+
+    /// Hands the chunk over; false when the reader is gone. A view is not kept open while nobody takes the chunk: it would
+    /// hold back the server's purge, and every ALTER of the table.
+    async fn send(&mut self, chunk: ChunkRead) -> bool {
+        let sender = self.sender.clone();
+        if let Ok(permit) = tokio::time::timeout(PATIENCE, sender.reserve()).await {
+            return permit.map(|p| p.send(Ok(chunk))).is_ok();
+        }
+        self.end_view().await;
+        sender.send(Ok(chunk)).await.is_ok()
     }
 
     async fn end_view(&mut self) {
@@ -211,6 +224,8 @@ async fn connect(endpoint: &Endpoint) -> Result<Connection> {
 async fn retry(error: Error, failures: u32, job: &Job) -> Result<()> {
     let again = match error.retry() {
         Retry::Endless => true,
+        // A connection that is closed before the greeting: something between us and the server is down.
+        Retry::Never if error.code() == Code::NotADatabase => true,
         Retry::Bounded => failures <= 5,
         Retry::Never => false,
     };
@@ -236,7 +251,7 @@ impl Session {
         if let Some(view) = &self.view
             && self.prepared.as_ref().is_some_and(|p| p.at == job.at)
             && !view.locks
-            && view.opened.elapsed() < VIEW_AGE
+            && view.opened.elapsed() < self.view_age()
             && lock(&job.handoff).open(view.point.clone())
         {
             return Ok(view.clone());
@@ -257,6 +272,13 @@ impl Session {
             // What the stream has seen is not visible yet: a commit waits for a replica.
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(100));
+        }
+    }
+
+    fn view_age(&self) -> Duration {
+        match self.connection.server().family {
+            ServerFamily::MariaDb => VIEW_AGE,
+            ServerFamily::MySql => VIEW_AGE_MYSQL,
         }
     }
 

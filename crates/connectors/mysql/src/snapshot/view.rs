@@ -4,14 +4,17 @@
 //!
 //! - **MariaDB**: a consistent snapshot carries its place, `Binlog_snapshot_file` and `_position`.
 //! - **Tables without row versions** (MyISAM, Aria, ...): the table is locked against writers while the chunk is read.
-//! - **MySQL**: a second session locks the table against writers for the moment in which the view is opened. Whoever has
-//!   changed the table has then committed and left the log behind; so the end of the log is the view's place for it.
+//! - **MySQL with GTIDs**: a moment without commits. Between the log's end before and the same end after opening the view
+//!   nothing was logged, and no transaction before was still on its way (`gtid_owned` was empty): the view shows exactly
+//!   what is before that end. On a server that is never quiet, and without GTIDs, a second session locks the table against
+//!   writers for the moment in which the view is opened: whoever has changed the table has then committed and left the log
+//!   behind. Why so: `docs/decisions/mysql-hand-off.md`.
 
 use crate::client::{Connection, Endpoint, ServerFamily, quote};
 use crate::stream::Place;
 use dujiang_core::clock::Clock;
 use dujiang_core::{Code, Error, Result, TableId, fault};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// An open read view.
 #[derive(Debug, Clone)]
@@ -68,7 +71,10 @@ pub async fn open(connection: &mut Connection, endpoint: &Endpoint, table: &Tabl
     let micros = clock.now_micros();
     let point = match connection.server().family {
         ServerFamily::MariaDb => consistent(connection).await?,
-        ServerFamily::MySql => under_lock(connection, endpoint, table).await?,
+        ServerFamily::MySql => match in_quiet(connection).await? {
+            Some(place) => place,
+            None => under_lock(connection, endpoint, table).await?,
+        },
     };
     Ok(View { point, micros, opened: Instant::now(), locks: false })
 }
@@ -91,6 +97,31 @@ async fn consistent(connection: &mut Connection) -> Result<Place> {
     }
     let place = file.zip(position).and_then(|(file, position)| Place::new(file, position));
     place.ok_or_else(|| Error::new(Code::BinlogOff, "the source does not tell the place of a snapshot in its binlog"))
+}
+
+/// Attempts to find a moment without commits before writers are locked out.
+const ATTEMPTS: usize = 400;
+
+async fn in_quiet(connection: &mut Connection) -> Result<Option<Place>> {
+    let mode = connection.query_value("SELECT @@GLOBAL.gtid_mode").await?;
+    if mode.as_deref() != Some("ON") {
+        return Ok(None);
+    }
+    for _ in 0..ATTEMPTS {
+        let before = end_of_log(connection).await?;
+        // A transaction owns its identifier from before it is logged until it is visible.
+        let owned = connection.query_value("SELECT @@GLOBAL.gtid_owned").await?;
+        if owned.is_some_and(|owned| !owned.is_empty()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            continue;
+        }
+        connection.execute(BEGIN).await?;
+        if end_of_log(connection).await? == before {
+            return Ok(Some(before));
+        }
+        connection.execute("COMMIT").await?;
+    }
+    Ok(None)
 }
 
 async fn under_lock(connection: &mut Connection, endpoint: &Endpoint, table: &TableId) -> Result<Place> {

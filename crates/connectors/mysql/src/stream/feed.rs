@@ -132,6 +132,8 @@ fn pause(failures: u32) -> Duration {
 pub fn worth_another_try(error: &Error, failures: u32) -> bool {
     match error.retry() {
         Retry::Endless => true,
+        // The server was there before: something between us and it is down and closes connections before the greeting.
+        Retry::Never if error.code() == Code::NotADatabase => true,
         Retry::Bounded => failures < 5,
         Retry::Never => false,
     }

@@ -11,7 +11,7 @@ use dujiang_core::options::{Place, RawOption};
 use dujiang_core::source::{Reader, Source, SourceContext, SourceEvent};
 use dujiang_core::{ChangeBatch, Error, Kind, Lineage, PipelineIdentity, Position, Result};
 use dujiang_mysql::SPECS;
-use dujiang_scratch::Server;
+use dujiang_scratch::{Family, Options, Server, ServerBinary};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -130,6 +130,17 @@ impl Sink {
         }
     }
 
+    /// Columns come and go; a new one is NULL in the rows that are there. The same change may be told again.
+    pub fn reshape(&mut self, change: &dujiang_core::schema::SchemaChange) {
+        let before = change.before.as_ref().unwrap();
+        let names = |s: &dujiang_core::TableSchema| s.arrow.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
+        let (old, new) = (names(before), names(&change.after));
+        for row in self.rows.entry(before.id.to_string()).or_default().values_mut().filter(|r| r.len() == old.len()) {
+            let value = |name: &String| old.iter().position(|o| o == name).map_or("NULL".to_owned(), |at| row[at].clone());
+            *row = new.iter().map(value).collect();
+        }
+    }
+
     fn history(&self, table: &str, key: &[String]) -> String {
         let touches = |i: &&Image| i.table == table && key.iter().all(|k| i.cells.contains(k));
         self.images.iter().filter(touches).map(|i| format!("{:?} {} {:?}\n", i.kind, i.id, i.cells)).collect()
@@ -186,6 +197,7 @@ impl Pipeline {
             }
             SourceEvent::SchemaChange(change) => {
                 self.barrier()?;
+                self.sink.reshape(&change);
                 self.changes.push(change);
                 "schema-change"
             }
@@ -251,10 +263,23 @@ pub fn rows_of(server: &Server, table: &str, key: usize) -> BTreeMap<Vec<String>
 
 pub fn last_gtid(server: &Server) -> String {
     let mut session = server.session().unwrap();
-    session.run("SELECT @@gtid_binlog_pos").unwrap()[0][0].clone().unwrap()
+    let sql = match server.family() {
+        Family::MariaDb => "SELECT @@gtid_binlog_pos",
+        Family::MySql => "SELECT @@gtid_executed",
+    };
+    session.run(sql).unwrap()[0][0].clone().unwrap()
 }
 
 /// The number of the last transaction, of `bin.000001:4711 (0-1-99)` or `0-1-99`.
 pub fn sequence(position: &str) -> u64 {
-    position.trim_end_matches(')').rsplit('-').next().and_then(|n| n.parse().ok()).unwrap_or(0)
+    position.trim_end_matches(')').rsplit(['-', ':']).next().and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+/// A server of the test's own: of the program that the variable `DUJIANG_TEST_SERVER` names, or what is installed.
+pub fn own() -> Server {
+    let options = Options::default();
+    match std::env::var_os("DUJIANG_TEST_SERVER") {
+        Some(path) => Server::start_with(&ServerBinary::at(path.as_ref()).unwrap(), &options).unwrap(),
+        None => Server::start(&options).unwrap(),
+    }
 }

@@ -1,6 +1,5 @@
 use super::harness::*;
-use crate::support;
-use dujiang_scratch::{Options, Random, Server, Session};
+use dujiang_scratch::{Random, Server, Session};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -135,13 +134,13 @@ async fn run(server: &Server, database: &str, seed: u64, crash_percent: u64) -> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p01_snapshot_beside_load_is_exact() {
-    let server = support::own(&Options::default());
+    let server = own();
     run(&server, "plain", 1, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p01_snapshot_beside_load_is_exact_through_crashes() {
-    let server = support::own(&Options::default());
+    let server = own();
     for seed in 10..13 {
         let pipeline = run(&server, &format!("crash{seed}"), seed, 10).await;
         assert!(pipeline.crashes >= 10, "{}", pipeline.crashes);

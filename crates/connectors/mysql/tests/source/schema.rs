@@ -1,10 +1,9 @@
 use super::harness::*;
-use crate::support;
 use dujiang_core::Code;
-use dujiang_scratch::{Options, Server};
+use dujiang_scratch::Server;
 
 fn server() -> Server {
-    let server = support::own(&Options::default());
+    let server = own();
     server.sql("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY, v INT); INSERT INTO d.t VALUES (1, 1)").unwrap();
     server
 }

@@ -13,7 +13,7 @@ async fn p02_a_commit_that_waits_for_a_replica_is_in_exactly_one_part() {
     let server = support::own(&options);
     server.sql("CREATE DATABASE d; USE d; CREATE TABLE t (id INT PRIMARY KEY, v INT); INSERT INTO t SELECT seq, 0 FROM seq_1_to_4000").unwrap();
     for round in 1..=3 {
-        server.sql("SET GLOBAL rpl_semi_sync_master_enabled = 0; SET GLOBAL rpl_semi_sync_master_timeout = 1500; SET GLOBAL rpl_semi_sync_master_enabled = 1").unwrap();
+        server.sql("SET GLOBAL rpl_semi_sync_master_enabled = 0; SET GLOBAL rpl_semi_sync_master_timeout = 700; SET GLOBAL rpl_semi_sync_master_enabled = 1").unwrap();
         let options = [("scan.incremental.snapshot.chunk.size", "100"), ("server-id", &*format!("{}", 7000 + round))];
         let mut pipeline = Pipeline::new(source(&server, "d.t", &options));
         let mut writer = server.session().unwrap();
