@@ -15,12 +15,11 @@
 //! check and a rename does no harm: it can only repeat a published epoch.
 
 use crate::config::FileConfig;
-use crate::durable::{
-    create_folder, damaged, entries, parent, read_record, remove, rename, size, sync_folder, write_record,
-};
-use crate::lane::Counters;
+use crate::durable::{create_folder, entries, parent, remove, rename, size, sync_folder, write_record};
+use crate::manifests::{read_manifest, read_owner, record_path, stages, withdrawing};
 use crate::metadata::Layout;
 use crate::records::{FileRecord, Folders, Manifest, Owner, Stage, to_json};
+use crate::shared::Counters;
 use crate::withdraw;
 use async_trait::async_trait;
 use dujiang_core::checkpoint::Token;
@@ -278,31 +277,4 @@ fn mismatch(folders: &Folders, file: &FileRecord, waiting: Option<u64>, visible:
         .fact("staged", tell(waiting))
         .fact("in place", tell(visible))
         .help("something outside the pipeline changed files under `path`; go back with --restore-from, or restore the folder")
-}
-
-/// All records, by epoch.
-pub(crate) fn stages(folders: &Folders) -> Result<Vec<(u64, Stage)>> {
-    let mut records: Vec<_> = entries(&folders.manifests())?.iter().filter_map(|name| Stage::parse(name)).collect();
-    records.sort_by_key(|(epoch, _)| *epoch);
-    Ok(records)
-}
-
-pub(crate) fn record_path(folders: &Folders, epoch: u64, stage: Stage) -> std::path::PathBuf {
-    folders.manifests().join(stage.file_name(epoch))
-}
-
-pub(crate) fn read_manifest(folders: &Folders, epoch: u64, stage: Stage) -> Result<Option<Manifest>> {
-    let path = record_path(folders, epoch, stage);
-    let Some(json) = read_record(&path)? else { return Ok(None) };
-    serde_json::from_slice(&json).map(Some).map_err(|e| damaged(&path).with_source(e))
-}
-
-fn read_owner(folders: &Folders) -> Result<Option<Owner>> {
-    let path = folders.owner();
-    let Some(json) = read_record(&path)? else { return Ok(None) };
-    serde_json::from_slice(&json).map(Some).map_err(|e| damaged(&path).with_source(e))
-}
-
-fn withdrawing(folders: &Folders, epoch: u64) -> Result<bool> {
-    Ok(size(&record_path(folders, epoch, Stage::Withdrawing))?.is_some())
 }

@@ -2,51 +2,30 @@
 //! source goes on reading meanwhile.
 //!
 //! Encoding cannot fail for the disk's sake, so a batch is taken whole or (by a name or type it cannot have) not at all.
-//! What the disk refuses stays in memory and is offered again with the next command; until it is taken, no new batch is.
+//! What the disk refuses stays in memory and is offered again with the next command, or after a pause; until it is
+//! taken, no new batch is, and the end of an epoch waits.
 
 use crate::config::FileConfig;
 use crate::encoder::Encoder;
 use crate::metadata::{Layout, Part};
 use crate::names::{FileName, Partition, partition_folder, table_folder};
 use crate::records::{FileRecord, Folders};
+use crate::shared::{Counters, Shared};
 use crate::staged::{ClosedFile, StagedFile};
-use crate::writer::Shared;
 use dujiang_core::budget::Held;
 use dujiang_core::schema::TableId;
 use dujiang_core::sink::SinkContext;
 use dujiang_core::{ChangeBatch, Code, Epoch, Error, Result};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use tokio::sync::oneshot;
 
 /// Finished bytes are written when there are this many, so that small row groups share a system call.
 const FLUSH_BYTES: usize = 1 << 20;
 /// So many closed files may keep their descriptor until the epoch's fsync.
 const OPEN_DESCRIPTORS: usize = 32;
-
-/// What all lanes and the committer of one sink share.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    /// The time in the last file's name.
-    last_name: AtomicI64,
-    /// Staged files so far.
-    staged: AtomicU64,
-}
-
-impl Counters {
-    /// A time for a file's name: now, but always later than every one before, also across a restart and a clock that
-    /// goes back.
-    fn name_time(&self, now: i64) -> i64 {
-        let step = |last: i64| Some(now.max(last + 1));
-        let before = self.last_name.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
-        now.max(before.unwrap_or_else(|last| last) + 1)
-    }
-
-    /// Names from now on are later than this.
-    pub(crate) fn not_before(&self, micros: i64) {
-        self.last_name.fetch_max(micros, Ordering::Relaxed);
-    }
-}
+/// So often a write is tried again before the end of an epoch fails (R3.7).
+const WRITE_RETRIES: u32 = 3;
 
 /// One batch on its way into files.
 pub(crate) struct Job {
@@ -54,6 +33,18 @@ pub(crate) struct Job {
     pub(crate) layout: Arc<Layout>,
     /// Counts the batch against the pipeline's budget while it waits.
     pub(crate) _held: Held,
+}
+
+/// The end of an epoch on its way: what was sent before it belongs to the epoch, what comes after does not.
+pub(crate) struct Cut {
+    pub(crate) epoch: Epoch,
+    /// Takes the epoch's files, or why there are none.
+    pub(crate) reply: oneshot::Sender<Result<Vec<ClosedFile>>>,
+}
+
+enum Work {
+    Batch(Job),
+    Cut(Cut),
 }
 
 /// Where rows go: one file is open per table, schema version and partition.
@@ -75,13 +66,16 @@ pub(crate) struct Lane {
     counters: Arc<Counters>,
     shared: Arc<Shared>,
     number: usize,
-    backlog: VecDeque<Job>,
+    /// Not yet done, in the order it was sent.
+    backlog: VecDeque<Work>,
     open: BTreeMap<Target, OpenFile>,
     /// Encoded to the end, not yet written to the end.
     closing: VecDeque<(StagedFile, FileRecord)>,
     /// Written to the end.
     closed: Vec<ClosedFile>,
     held: Held,
+    /// Failures in a row of what was tried last.
+    failures: u32,
     /// Set for good by a failure that a second try could hide.
     broken: Option<(Code, String)>,
 }
@@ -96,19 +90,67 @@ impl Lane {
     ) -> Self {
         let folders = Folders::new(&config.path);
         let held = context.budget.hold(0);
-        let (backlog, open, closing, closed, broken) = Default::default();
-        Self { config, folders, context, counters, shared, number, backlog, open, closing, closed, held, broken }
+        let (backlog, open, closing, closed) = Default::default();
+        let (failures, broken) = (0, None);
+        Self {
+            config,
+            folders,
+            context,
+            counters,
+            shared,
+            number,
+            backlog,
+            open,
+            closing,
+            closed,
+            held,
+            failures,
+            broken,
+        }
     }
 
     /// Takes a batch. An error means that it waits here, and others before it perhaps, until [`Lane::catch_up`] succeeds.
     pub(crate) fn write(&mut self, job: Job) -> Result<()> {
-        self.backlog.push_back(job);
+        self.backlog.push_back(Work::Batch(job));
+        self.catch_up()
+    }
+
+    /// Closes every file and hands all of them over, named for the epoch; on a full disk, when there is space again.
+    pub(crate) fn end_epoch(&mut self, cut: Cut) -> Result<()> {
+        self.backlog.push_back(Work::Cut(cut));
         self.catch_up()
     }
 
     /// Does what is left to do.
     pub(crate) fn catch_up(&mut self) -> Result<()> {
-        self.guard(Self::try_catch_up)
+        let result = self.guard(Self::try_catch_up);
+        self.failures = if result.is_err() { self.failures + 1 } else { 0 };
+        if let Err(error) = &result
+            && self.must_give_up(error)
+        {
+            self.refuse_cuts(error);
+        }
+        result
+    }
+
+    /// A full disk is waited out; another write that fails is tried again three times; all else is final.
+    fn must_give_up(&self, error: &Error) -> bool {
+        match error.code() {
+            Code::SinkFull => false,
+            Code::SinkWrite => self.failures > WRITE_RETRIES,
+            _ => true,
+        }
+    }
+
+    /// Tells those who wait for the end of an epoch why there is none. What is written stays for a later try.
+    fn refuse_cuts(&mut self, error: &Error) {
+        for work in std::mem::take(&mut self.backlog) {
+            match work {
+                Work::Batch(job) => self.backlog.push_back(Work::Batch(job)),
+                // Whoever asked may be gone.
+                Work::Cut(cut) => drop(cut.reply.send(Err(again(error)))),
+            }
+        }
     }
 
     /// Only what the disk refused to take may be tried again. After any other failure (a row half encoded, an fsync)
@@ -129,9 +171,20 @@ impl Lane {
 
     fn try_catch_up(&mut self) -> Result<()> {
         self.flush()?;
-        while let Some(job) = self.backlog.pop_front() {
-            self.take(&job)?;
-            self.flush()?;
+        while let Some(work) = self.backlog.pop_front() {
+            match work {
+                Work::Batch(job) => {
+                    self.take(&job)?;
+                    self.flush()?;
+                }
+                Work::Cut(cut) => match self.cut(cut.epoch) {
+                    Ok(files) => drop(cut.reply.send(Ok(files))),
+                    Err(error) => {
+                        self.backlog.push_front(Work::Cut(cut));
+                        return Err(error);
+                    }
+                },
+            }
         }
         Ok(())
     }
@@ -170,7 +223,7 @@ impl Lane {
 
     fn begin(&self, target: &Target, layout: &Layout, now: i64, part: &Part) -> Result<OpenFile> {
         let (table, version, partition) = target;
-        let number = self.counters.staged.fetch_add(1, Ordering::Relaxed);
+        let number = self.counters.next_staged();
         let name_micros = self.counters.name_time(now);
         let generation = self.context.generation.0;
         let name = format!("g{generation:010}-l{:02}-{name_micros:016}-{number:08}.staged", self.number);
@@ -226,15 +279,8 @@ impl Lane {
         Ok(())
     }
 
-    /// Closes every file and hands all of them over, named for `epoch`.
-    ///
     /// After an error everything is still here, for the next call.
-    pub(crate) fn end_epoch(&mut self, epoch: Epoch) -> Result<Vec<ClosedFile>> {
-        self.guard(|lane| lane.try_end_epoch(epoch))
-    }
-
-    fn try_end_epoch(&mut self, epoch: Epoch) -> Result<Vec<ClosedFile>> {
-        self.try_catch_up()?;
+    fn cut(&mut self, epoch: Epoch) -> Result<Vec<ClosedFile>> {
         let targets: Vec<Target> = self.open.keys().cloned().collect();
         for target in &targets {
             self.close(target)?;
@@ -260,11 +306,9 @@ impl Lane {
     pub(crate) fn spill(&mut self) -> Result<()> {
         self.guard(|lane| {
             let largest = lane.open.iter().max_by_key(|(_, file)| file.memory());
-            if let Some(target) = largest.map(|(target, _)| target.clone()) {
-                lane.close(&target)?;
-            }
-            lane.try_catch_up()
-        })
+            largest.map(|(target, _)| target.clone()).map_or(Ok(()), |target| lane.close(&target))
+        })?;
+        self.catch_up()
     }
 
     fn publish_figures(&mut self) {
@@ -272,6 +316,16 @@ impl Lane {
         let closing: usize = self.closing.iter().map(|(staged, _)| staged.pending.capacity()).sum();
         self.held.resize(open + closing);
         self.shared.set_buffered(open);
+    }
+}
+
+/// The same error once more; its source stays with the first.
+fn again(error: &Error) -> Error {
+    let facts = error.facts().iter().cloned();
+    let copy = facts.fold(Error::new(error.code(), error.message()), |copy, (name, value)| copy.fact(name, value));
+    match error.help_text() {
+        Some(help) => copy.help(help),
+        None => copy,
     }
 }
 

@@ -4,8 +4,8 @@
 //! `.dujiang/withdrawn/<record>/`, the record follows them. A withdrawal that stops anywhere is done again: what has
 //! moved already is skipped. Until then a start that goes on from the old checkpoint is refused (see `commit`).
 
-use crate::committer::{read_manifest, record_path, stages};
 use crate::durable::{create_folder, parent, rename, size, sync_folder};
+use crate::manifests::{read_manifest, record_path, stages};
 use crate::records::{FileRecord, Folders, Manifest, Stage};
 use dujiang_core::{Epoch, Result};
 use std::path::Path;

@@ -2,9 +2,10 @@
 
 use crate::config::{FileConfig, Format};
 use crate::durable::sync_folder;
-use crate::lane::{Counters, Job, Lane};
+use crate::lane::{Cut, Job, Lane};
 use crate::metadata::Layout;
 use crate::records::Folders;
+use crate::shared::{Counters, Shared};
 use crate::staged::ClosedFile;
 use async_trait::async_trait;
 use dujiang_core::checkpoint::Token;
@@ -15,41 +16,23 @@ use dujiang_core::{ChangeBatch, Code, Epoch, Error, Kind, Result, ResultExt, Tab
 use dujiang_format_text::json;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// Bytes of batches that may wait for the lane's thread.
 const QUEUE_BYTES: usize = 8 << 20;
 /// Unit of the queue's accounting; a smaller batch counts as one, which bounds the number of batches.
 const QUEUE_UNIT: usize = 16 << 10;
+/// Pause between two tries of what the disk refused.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
 const QUEUE_UNITS: usize = QUEUE_BYTES / QUEUE_UNIT;
-
-/// Figures that the lane's thread publishes.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    buffered: AtomicUsize,
-    files: AtomicU64,
-    bytes: AtomicU64,
-    /// The lane holds something that the disk refused.
-    stuck: AtomicBool,
-}
-
-impl Shared {
-    pub(crate) fn set_buffered(&self, bytes: usize) {
-        self.buffered.store(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn add_file(&self, bytes: u64) {
-        self.files.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
 
 enum Command {
     Write(Box<Job>, OwnedSemaphorePermit),
     Retry(oneshot::Sender<Result<()>>),
     Spill(oneshot::Sender<Result<()>>),
-    EndEpoch(Epoch, oneshot::Sender<Result<Vec<ClosedFile>>>),
+    EndEpoch(Cut),
 }
 
 /// Takes the batches of one lane.
@@ -68,8 +51,8 @@ impl FileWriter {
         let state = Lane::new(lane, config.clone(), context.clone(), counters, shared.clone());
         // Twice the queue's units: writes can never fill it, so there is always room for the other commands.
         let (commands, inbox) = mpsc::channel(2 * QUEUE_UNITS);
-        let figures = shared.clone();
-        tokio::task::spawn_blocking(move || run(state, inbox, &figures));
+        let (figures, runtime) = (shared.clone(), Handle::current());
+        tokio::task::spawn_blocking(move || run(state, inbox, &figures, &runtime));
         let queue = Arc::new(Semaphore::new(QUEUE_UNITS));
         Self { config, context, shared, queue, commands, layouts: HashMap::new() }
     }
@@ -102,41 +85,50 @@ fn gone() -> Error {
 
 /// Serves commands until the writer is dropped. Files that no epoch ended stay behind as staged, for the next start to
 /// remove.
-fn run(mut lane: Lane, mut inbox: mpsc::Receiver<Command>, shared: &Shared) {
-    while let Some(command) = inbox.blocking_recv() {
-        // A caller that has gone away does not want the answer.
+fn run(mut lane: Lane, mut inbox: mpsc::Receiver<Command>, shared: &Shared, runtime: &Handle) {
+    loop {
+        let command = if shared.is_stuck() {
+            match runtime.block_on(async { tokio::time::timeout(RETRY_PAUSE, inbox.recv()).await }) {
+                Ok(command) => command,
+                Err(_) => {
+                    note(lane.catch_up(), shared, None);
+                    continue;
+                }
+            }
+        } else {
+            inbox.blocking_recv()
+        };
+        let Some(command) = command else { return };
         match command {
             Command::Write(job, permit) => {
-                let result = lane.write(*job);
-                shared.stuck.fetch_or(result.is_err(), Ordering::Release);
-                if let Err(error) = result {
-                    tracing::warn!(%error, "rows wait in memory: a staged file could not be written");
-                }
+                note(lane.write(*job), shared, None);
                 drop(permit);
             }
-            Command::Retry(reply) => {
-                let result = lane.catch_up();
-                shared.stuck.store(result.is_err(), Ordering::Release);
-                let _ = reply.send(result);
-            }
-            Command::Spill(reply) => {
-                let result = lane.spill();
-                shared.stuck.fetch_or(result.is_err(), Ordering::Release);
-                let _ = reply.send(result);
-            }
-            Command::EndEpoch(epoch, reply) => {
-                let result = lane.end_epoch(epoch);
-                shared.stuck.store(result.is_err(), Ordering::Release);
-                let _ = reply.send(result);
-            }
+            Command::Retry(reply) => note(lane.catch_up(), shared, Some(reply)),
+            Command::Spill(reply) => note(lane.spill(), shared, Some(reply)),
+            Command::EndEpoch(cut) => note(lane.end_epoch(cut), shared, None),
         }
+    }
+}
+
+/// Remembers whether the disk refuses rows, tells of it once, and answers who asked.
+fn note(result: Result<()>, shared: &Shared, reply: Option<oneshot::Sender<Result<()>>>) {
+    let was_stuck = shared.set_stuck(result.is_err());
+    match &result {
+        Err(error) if !was_stuck => tracing::warn!(%error, "rows wait in memory: a staged file cannot be written"),
+        Ok(()) if was_stuck => tracing::info!("staged files can be written again"),
+        _ => {}
+    }
+    if let Some(reply) = reply {
+        // A caller that has gone away does not want the answer.
+        let _ = reply.send(result);
     }
 }
 
 #[async_trait]
 impl Writer for FileWriter {
     async fn write(&mut self, batch: &ChangeBatch) -> Result<Vec<RowError>> {
-        if self.shared.stuck.load(Ordering::Acquire) {
+        if self.shared.is_stuck() {
             self.ask(Command::Retry).await?;
         }
         let layout = self.layout(&batch.schema)?;
@@ -159,7 +151,7 @@ impl Writer for FileWriter {
     fn prepare(&mut self, epoch: Epoch) -> Detached<Vec<Token>> {
         let (reply, answer) = oneshot::channel();
         // Sent before anything is awaited: what is written later belongs to the next epoch.
-        let sent = self.send(Command::EndEpoch(epoch, reply));
+        let sent = self.send(Command::EndEpoch(Cut { epoch, reply }));
         let folders = Folders::new(&self.config.path);
         Box::pin(async move {
             sent?;
@@ -170,7 +162,7 @@ impl Writer for FileWriter {
     }
 
     fn buffered(&self) -> usize {
-        self.shared.buffered.load(Ordering::Relaxed)
+        self.shared.buffered()
     }
 
     async fn spill(&mut self) -> Result<()> {
@@ -178,10 +170,7 @@ impl Writer for FileWriter {
     }
 
     fn figures(&self) -> SinkFigures {
-        SinkFigures {
-            units: self.shared.files.load(Ordering::Relaxed),
-            bytes: self.shared.bytes.load(Ordering::Relaxed),
-        }
+        self.shared.figures()
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+mod conformance;
 mod crash;
 mod formats;
 mod full_disk;
