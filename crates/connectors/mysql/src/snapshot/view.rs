@@ -8,7 +8,7 @@
 //!   nothing was logged, and no transaction before was still on its way (`gtid_owned` was empty): the view shows exactly
 //!   what is before that end. On a server that is never quiet, and without GTIDs, a second session locks the table against
 //!   writers for the moment in which the view is opened: whoever has changed the table has then committed and left the log
-//!   behind. Why so: `docs/decisions/mysql-hand-off.md`.
+//!   behind. Why so: `docs/decisions/2026-11-20-mysql-hand-off.md`.
 
 use crate::client::{Connection, Endpoint, ServerFamily, quote};
 use crate::stream::Place;
