@@ -100,7 +100,7 @@ fn a_log_that_was_cut_off_is_named() {
 /// The disk of the sink is full: the pipeline says so, waits, and goes on when there is space.
 #[test]
 fn a_full_disk_is_waited_out() {
-    let plan = Plan { facts: 2_000, chains: 200, ..Plan::default() };
+    let plan = Plan { facts: 2_000, chains: 200, pause: std::time::Duration::from_millis(2), ..Plan::default() };
     let mut river = River::new(&Options::default(), plan, Settings { chunk: 500, interval: "100ms", lanes: 2 });
     let disk = match Disk::mount(river.out().parent().expect("a folder"), 24) {
         Ok(disk) => disk,

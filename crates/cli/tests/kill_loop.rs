@@ -102,13 +102,9 @@ impl Hunt {
             let point = self.random.pick(&IN_SNAPSHOT);
             self.kill_at(point, 12);
         }
-        let before = self.tally.kills;
-        while self.tally.kills < before + kills {
-            self.kill_somehow();
-            if self.tally.kills == before + kills / 2 {
-                self.alter(life);
-            }
-        }
+        self.kill_times(kills / 2);
+        self.alter(life);
+        self.kill_times(kills / 2);
         self.storm();
         let report = self.river.settle();
         report.must_be_clean();
@@ -116,6 +112,13 @@ impl Hunt {
         self.tally.images += report.images;
         println!("life {life}: {:?}, {:?}, {:?}", began.elapsed(), self.river.load.counts(), self.tally.report());
         self.river.next_life();
+    }
+
+    fn kill_times(&mut self, kills: u64) {
+        let end = self.tally.kills + kills;
+        while self.tally.kills < end {
+            self.kill_somehow();
+        }
     }
 
     fn kill_somehow(&mut self) {
