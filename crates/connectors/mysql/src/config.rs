@@ -304,8 +304,7 @@ mod tests {
 
     fn parse(pairs: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
         let must = [("hostname", "db"), ("username", "u"), ("password", "012"), ("tables", "shop.\\.*")];
-        let raw: Vec<_> =
-            must.iter().chain(pairs).map(|(k, v)| RawOption::new(*k, *v, Place::CommandLine)).collect();
+        let raw: Vec<_> = must.iter().chain(pairs).map(|(k, v)| RawOption::new(*k, *v, Place::CommandLine)).collect();
         let pipeline = PipelineOptions { name: "p".into(), parallelism: 1, memory_limit: 1 << 27 };
         Config::parse(&raw, &pipeline)
     }

@@ -7,6 +7,7 @@ pub mod config;
 pub mod ddl;
 pub mod decode;
 pub mod gtid;
+pub mod place;
 pub mod position;
 pub mod preflight;
 pub mod reader;

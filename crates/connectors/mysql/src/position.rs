@@ -5,8 +5,8 @@
 //! zstd-compressed JSON.
 
 use crate::gtid::Executed;
+use crate::place::Place;
 use crate::shape::Shape;
-use crate::stream::Place;
 use bytes::Bytes;
 use dujiang_core::{Code, Error, Position, Result, ResultExt};
 use serde::{Deserialize, Serialize};

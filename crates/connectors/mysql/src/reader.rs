@@ -2,11 +2,13 @@
 
 use crate::client::Connection;
 use crate::config::Config;
+use crate::place::Place;
 use crate::position::{self, Head, ServerName};
 use crate::server::Resume;
 use crate::snapshot::{ChunkRead, OpenKey, ServerOrder};
-use crate::stream::{Block, Ddl, Fed, Feed, FeedOptions, Machine, OpenKeys, Place, Step, Tables, worth_another_try};
+use crate::stream::{Block, Ddl, Fed, Feed, FeedOptions, Machine, OpenKeys, Step, Tables, worth_another_try};
 use async_trait::async_trait;
+use dujiang_core::budget::Held;
 use dujiang_core::schema::SchemaChange;
 use dujiang_core::source::{Reader, SourceContext, SourceEvent, SourceStatus};
 use dujiang_core::{ChangeBatch, Code, Error, Position, Result, fault};
@@ -61,6 +63,8 @@ pub struct MysqlReader {
     waiting: bool,
     out: VecDeque<ChangeBatch>,
     dirty_since: Option<Instant>,
+    /// What the builders hold.
+    held: Held,
     /// Asks the server about keys.
     side: Option<Connection>,
     /// Met in the log, not yet told.
@@ -76,6 +80,7 @@ impl MysqlReader {
     /// Begins to read.
     pub fn new(start: Start) -> Self {
         let feed = feed(&start, 0);
+        let held = start.context.budget.hold(0);
         Self {
             start,
             feed,
@@ -85,6 +90,7 @@ impl MysqlReader {
             waiting: false,
             out: VecDeque::new(),
             dirty_since: None,
+            held,
             side: None,
             ddl: None,
             announced: None,
@@ -107,7 +113,8 @@ impl MysqlReader {
             self.snapshot_told = true;
             return Some(SourceEvent::SnapshotDone);
         }
-        if self.start.bounded && self.snapshot_told && self.start.snapshot.is_passed() && !self.start.tables.is_dirty() {
+        if self.start.bounded && self.snapshot_told && self.start.snapshot.is_passed() && !self.start.tables.is_dirty()
+        {
             return Some(SourceEvent::End);
         }
         let caught_up = self.snapshot_told
@@ -286,6 +293,7 @@ impl MysqlReader {
     }
 
     fn flush_if_due(&mut self) -> Result<()> {
+        self.held.resize(self.start.tables.wire_bytes());
         if !self.start.tables.is_dirty() {
             self.dirty_since = None;
             return Ok(());

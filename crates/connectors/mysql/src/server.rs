@@ -2,9 +2,8 @@
 
 use crate::client::{BinlogStart, Connection, ServerFamily};
 use crate::gtid::{Executed, GtidSet, MariaGtid};
+use crate::place::Place;
 use crate::position::ServerName;
-use crate::snapshot::view::end_of_log;
-use crate::stream::Place;
 use dujiang_core::{Code, Error, Result};
 
 /// Where to read on.
@@ -142,6 +141,27 @@ pub async fn binlog_files(connection: &mut Connection) -> Result<Vec<Place>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// The place behind the last event of the log.
+///
+/// # Errors
+/// `BinlogOff`, `MissingPrivilege`, `ConnectionLost`.
+pub async fn end_of_log(connection: &mut Connection) -> Result<Place> {
+    // MySQL 8.4 knows only the new words, everybody else only the old ones.
+    let rows = match connection.query("SHOW MASTER STATUS").await {
+        Err(error) if connection.server().family == ServerFamily::MySql && error.code() == Code::SourceQuery => {
+            connection.query("SHOW BINARY LOG STATUS").await?
+        }
+        other => other?,
+    };
+    let off = || {
+        Error::new(Code::BinlogOff, "binary logging is off at the source")
+            .help("set log_bin and binlog_format=ROW in the server's configuration and restart it")
+    };
+    let row = rows.get(0).ok_or_else(off)?;
+    let offset = row.parse(1)?.unwrap_or(0);
+    Place::new(row.required(0)?, offset).ok_or_else(off)
 }
 
 /// The end of the log, in all its names.

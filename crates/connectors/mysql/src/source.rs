@@ -3,14 +3,15 @@
 use crate::catalog;
 use crate::client::Connection;
 use crate::config::{Config, StartupMode};
+use crate::place::Place;
 use crate::position::{self, Head, SnapshotTable, from_hex};
 use crate::preflight::{self, Demands};
 use crate::reader::{MysqlReader, SideTable, SnapshotSide, Start, describe};
 use crate::server::{Resume, log_end, verify};
 use crate::shape::Shape;
-use crate::startup;
 use crate::snapshot::{Chunk, Handoff, Job, Snapshot, SnapshotContext};
-use crate::stream::{Machine, Place, Tables, worth_another_try};
+use crate::startup;
+use crate::stream::{Machine, Tables, worth_another_try};
 use async_trait::async_trait;
 use dujiang_core::source::{Acker, Reader, Source, SourceContext};
 use dujiang_core::{Code, Error, Position, Result, TableId, TableSchema};
@@ -168,6 +169,7 @@ impl MysqlSource {
             chunk_rows: self.config.options.chunk_size.get(),
             transaction: format!("snapshot:{id}"),
             clock: start.context.clock.clone(),
+            budget: start.context.budget.clone(),
         };
         let run = Snapshot::start(context, jobs, self.config.snapshot_connections());
         start.snapshot = SnapshotSide::new(id, sides, Some(run));
@@ -177,10 +179,7 @@ impl MysqlSource {
 
 fn chunk((upper, point): &(Option<String>, String)) -> Result<Chunk> {
     let damaged = || Error::new(Code::CheckpointDamaged, format!("a hand-off point cannot be read: {point}"));
-    Ok(Chunk {
-        upper: upper.as_deref().map(from_hex).transpose()?,
-        point: Place::parse(point).ok_or_else(damaged)?,
-    })
+    Ok(Chunk { upper: upper.as_deref().map(from_hex).transpose()?, point: Place::parse(point).ok_or_else(damaged)? })
 }
 
 /// New with every snapshot that is begun.

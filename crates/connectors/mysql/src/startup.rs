@@ -8,8 +8,9 @@ use crate::config::{Config, StartupMode};
 use crate::decode::event::{Header, event_type};
 use crate::decode::{Event, EventData, EventFormat};
 use crate::gtid::Executed;
+use crate::place::Place;
 use crate::server::{Resume, binlog_files, executed_at, verify};
-use crate::stream::{Place, Statement, Tables, effect};
+use crate::stream::{Statement, Tables, effect};
 use dujiang_core::{Code, Error, Result};
 
 /// Where the options say to begin; `now` is the end of the log.
@@ -112,7 +113,8 @@ pub async fn check_shapes(config: &Config, from: &Resume, now: &Resume, tables: 
 
 #[cold]
 fn refused(statement: &str, place: &str) -> Error {
-    let message = "a captured table was changed between the start asked for and now, so its columns there are not known";
+    let message =
+        "a captured table was changed between the start asked for and now, so its columns there are not known";
     Error::new(Code::StartNotPossible, message)
         .fact("statement", statement.chars().take(200).collect::<String>())
         .fact("position", place.to_owned())

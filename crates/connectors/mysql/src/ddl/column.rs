@@ -70,8 +70,15 @@ fn type_name(tokens: &[Token]) -> Option<(String, &[Token])> {
 
 /// Attributes that do not matter to the shape, each with the number of tokens it takes after itself.
 const PLAIN: &[(&str, usize)] = &[
-    ("AUTO_INCREMENT", 0), ("COMMENT", 1), ("VISIBLE", 0), ("COLUMN_FORMAT", 1), ("STORAGE", 1), ("SIGNED", 0),
-    ("ENGINE_ATTRIBUTE", 1), ("SECONDARY_ENGINE_ATTRIBUTE", 1), ("RESTRICT", 0),
+    ("AUTO_INCREMENT", 0),
+    ("COMMENT", 1),
+    ("VISIBLE", 0),
+    ("COLUMN_FORMAT", 1),
+    ("STORAGE", 1),
+    ("SIGNED", 0),
+    ("ENGINE_ATTRIBUTE", 1),
+    ("SECONDARY_ENGINE_ATTRIBUTE", 1),
+    ("RESTRICT", 0),
 ];
 
 fn attributes(mut rest: &[Token], column: &mut NewColumn) -> Option<()> {

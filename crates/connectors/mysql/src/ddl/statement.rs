@@ -49,8 +49,29 @@ pub fn effect(sql: &str, database: &str, captured: &dyn Fn(&str, &str) -> Option
 
 /// Statements that begin with these words change no table's rows or shape.
 const HARMLESS: &[&str] = &[
-    "GRANT", "REVOKE", "SET", "FLUSH", "ANALYZE", "OPTIMIZE", "REPAIR", "CHECK", "CHECKSUM", "BINLOG", "INSTALL",
-    "UNINSTALL", "USE", "SHOW", "DO", "KILL", "RESET", "PURGE", "CHANGE", "START", "STOP", "SELECT", "HELP",
+    "GRANT",
+    "REVOKE",
+    "SET",
+    "FLUSH",
+    "ANALYZE",
+    "OPTIMIZE",
+    "REPAIR",
+    "CHECK",
+    "CHECKSUM",
+    "BINLOG",
+    "INSTALL",
+    "UNINSTALL",
+    "USE",
+    "SHOW",
+    "DO",
+    "KILL",
+    "RESET",
+    "PURGE",
+    "CHANGE",
+    "START",
+    "STOP",
+    "SELECT",
+    "HELP",
 ];
 
 /// Statements that change rows, logged as text.
@@ -58,8 +79,27 @@ const ROWS: &[&str] = &["INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "CALL",
 
 /// Things that are created, altered and dropped without concern to tables.
 const OTHER_OBJECTS: &[&str] = &[
-    "VIEW", "ALGORITHM", "DEFINER", "SQL", "TRIGGER", "PROCEDURE", "FUNCTION", "AGGREGATE", "EVENT", "USER", "ROLE",
-    "SERVER", "SEQUENCE", "TABLESPACE", "LOGFILE", "UNDO", "RESOURCE", "PACKAGE", "INSTANCE", "LIBRARY", "PREPARE",
+    "VIEW",
+    "ALGORITHM",
+    "DEFINER",
+    "SQL",
+    "TRIGGER",
+    "PROCEDURE",
+    "FUNCTION",
+    "AGGREGATE",
+    "EVENT",
+    "USER",
+    "ROLE",
+    "SERVER",
+    "SEQUENCE",
+    "TABLESPACE",
+    "LOGFILE",
+    "UNDO",
+    "RESOURCE",
+    "PACKAGE",
+    "INSTANCE",
+    "LIBRARY",
+    "PREPARE",
 ];
 
 pub(super) struct Cursor<'a> {

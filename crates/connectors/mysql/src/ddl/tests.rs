@@ -28,22 +28,26 @@ fn columns(sql: &str) -> Vec<String> {
 fn added_and_dropped_columns_are_read() {
     for (sql, expected) in [
         ("ALTER TABLE orders ADD note text", vec!["+note text Last"]),
-        ("alter table `shop`.`orders` add column (a int(11) unsigned not null default 0, b enum('x,y','it''s'))", vec![
-            "+a int(11) unsigned not null Last",
-            "+b enum('x,y','it''s') Last",
-        ]),
-        ("ALTER TABLE orders ADD COLUMN IF NOT EXISTS d decimal(10,2) default -1.5 FIRST, DROP COLUMN x", vec![
-            "+d decimal(10,2) First?",
-            "-x",
-        ]),
-        ("ALTER ONLINE TABLE orders DROP IF EXISTS y, ADD c character varying(9) charset latin1 AFTER `a b`, LOCK=NONE", vec![
-            "-y?",
-            "+c varchar(9) latin1 After(\"a b\")",
-        ]),
-        ("ALTER TABLE orders ADD t timestamp(6) not null default current_timestamp(6) on update current_timestamp(6)", vec![
-            "+t timestamp(6) not null Last",
-        ]),
-        ("ALTER TABLE orders ADD flag bool DEFAULT b'1' COMMENT 'a, b', ALGORITHM=INSTANT;", vec!["+flag tinyint(1) Last"]),
+        (
+            "alter table `shop`.`orders` add column (a int(11) unsigned not null default 0, b enum('x,y','it''s'))",
+            vec!["+a int(11) unsigned not null Last", "+b enum('x,y','it''s') Last"],
+        ),
+        (
+            "ALTER TABLE orders ADD COLUMN IF NOT EXISTS d decimal(10,2) default -1.5 FIRST, DROP COLUMN x",
+            vec!["+d decimal(10,2) First?", "-x"],
+        ),
+        (
+            "ALTER ONLINE TABLE orders DROP IF EXISTS y, ADD c character varying(9) charset latin1 AFTER `a b`, LOCK=NONE",
+            vec!["-y?", "+c varchar(9) latin1 After(\"a b\")"],
+        ),
+        (
+            "ALTER TABLE orders ADD t timestamp(6) not null default current_timestamp(6) on update current_timestamp(6)",
+            vec!["+t timestamp(6) not null Last"],
+        ),
+        (
+            "ALTER TABLE orders ADD flag bool DEFAULT b'1' COMMENT 'a, b', ALGORITHM=INSTANT;",
+            vec!["+flag tinyint(1) Last"],
+        ),
         ("/* app */ ALTER TABLE orders ADD v int CHECK (v > (1+2)), ENGINE=InnoDB", vec!["+v int Last"]),
     ] {
         assert_eq!(columns(sql), expected, "{sql}");
@@ -111,7 +115,9 @@ fn everything_else_on_a_captured_table_is_named() {
 #[test]
 fn rows_logged_as_text_and_riddles_are_never_skipped() {
     assert_eq!(read("insert into orders values (1)"), Effect::Statement { verb: "INSERT".into() });
-    for sql in ["ALTER TABLE `orders", "FROBNICATE TABLE orders", "ALTER", "(select 1)", "/*!80000 DROP TABLE orders */"] {
+    for sql in
+        ["ALTER TABLE `orders", "FROBNICATE TABLE orders", "ALTER", "(select 1)", "/*!80000 DROP TABLE orders */"]
+    {
         assert!(matches!(read(sql), Effect::Unreadable | Effect::Other { .. }), "{sql}: {:?}", read(sql));
     }
 }

@@ -194,7 +194,8 @@ fn parse_source(text: &str, set: &mut GtidSet) -> Option<()> {
     let mut intervals = 0;
     for part in parts {
         if !part.starts_with(|c: char| c.is_ascii_digit()) {
-            let ok = !part.is_empty() && part.len() <= 32 && part.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric());
+            let ok =
+                !part.is_empty() && part.len() <= 32 && part.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric());
             sid.tag = ok.then(|| part.to_ascii_lowercase())?;
             continue;
         }
@@ -276,7 +277,8 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in [A, "0-1-99", &format!("{A}:0"), &format!("{A}:5-3"), &format!("{A}:x"), "24da:1", &format!("{A}:")] {
+        for text in [A, "0-1-99", &format!("{A}:0"), &format!("{A}:5-3"), &format!("{A}:x"), "24da:1", &format!("{A}:")]
+        {
             assert!(text.parse::<GtidSet>().is_err(), "{text}");
         }
         assert!("".parse::<GtidSet>().unwrap().is_empty());

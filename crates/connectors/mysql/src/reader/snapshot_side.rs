@@ -1,8 +1,9 @@
 //! The snapshot as the reader sees it: chunks taken, chunks held, tables done.
 
+use crate::place::Place;
 use crate::position::{KeyValue, SnapshotState, SnapshotTable, to_hex};
-use crate::snapshot::{ChunkRead, Snapshot};
-use crate::stream::{Place, Tables, lock};
+use crate::snapshot::{ChunkRead, Snapshot, lock};
+use crate::stream::Tables;
 use dujiang_core::source::TableProgress;
 use dujiang_core::{ChangeBatch, Code, Error, Result, fault};
 use std::collections::VecDeque;
@@ -75,12 +76,7 @@ impl SnapshotSide {
     ///
     /// # Errors
     /// `SchemaChange` when the stream passes the chunk's place and still has other columns.
-    pub fn hand_out(
-        &mut self,
-        boundary: &Place,
-        tables: &mut Tables,
-        out: &mut VecDeque<ChangeBatch>,
-    ) -> Result<bool> {
+    pub fn hand_out(&mut self, boundary: &Place, tables: &mut Tables, out: &mut VecDeque<ChangeBatch>) -> Result<bool> {
         let Some(chunk) = &self.held else { return Ok(false) };
         let table = tables.get(chunk.at);
         if table.shape.columns != chunk.shape.columns {

@@ -17,8 +17,9 @@
 //!
 //! One of these belongs to every table in the snapshot; the stream and the connection that reads the chunks share it.
 
-use crate::stream::Place;
+use crate::place::Place;
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What is to be done with one image of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,4 +169,12 @@ impl Handoff {
     pub fn floor(&self) -> &Place {
         &self.floor
     }
+}
+
+/// A hand-off as stream and snapshot share it.
+pub type SharedHandoff = Arc<Mutex<Handoff>>;
+
+/// Locks a hand-off. A panic elsewhere has already ended its pipeline; its state is whole, since every method is one step.
+pub fn lock(handoff: &SharedHandoff) -> MutexGuard<'_, Handoff> {
+    handoff.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
 //! The hand-off against a model of a server: a log, views, and rows that become visible later than they are logged.
 
 use super::handoff::{Handoff, Upper, Verdict};
-use crate::stream::Place;
+use crate::place::Place;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

@@ -43,15 +43,11 @@ fn value(array: &dyn Array, row: usize, column: &Column) -> Result<KeyValue> {
         DataType::Decimal256(..) => KeyValue::Text(array.as_primitive::<t::Decimal256Type>().value_as_string(row)),
         DataType::Utf8 => KeyValue::Text(array.as_string::<i32>().value(row).to_owned()),
         DataType::Binary => KeyValue::Bytes(to_hex(array.as_binary::<i32>().value(row))),
-        DataType::Date32 => {
-            KeyValue::Text(date(array.as_primitive::<t::Date32Type>().value(row).into()))
-        }
+        DataType::Date32 => KeyValue::Text(date(array.as_primitive::<t::Date32Type>().value(row).into())),
         DataType::Timestamp(..) => {
             KeyValue::Text(datetime(array.as_primitive::<t::TimestampMicrosecondType>().value(row)))
         }
-        DataType::Duration(_) => {
-            KeyValue::Text(time(array.as_primitive::<t::DurationMicrosecondType>().value(row)))
-        }
+        DataType::Duration(_) => KeyValue::Text(time(array.as_primitive::<t::DurationMicrosecondType>().value(row))),
         other => return refuse(&format!("its values are {other}")),
     })
 }
@@ -128,8 +124,16 @@ mod tests {
     #[test]
     fn dates_and_times_are_written_as_the_server_reads_them() {
         let shown: Vec<_> = [0, -1, 59, 60, 11_016, 19_782, -719_528, 2_932_896].map(date).into();
-        let expected =
-            ["1970-01-01", "1969-12-31", "1970-03-01", "1970-03-02", "2000-02-29", "2024-02-29", "0000-01-01", "9999-12-31"];
+        let expected = [
+            "1970-01-01",
+            "1969-12-31",
+            "1970-03-01",
+            "1970-03-02",
+            "2000-02-29",
+            "2024-02-29",
+            "0000-01-01",
+            "9999-12-31",
+        ];
         assert_eq!(shown, expected);
         assert_eq!(datetime(-1), "1969-12-31 23:59:59.999999");
         assert_eq!(time(-838 * 3_600_000_000 - 59_000_001), "-838:00:59.000001");

@@ -9,6 +9,6 @@ mod reader;
 pub mod view;
 mod weights;
 
-pub use handoff::{Chunk, Handoff, Upper, Verdict};
+pub use handoff::{Chunk, Handoff, SharedHandoff, Upper, Verdict, lock};
 pub use reader::{ChunkRead, Job, Snapshot, SnapshotContext};
 pub use weights::{OpenKey, ServerOrder};

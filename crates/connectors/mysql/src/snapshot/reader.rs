@@ -1,15 +1,18 @@
 //! The connections that read chunks.
 
 use super::chunk_query::{chunk_query, parameters};
+use super::handoff::{SharedHandoff, lock};
 use super::key::{OwnedParam, key_of};
 use super::view::{self, View};
 use super::weights::ServerOrder;
 use crate::client::{Connection, Endpoint, Param, ServerFamily, Statement};
 use crate::decode::{KeyPlan, TableBuilder};
+use crate::place::Place;
 use crate::position::KeyValue;
 use crate::shape::{Decodable, Shape, read_columns};
-use crate::stream::{Place, SharedHandoff, lock};
+
 use dujiang_core::batch::TimePrecision;
+use dujiang_core::budget::{Budget, Held};
 use dujiang_core::clock::Clock;
 use dujiang_core::codes::Retry;
 use dujiang_core::{ChangeBatch, Code, Error, Origin, Result, fault};
@@ -54,6 +57,8 @@ pub struct ChunkRead {
     pub frontier: Option<Vec<KeyValue>>,
     /// Its hand-off point.
     pub point: Place,
+    /// Its bytes, until it is handed out.
+    pub held: Held,
 }
 
 /// What all connections share.
@@ -66,6 +71,8 @@ pub struct SnapshotContext {
     pub transaction: String,
     /// For the time of views.
     pub clock: Arc<dyn Clock>,
+    /// Chunks count against it.
+    pub budget: Budget,
 }
 
 /// A snapshot under way; its connections end when it is dropped.
@@ -198,7 +205,7 @@ impl Worker {
             // The rest of the answer is still on its way: the next chunk gets a connection of its own.
             session.renew(&context).await?;
         }
-        let chunk = session.finish(job, fetched, &view, limit).await?;
+        let chunk = session.finish(job, fetched, &view, limit, &context).await?;
         if view.locks {
             session.close_view().await?;
         }
@@ -353,7 +360,14 @@ impl Session {
     }
 
     /// The chunk, with its upper end told to the hand-off.
-    async fn finish(&mut self, job: &Job, fetched: Fetched, view: &View, limit: u32) -> Result<ChunkRead> {
+    async fn finish(
+        &mut self,
+        job: &Job,
+        fetched: Fetched,
+        view: &View,
+        limit: u32,
+        context: &SnapshotContext,
+    ) -> Result<ChunkRead> {
         let Session { connection, prepared, .. } = self;
         let prepared = prepared.as_ref().expect("invariant: prepared before");
         let ended = !fetched.truncated && (fetched.rows as u64) < u64::from(limit);
@@ -372,6 +386,7 @@ impl Session {
             }
             (upper, frontier) = (Some(sort_key), Some(key));
         }
+        let held = context.budget.hold(fetched.batch.as_ref().map_or(0, ChangeBatch::memory));
         lock(&job.handoff).complete(upper);
         Ok(ChunkRead {
             at: job.at,
@@ -379,6 +394,7 @@ impl Session {
             shape: prepared.shape.clone(),
             frontier,
             point: view.point.clone(),
+            held,
         })
     }
 }

@@ -11,7 +11,8 @@
 //!   behind. Why so: `docs/decisions/2026-11-20-mysql-hand-off.md`.
 
 use crate::client::{Connection, Endpoint, ServerFamily, quote};
-use crate::stream::Place;
+use crate::place::Place;
+use crate::server::end_of_log;
 use dujiang_core::clock::Clock;
 use dujiang_core::{Code, Error, Result, TableId, fault};
 use std::time::{Duration, Instant};
@@ -67,7 +68,12 @@ pub async fn lock(connection: &mut Connection, table: &TableId, clock: &dyn Cloc
 ///
 /// # Errors
 /// `ConnectionLost`, `SourceQuery`, `MissingPrivilege`.
-pub async fn open(connection: &mut Connection, endpoint: &Endpoint, table: &TableId, clock: &dyn Clock) -> Result<View> {
+pub async fn open(
+    connection: &mut Connection,
+    endpoint: &Endpoint,
+    table: &TableId,
+    clock: &dyn Clock,
+) -> Result<View> {
     let micros = clock.now_micros();
     let point = match connection.server().family {
         ServerFamily::MariaDb => consistent(connection).await?,
@@ -132,25 +138,4 @@ async fn under_lock(connection: &mut Connection, endpoint: &Endpoint, table: &Ta
     locker.execute("UNLOCK TABLES").await?;
     locker.close().await;
     Ok(place)
-}
-
-/// The place behind the last event of the log.
-///
-/// # Errors
-/// `BinlogOff`, `MissingPrivilege`, `ConnectionLost`.
-pub async fn end_of_log(connection: &mut Connection) -> Result<Place> {
-    // MySQL 8.4 knows only the new words, everybody else only the old ones.
-    let rows = match connection.query("SHOW MASTER STATUS").await {
-        Err(error) if connection.server().family == ServerFamily::MySql && error.code() == Code::SourceQuery => {
-            connection.query("SHOW BINARY LOG STATUS").await?
-        }
-        other => other?,
-    };
-    let off = || {
-        Error::new(Code::BinlogOff, "binary logging is off at the source")
-            .help("set log_bin and binlog_format=ROW in the server's configuration and restart it")
-    };
-    let row = rows.get(0).ok_or_else(off)?;
-    let offset = row.parse(1)?.unwrap_or(0);
-    Place::new(row.required(0)?, offset).ok_or_else(off)
 }

@@ -3,11 +3,12 @@
 //! Pure in the sense that it neither connects nor waits: the reader shows it one event after another, and it answers
 //! what to do next. An event that has to wait is shown again.
 
+use super::query;
 use super::tables::{Appended, RowsOf, ServerKeys, Tables};
-use super::{Place, query};
 use crate::decode::event::{Header, event_type};
 use crate::decode::{Event, EventData, EventFormat, RowsEvent, TableMap};
 use crate::gtid::{Executed, MariaGtid, Sid};
+use crate::place::Place;
 use crate::position::Inside;
 use crate::snapshot::OpenKey;
 use dujiang_core::batch::TimePrecision;

@@ -1,9 +1,9 @@
 //! Statements in the log.
 
-use super::{Place, tables};
 use crate::ddl::{Alteration, Effect, effect as read};
 use crate::decode::statement::Query;
-use crate::snapshot::Verdict;
+use crate::place::Place;
+use crate::snapshot::{Verdict, lock};
 use crate::stream::tables::Tables;
 use dujiang_core::{Code, Error, Result};
 use std::borrow::Cow;
@@ -85,7 +85,7 @@ impl Ddl {
     /// Whether no chunk of the table that was read before it is still to be handed out.
     pub(super) fn passes_handoff(&mut self, tables: &Tables, begin: &Place) -> bool {
         let handoff = tables.get(self.table).handoff.as_ref();
-        handoff.is_none_or(|h| tables::lock(h).judge_table(begin) == Verdict::Pass)
+        handoff.is_none_or(|h| lock(h).judge_table(begin) == Verdict::Pass)
     }
 }
 

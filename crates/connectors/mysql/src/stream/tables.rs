@@ -1,25 +1,17 @@
 //! The captured tables: their shapes, open builders and hand-offs.
 
 use crate::decode::{Change, KeyPlan, RowImage, RowsEvent, TableBuilder, TableMap, Verdict as Keep};
+use crate::place::Place;
 use crate::shape::{Decodable, Shape};
-use crate::snapshot::{Handoff, OpenKey, ServerOrder, Verdict};
-use crate::stream::Place;
+use crate::snapshot::{Handoff, OpenKey, ServerOrder, SharedHandoff, Verdict, lock};
 use bytes::Bytes;
 use dujiang_core::{ChangeBatch, Code, Error, Origin, Result, TableId};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 /// A builder is finished at this many rows or bytes.
 const BATCH_ROWS: usize = 8192;
 const BATCH_BYTES: usize = 8 << 20;
-
-/// A hand-off as stream and snapshot share it.
-pub type SharedHandoff = Arc<Mutex<Handoff>>;
-
-/// Locks a hand-off. A panic elsewhere has already ended its pipeline; its state is whole, since every method is one step.
-pub fn lock(handoff: &SharedHandoff) -> MutexGuard<'_, Handoff> {
-    handoff.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// One captured table.
 pub struct Table {

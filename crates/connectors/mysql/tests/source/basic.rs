@@ -27,7 +27,13 @@ async fn f40_tables_without_transactions() {
     let mut writer = server.session().unwrap();
     let thread = std::thread::spawn(move || {
         for n in 0..400 {
-            writer.run(&format!("UPDATE s2.t SET v = v + 1 WHERE id % 100 = {}; INSERT INTO s2.t VALUES ({}, 0)", n % 100, 5000 + n)).unwrap();
+            writer
+                .run(&format!(
+                    "UPDATE s2.t SET v = v + 1 WHERE id % 100 = {}; INSERT INTO s2.t VALUES ({}, 0)",
+                    n % 100,
+                    5000 + n
+                ))
+                .unwrap();
         }
     });
     let options = [("scan.incremental.snapshot.chunk.size", "100")];

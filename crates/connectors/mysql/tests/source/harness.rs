@@ -117,7 +117,11 @@ impl Sink {
             match image.kind {
                 Kind::Read | Kind::Insert | Kind::UpdateAfter => {
                     let old = rows.insert(key.clone(), image.cells.clone());
-                    assert!(old.is_none(), "{image:?}: key is there already: {old:?}\n{}", self.history(&image.table, &key));
+                    assert!(
+                        old.is_none(),
+                        "{image:?}: key is there already: {old:?}\n{}",
+                        self.history(&image.table, &key)
+                    );
                 }
                 Kind::UpdateBefore | Kind::Delete => {
                     let old = rows.remove(&key);
@@ -133,10 +137,12 @@ impl Sink {
     /// Columns come and go; a new one is NULL in the rows that are there. The same change may be told again.
     pub fn reshape(&mut self, change: &dujiang_core::schema::SchemaChange) {
         let before = change.before.as_ref().unwrap();
-        let names = |s: &dujiang_core::TableSchema| s.arrow.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
+        let names =
+            |s: &dujiang_core::TableSchema| s.arrow.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
         let (old, new) = (names(before), names(&change.after));
         for row in self.rows.entry(before.id.to_string()).or_default().values_mut().filter(|r| r.len() == old.len()) {
-            let value = |name: &String| old.iter().position(|o| o == name).map_or("NULL".to_owned(), |at| row[at].clone());
+            let value =
+                |name: &String| old.iter().position(|o| o == name).map_or("NULL".to_owned(), |at| row[at].clone());
             *row = new.iter().map(value).collect();
         }
     }

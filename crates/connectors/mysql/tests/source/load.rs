@@ -18,7 +18,9 @@ fn key(table: &str, random: &mut Random) -> String {
         "n" => format!("{}", n as i64 - 200),
         "c" => format!("{}, {}", n as i64 % 20 - 10, u64::MAX - n / 20),
         "s" => format!("'{word}{}'", n / 8),
-        _ => format!("'{}{}', '20{:02}-01-01 00:00:00.5'", ["a", "B", "é", "c "][(n % 4) as usize], n / 40, n % 40 + 10),
+        _ => {
+            format!("'{}{}', '20{:02}-01-01 00:00:00.5'", ["a", "B", "é", "c "][(n % 4) as usize], n / 40, n % 40 + 10)
+        }
     }
 }
 
@@ -70,7 +72,12 @@ pub fn transaction(session: &mut Session, random: &mut Random) {
 }
 
 /// Writes until told to stop, at least so many transactions.
-pub fn writer(server: &Server, database: &str, seed: u64, least: usize) -> (Arc<AtomicBool>, std::thread::JoinHandle<()>) {
+pub fn writer(
+    server: &Server,
+    database: &str,
+    seed: u64,
+    least: usize,
+) -> (Arc<AtomicBool>, std::thread::JoinHandle<()>) {
     let stop = Arc::new(AtomicBool::new(false));
     let mut session = server.session().unwrap();
     session.run(&format!("USE {database}")).unwrap();

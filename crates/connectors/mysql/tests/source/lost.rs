@@ -95,7 +95,9 @@ async fn a_purged_log_halts() {
     pipeline.crash();
     let mut session = server.session().unwrap();
     // The server purges no file that a reader holds, and notices with the next sign of life that this one is gone.
-    while session.number("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog%'").unwrap() > 0 {}
+    while session.number("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog%'").unwrap()
+        > 0
+    {}
     server.sql("INSERT INTO d.t VALUES (2); FLUSH BINARY LOGS; INSERT INTO d.t VALUES (3); FLUSH BINARY LOGS").unwrap();
     // The server keeps a file until its rows are on disk, which takes it a moment.
     loop {
@@ -152,7 +154,11 @@ async fn a_restart_of_the_server_is_survived() {
     pipeline.until("caught-up").await.unwrap();
     for round in 2..5 {
         server.sql(&format!("INSERT INTO d.t VALUES ({round})")).unwrap();
-        if round % 2 == 0 { server.kill9().unwrap() } else { server.stop().unwrap() };
+        if round % 2 == 0 {
+            server.kill9().unwrap()
+        } else {
+            server.stop().unwrap()
+        };
         server.restart().unwrap();
         server.sql(&format!("INSERT INTO d.t VALUES ({})", round * 100)).unwrap();
         pipeline.until_gtid(&last_gtid(&server)).await.unwrap();

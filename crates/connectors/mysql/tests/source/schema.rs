@@ -4,7 +4,9 @@ use dujiang_scratch::Server;
 
 fn server() -> Server {
     let server = own();
-    server.sql("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY, v INT); INSERT INTO d.t VALUES (1, 1)").unwrap();
+    server
+        .sql("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY, v INT); INSERT INTO d.t VALUES (1, 1)")
+        .unwrap();
     server
 }
 
@@ -88,7 +90,9 @@ async fn inv10_a_start_whose_columns_are_not_known_is_refused() {
     let mut pipeline = Pipeline::new(source(&server, "d.t", &options));
     assert_eq!(pipeline.step().await.unwrap_err().code(), Code::StartNotPossible);
     let after = last_gtid(&server);
-    server.sql("INSERT INTO d.t VALUES (4, 4, 4); ALTER TABLE d.t COMMENT = 'x'; INSERT INTO d.t VALUES (5, 5, 5)").unwrap();
+    server
+        .sql("INSERT INTO d.t VALUES (4, 4, 4); ALTER TABLE d.t COMMENT = 'x'; INSERT INTO d.t VALUES (5, 5, 5)")
+        .unwrap();
     let options = [("scan.startup.mode", "specific-offset"), ("scan.startup.specific-offset.gtid-set", &*after)];
     let mut pipeline = Pipeline::new(source(&server, "d.t", &options));
     pipeline.until("caught-up").await.unwrap();
@@ -116,7 +120,9 @@ async fn columns_added_during_a_snapshot_are_met_in_order() {
         for _ in 0..5 {
             pipeline.step().await.unwrap();
         }
-        server.sql(&format!("ALTER TABLE d.t ADD w{round} INT; UPDATE d.t SET w{round} = id WHERE id % 7 = 0")).unwrap();
+        server
+            .sql(&format!("ALTER TABLE d.t ADD w{round} INT; UPDATE d.t SET w{round} = id WHERE id % 7 = 0"))
+            .unwrap();
     }
     while pipeline.changes.len() < 3 || !pipeline.events.contains(&"snapshot-done") {
         pipeline.step().await.unwrap();

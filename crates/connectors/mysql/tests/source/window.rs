@@ -7,8 +7,12 @@ use std::sync::mpsc;
 /// snapshot goes on meanwhile, in chunks before, at and behind the row.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p02_a_commit_that_waits_for_a_replica_is_in_exactly_one_part() {
-    let semi = ["--rpl-semi-sync-master-enabled=1", "--rpl-semi-sync-master-wait-point=AFTER_SYNC",
-        "--rpl-semi-sync-master-wait-no-slave=1", "--rpl-semi-sync-master-timeout=1"];
+    let semi = [
+        "--rpl-semi-sync-master-enabled=1",
+        "--rpl-semi-sync-master-wait-point=AFTER_SYNC",
+        "--rpl-semi-sync-master-wait-no-slave=1",
+        "--rpl-semi-sync-master-timeout=1",
+    ];
     let options = semi.iter().fold(Options::default(), |o, arg| o.arg(*arg));
     let server = support::own(&options);
     server.sql("CREATE DATABASE d; USE d; CREATE TABLE t (id INT PRIMARY KEY, v INT); INSERT INTO t SELECT seq, 0 FROM seq_1_to_4000").unwrap();
@@ -20,7 +24,7 @@ async fn p02_a_commit_that_waits_for_a_replica_is_in_exactly_one_part() {
         for _ in 0..round * 5 {
             pipeline.step().await.unwrap();
         }
-        let (started, begun) = mpsc::channel();
+        let (started, begun) = mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || {
             started.send(()).unwrap();
             // Waits for a replica that never comes, until the timeout; meanwhile it is in the log only.
