@@ -12,10 +12,12 @@ use dujiang_core::{Epoch, Error};
 use dujiang_file::FileSink;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
-use tempfile::tempdir;
 
 /// Threads of the sweep's runtimes have this name; other tests of the process are left alone.
 const THREAD: &str = "crash-sweep";
+
+/// Threads of this name never make a folder durable.
+pub const SABOTEUR: &str = "no-directory-fsync";
 
 /// Steps until the next crash; negative when none is wanted.
 static STEPS_LEFT: AtomicI64 = AtomicI64::new(-1);
@@ -34,9 +36,14 @@ impl Faults for Crash {
         }
     }
 
-    fn removed(&self, _step: &'static str) -> bool {
-        false
+    fn removed(&self, step: &'static str) -> bool {
+        step == "directory-fsync" && std::thread::current().name() == Some(SABOTEUR)
     }
+}
+
+/// Installs the faults of this process; they touch only runtimes whose threads have one of the two names.
+pub fn install() {
+    fault::install(Box::new(Crash));
 }
 
 /// What the checkpoint store would hold.
@@ -110,10 +117,10 @@ fn assert_complete(path: &Path) {
 
 #[test]
 fn p35_p36_a_crash_at_any_step_and_another_in_recovery_lose_and_repeat_nothing() {
-    fault::install(Box::new(Crash));
+    install();
     let mut swept = 0;
     for first in 0.. {
-        let dir = tempdir().unwrap();
+        let dir = scratch();
         let mut published = Published::default();
         if life(dir.path(), 1, &mut published, first) {
             assert_complete(dir.path());

@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use tempfile::tempdir;
 
 /// One generated row: a value or NULL for every column of [`columns`].
 #[derive(Debug, Clone)]
@@ -213,7 +212,7 @@ const VARIANTS: [&[(&str, &str)]; 8] = [
 #[test]
 fn p11_pyarrow_and_duckdb_read_what_was_written() {
     const CASES: usize = 120;
-    let dir = tempdir().unwrap();
+    let dir = scratch();
     let mut runner = TestRunner::new(Config::default());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut cases = Vec::new();

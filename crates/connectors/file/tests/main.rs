@@ -6,6 +6,8 @@ mod conformance;
 mod crash;
 mod formats;
 mod full_disk;
+mod power;
 mod protocol;
+mod retry;
 mod rolling;
 mod support;

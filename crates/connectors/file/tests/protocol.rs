@@ -4,13 +4,12 @@ use crate::support::*;
 use dujiang_core::sink::{Sink, SinkState};
 use dujiang_core::{Code, Epoch, Generation, Kind};
 use std::fs;
-use tempfile::tempdir;
 
 const JSON: &[(&str, &str)] = &[("format", "json")];
 
 #[tokio::test]
 async fn an_epoch_is_invisible_until_it_commits_and_committing_again_changes_nothing() {
-    let (dir, context) = (tempdir().unwrap(), context(1));
+    let (dir, context) = (scratch(), context(1));
     let sink = sink(dir.path(), JSON);
     let mut committer = sink.committer(context.clone()).await.unwrap();
     assert_eq!(committer.open().await.unwrap(), SinkState::Empty);
@@ -36,7 +35,7 @@ async fn an_epoch_is_invisible_until_it_commits_and_committing_again_changes_not
 
 #[tokio::test]
 async fn a_restart_finds_what_the_sink_holds_and_discards_the_rest() {
-    let dir = tempdir().unwrap();
+    let dir = scratch();
     let first = context(1);
     let old = sink(dir.path(), JSON);
     let mut committer = opened(&old, &first).await;
@@ -63,7 +62,7 @@ async fn a_restart_finds_what_the_sink_holds_and_discards_the_rest() {
 
 #[tokio::test]
 async fn staged_files_that_a_checkpoint_names_survive_the_clean_up() {
-    let (dir, context) = (tempdir().unwrap(), context(1));
+    let (dir, context) = (scratch(), context(1));
     let sink = sink(dir.path(), JSON);
     let mut committer = opened(&sink, &context).await;
     let mut writer = writer(&sink, 0, &context).await;
@@ -79,7 +78,7 @@ async fn staged_files_that_a_checkpoint_names_survive_the_clean_up() {
 
 #[tokio::test]
 async fn another_pipeline_is_refused_and_so_is_a_pipeline_without_its_state() {
-    let dir = tempdir().unwrap();
+    let dir = scratch();
     let sink = sink(dir.path(), JSON);
     let ours = context(1);
     let mut committer = opened(&sink, &ours).await;
@@ -100,7 +99,7 @@ async fn another_pipeline_is_refused_and_so_is_a_pipeline_without_its_state() {
 
 #[tokio::test]
 async fn an_older_instance_is_fenced() {
-    let dir = tempdir().unwrap();
+    let dir = scratch();
     let sink = sink(dir.path(), JSON);
     let mut old = opened(&sink, &context(3)).await;
     let _new = opened(&sink, &context(4)).await;
@@ -111,7 +110,7 @@ async fn an_older_instance_is_fenced() {
 
 #[tokio::test]
 async fn a_file_that_vanished_or_changed_is_a_mismatch_that_names_it() {
-    let (dir, context) = (tempdir().unwrap(), context(1));
+    let (dir, context) = (scratch(), context(1));
     let sink = sink(dir.path(), JSON);
     let mut committer = opened(&sink, &context).await;
     let mut writer = writer(&sink, 0, &context).await;
@@ -135,7 +134,7 @@ async fn a_file_that_vanished_or_changed_is_a_mismatch_that_names_it() {
 
 #[tokio::test]
 async fn withdrawing_takes_later_epochs_back_and_is_idempotent() {
-    let (dir, context) = (tempdir().unwrap(), context(1));
+    let (dir, context) = (scratch(), context(1));
     let sink = sink(dir.path(), JSON);
     let mut committer = opened(&sink, &context).await;
     let mut writer = writer(&sink, 0, &context).await;
@@ -159,7 +158,7 @@ async fn withdrawing_takes_later_epochs_back_and_is_idempotent() {
 
 #[tokio::test]
 async fn an_idle_pipeline_keeps_one_empty_manifest() {
-    let (dir, context) = (tempdir().unwrap(), context(1));
+    let (dir, context) = (scratch(), context(1));
     let sink = sink(dir.path(), JSON);
     let mut committer = opened(&sink, &context).await;
     for epoch in 1..=5 {
@@ -172,7 +171,7 @@ async fn an_idle_pipeline_keeps_one_empty_manifest() {
 
 #[tokio::test]
 async fn places_that_cannot_be_written_are_named() {
-    let dir = tempdir().unwrap();
+    let dir = scratch();
     let file = dir.path().join("file");
     fs::write(&file, "x").unwrap();
     for path in [file.clone(), file.join("below")] {
@@ -184,7 +183,7 @@ async fn places_that_cannot_be_written_are_named() {
 
 #[tokio::test]
 async fn a_column_with_the_name_of_an_added_one_is_refused() {
-    let (dir, context) = (tempdir().unwrap(), context(1));
+    let (dir, context) = (scratch(), context(1));
     let clash = sink(dir.path(), &[("metadata.op", "NAME")]);
     let mut committer = opened(&clash, &context).await;
     let error = committer.apply_schema(None, &table("t")).await.unwrap_err();
@@ -206,7 +205,7 @@ async fn updates_are_one_row_or_on_request_two() {
              {\"id\":2,\"name\":\"name 2\",\"__op\":\"d\",\"__image\":\"before\"}\n",
         ),
     ] {
-        let (dir, context) = (tempdir().unwrap(), context(1));
+        let (dir, context) = (scratch(), context(1));
         let options = [
             ("format", "json"),
             ("before-images", option),
@@ -228,7 +227,7 @@ async fn updates_are_one_row_or_on_request_two() {
 
 #[tokio::test]
 async fn added_columns_tell_where_a_row_comes_from() {
-    let (dir, context) = (tempdir().unwrap(), context(1));
+    let (dir, context) = (scratch(), context(1));
     let sink = sink(dir.path(), &[("format", "json"), ("partition-by", "commit-hour")]);
     let mut committer = opened(&sink, &context).await;
     let mut writer = writer(&sink, 0, &context).await;

@@ -6,7 +6,6 @@ use dujiang_core::sink::{SinkContext, Writer};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use tempfile::tempdir;
 
 /// One batch: rows, table, and how long after the one before it comes.
 type Step = (i64, usize, i64);
@@ -18,7 +17,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 async fn write_all(steps: &[Step], format: &'static str, roll_bytes: u64, spill: bool) -> Result<(), TestCaseError> {
-    let dir = tempdir().unwrap();
+    let dir = scratch();
     let size = roll_bytes.to_string();
     let sink =
         sink(dir.path(), &[("format", format), ("roll.size", &size), ("roll.age", "60s"), ("compression", "none")]);
@@ -95,7 +94,7 @@ proptest! {
 
 #[tokio::test]
 async fn p12_files_roll_by_age() {
-    let dir = tempdir().unwrap();
+    let dir = scratch();
     let sink = sink(dir.path(), &[("format", "json"), ("roll.age", "60s")]);
     let clock = clock();
     let mut context = context(1);
@@ -117,7 +116,7 @@ async fn p12_files_roll_by_age() {
 
 #[tokio::test]
 async fn p13_names_rise_even_when_the_clock_falls() {
-    let dir = tempdir().unwrap();
+    let dir = scratch();
     let mut names = Vec::new();
     for generation in 1..=3u64 {
         let sink = sink(dir.path(), &[("format", "json")]);

@@ -15,6 +15,7 @@ use dujiang_file::FileSink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use tempfile::{TempDir, tempdir, tempdir_in};
 
 /// 2026-11-20T17:38:25.123456Z
 pub const NOW: i64 = 1_795_196_305_123_456;
@@ -29,6 +30,12 @@ impl Clock for FakeClock {
 
 pub fn clock() -> Arc<FakeClock> {
     Arc::new(FakeClock(AtomicI64::new(NOW)))
+}
+
+/// A scratch folder in memory where there is one: these tests make thousands of files durable.
+pub fn scratch() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempdir_in(memory) } else { tempdir() }.unwrap()
 }
 
 pub fn identity(name: &str, lineage: &str) -> PipelineIdentity {
