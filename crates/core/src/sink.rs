@@ -81,7 +81,8 @@ pub trait Writer: Send {
 
     /// Ends the writer's part of `epoch`: the returned future makes everything written before this call durable and
     /// invisible, and yields its tokens (none if nothing was written). It borrows nothing, so that `write` of the next
-    /// epoch goes on meanwhile.
+    /// epoch goes on meanwhile. It waits out what passes by itself (a full disk); rows written after the call never
+    /// belong to `epoch`, however long that takes. An error is final: the epoch is repeated by the next start.
     fn prepare(&mut self, epoch: Epoch) -> Detached<Vec<Token>>;
 
     /// Bytes in open buffers.

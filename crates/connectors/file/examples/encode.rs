@@ -124,12 +124,14 @@ fn main() {
     let images: usize = batches.iter().map(ChangeBatch::images).sum();
     let bytes: usize = batches.iter().map(|b| b.rows.get_array_memory_size()).sum();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("runtime");
-    let variants: [Variant; 5] = [
+    let variants: [Variant; 7] = [
         ("parquet crate alone", None),
         ("writer, no added columns", Some(&[("metadata.columns", "off")])),
         ("writer, all but event id", Some(&[("metadata.event-id", "")])),
         ("writer, default", Some(&[])),
+        ("writer, snappy", Some(&[("compression", "snappy")])),
         ("writer, json", Some(&[("format", "json")])),
+        ("writer, csv", Some(&[("format", "csv")])),
     ];
     let mut times = vec![Vec::new(); variants.len()];
     for _ in 0..rounds {
