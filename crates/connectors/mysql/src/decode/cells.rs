@@ -224,7 +224,10 @@ fn bits(bytes: &[u8]) -> Result<u64, BadValue> {
 fn append_strings(cells: &Cells<'_>, op: &Op, run: &mut ByteRun) -> CellResult {
     match op {
         Op::Utf8 | Op::Bytes => cells.copy(run),
-        Op::Latin1 => cells.strings(run, |out, cell| Ok(charset::append_latin1(cell, out))),
+        Op::Latin1 => cells.strings(run, |out, cell| {
+            charset::append_latin1(cell, out);
+            Ok(())
+        }),
         Op::FixedBytes(n) => cells.strings(run, |out, cell| {
             let missing = n.checked_sub(cell.len()).ok_or_else(|| BadValue::corrupt("a BINARY"))?;
             out.extend_from_slice(cell);

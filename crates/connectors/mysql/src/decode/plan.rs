@@ -1,8 +1,8 @@
 //! Decode plans: for every column what its bytes look like and where they lie in a row image.
 
 use super::decimal::DecimalPlan;
-use super::table_map::TableMap;
-use super::types::Column;
+use super::table_map::{Labels, TableMap};
+use super::types::{Column, ColumnType};
 use super::wire::{self, WireType};
 use dujiang_core::{Code, Error, Result, TableId};
 use std::sync::Arc;
@@ -113,6 +113,7 @@ impl RowPlan {
             return Err(mismatch(table, &found));
         }
         compare_names(table, columns, map)?;
+        compare_labels(table, columns, map)?;
         let mut metadata = wire::Metadata::new(map.metadata);
         let mut cells = Vec::with_capacity(columns.len());
         for (column, code) in columns.iter().zip(map.types) {
@@ -170,6 +171,33 @@ fn compare_names(table: &TableId, columns: &[Column], map: &TableMap<'_>) -> Res
             Err(mismatch(table, &found))
         }
     }
+}
+
+/// A label that was moved or renamed without a trace would give wrong values.
+///
+/// The log has labels in the column's character set, the catalog in UTF-8: only what is certain to differ is refused.
+fn compare_labels(table: &TableId, columns: &[Column], map: &TableMap<'_>) -> Result<()> {
+    let (mut enums, mut sets) = (map.enum_labels()?, map.set_labels()?);
+    for column in columns {
+        let (known, logged) = match &column.column_type {
+            ColumnType::Enum { labels } => (labels, &mut enums),
+            ColumnType::Set { labels } => (labels, &mut sets),
+            _ => continue,
+        };
+        let Some(logged) = logged.as_mut().map(Labels::next_column).transpose()?.flatten() else { continue };
+        if logged.len() != known.len() {
+            let found = format!("column {} has {} labels, {} in the log", column.name, known.len(), logged.len());
+            return Err(mismatch(table, &found));
+        }
+        let differs = |at: &usize| known[*at].as_bytes() != logged[*at] && logged[*at].is_ascii();
+        if let Some(at) = (0..known.len()).find(differs) {
+            let (known, logged) = (&known[at], String::from_utf8_lossy(logged[at]));
+            let found =
+                format!("label {} of column {} is {known} in the schema and {logged} in the log", at + 1, column.name);
+            return Err(mismatch(table, &found));
+        }
+    }
+    Ok(())
 }
 
 #[cold]

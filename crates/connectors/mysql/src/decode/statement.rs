@@ -127,3 +127,36 @@ impl<'a> CompressedQuery<'a> {
         Ok(Query { statement: buffer, ..self.0 })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(status: &[u8], statement: &[u8]) -> Vec<u8> {
+        let head = [&[0; 8][..], &[1, 0, 0], &(status.len() as u16).to_le_bytes()].concat();
+        [&head[..], status, b"d\0", statement].concat()
+    }
+
+    #[test]
+    fn a_statement_is_read_in_its_clients_character_set() {
+        let settings = |collation: u8| [&[0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 6, 3, b's', b't', b'd', 4][..], &[collation, 0, 8, 0, 8, 0]].concat();
+        let text = |collation: u8, statement: &[u8]| {
+            let body = query(&settings(collation), statement);
+            let query = Query::parse(&body).unwrap();
+            assert_eq!((query.database, query.client_collation()), ("d", Some(collation.into())));
+            query.text().map(Cow::into_owned).map_err(|error| error.code())
+        };
+        assert_eq!(text(45, "größer".as_bytes()), Ok("größer".into()));
+        assert_eq!(text(8, b"gr\xf6\xdfer \x80"), Ok("größer €".into()));
+        assert_eq!(text(28, b"plain"), Ok("plain".into()), "gbk");
+        assert_eq!(text(28, b"\xb4\xf3"), Err(Code::UnknownEvent));
+        assert_eq!(text(45, b"\xff"), Err(Code::UnknownEvent));
+    }
+
+    #[test]
+    fn torn_bodies_are_refused() {
+        let body = query(&[], b"BEGIN");
+        assert_eq!(Query::parse(&body).unwrap().statement, b"BEGIN");
+        (0..14).for_each(|end| assert!(Query::parse(&body[..end]).is_err(), "{end}"));
+    }
+}

@@ -69,6 +69,23 @@ impl<'a> TableMap<'a> {
         self.optional_field(FIELD_SIGNEDNESS)
     }
 
+    /// The labels of each ENUM column in order, if the server writes them (`binlog_row_metadata=FULL`), in the columns'
+    /// character sets.
+    ///
+    /// # Errors
+    /// When the optional metadata does not hold together.
+    pub fn enum_labels(&self) -> Result<Option<Labels<'a>>, Malformed> {
+        Ok(self.optional_field(FIELD_ENUM_LABELS)?.map(Labels))
+    }
+
+    /// The labels of each SET column; see [`TableMap::enum_labels`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_labels(&self) -> Result<Option<Labels<'a>>, Malformed> {
+        Ok(self.optional_field(FIELD_SET_LABELS)?.map(Labels))
+    }
+
     /// The value of the optional field of that type; unknown fields are passed over, they only add detail.
     fn optional_field(&self, wanted: u8) -> Result<Option<&'a [u8]>, Malformed> {
         let mut c = Cursor::new(self.optional, "the optional metadata of a table map");
@@ -83,6 +100,33 @@ impl<'a> TableMap<'a> {
     }
 }
 
+/// Labels of the ENUM or SET columns of a table map.
+#[derive(Debug, Clone, Copy)]
+pub struct Labels<'a>(&'a [u8]);
+
+impl<'a> Labels<'a> {
+    /// The labels of the next column; `None` after the last one.
+    ///
+    /// # Errors
+    /// When the bytes do not hold together.
+    pub fn next_column(&mut self) -> Result<Option<Vec<&'a [u8]>>, Malformed> {
+        let mut c = Cursor::new(self.0, "the labels of a table map");
+        if c.is_empty() {
+            return Ok(None);
+        }
+        let count = c.length()?;
+        // Each label takes a byte at least.
+        if count > c.rest().len() {
+            return Err(c.malformed());
+        }
+        let labels = (0..count).map(|_| c.lenenc_bytes()).collect::<Result<_, _>>()?;
+        self.0 = c.rest();
+        Ok(Some(labels))
+    }
+}
+
 // Optional metadata fields, `Table_map_event::Optional_metadata_field_type` in MySQL's libbinlogevents.
 const FIELD_SIGNEDNESS: u8 = 1;
 const FIELD_COLUMN_NAME: u8 = 4;
+const FIELD_SET_LABELS: u8 = 5;
+const FIELD_ENUM_LABELS: u8 = 6;

@@ -32,14 +32,7 @@ impl<'a> Gtid<'a> {
         c.take(1)?;
         let uuid = c.take(16)?.try_into().map_err(|_| c.malformed())?;
         let number = c.u64()?;
-        let mut gtid = Self {
-            uuid,
-            tag: "",
-            number,
-            immediate_commit_micros: None,
-            original_commit_micros: None,
-            transaction_length: None,
-        };
+        let mut gtid = Self { uuid, number, ..Self::NONE };
         // Logical clock (type 2 and two numbers), then the times; each part was added by a later version.
         if c.rest().len() < 17 || c.u8()? != 2 {
             return Ok(gtid);
@@ -57,13 +50,80 @@ impl<'a> Gtid<'a> {
         Ok(gtid)
     }
 
-    /// Reads the body of a tagged GTID event.
+    /// Reads the body of a tagged GTID event, which has the format of MySQL's serialization library: a version, the
+    /// message's length, the last field that must be known, then (number, value) of each field.
     ///
     /// # Errors
-    /// `UnknownEvent` for now.
-    pub fn parse_tagged(_body: &'a [u8]) -> Result<Self> {
-        Err(Error::new(Code::UnknownEvent, "the log holds a tagged GTID, which cannot be read yet"))
+    /// `UnknownEvent` when a field that must be known is not; `LogDamaged` when the bytes do not hold together.
+    pub fn parse_tagged(body: &'a [u8]) -> Result<Self> {
+        let mut c = Cursor::new(body, "a tagged GTID event");
+        if varlen(&mut c)? != TAGGED_VERSION {
+            return Err(Error::new(Code::UnknownEvent, "the log holds a tagged GTID of an unknown version"));
+        }
+        let size = varlen(&mut c)?;
+        let required = varlen(&mut c)?;
+        let envelope = body.len() - c.rest().len();
+        let fields = usize::try_from(size).ok().and_then(|n| n.checked_sub(envelope)).ok_or(c.malformed())?;
+        let mut c = Cursor::new(c.take(fields)?, "a tagged GTID event");
+        let mut gtid = Self::NONE;
+        while !c.is_empty() {
+            match varlen(&mut c)? {
+                0 | 9 | 10 | 11 => drop(varlen(&mut c)?),
+                1 => {
+                    for byte in &mut gtid.uuid {
+                        *byte = u8::try_from(varlen(&mut c)?).map_err(|_| c.malformed())?;
+                    }
+                }
+                2 => gtid.number = signed_varlen(&mut c)?,
+                3 => {
+                    let length = usize::try_from(varlen(&mut c)?).map_err(|_| c.malformed())?;
+                    gtid.tag = c.text(length)?;
+                }
+                4 | 5 => drop(signed_varlen(&mut c)?),
+                6 => gtid.immediate_commit_micros = Some(varlen(&mut c)?),
+                7 => gtid.original_commit_micros = Some(varlen(&mut c)?),
+                8 => gtid.transaction_length = Some(varlen(&mut c)?),
+                // Fields are in ascending order; those after the last required one only add detail.
+                later if later > required => break,
+                unknown => {
+                    let sentence = format!("the log holds a tagged GTID with a field that is not known ({unknown})");
+                    return Err(Error::new(Code::UnknownEvent, sentence));
+                }
+            }
+        }
+        gtid.original_commit_micros = gtid.original_commit_micros.or(gtid.immediate_commit_micros);
+        Ok(gtid)
     }
+
+    const NONE: Gtid<'static> = Gtid {
+        uuid: [0; 16],
+        tag: "",
+        number: 0,
+        immediate_commit_micros: None,
+        original_commit_micros: None,
+        transaction_length: None,
+    };
+}
+
+const TAGGED_VERSION: u64 = 1;
+
+/// An unsigned number of MySQL's serialization library: as many one-bits at the low end of the first byte as bytes follow.
+fn varlen(c: &mut Cursor<'_>) -> Result<u64, Malformed> {
+    let first = c.u8()?;
+    match first.trailing_ones() as usize {
+        8 => c.u64(),
+        more => {
+            let rest = c.uint(more)?;
+            let low = u64::from(first) >> (more + 1);
+            Ok(low | rest << (7 - more))
+        }
+    }
+}
+
+/// A number of that library that may be negative there, but not here.
+fn signed_varlen(c: &mut Cursor<'_>) -> Result<u64, Malformed> {
+    let n = varlen(c)?;
+    if n & 1 == 0 { Ok(n >> 1) } else { Err(c.malformed()) }
 }
 
 /// GTID_EVENT of MariaDB.
@@ -266,5 +326,72 @@ impl PayloadEvents<'_> {
     fn fill(&mut self, n: usize) -> Result<()> {
         (&mut self.stream).take(n as u64).read_to_end(&mut self.buffer).map_err(broken)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UUID: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+
+    #[test]
+    fn gtids_of_all_versions() {
+        let old = [&[0][..], &UUID, &7u64.to_le_bytes()].concat();
+        let gtid = Gtid::parse(&old).unwrap();
+        assert_eq!((gtid.uuid, gtid.number, gtid.immediate_commit_micros), (UUID, 7, None));
+        let clock = [&old[..], &[2], &[0; 16]].concat();
+        assert_eq!(Gtid::parse(&clock).unwrap().immediate_commit_micros, None);
+        let micros = 1_700_000_000_000_000u64.to_le_bytes();
+        let same = [&clock[..], &micros[..7], &[0xfc, 0x10, 0x27]].concat();
+        let gtid = Gtid::parse(&same).unwrap();
+        assert_eq!(gtid.original_commit_micros, Some(1_700_000_000_000_000));
+        assert_eq!(gtid.transaction_length, Some(10_000));
+        let mut differs = [&clock[..], &micros[..7], &[5, 0, 0, 0, 0, 0, 0]].concat();
+        differs[clock.len() + 6] |= 0x80;
+        let gtid = Gtid::parse(&differs).unwrap();
+        assert_eq!(gtid.immediate_commit_micros, Some(1_700_000_000_000_000));
+        assert_eq!(gtid.original_commit_micros, Some(5));
+        assert!(Gtid::parse(&old[..20]).is_err());
+    }
+
+    #[test]
+    fn numbers_of_the_serialization_library() {
+        let read = |bytes: &[u8]| varlen(&mut Cursor::new(bytes, "")).unwrap();
+        assert_eq!(read(&[0x02]), 1);
+        assert_eq!(read(&[0xfe]), 127);
+        assert_eq!(read(&[0x01, 0x02]), 128);
+        assert_eq!(read(&[0xfd, 0xff]), 0x3fff);
+        assert_eq!(read(&[0x7f, 1, 0, 0, 0, 0, 0, 0]), 1);
+        assert_eq!(read(&[0xff, 1, 2, 0, 0, 0, 0, 0, 0]), 513);
+        assert!(varlen(&mut Cursor::new(&[0x01], "")).is_err());
+    }
+
+    #[test]
+    fn tagged_gtids() {
+        let mut fields = vec![0x00, 0x02, 0x02];
+        // bytes above 127 take two bytes
+        UUID.iter().for_each(|byte| fields.push(byte << 1));
+        fields.extend([0x04, 7 << 2, 0x06, 0x06, b't', b'a', b'g', 0x0c, 42 << 1]);
+        let body = [&[0x02, (3 + fields.len() as u8) << 1, 0x0e][..], &fields].concat();
+        let gtid = Gtid::parse_tagged(&body).unwrap();
+        assert_eq!((gtid.uuid, gtid.tag, gtid.number), (UUID, "tag", 7));
+        assert_eq!((gtid.immediate_commit_micros, gtid.original_commit_micros), (Some(42), Some(42)));
+        let unknown = [&[0x02, 5 << 1, 40 << 1][..], &[30 << 1, 0]].concat();
+        assert_eq!(Gtid::parse_tagged(&unknown).unwrap_err().code(), Code::UnknownEvent);
+    }
+
+    #[test]
+    fn mariadb_gtids_and_lists() {
+        let plain = [&9u64.to_le_bytes()[..], &2u32.to_le_bytes(), &[4], &[0; 6]].concat();
+        let gtid = MariaDbGtid::parse(&plain, 11).unwrap();
+        assert_eq!((gtid.domain, gtid.server_id, gtid.sequence, gtid.commit_id), (2, 11, 9, None));
+        let prepared = [&9u64.to_le_bytes()[..], &2u32.to_le_bytes(), &[2 | 64], &5u64.to_le_bytes(), &[1, 0, 0, 0, 1, 2, b'a', b'b', b'c']].concat();
+        let gtid = MariaDbGtid::parse(&prepared, 11).unwrap();
+        assert_eq!((gtid.commit_id, gtid.xid), (Some(5), Some((1, &b"abc"[..]))));
+        assert!(gtid.is_xa_prepare() && !gtid.is_standalone());
+        let list = [&1u32.to_le_bytes()[..], &2u32.to_le_bytes(), &11u32.to_le_bytes(), &9u64.to_le_bytes()].concat();
+        assert_eq!(MariaDbGtidList::parse(&list).unwrap().iter().collect::<Vec<_>>(), [(2, 11, 9)]);
+        assert!(MariaDbGtidList::parse(&list[..19]).is_err());
     }
 }

@@ -1,43 +1,79 @@
 //! Runs statements on a real server and decodes the same rows from the log and from a SELECT.
 
-use crate::support::{connect, own};
+use crate::support::own;
 use dujiang_core::batch::{ChangeBatch, TimePrecision};
 use dujiang_core::schema::TableSchema;
-use dujiang_core::{Origin, Result, TableId};
+use dujiang_core::{Origin, Result, Secret, TableId};
+use dujiang_mysql::client::{Connection, Endpoint, TlsMode};
 use dujiang_mysql::decode::event::{Event, EventData, EventFormat};
 use dujiang_mysql::decode::file::FileEvents;
 use dujiang_mysql::decode::{CatalogColumn, Column, ColumnType, RowsEvent, TableBuilder, TableMap, column};
 use dujiang_scratch::{Options, Server, Session};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 
-static SERVER: LazyLock<Server> = LazyLock::new(|| own(&Options::default()));
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
+/// A server whose log files can be read.
+pub struct Host {
+    socket: PathBuf,
+    port: u16,
+    data: PathBuf,
+    /// Keeps it running.
+    _server: Option<Server>,
+}
+
+/// The server all these tests share: a private one, or the one that the variable `DUJIANG_TEST_SERVER` names as
+/// `socket,port,data folder` (whose user `root` has no password), so that the tests can be run against any version.
+static SHARED: LazyLock<Host> = LazyLock::new(|| match std::env::var("DUJIANG_TEST_SERVER") {
+    Ok(named) => {
+        let parts: Vec<&str> = named.split(',').collect();
+        Host { socket: parts[0].into(), port: parts[1].parse().unwrap(), data: parts[2].into(), _server: None }
+    }
+    Err(_) => Host::start(&Options::default()),
+});
+
+impl Host {
+    pub fn start(options: &Options) -> Self {
+        let server = own(options);
+        let (socket, port, data) = (server.socket().to_owned(), server.port(), server.data_dir());
+        Self { socket, port, data, _server: Some(server) }
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint { tls: TlsMode::Disabled, ..Endpoint::new("127.0.0.1", self.port, "root", Secret::default()) }
+    }
+}
+
+/// Whether the shared server is MariaDB; some types and events are its alone.
+pub fn is_mariadb() -> bool {
+    let mut session = Session::connect(&SHARED.socket).unwrap();
+    session.run("SELECT VERSION()").unwrap()[0][0].as_deref().unwrap().contains("MariaDB")
+}
+
 /// A table of its own on a server, and its binlog from the table's creation on.
-pub struct Table<'s> {
-    server: &'s Server,
+pub struct Table {
+    host: &'static Host,
     session: Session,
     pub name: String,
     first_file: String,
 }
 
-impl Table<'static> {
+impl Table {
     /// A table with a key `id` and these columns, on the server all these tests share.
     pub fn create(columns: &str) -> Self {
-        Self::create_on(&SERVER, columns)
+        Self::create_on(&SHARED, columns)
     }
-}
 
-impl<'s> Table<'s> {
-    pub fn create_on(server: &'s Server, columns: &str) -> Self {
-        let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let mut session = server.session().unwrap();
+    pub fn create_on(host: &'static Host, columns: &str) -> Self {
+        let name = format!("t{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut session = Session::connect(&host.socket).unwrap();
         session.run("CREATE DATABASE IF NOT EXISTS dec_db; USE dec_db; SET time_zone='+00:00', sql_mode=''").unwrap();
         session.run("FLUSH BINARY LOGS").unwrap();
-        let first_file = session.run("SHOW MASTER STATUS").unwrap()[0][0].clone().unwrap();
+        let first_file = session.run("SHOW BINARY LOGS").unwrap().pop().unwrap()[0].clone().unwrap();
         session.run(&format!("CREATE TABLE {name} (id INT PRIMARY KEY AUTO_INCREMENT, {columns})")).unwrap();
-        Self { server, session, name, first_file }
+        Self { host, session, name, first_file }
     }
 
     pub fn run(&mut self, sql: &str) -> Vec<Vec<Option<String>>> {
@@ -74,40 +110,22 @@ impl<'s> Table<'s> {
         self.run("FLUSH BINARY LOGS");
         let files: Vec<String> = self.run("SHOW BINARY LOGS").into_iter().map(|row| row[0].clone().unwrap()).collect();
         let wanted = files.iter().skip_while(|file| **file != self.first_file);
-        wanted.map(|file| std::fs::read(self.server.data_dir().join(file)).unwrap()).collect()
+        wanted.map(|file| std::fs::read(self.host.data.join(file)).unwrap()).collect()
     }
 
     /// Shows every rows event of the table, with the table map before it, to `take`.
     pub fn each_rows_event(&mut self, mut take: impl FnMut(&TableMap<'_>, &RowsEvent<'_>)) {
         for file in self.log() {
-            let mut format = EventFormat::unknown();
-            let mut map = None;
             let mut events = FileEvents::new(&file).unwrap();
+            let mut reading = Reading { table: &self.name, format: EventFormat::unknown(), map: None };
             while let Some(bytes) = events.next_event().unwrap() {
-                let event = Event::parse(bytes, &format).unwrap();
-                let mut buffer = Vec::new();
-                match event.data(&format).unwrap() {
-                    EventData::FormatDescription(found) => format = found,
-                    EventData::TableMap(found) if found.table == self.name => map = Some(found),
-                    EventData::Rows(rows) => {
-                        if let Some(map) = map.filter(|map| map.table_id == rows.table_id) {
-                            take(&map, &rows);
-                        }
-                    }
-                    EventData::CompressedRows(rows) => {
-                        let rows = rows.inflate(&mut buffer).unwrap();
-                        if let Some(map) = map.filter(|map| map.table_id == rows.table_id) {
-                            take(&map, &rows);
-                        }
-                    }
-                    _ => {}
-                }
+                reading.event(bytes, &mut take);
             }
         }
     }
 
     /// The changes of the table as the log has them.
-    pub fn from_log(&mut self) -> Result<ChangeBatch> {
+    pub fn logged(&mut self) -> Result<ChangeBatch> {
         let mut builder = self.builder();
         builder.begin_span(origin("tx"));
         let mut failed = None;
@@ -122,13 +140,13 @@ impl<'s> Table<'s> {
     }
 
     /// The rows of the table as a SELECT of the binary protocol gives them, in key order.
-    pub fn from_select(&mut self) -> Result<ChangeBatch> {
+    pub fn selected(&mut self) -> Result<ChangeBatch> {
         let mut builder = self.builder();
         builder.begin_span(origin("snapshot"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let sql = format!("SELECT {} FROM dec_db.{} ORDER BY id", names(builder.columns()), self.name);
         runtime.block_on(async {
-            let mut connection = connect(self.server).await;
+            let mut connection = Connection::connect(&self.host.endpoint()).await?;
             connection.execute("SET NAMES utf8mb4").await?;
             connection.execute("SET time_zone='+00:00'").await?;
             let statement = connection.prepare(&sql).await?;
@@ -150,9 +168,48 @@ impl<'s> Table<'s> {
     }
 }
 
-impl Drop for Table<'_> {
+impl Drop for Table {
     fn drop(&mut self) {
         let _ = self.session.run(&format!("DROP TABLE {}", self.name));
+    }
+}
+
+/// Reading one file's rows of one table.
+struct Reading<'t> {
+    table: &'t str,
+    format: EventFormat,
+    /// The bytes of the last table map of the table.
+    map: Option<Vec<u8>>,
+}
+
+impl Reading<'_> {
+    fn event(&mut self, bytes: &[u8], take: &mut impl FnMut(&TableMap<'_>, &RowsEvent<'_>)) {
+        let format = self.format.clone();
+        let event = Event::parse(bytes, &format).unwrap();
+        let mut buffer = Vec::new();
+        match event.data(&format).unwrap() {
+            EventData::FormatDescription(found) => self.format = found,
+            EventData::TableMap(found) if found.table == self.table => self.map = Some(bytes.to_vec()),
+            EventData::Rows(rows) => self.rows(&rows, take),
+            EventData::CompressedRows(rows) => self.rows(&rows.inflate(&mut buffer).unwrap(), take),
+            EventData::TransactionPayload(payload) => {
+                let outer = std::mem::replace(&mut self.format, format.without_checksum());
+                let mut events = payload.events().unwrap();
+                while let Some(bytes) = events.next_event().unwrap() {
+                    self.event(bytes, take);
+                }
+                self.format = outer;
+            }
+            _ => {}
+        }
+    }
+
+    fn rows(&self, rows: &RowsEvent<'_>, take: &mut impl FnMut(&TableMap<'_>, &RowsEvent<'_>)) {
+        let Some(map) = &self.map else { return };
+        match Event::parse(map, &self.format).unwrap().data(&self.format).unwrap() {
+            EventData::TableMap(map) if map.table_id == rows.table_id => take(&map, rows),
+            _ => {}
+        }
     }
 }
 
