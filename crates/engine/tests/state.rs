@@ -182,6 +182,86 @@ proptest! {
     }
 }
 
+/// What a machine may lack (it takes root and mounts). In CI nothing may be lacking.
+fn injector<T>(what: &str, found: Result<T, String>) -> Option<T> {
+    match found {
+        Ok(injector) => Some(injector),
+        Err(why) if std::env::var_os("CI").is_none() => {
+            println!("not tested on this machine: {what}: {why}");
+            None
+        }
+        Err(why) => panic!("{what} cannot be tested here: {why}"),
+    }
+}
+
+/// A file system of one megabyte, unmounted when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Result<Self, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(folder.path());
+        let output = mount.output().map_err(|e| format!("mount cannot be run: {e}"))?;
+        if output.status.success() {
+            Ok(Self(folder))
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+/// A full disk refuses the next checkpoint by name; the last one stands, and with room again the stream goes on (P09).
+#[test]
+fn a_full_disk_refuses_a_checkpoint_and_loses_none() {
+    let Some(disk) = injector("a full disk", SmallDisk::mount()) else { return };
+    let dir = disk.0.path().join("state");
+    in_real_time(async {
+        let mut store = open(&dir);
+        let generation = store.acquire().await.unwrap().generation;
+        store.publish((generation, Epoch(0)), &checkpoint(1, generation, Standing::Final)).await.unwrap();
+        let ballast = disk.0.path().join("ballast");
+        let full = fs::write(&ballast, vec![1; 2 << 20]).unwrap_err();
+        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+        let refused = store.publish((generation, Epoch(1)), &checkpoint(2, generation, Standing::Final)).await;
+        assert_eq!(refused.unwrap_err().code(), Code::StateFull);
+        assert_eq!(store.latest().await.unwrap().map(|c| c.epoch), Some(Epoch(1)));
+        fs::remove_file(ballast).unwrap();
+        store.publish((generation, Epoch(1)), &checkpoint(3, generation, Standing::Final)).await.unwrap();
+        drop(store);
+        assert_eq!(open(&dir).acquire().await.unwrap().checkpoints.len(), 2);
+    });
+}
+
+/// The power fails right after each call that said it was durable: what it said holds (P15). A rename without an fsync
+/// of its folder would be undone here.
+#[test]
+fn p15_what_is_published_survives_a_power_failure() {
+    use dujiang_testkit::power::Disk;
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = injector("a power failure", Disk::mount(folder.path(), 16)) else { return };
+    let dir = folder.path().join("state");
+    in_real_time(async {
+        for epoch in 1..=12 {
+            let mut store = open(&dir);
+            let acquired = store.acquire().await.unwrap();
+            assert_eq!(acquired.checkpoints.first().map_or(0, |c| c.epoch.0), epoch - 1);
+            assert!(acquired.generation.0 >= epoch, "the raised generation is durable too");
+            let next = checkpoint(epoch, acquired.generation, Standing::Final);
+            store.publish((acquired.generation, Epoch(epoch - 1)), &next).await.unwrap();
+            disk.cut().unwrap();
+            drop(store);
+            disk.restore().unwrap();
+        }
+    });
+}
+
 fn letter(number: u64) -> DeadLetter {
     DeadLetter {
         event_id: format!("aa/tx/shop.orders/{number}"),

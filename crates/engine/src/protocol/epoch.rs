@@ -173,7 +173,8 @@ impl Machine {
         self.commit_or(Participant::Sink)
     }
 
-    /// Commits at the participant if it has staged anything, otherwise goes on to what follows it.
+    /// INV-2: only what a published checkpoint names is made visible. Commits at the participant if it has staged
+    /// anything, otherwise goes on to what follows it.
     fn commit_or(&mut self, at: Participant) -> Vec<Action> {
         let latest = self.latest_checkpoint();
         if recover::tokens_of(&latest, at).is_empty() {
