@@ -215,12 +215,23 @@ class Reader:
             WHERE CASE
               WHEN last IS NULL THEN op NOT IN ('r', 'c')
               WHEN op = 'd' THEN version <> last
-              WHEN last_op = 'd' AND (op = 'r' OR coalesce((_log, _offset) < place, false)) THEN version <= last
+              WHEN last_op = 'd' AND (op = 'r' OR coalesce(last_place < place, false)) THEN version <= last
               ELSE version <> last + 1 END
             """
         )
         if wrong:
             self.problem(table, "versions do not rise by one (chain, last op, last version, op, version, place)", wrong)
+            self.problem(table, "their histories", [self.history(table, row[0]) for row in wrong[:EXAMPLES]])
+
+    def history(self, table, chain):
+        """Everything the files say about one row, and where the snapshot was read, for whoever looks for the reason."""
+        key = ", ".join(quoted(c) for c in table["key"])
+        events = self.rows(
+            f"""SELECT __op, {quoted(table["version"])}, {key}, _log, _offset, _ordinal, _epoch FROM images
+            WHERE {quoted(table["chain"])} = '{chain}' ORDER BY _log, _offset, _ordinal, __op = 'c'"""
+        )
+        reads = self.rows("SELECT _log, _offset, count(*), max(_epoch) FROM images WHERE __op = 'r' GROUP BY ALL ORDER BY ALL")
+        return f"{chain}: events {events}, last hand-off points {reads[-8:]}"
 
     def check_fold(self, table, files):
         key = ", ".join(quoted(c) for c in self.fold_key(table))
