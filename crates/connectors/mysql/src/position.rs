@@ -23,6 +23,15 @@ pub struct ServerName {
     pub id: String,
 }
 
+/// A transaction, and where it begins in the binlog.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Its global transaction id.
+    pub transaction: String,
+    /// `bin.000003:4711`.
+    pub begin: String,
+}
+
 /// A transaction of which only a part has been handed out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inside {
@@ -99,6 +108,9 @@ pub struct Head {
     pub place: String,
     /// The same in global transaction ids; empty without them.
     pub gtid: String,
+    /// The last transaction before the boundary and where it begins, to tell this log from another that counts alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
     /// How far transactions after the boundary have been handed out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inside: Vec<Inside>,
@@ -221,6 +233,7 @@ mod tests {
             server: ServerName { family: "mariadb".into(), id: "1".into() },
             place: "bin.000003:4711".into(),
             gtid: "0-1-99".into(),
+            mark: Some(Mark { transaction: "0-1-99".into(), begin: "bin.000003:4600".into() }),
             inside: vec![Inside { transaction: "0-1-100".into(), changes: [(0, 7)].into() }],
             snapshot: Some(SnapshotState {
                 id: "ab12".into(),

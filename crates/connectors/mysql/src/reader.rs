@@ -4,7 +4,7 @@ use crate::client::Connection;
 use crate::config::Config;
 use crate::place::Place;
 use crate::position::{self, Head, ServerName};
-use crate::server::Resume;
+use crate::server::{Instance, Resume};
 use crate::snapshot::{ChunkRead, OpenKey, ServerOrder};
 use crate::stream::{Block, Ddl, Fed, Feed, FeedOptions, Machine, OpenKeys, Step, Tables, worth_another_try};
 use async_trait::async_trait;
@@ -25,8 +25,12 @@ pub use snapshot_side::{SideTable, SnapshotSide};
 const LINGER: Duration = Duration::from_millis(5);
 /// How long they wait at most while more keeps arriving.
 const LONGEST_LINGER: Duration = Duration::from_millis(50);
+/// A connection that lasted so long was a good one, even if nothing happened.
+const STEADY: Duration = Duration::from_secs(60);
 /// How often something is told when there is nothing to tell.
 const IDLE: Duration = Duration::from_secs(1);
+/// How often an event that waits for a chunk is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Builders of all tables together are finished at this many bytes.
 const OPEN_BYTES: usize = 32 << 20;
 /// Events looked at before other work gets its turn.
@@ -44,6 +48,8 @@ pub struct Start {
     pub machine: Machine,
     /// Where it was made.
     pub server: ServerName,
+    /// The very server that the snapshot is read from.
+    pub instance: Option<Instance>,
     /// The snapshot, if there is anything left of it.
     pub snapshot: SnapshotSide,
     /// End when the snapshot is complete.
@@ -56,7 +62,10 @@ pub struct Start {
 pub struct MysqlReader {
     start: Start,
     feed: Feed,
+    /// Losses of the stream since it last moved, and where that was.
     failures: u32,
+    lost_at: Option<Place>,
+    connected_at: Instant,
     disconnected: Option<String>,
     block: Option<Block>,
     /// The current event waits for a chunk.
@@ -85,6 +94,8 @@ impl MysqlReader {
             start,
             feed,
             failures: 0,
+            lost_at: None,
+            connected_at: Instant::now(),
             disconnected: None,
             block: None,
             waiting: false,
@@ -129,7 +140,14 @@ impl MysqlReader {
 
     /// Does one piece of work, or waits for some.
     async fn step(&mut self) -> Result<()> {
-        self.take_held_chunk()?;
+        // Chunks do not wait until the stream has nothing to do.
+        match self.start.snapshot.try_next_chunk() {
+            Some(chunk) => self.chunk(Some(chunk))?,
+            None => self.take_held_chunk()?,
+        }
+        if !self.out.is_empty() {
+            return Ok(());
+        }
         if let Some(ddl) = self.ddl.take() {
             return self.announce(ddl).await;
         }
@@ -149,13 +167,17 @@ impl MysqlReader {
 
     async fn wait(&mut self) -> Result<()> {
         let until_flush = self.dirty_since.map(|since| since + LINGER);
-        let until_idle = self.told_at + IDLE;
-        let wake = until_flush.map_or(until_idle, |flush| flush.min(until_idle));
+        let mut wake = self.told_at + IDLE;
+        wake = until_flush.map_or(wake, |flush| flush.min(wake));
+        if self.waiting {
+            // A view that was being opened may have been given up: nobody tells.
+            wake = wake.min(Instant::now() + LOOK_AGAIN);
+        }
         tokio::select! {
             biased;
             chunk = self.start.snapshot.next_chunk() => self.chunk(chunk)?,
             fed = self.feed.next(), if self.block.is_none() => self.fed(fed)?,
-            () = tokio::time::sleep_until(wake.into()) => {}
+            () = tokio::time::sleep_until(wake.into()) => self.waiting = false,
         }
         Ok(())
     }
@@ -163,12 +185,12 @@ impl MysqlReader {
     fn fed(&mut self, fed: Fed) -> Result<()> {
         match fed {
             Fed::Block(block) => {
-                self.failures = 0;
                 self.disconnected = None;
                 self.block = Some(block);
                 Ok(())
             }
             Fed::Connected(server) => {
+                self.connected_at = Instant::now();
                 if server != self.start.server {
                     tracing::info!(from = self.start.server.id, to = server.id, "the stream goes on at another server");
                     self.start.server = server;
@@ -182,6 +204,12 @@ impl MysqlReader {
 
     /// Starts over at the last boundary; what was read of the transaction after it is counted and passed over.
     fn lost(&mut self, error: Error) -> Result<()> {
+        // Every dump begins with events, a damaged one too: only getting further starts the counting again.
+        let boundary = self.start.machine.boundary();
+        if self.lost_at.as_ref() != Some(boundary) || self.connected_at.elapsed() >= STEADY {
+            self.failures = 0;
+            self.lost_at = Some(boundary.clone());
+        }
         if !worth_another_try(&error, self.failures) {
             return Err(error);
         }
@@ -349,6 +377,8 @@ fn feed(start: &Start, failures: u32) -> Feed {
         place: start.machine.boundary().clone(),
         executed: start.machine.executed().clone(),
         bound_to_server: !start.snapshot.is_passed(),
+        mark: start.machine.mark().cloned(),
+        instance: start.instance.clone(),
     };
     Feed::start(options, resume, failures, &start.context.budget)
 }
@@ -381,6 +411,7 @@ impl Reader for MysqlReader {
             server: self.start.server.clone(),
             place: self.start.machine.boundary().to_string(),
             gtid: self.start.machine.recorded_gtids().to_string(),
+            mark: self.start.machine.mark().cloned(),
             inside: self.start.machine.inside(&self.start.tables),
             snapshot: self.start.snapshot.state(&self.start.tables),
         };

@@ -1,9 +1,9 @@
 //! Which server this is, and whether it can serve a position (INV-5, INV-6).
 
-use crate::client::{BinlogStart, Connection, ServerFamily};
+use crate::client::{BinlogStart, Connection, ServerFamily, quote};
 use crate::gtid::{Executed, GtidSet, MariaGtid};
 use crate::place::Place;
-use crate::position::ServerName;
+use crate::position::{Mark, ServerName};
 use dujiang_core::{Code, Error, Result};
 
 /// Where to read on.
@@ -17,6 +17,10 @@ pub struct Resume {
     pub executed: Executed,
     /// Whether the place itself matters, since hand-off points are compared with it: then no other server will do.
     pub bound_to_server: bool,
+    /// The last transaction before the place.
+    pub mark: Option<Mark>,
+    /// The very server, if it is known and the place is bound to it.
+    pub instance: Option<Instance>,
 }
 
 impl Resume {
@@ -54,6 +58,47 @@ pub async fn identify(connection: &mut Connection) -> Result<ServerName> {
     Ok(ServerName { family: family.into(), id })
 }
 
+/// One server process, told from others that share its address, within one run of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    name: ServerName,
+    /// Where a MariaDB server runs: its id is 1 wherever nobody has set it.
+    runs_at: String,
+}
+
+impl Instance {
+    /// The server at the other end.
+    ///
+    /// # Errors
+    /// `ConnectionLost`, `SourceQuery`.
+    pub async fn of(connection: &mut Connection) -> Result<Self> {
+        let name = identify(connection).await?;
+        let runs_at = match connection.server().family {
+            ServerFamily::MariaDb => "SELECT CONCAT_WS(' ', @@hostname, @@port, @@datadir)",
+            ServerFamily::MySql => "SELECT ''",
+        };
+        let runs_at = connection.query_value(runs_at).await?.unwrap_or_default();
+        Ok(Self { name, runs_at })
+    }
+
+    /// Checks that the server at the other end is this one.
+    ///
+    /// # Errors
+    /// `OtherServer`; `ConnectionLost`, `SourceQuery`.
+    pub async fn check(&self, connection: &mut Connection) -> Result<()> {
+        let found = Self::of(connection).await?;
+        if found == *self {
+            return Ok(());
+        }
+        let show = |i: &Self| format!("{} {} {}", i.name.family, i.name.id, i.runs_at).trim_end().to_owned();
+        let message = format!("{} leads to several servers, or to another than before", connection.address());
+        Err(Error::new(Code::OtherServer, message)
+            .fact("server", show(&found))
+            .fact("followed", show(self))
+            .help("name one server by its own address until the snapshot is complete; then the pipeline may move"))
+    }
+}
+
 /// Checks that the server followed the same history and still has what comes after the position; returns its name.
 ///
 /// # Errors
@@ -62,6 +107,9 @@ pub async fn verify(connection: &mut Connection, resume: &Resume) -> Result<Serv
     let name = identify(connection).await?;
     if name.family != resume.server.family {
         return Err(other_server(&name, resume, "it is of another family"));
+    }
+    if let Some(instance) = resume.instance.as_ref().filter(|_| resume.bound_to_server) {
+        instance.check(connection).await?;
     }
     let moved = name != resume.server;
     if moved && (resume.bound_to_server || resume.is_by_place()) {
@@ -75,6 +123,9 @@ pub async fn verify(connection: &mut Connection, resume: &Resume) -> Result<Serv
         }
         Executed::MySql(set) => verify_mysql(connection, &name, resume, set).await?,
         _ => verify_file(connection, resume).await?,
+    }
+    if let Some(mark) = resume.mark.as_ref().filter(|_| !moved) {
+        verify_mark(connection, &name, resume, mark).await?;
     }
     Ok(name)
 }
@@ -112,6 +163,34 @@ async fn verify_mysql(connection: &mut Connection, name: &ServerName, resume: &R
         return Err(lost(resume, &format!("{} was purged before it was read", purged.subtract(ours))));
     }
     Ok(())
+}
+
+/// The same server may have thrown its log away and begun to count anew (RESET MASTER, a restored backup): then another
+/// transaction stands where ours stood. A file that is purged proves nothing.
+async fn verify_mark(connection: &mut Connection, name: &ServerName, resume: &Resume, mark: &Mark) -> Result<()> {
+    let Some(begin) = Place::parse(&mark.begin) else { return Ok(()) };
+    let files = binlog_files(connection).await?;
+    let Some(file) = files.iter().find(|f| f.file() == begin.file()) else {
+        let newer = files.last().is_some_and(|last| last.number() < begin.number());
+        let why = format!("its binlog has not come to {} yet, which was read before", begin.file());
+        return if newer { Err(other_server(name, resume, &why)) } else { Ok(()) };
+    };
+    let why = format!("at {begin} its binlog does not hold transaction {}, which was read there", mark.transaction);
+    if file.offset <= begin.offset {
+        return Err(other_server(name, resume, &why));
+    }
+    let sql = format!("SHOW BINLOG EVENTS IN {} FROM {} LIMIT 1", quote::text(begin.file()), begin.offset);
+    let rows = match connection.query(&sql).await {
+        Ok(rows) => rows,
+        // No event begins there.
+        Err(error) if error.code() == Code::SourceQuery => return Err(other_server(name, resume, &why).with_source(error)),
+        Err(error) => return Err(error),
+    };
+    let is_ours = |row: crate::client::TextRow<'_>| {
+        let info = row.column("Info").and_then(|at| row.text(at).ok()).flatten().unwrap_or_default();
+        info.split([' ', '\'']).any(|word| word == mark.transaction)
+    };
+    if rows.iter().any(is_ours) { Ok(()) } else { Err(other_server(name, resume, &why)) }
 }
 
 async fn verify_file(connection: &mut Connection, resume: &Resume) -> Result<()> {
@@ -172,7 +251,7 @@ pub async fn log_end(connection: &mut Connection) -> Result<Resume> {
     let server = identify(connection).await?;
     let place = end_of_log(connection).await?;
     let executed = executed_at(connection, &place).await?;
-    Ok(Resume { server, place, executed, bound_to_server: false })
+    Ok(Resume { server, place, executed, bound_to_server: false, mark: None, instance: None })
 }
 
 /// The transactions before a place of this server.
@@ -181,7 +260,7 @@ pub async fn log_end(connection: &mut Connection) -> Result<Resume> {
 /// `PositionLost` when the place is not in the binlog.
 pub async fn executed_at(connection: &mut Connection, place: &Place) -> Result<Executed> {
     if connection.server().family == ServerFamily::MariaDb {
-        let file = crate::client::quote::text(place.file());
+        let file = quote::text(place.file());
         let sql = format!("SELECT BINLOG_GTID_POS({file}, {})", place.offset);
         let text = connection.query_value(&sql).await?;
         let text = text.ok_or_else(|| {
@@ -222,7 +301,8 @@ mod tests {
     fn inv5_a_mariadb_server_must_have_what_was_read() {
         let name = ServerName { family: "mariadb".into(), id: "1".into() };
         let place = Place::parse("bin.000001:4").unwrap();
-        let resume = Resume { server: name.clone(), place, executed: Executed::None, bound_to_server: false };
+        let resume =
+            Resume { server: name.clone(), place, executed: Executed::None, bound_to_server: false, mark: None, instance: None };
         let check = |state: &str, position: &str| verify_mariadb(&name, &resume, state, position).map_err(|e| e.code());
         assert_eq!(check("0-1-100,0-2-150,5-1-3", "0-1-100,5-1-3"), Ok(()));
         assert_eq!(check("0-1-99", "0-1-100"), Err(Code::OtherServer));

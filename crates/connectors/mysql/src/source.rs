@@ -7,7 +7,7 @@ use crate::place::Place;
 use crate::position::{self, Head, SnapshotTable, from_hex};
 use crate::preflight::{self, Demands};
 use crate::reader::{MysqlReader, SideTable, SnapshotSide, Start, describe};
-use crate::server::{Resume, log_end, verify};
+use crate::server::{Instance, Resume, log_end, verify};
 use crate::shape::Shape;
 use crate::snapshot::{Chunk, Handoff, Job, Snapshot, SnapshotContext};
 use crate::startup;
@@ -95,6 +95,7 @@ impl MysqlSource {
             tables,
             machine,
             server: resume.server,
+            instance: None,
             snapshot: SnapshotSide::none(),
             bounded: mode == StartupMode::Snapshot,
             end_at_open,
@@ -110,12 +111,15 @@ impl MysqlSource {
     async fn resumed(&self, position: &Position, context: SourceContext) -> Result<Start> {
         let mut connection = self.connect().await?;
         let (head, shapes) = position::decode(position)?;
+        let (head, shapes) = self.still_captured(head, shapes);
+        self.warn_of_new_tables(&mut connection, &shapes).await?;
         let bound_to_server = head.snapshot.is_some();
         let (place, executed) = (head.boundary()?, head.executed()?);
-        let Head { server, inside, snapshot, .. } = head;
-        let resume = Resume { server, place, executed, bound_to_server };
+        let Head { server, inside, snapshot, mark, .. } = head;
+        let resume = Resume { server, place, executed, bound_to_server, mark, instance: None };
         let name = verify(&mut connection, &resume).await?;
-        let mut machine = Machine::new(resume.place.clone(), resume.executed.clone(), inside);
+        let machine = Machine::new(resume.place.clone(), resume.executed.clone(), inside);
+        let mut machine = machine.with_mark(resume.mark.clone());
         if name != resume.server {
             machine.moved();
         }
@@ -126,6 +130,7 @@ impl MysqlSource {
             tables: Tables::new(shapes)?,
             machine,
             server: name,
+            instance: None,
             snapshot: SnapshotSide::none(),
             bounded: self.config.options.startup_mode == StartupMode::Snapshot,
             end_at_open,
@@ -134,6 +139,39 @@ impl MysqlSource {
             self.begin_snapshot(&mut start, &mut connection, snapshot.id, snapshot.tables).await?;
         }
         Ok(start)
+    }
+
+    /// Forgets tables that `tables` no longer names, so that naming them again later does not pretend to know what happened
+    /// in between. Numbers of tables are those of the shapes that are left.
+    fn still_captured(&self, mut head: Head, shapes: Vec<Shape>) -> (Head, Vec<Shape>) {
+        let captured = |shape: &Shape| self.config.filter.captures(&shape.database, &shape.table);
+        let mut next = 0u32;
+        let mut number = |shape: &Shape| {
+            let this = next;
+            next += u32::from(captured(shape));
+            captured(shape).then_some(this)
+        };
+        let numbers: Vec<Option<u32>> = shapes.iter().map(&mut number).collect();
+        let renumbered = |old: u32| numbers.get(old as usize).copied().flatten();
+        for inside in &mut head.inside {
+            let changes = std::mem::take(&mut inside.changes);
+            inside.changes = changes.into_iter().filter_map(|(at, n)| Some((renumbered(at)?, n))).collect();
+        }
+        if let Some(snapshot) = &mut head.snapshot {
+            snapshot.tables.retain_mut(|table| renumbered(table.table).map(|at| table.table = at).is_some());
+        }
+        head.snapshot = head.snapshot.filter(|snapshot| !snapshot.tables.is_empty());
+        let kept = shapes.into_iter().filter(captured).collect();
+        (head, kept)
+    }
+
+    /// Tables that came later are not captured; that is said, not hidden.
+    async fn warn_of_new_tables(&self, connection: &mut Connection, shapes: &[Shape]) -> Result<()> {
+        let found = catalog::find_tables(connection, &self.config.filter).await?;
+        for id in found.captured.iter().filter(|id| !shapes.iter().any(|s| s.id() == **id)) {
+            tracing::warn!(table = %id, "the table is newer than the pipeline and is not captured; start a second pipeline for it");
+        }
+        Ok(())
     }
 
     async fn begin_snapshot(
@@ -164,14 +202,17 @@ impl MysqlSource {
             let estimated = estimates.get(&table.id).copied().unwrap_or(0);
             sides.push(SideTable { at, rows: saved.rows, estimated, frontier: saved.frontier, read, passed: false });
         }
+        let instance = Instance::of(connection).await?;
         let context = SnapshotContext {
             endpoint: self.config.endpoint.clone(),
+            server: instance.clone(),
             chunk_rows: self.config.options.chunk_size.get(),
             transaction: format!("snapshot:{id}"),
             clock: start.context.clock.clone(),
             budget: start.context.budget.clone(),
         };
         let run = Snapshot::start(context, jobs, self.config.snapshot_connections());
+        start.instance = Some(instance);
         start.snapshot = SnapshotSide::new(id, sides, Some(run));
         Ok(())
     }

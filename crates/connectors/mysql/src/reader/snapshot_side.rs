@@ -29,18 +29,19 @@ pub struct SnapshotSide {
     id: String,
     tables: Vec<SideTable>,
     run: Option<Snapshot>,
-    held: Option<ChunkRead>,
+    /// Chunks whose columns the stream has not come to, at most one per connection.
+    held: Vec<ChunkRead>,
 }
 
 impl SnapshotSide {
     /// No snapshot.
     pub fn none() -> Self {
-        Self { id: String::new(), tables: Vec::new(), run: None, held: None }
+        Self { id: String::new(), tables: Vec::new(), run: None, held: Vec::new() }
     }
 
     /// A snapshot under way.
     pub fn new(id: String, tables: Vec<SideTable>, run: Option<Snapshot>) -> Self {
-        Self { id, tables, run, held: None }
+        Self { id, tables, run, held: Vec::new() }
     }
 
     /// Whether every chunk is handed out.
@@ -53,12 +54,17 @@ impl SnapshotSide {
         self.tables.iter().all(|t| t.passed)
     }
 
-    /// The next chunk; waits for ever while one is held or when there is nothing to read. **Cancel-safe.**
+    /// The next chunk; waits for ever when there is nothing to read. **Cancel-safe.**
     pub async fn next_chunk(&mut self) -> Option<Result<ChunkRead>> {
         match &mut self.run {
-            Some(run) if self.held.is_none() => run.next().await,
-            _ => std::future::pending().await,
+            Some(run) => run.next(&self.held).await,
+            None => std::future::pending().await,
         }
+    }
+
+    /// The next chunk if there is one already.
+    pub fn try_next_chunk(&mut self) -> Option<Result<ChunkRead>> {
+        self.run.as_mut()?.try_next(&self.held)
     }
 
     /// There are no more chunks.
@@ -68,24 +74,22 @@ impl SnapshotSide {
 
     /// A chunk has been read.
     pub fn hold(&mut self, chunk: ChunkRead) {
-        self.held = Some(chunk);
+        self.held.push(chunk);
     }
 
-    /// Hands out the chunk that is held. Not before the stream has the columns it was read with: a view may be younger
+    /// Hands out one of the chunks that are held. Not before the stream has the columns it was read with: a view may be younger
     /// than a DDL that the stream has not come to.
     ///
     /// # Errors
     /// `SchemaChange` when the stream passes the chunk's place and still has other columns.
     pub fn hand_out(&mut self, boundary: &Place, tables: &mut Tables, out: &mut VecDeque<ChangeBatch>) -> Result<bool> {
-        let Some(chunk) = &self.held else { return Ok(false) };
-        let table = tables.get(chunk.at);
-        if table.shape.columns != chunk.shape.columns {
-            if *boundary < chunk.point {
-                return Ok(false);
-            }
-            return Err(unexplained(&table.id.to_string(), &chunk.point));
+        let fits = |chunk: &ChunkRead| tables.get(chunk.at).shape.columns == chunk.shape.columns;
+        if let Some(late) = self.held.iter().find(|chunk| !fits(chunk) && *boundary >= chunk.point) {
+            return Err(unexplained(&tables.get(late.at).id.to_string(), &late.point));
         }
-        let chunk = self.held.take().expect("invariant: looked at above");
+        let Some(fitting) = self.held.iter().position(fits) else { return Ok(false) };
+        let chunk = self.held.remove(fitting);
+        let table = tables.get(chunk.at);
         fault::point("snapshot.hand-off");
         let handoff = table.handoff.as_ref().expect("invariant: the table's snapshot is under way");
         lock(handoff).hand_out();

@@ -9,11 +9,14 @@
 //! | a chunk that was handed out                    | drop: the chunk has it                | pass           |
 //! | a chunk that is read, but not handed out       | drop: the chunk has it                | wait           |
 //! | beyond, while a chunk's view is open           | drop: this or a later chunk has it    | wait           |
+//! | beyond, while a view is being opened           | wait                                  | wait           |
 //! | beyond, with no view open                      | drop, and no later view may be older  |                |
 //!
 //! The last row is what makes it exact: **a view is opened in vain if the stream has already dropped a change that the
 //! view does not show.** That happens, because the log moves before rows become visible (a commit that waits for a
-//! replica is in the log, but in no view). Such a view is refused by [`Handoff::open`] and opened anew.
+//! replica is in the log, but in no view). Such a view is refused by [`Handoff::open`] and opened anew. Under load that
+//! would never end, since the stream also meets changes while a view travels from the server to here: whoever opens a
+//! view says so before ([`Handoff::opening`]), and the stream drops nothing meanwhile.
 //!
 //! One of these belongs to every table in the snapshot; the stream and the connection that reads the chunks share it.
 
@@ -53,6 +56,8 @@ pub struct Handoff {
     ahead: VecDeque<Chunk>,
     /// The point of the view that is open beyond `ahead`.
     open: Option<Place>,
+    /// A view is being opened beyond `ahead`; its point is not known yet.
+    opening: bool,
     /// No view older than this may be used: the stream has dropped changes before it.
     floor: Place,
 }
@@ -60,7 +65,7 @@ pub struct Handoff {
 impl Handoff {
     /// A table of which nothing is read; the stream stands at `stream`.
     pub fn new(stream: Place) -> Self {
-        Self { done: Vec::new(), ahead: VecDeque::new(), open: None, floor: stream }
+        Self { done: Vec::new(), ahead: VecDeque::new(), open: None, opening: false, floor: stream }
     }
 
     /// A table of which `done` is handed out; the stream stands at `stream`.
@@ -79,6 +84,7 @@ impl Handoff {
         match holder {
             Some(point) if begin >= point => Verdict::Wait,
             Some(_) => Verdict::Drop,
+            None if self.opening => Verdict::Wait,
             None => {
                 self.raise_floor(begin);
                 Verdict::Drop
@@ -89,7 +95,7 @@ impl Handoff {
     /// Judges a change of the whole table (a DDL): it waits for chunks read before it, and no later view may be older.
     pub fn judge_table(&mut self, begin: &Place) -> Verdict {
         let older = |point: &Place| point <= begin;
-        if self.ahead.iter().any(|c| older(&c.point)) || self.open.as_ref().is_some_and(older) {
+        if self.opening || self.ahead.iter().any(|c| older(&c.point)) || self.open.as_ref().is_some_and(older) {
             return Verdict::Wait;
         }
         self.raise_floor(begin);
@@ -104,24 +110,33 @@ impl Handoff {
         }
     }
 
+    /// A view is about to be opened: the stream drops nothing that it might not show, until it is taken by
+    /// [`Handoff::open`] or given up.
+    pub fn opening(&mut self) {
+        debug_assert!(self.open.is_none(), "one chunk of a table is read at a time");
+        self.opening = true;
+    }
+
     /// Offers a view for the next chunk. Refused when it is older than what the stream has dropped.
     pub fn open(&mut self, view: Place) -> bool {
         debug_assert!(self.open.is_none(), "one chunk of a table is read at a time");
         let usable = view >= self.floor;
         if usable {
             self.open = Some(view);
+            self.opening = false;
         }
         usable
     }
 
-    /// The chunk that was being read is given up.
+    /// The chunk that was being read, or the view that was being opened, is given up.
     pub fn abandon(&mut self) {
         self.open = None;
+        self.opening = false;
     }
 
     /// Gives up everything that is not handed out: its reader is gone.
     pub fn abandon_all(&mut self) {
-        self.open = None;
+        self.abandon();
         self.ahead.clear();
     }
 

@@ -18,6 +18,9 @@ enum Step {
     Show,
     /// The stream looks at its next event.
     Stream,
+    /// The snapshot's connection is about to open a view, or gives that up.
+    Opening,
+    GivenUp,
     /// The snapshot's connection opens a view.
     View,
     /// The chunk of the open view is read, up to this many keys.
@@ -33,6 +36,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (0..12u8, any::<bool>()).prop_map(|(key, delete)| Step::Write { key, delete }),
         5 => Just(Step::Show),
         6 => Just(Step::Stream),
+        1 => Just(Step::Opening),
+        1 => Just(Step::GivenUp),
         3 => Just(Step::View),
         3 => (1..4usize).prop_map(|limit| Step::Read { limit }),
         3 => Just(Step::HandOut),
@@ -145,6 +150,9 @@ impl Run {
             Step::Write { key, delete } => self.server.log.push((*key, *delete)),
             Step::Show => self.server.visible = self.server.log.len().min(self.server.visible + 1),
             Step::Stream => drop(self.stream()),
+            Step::Opening if self.view.is_none() && !self.finished => self.handoff.opening(),
+            Step::GivenUp if self.view.is_none() => self.handoff.abandon(),
+            Step::Opening | Step::GivenUp => {}
             Step::View => self.view(),
             Step::Read { limit } => self.read(*limit),
             Step::HandOut => self.hand_out(),
@@ -193,6 +201,20 @@ fn a_view_older_than_a_dropped_change_is_refused() {
     assert_eq!(handoff.judge(b"k", &place(6)), Verdict::Pass);
     assert_eq!(handoff.judge(b"z", &place(6)), Verdict::Drop, "a later chunk has it");
     assert!(!handoff.open(place(6)));
+}
+
+#[test]
+fn nothing_is_dropped_while_a_view_is_being_opened() {
+    let mut handoff = Handoff::new(place(0));
+    handoff.opening();
+    assert_eq!(handoff.judge(b"k", &place(5)), Verdict::Wait);
+    assert_eq!(handoff.judge_table(&place(5)), Verdict::Wait);
+    assert!(handoff.open(place(5)), "however much the stream has met meanwhile");
+    assert_eq!(handoff.judge(b"k", &place(4)), Verdict::Drop);
+    handoff.abandon();
+    handoff.opening();
+    handoff.abandon();
+    assert_eq!(handoff.judge(b"k", &place(5)), Verdict::Drop, "nobody opens a view any more");
 }
 
 #[test]

@@ -9,8 +9,8 @@ use crate::client::{Connection, Endpoint, Param, ServerFamily, Statement};
 use crate::decode::{KeyPlan, TableBuilder};
 use crate::place::Place;
 use crate::position::KeyValue;
-use crate::shape::{Decodable, Shape, read_columns};
-
+use crate::server::Instance;
+use crate::shape::{Decodable, Shape, ShapeColumn, read_columns};
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::budget::{Budget, Held};
 use dujiang_core::clock::Clock;
@@ -18,6 +18,7 @@ use dujiang_core::codes::Retry;
 use dujiang_core::{ChangeBatch, Code, Error, Origin, Result, fault};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -47,6 +48,8 @@ pub struct Job {
 
 /// A chunk, completely read.
 pub struct ChunkRead {
+    /// Which of the connections read it.
+    pub worker: usize,
     /// The table's number.
     pub at: usize,
     /// Its rows; none when the table has ended.
@@ -63,8 +66,10 @@ pub struct ChunkRead {
 
 /// What all connections share.
 pub struct SnapshotContext {
-    /// The server.
+    /// The server's address.
     pub endpoint: Endpoint,
+    /// The server itself: behind one address there may be several.
+    pub server: Instance,
     /// Rows of a chunk at most.
     pub chunk_rows: u32,
     /// `snapshot:<id>`, the transaction of its rows.
@@ -75,9 +80,25 @@ pub struct SnapshotContext {
     pub budget: Budget,
 }
 
+impl SnapshotContext {
+    /// A session with the server that the stream follows: a view's place means nothing in the log of another.
+    ///
+    /// # Errors
+    /// `OtherServer`, and those of [`Connection::connect`].
+    pub async fn connect(&self) -> Result<Connection> {
+        let mut connection = Connection::connect(&self.endpoint).await?;
+        self.server.check(&mut connection).await?;
+        connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+        Ok(connection)
+    }
+}
+
 /// A snapshot under way; its connections end when it is dropped.
 pub struct Snapshot {
-    chunks: mpsc::Receiver<Result<ChunkRead>>,
+    /// One channel per connection: a chunk that cannot be handed out yet holds up no other table's.
+    chunks: Vec<mpsc::Receiver<Result<ChunkRead>>>,
+    /// Whose turn it is.
+    turn: usize,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -90,23 +111,56 @@ impl Drop for Snapshot {
 impl Snapshot {
     /// Begins to read the tables, in order, over so many connections.
     pub fn start(context: SnapshotContext, jobs: Vec<Job>, connections: usize) -> Self {
-        let (sender, chunks) = mpsc::channel(1);
         let connections = connections.min(jobs.len());
         let jobs = Arc::new(Mutex::new(VecDeque::from(jobs)));
         let context = Arc::new(context);
-        let worker = |_| {
-            let worker = Worker { context: context.clone(), jobs: jobs.clone(), sender: sender.clone(), session: None };
-            tokio::spawn(worker.run())
+        let worker = |number| {
+            let (sender, chunks) = mpsc::channel(1);
+            let (context, jobs) = (context.clone(), jobs.clone());
+            let worker = Worker { number, context, jobs, sender, session: None };
+            (chunks, tokio::spawn(worker.run()))
         };
-        Self { chunks, tasks: (0..connections).map(worker).collect() }
+        let (chunks, tasks) = (0..connections).map(worker).unzip();
+        Self { chunks, turn: 0, tasks }
     }
 
-    /// The next chunk, `None` when all tables are read. **Cancel-safe.**
+    /// The next chunk of a connection of which none is in `held`, `None` when all tables are read. **Cancel-safe.**
     ///
     /// # Errors
     /// What reconnecting does not mend.
-    pub async fn next(&mut self) -> Option<Result<ChunkRead>> {
-        self.chunks.recv().await
+    pub async fn next(&mut self, held: &[ChunkRead]) -> Option<Result<ChunkRead>> {
+        std::future::poll_fn(|cx| self.poll_next(cx, held)).await
+    }
+
+    /// As [`Snapshot::next`], if there is a chunk already.
+    ///
+    /// # Errors
+    /// As [`Snapshot::next`].
+    pub fn try_next(&mut self, held: &[ChunkRead]) -> Option<Result<ChunkRead>> {
+        match self.poll_next(&mut Context::from_waker(Waker::noop()), held) {
+            Poll::Ready(chunk) => chunk,
+            Poll::Pending => None,
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>, held: &[ChunkRead]) -> Poll<Option<Result<ChunkRead>>> {
+        let mut open = false;
+        for step in 0..self.chunks.len() {
+            let worker = (self.turn + step) % self.chunks.len();
+            if held.iter().any(|chunk| chunk.worker == worker) {
+                open = true;
+                continue;
+            }
+            match self.chunks[worker].poll_recv(cx) {
+                Poll::Ready(Some(chunk)) => {
+                    self.turn = worker + 1;
+                    return Poll::Ready(Some(chunk));
+                }
+                Poll::Ready(None) => {}
+                Poll::Pending => open = true,
+            }
+        }
+        if open { Poll::Pending } else { Poll::Ready(None) }
     }
 }
 
@@ -114,6 +168,8 @@ struct Session {
     connection: Connection,
     view: Option<View>,
     prepared: Option<Prepared>,
+    /// The catalog before the view was opened.
+    expected: Option<Vec<ShapeColumn>>,
     /// What is prepared belongs to a connection that is gone.
     stale: bool,
 }
@@ -128,6 +184,7 @@ struct Prepared {
 }
 
 struct Worker {
+    number: usize,
     context: Arc<SnapshotContext>,
     jobs: Arc<Mutex<VecDeque<Job>>>,
     sender: mpsc::Sender<Result<ChunkRead>>,
@@ -193,8 +250,7 @@ impl Worker {
     async fn chunk(&mut self, job: &Job, rows: &mut u32) -> Result<ChunkRead> {
         let context = self.context.clone();
         let session = self.connected().await?;
-        let view = session.usable_view(job, &context).await?;
-        session.prepare(job).await?;
+        let view = session.prepared_view(job, &context).await?;
         let fetched = session.fetch(job, &view, &context, *rows).await?;
         let limit = *rows;
         if let Some(adapted) = (fetched.bytes * limit as usize).checked_div(fetched.rows.max(1)).filter(|b| *b > 0) {
@@ -205,26 +261,22 @@ impl Worker {
             // The rest of the answer is still on its way: the next chunk gets a connection of its own.
             session.renew(&context).await?;
         }
-        let chunk = session.finish(job, fetched, &view, limit, &context).await?;
+        let mut chunk = session.finish(job, fetched, &view, limit, &context).await?;
+        chunk.worker = self.number;
         if view.locks {
-            session.close_view().await?;
+            // The chunk is whole, and the hand-off counts on it, even if the session is lost now.
+            self.end_view().await;
         }
         Ok(chunk)
     }
 
     async fn connected(&mut self) -> Result<&mut Session> {
         if self.session.is_none() {
-            let connection = connect(&self.context.endpoint).await?;
-            self.session = Some(Session { connection, view: None, prepared: None, stale: false });
+            let connection = self.context.connect().await?;
+            self.session = Some(Session { connection, view: None, prepared: None, expected: None, stale: false });
         }
         Ok(self.session.as_mut().expect("invariant: just made"))
     }
-}
-
-async fn connect(endpoint: &Endpoint) -> Result<Connection> {
-    let mut connection = Connection::connect(endpoint).await?;
-    connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
-    Ok(connection)
 }
 
 /// Waits before the next attempt, or says that there is none.
@@ -253,6 +305,22 @@ struct Fetched {
 }
 
 impl Session {
+    /// A view, and statements for the columns that it shows. A column added or dropped in an instant between opening the
+    /// view and touching the table would be in the catalog and not in the view: such a view is not used.
+    async fn prepared_view(&mut self, job: &Job, context: &SnapshotContext) -> Result<View> {
+        loop {
+            let view = self.usable_view(job, context).await?;
+            self.prepare(job).await?;
+            let shown = self.prepared.as_ref().map(|p| &p.shape.columns);
+            if view.locks || self.expected.as_ref().is_none_or(|expected| Some(expected) == shown) {
+                self.expected = None;
+                return Ok(view);
+            }
+            lock(&job.handoff).abandon();
+            self.close_view().await?;
+        }
+    }
+
     /// The view that is open, if the hand-off takes it, or a new one that it takes.
     async fn usable_view(&mut self, job: &Job, context: &SnapshotContext) -> Result<View> {
         if let Some(view) = &self.view
@@ -266,11 +334,12 @@ impl Session {
         let mut pause = Duration::from_millis(2);
         loop {
             self.close_view().await?;
-            let (table, clock) = (job.shape.id(), &*context.clock);
+            let table = job.shape.id();
             let view = if view::has_versions(&mut self.connection, &table).await? {
-                view::open(&mut self.connection, &context.endpoint, &table, clock).await?
+                self.expected = Some(read_columns(&mut self.connection, &table).await?);
+                view::open(&mut self.connection, context, &table, &job.handoff).await?
             } else {
-                view::lock(&mut self.connection, &table, clock).await?
+                view::lock(&mut self.connection, &table, &*context.clock, &job.handoff).await?
             };
             self.view = Some(view.clone());
             if lock(&job.handoff).open(view.point.clone()) {
@@ -298,14 +367,14 @@ impl Session {
 
     /// Another connection, without a view. What was prepared still tells how the rows at hand were read.
     async fn renew(&mut self, context: &SnapshotContext) -> Result<()> {
-        self.connection = connect(&context.endpoint).await?;
+        self.connection = context.connect().await?;
         self.view = None;
         self.stale = true;
         Ok(())
     }
 
     /// Statements for the table's columns as the catalog has them while the view is open. Touching the table first keeps
-    /// it from being altered until the view is closed; altered before that, the SELECT is refused by the server.
+    /// it from being altered until the view is closed. Rebuilt before that, the SELECT is refused by the server.
     async fn prepare(&mut self, job: &Job) -> Result<()> {
         let table = crate::client::quote::table(&job.shape.id())?;
         self.connection.query(&format!("SELECT 1 FROM {table} LIMIT 0")).await?;
@@ -389,6 +458,7 @@ impl Session {
         let held = context.budget.hold(fetched.batch.as_ref().map_or(0, ChangeBatch::memory));
         lock(&job.handoff).complete(upper);
         Ok(ChunkRead {
+            worker: 0,
             at: job.at,
             batch: fetched.batch,
             shape: prepared.shape.clone(),
@@ -428,5 +498,34 @@ impl Rows {
         let start = self.buffer.len();
         self.buffer.extend_from_slice(row);
         self.packets.push((start, self.buffer.len()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(worker: usize, at: usize, budget: &Budget) -> ChunkRead {
+        let (database, table) = ("shop".to_owned(), format!("t{at}"));
+        let shape = Shape { database, table, version: 1, columns: Vec::new(), key: Vec::new() };
+        let point = Place::parse("bin.000001:4").unwrap();
+        ChunkRead { worker, at, batch: None, shape, frontier: None, point, held: budget.hold(0) }
+    }
+
+    #[tokio::test]
+    async fn a_chunk_that_is_held_stops_only_its_own_connection() {
+        let budget = Budget::new(1 << 20);
+        let (senders, chunks): (Vec<_>, Vec<_>) = (0..2).map(|_| mpsc::channel(1)).unzip();
+        let mut snapshot = Snapshot { chunks, turn: 0, tasks: Vec::new() };
+        let send = |worker: usize, at| senders[worker].try_send(Ok(chunk(worker, at, &budget)));
+        send(0, 7).unwrap();
+        let held = vec![snapshot.next(&[]).await.unwrap().unwrap()];
+        send(0, 8).unwrap();
+        assert!(snapshot.try_next(&held).is_none());
+        send(1, 9).unwrap();
+        assert_eq!(snapshot.next(&held).await.unwrap().unwrap().at, 9);
+        assert_eq!(snapshot.next(&[]).await.unwrap().unwrap().at, 8);
+        drop(senders);
+        assert!(snapshot.next(&[]).await.is_none());
     }
 }

@@ -10,7 +10,9 @@
 //!   writers for the moment in which the view is opened: whoever has changed the table has then committed and left the log
 //!   behind. Why so: `docs/decisions/2026-11-20-mysql-hand-off.md`.
 
-use crate::client::{Connection, Endpoint, ServerFamily, quote};
+use super::handoff::{SharedHandoff, lock as locked};
+use super::reader::SnapshotContext;
+use crate::client::{Connection, ServerFamily, quote};
 use crate::place::Place;
 use crate::server::end_of_log;
 use dujiang_core::clock::Clock;
@@ -58,28 +60,38 @@ pub async fn has_versions(connection: &mut Connection, table: &TableId) -> Resul
 ///
 /// # Errors
 /// `ConnectionLost`, `SourceQuery`, `MissingPrivilege`.
-pub async fn lock(connection: &mut Connection, table: &TableId, clock: &dyn Clock) -> Result<View> {
+pub async fn lock(
+    connection: &mut Connection,
+    table: &TableId,
+    clock: &dyn Clock,
+    handoff: &SharedHandoff,
+) -> Result<View> {
     connection.execute(&format!("LOCK TABLES {} READ", quote::table(table)?)).await?;
+    locked(handoff).opening();
     let point = end_of_log(connection).await?;
     Ok(View { point, micros: clock.now_micros(), opened: Instant::now(), locks: true })
 }
 
-/// Opens a view for a table in the session, whose transaction it becomes.
+/// Opens a view for a table in the session, whose transaction it becomes. The hand-off is told before, as late as
+/// possible: the stream waits from then on.
 ///
 /// # Errors
 /// `ConnectionLost`, `SourceQuery`, `MissingPrivilege`.
 pub async fn open(
     connection: &mut Connection,
-    endpoint: &Endpoint,
+    context: &SnapshotContext,
     table: &TableId,
-    clock: &dyn Clock,
+    handoff: &SharedHandoff,
 ) -> Result<View> {
-    let micros = clock.now_micros();
+    let micros = context.clock.now_micros();
     let point = match connection.server().family {
-        ServerFamily::MariaDb => consistent(connection).await?,
-        ServerFamily::MySql => match in_quiet(connection).await? {
+        ServerFamily::MariaDb => {
+            locked(handoff).opening();
+            consistent(connection).await?
+        }
+        ServerFamily::MySql => match in_quiet(connection, handoff).await? {
             Some(place) => place,
-            None => under_lock(connection, endpoint, table).await?,
+            None => under_lock(connection, context, table, handoff).await?,
         },
     };
     Ok(View { point, micros, opened: Instant::now(), locks: false })
@@ -108,16 +120,18 @@ async fn consistent(connection: &mut Connection) -> Result<Place> {
 /// Attempts to find a moment without commits before writers are locked out.
 const ATTEMPTS: usize = 400;
 
-async fn in_quiet(connection: &mut Connection) -> Result<Option<Place>> {
+async fn in_quiet(connection: &mut Connection, handoff: &SharedHandoff) -> Result<Option<Place>> {
     let mode = connection.query_value("SELECT @@GLOBAL.gtid_mode").await?;
     if mode.as_deref() != Some("ON") {
         return Ok(None);
     }
     for _ in 0..ATTEMPTS {
+        locked(handoff).opening();
         let before = end_of_log(connection).await?;
         // A transaction owns its identifier from before it is logged until it is visible.
         let owned = connection.query_value("SELECT @@GLOBAL.gtid_owned").await?;
         if owned.is_some_and(|owned| !owned.is_empty()) {
+            locked(handoff).abandon();
             tokio::time::sleep(Duration::from_millis(1)).await;
             continue;
         }
@@ -125,14 +139,21 @@ async fn in_quiet(connection: &mut Connection) -> Result<Option<Place>> {
         if end_of_log(connection).await? == before {
             return Ok(Some(before));
         }
+        locked(handoff).abandon();
         connection.execute("COMMIT").await?;
     }
     Ok(None)
 }
 
-async fn under_lock(connection: &mut Connection, endpoint: &Endpoint, table: &TableId) -> Result<Place> {
-    let mut locker = Connection::connect(endpoint).await?;
+async fn under_lock(
+    connection: &mut Connection,
+    context: &SnapshotContext,
+    table: &TableId,
+    handoff: &SharedHandoff,
+) -> Result<Place> {
+    let mut locker = context.connect().await?;
     locker.execute(&format!("FLUSH TABLES {} WITH READ LOCK", quote::table(table)?)).await?;
+    locked(handoff).opening();
     connection.execute(BEGIN).await?;
     let place = end_of_log(&mut locker).await?;
     locker.execute("UNLOCK TABLES").await?;

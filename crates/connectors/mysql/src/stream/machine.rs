@@ -9,7 +9,7 @@ use crate::decode::event::{Header, event_type};
 use crate::decode::{Event, EventData, EventFormat, RowsEvent, TableMap};
 use crate::gtid::{Executed, MariaGtid, Sid};
 use crate::place::Place;
-use crate::position::Inside;
+use crate::position::{Inside, Mark};
 use crate::snapshot::OpenKey;
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::{Code, Error, Origin, Result, fault};
@@ -77,6 +77,7 @@ pub struct Machine {
     resumed: Vec<Inside>,
     table_ids: HashMap<u64, Option<usize>>,
     last_commit: Option<i64>,
+    mark: Option<Mark>,
     /// The boundary is a place of another server.
     moved: bool,
     inflated: Vec<u8>,
@@ -95,6 +96,7 @@ impl Machine {
             resumed,
             table_ids: HashMap::new(),
             last_commit: None,
+            mark: None,
             moved: false,
             inflated: Vec::new(),
         }
@@ -103,6 +105,18 @@ impl Machine {
     /// The last transaction boundary.
     pub fn boundary(&self) -> &Place {
         &self.boundary
+    }
+
+    /// The last transaction before the boundary, if one was seen.
+    pub fn mark(&self) -> Option<&Mark> {
+        self.mark.as_ref()
+    }
+
+    /// Takes over the mark of the position that the stream goes on from.
+    #[must_use]
+    pub fn with_mark(mut self, mark: Option<Mark>) -> Self {
+        self.mark = mark;
+        self
     }
 
     /// All transactions up to the boundary.
@@ -347,6 +361,9 @@ impl Machine {
             return Err(distributed(&t.id));
         }
         join(&t.gtid, &mut self.executed);
+        if t.gtid != Gtid::None {
+            self.mark = Some(Mark { transaction: t.id.clone(), begin: t.begin_text });
+        }
         self.resumed.retain(|i| i.transaction != t.id);
         if let Some(next) = next {
             self.boundary = next.clone();

@@ -91,7 +91,10 @@ pub struct RowsOf<'a> {
 }
 
 /// Keys of a rows event as asked of the server: (before, after) per change.
-pub type ServerKeys = [(Option<Vec<u8>>, Option<Vec<u8>>)];
+pub type ServerKeys = [ChangeKeys];
+
+/// The keys of one change, before and after.
+pub type ChangeKeys = (Option<Vec<u8>>, Option<Vec<u8>>);
 
 /// All captured tables.
 pub struct Tables {
@@ -326,7 +329,7 @@ impl Table {
         let mut verdict = |change: &Change<'_>| {
             let at = number;
             number += 1;
-            if first + at as u64 + 1 <= skip {
+            if first + (at as u64) < skip {
                 return Ok(Keep::Drop);
             }
             let Some(judge) = &mut judge else { return Ok(Keep::Keep) };
@@ -358,7 +361,7 @@ impl Judge<'_> {
     fn change(
         &mut self,
         change: &Change<'_>,
-        keys: Option<&(Option<Vec<u8>>, Option<Vec<u8>>)>,
+        keys: Option<&ChangeKeys>,
     ) -> Result<Option<Keep>> {
         let before = self.image(change.before.as_ref(), keys.and_then(|k| k.0.as_deref()))?;
         let after = self.image(change.after.as_ref(), keys.and_then(|k| k.1.as_deref()))?;

@@ -2,7 +2,7 @@ use super::harness::*;
 use super::load;
 use crate::support;
 use dujiang_core::Code;
-use dujiang_scratch::{Options, Random};
+use dujiang_scratch::{Family, Options, Random};
 use dujiang_testkit::proxy::Proxy;
 use std::sync::atomic::Ordering;
 
@@ -129,6 +129,8 @@ async fn r8_another_history_is_refused() {
     let proxy = Proxy::to_port(server.port()).unwrap();
     let mut pipeline = Pipeline::new(source_at(proxy.port(), "d.t", &[]));
     pipeline.until("caught-up").await.unwrap();
+    server.sql("INSERT INTO d.t VALUES (2)").unwrap();
+    pipeline.until_gtid(&last_gtid(&server)).await.unwrap();
     proxy.retarget(std::net::SocketAddr::from(([127, 0, 0, 1], other.port())));
     proxy.cut();
     let error = loop {
@@ -139,8 +141,16 @@ async fn r8_another_history_is_refused() {
     };
     assert_eq!(error.code(), Code::OtherServer, "{error:?}");
     proxy.retarget(std::net::SocketAddr::from(([127, 0, 0, 1], server.port())));
-    server.sql("RESET MASTER").unwrap();
+    let reset = match server.family() {
+        Family::MariaDb => "RESET MASTER",
+        Family::MySql => "RESET BINARY LOGS AND GTIDS",
+    };
+    server.sql(reset).unwrap();
     pipeline.crash();
+    let error = pipeline.step().await.unwrap_err();
+    assert_eq!(error.code(), Code::OtherServer, "{error:?}");
+    // It counts past the place that was read, but it is another history.
+    server.sql("CREATE TABLE d.u (id INT PRIMARY KEY); INSERT INTO d.u VALUES (1); INSERT INTO d.u VALUES (2); INSERT INTO d.u VALUES (3); INSERT INTO d.u VALUES (4)").unwrap();
     let error = pipeline.step().await.unwrap_err();
     assert_eq!(error.code(), Code::OtherServer, "{error:?}");
 }
