@@ -71,7 +71,8 @@ fn kills_within_a_transaction(faults: &str) -> Report {
     session.run(&format!("BEGIN; {} COMMIT", once.repeat(10))).expect("a large transaction");
     for _ in 0..6 {
         let epoch = river.epoch();
-        let mut run = river.spawn(faults, &[]);
+        // It ends by itself when the transaction is through, or is taken to be.
+        let mut run = river.spawn(faults, &["--until", "caught-up"]);
         run.wait_until(|| river.epoch() > epoch);
         run.kill();
     }
