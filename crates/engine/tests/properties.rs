@@ -3,7 +3,7 @@
 use crate::sim::{Ended, Options, compare, run_process_with, violations};
 use dujiang_core::Code;
 use dujiang_core::sink::SinkClass;
-use dujiang_engine::{End, ErrorPolicy, PipelineState, PipelineStatus, StatusBoard, StopSignal};
+use dujiang_engine::{End, ErrorPolicy, PipelineState, PipelineStatus, StatusBoard, StopSignal, Until};
 use dujiang_testkit::memory::{Chaos, Fate, Rates, Rng, Script, World};
 use proptest::prelude::*;
 use std::future::Future;
@@ -263,6 +263,45 @@ async fn crash_twice(seed: u64, class: SinkClass, first: u64, second: u64) {
 fn alters(world: &World) -> u64 {
     let alters = world.script.steps.iter().filter(|s| matches!(s, dujiang_testkit::memory::Step::Alter(_)));
     alters.count() as u64
+}
+
+/// A run until the snapshot ends after it, with nothing of the stream missing from the next run.
+#[test]
+fn until_the_snapshot_is_over() {
+    for seed in 0..50 {
+        in_virtual_time(async {
+            let mut rng = Rng::new(seed);
+            let (_, mut options) = calm(seed, SinkClass::Staged, 2, 0);
+            (options.script.snapshot, options.script.steps) = (true, 120);
+            let script = Script::generate(&mut rng, &options.script);
+            let world = World::new(script, options.class, Chaos::none());
+            options.until = Some(Until::Snapshot);
+            let (ended, status) = run(&world, &options).await;
+            assert!(matches!(&ended, Ended::Finished(Ok(outcome)) if outcome.end == End::Reached), "{ended:?}");
+            assert!(status.snapshot_done);
+            let reads = world.script.changes().filter(|c| c.kind == dujiang_core::Kind::Read).count();
+            assert_eq!(status.rows_in.reads as usize, reads);
+            let shown: usize = world.visible().values().map(Vec::len).sum();
+            assert!(shown >= reads, "the whole snapshot is visible");
+            options.until = Some(Until::CaughtUp);
+            let (ended, status) = run(&world, &options).await;
+            assert!(matches!(&ended, Ended::Finished(Ok(outcome)) if outcome.end == End::Reached), "{ended:?}");
+            assert!(status.caught_up);
+            whole(&world);
+        });
+    }
+}
+
+/// What a sink cannot keep is refused before anything is touched.
+#[test]
+fn a_guarantee_that_the_sink_lacks_is_refused() {
+    in_virtual_time(async {
+        let (world, mut options) = calm(1, SinkClass::AtLeastOnce, 1, 0);
+        options.settings.guarantee = Some(dujiang_engine::Guarantee::ExactlyOnce);
+        let (ended, _) = run(&world, &options).await;
+        assert!(matches!(&ended, Ended::Finished(Err(e)) if e.code() == Code::Conflict), "{ended:?}");
+        assert_eq!(world.chaos.calls("store.acquire"), 0);
+    });
 }
 
 /// A slow sink slows the source; what the pipeline holds stays within its budget (R2.6).

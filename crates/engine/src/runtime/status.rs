@@ -62,6 +62,14 @@ impl KindCounts {
         self.reads + self.inserts + self.updates + self.deletes
     }
 
+    /// Adds other counts.
+    pub fn merge(&mut self, other: KindCounts) {
+        self.reads += other.reads;
+        self.inserts += other.inserts;
+        self.updates += other.updates;
+        self.deletes += other.deletes;
+    }
+
     /// Counts the changes of a batch.
     pub fn add(&mut self, kinds: &[Kind]) {
         for kind in kinds {

@@ -6,6 +6,7 @@ use super::{EpochPart, ReadCommand, Report};
 use crate::protocol::{Cause, Mark};
 use crate::runtime::health::{Concern, Health};
 use crate::runtime::job::{End, Settings, Until};
+use crate::runtime::status::KindCounts;
 use dujiang_core::budget::Budget;
 use dujiang_core::checkpoint::Lineage;
 use dujiang_core::source::{Reader, Source, SourceEvent};
@@ -150,13 +151,14 @@ impl ReadStage {
         self.open.images += batch.images() as u64;
         self.open.bytes += batch.memory() as u64;
         let table = batch.schema.id.clone();
-        let kinds = batch.kinds.clone();
+        let mut read = KindCounts::default();
+        read.add(&batch.kinds);
         let (letters, filtered) = (self.open.part.letters.len(), self.open.part.ledger.filtered());
         let batches = self.chain.apply(&self.lineage, batch, &mut self.open.part)?;
         let letters = (self.open.part.letters.len() - letters) as u64;
         let filtered = self.open.part.ledger.filtered() - filtered;
         self.health.board().update(|s| {
-            s.rows_in.add(&kinds);
+            s.rows_in.merge(read);
             s.dead_letters += letters;
             s.filtered += filtered;
         });

@@ -24,25 +24,53 @@ fn explore(class: SinkClass, budgets: Budgets, ack_lag: usize) -> Found {
 
 #[test]
 fn p36_model_staged_every_interleaving_with_crashes() {
-    explore(SinkClass::Staged, Budgets { rows: 3, crashes: 2, failures: 0, lost: 1, late: 1, stops: 1 }, 0);
+    explore(
+        SinkClass::Staged,
+        Budgets { rows: 3, crashes: 2, failures: 0, lost: 1, late: 1, stops: 1, alter_after: 0 },
+        0,
+    );
 }
 
 #[test]
 fn p36_model_transactional_every_interleaving_with_crashes() {
-    explore(SinkClass::Transactional, Budgets { rows: 3, crashes: 2, failures: 0, lost: 1, late: 1, stops: 1 }, 0);
+    explore(
+        SinkClass::Transactional,
+        Budgets { rows: 3, crashes: 2, failures: 0, lost: 1, late: 1, stops: 1, alter_after: 0 },
+        0,
+    );
 }
 
 #[test]
 fn p09_model_staged_failed_checkpoints_lose_nothing() {
-    explore(SinkClass::Staged, Budgets { rows: 3, crashes: 1, failures: 2, lost: 1, late: 1, stops: 1 }, 0);
+    explore(
+        SinkClass::Staged,
+        Budgets { rows: 3, crashes: 1, failures: 2, lost: 1, late: 1, stops: 1, alter_after: 0 },
+        0,
+    );
 }
 
 #[test]
 fn p09_model_transactional_failed_checkpoints_lose_nothing() {
-    explore(SinkClass::Transactional, Budgets { rows: 3, crashes: 1, failures: 2, lost: 1, late: 1, stops: 1 }, 0);
+    explore(
+        SinkClass::Transactional,
+        Budgets { rows: 3, crashes: 1, failures: 2, lost: 1, late: 1, stops: 1, alter_after: 0 },
+        0,
+    );
 }
 
 #[test]
 fn model_acks_that_lag_stay_in_order() {
-    explore(SinkClass::Staged, Budgets { rows: 3, crashes: 1, failures: 1, lost: 0, late: 0, stops: 1 }, 2);
+    explore(
+        SinkClass::Staged,
+        Budgets { rows: 3, crashes: 1, failures: 1, lost: 0, late: 0, stops: 1, alter_after: 0 },
+        2,
+    );
+}
+
+#[test]
+fn model_shapes_change_between_epochs() {
+    for class in [SinkClass::Staged, SinkClass::Transactional] {
+        let budgets = Budgets { rows: 3, crashes: 1, failures: 1, lost: 1, late: 0, stops: 1, alter_after: 1 };
+        explore(class, budgets, 0);
+    }
 }

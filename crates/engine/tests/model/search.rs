@@ -17,6 +17,7 @@ pub struct Found {
 #[derive(Debug, Clone)]
 enum Move {
     Read,
+    Alter,
     Tick,
     PassBarrier,
     Prepare(usize),
@@ -75,8 +76,8 @@ fn moves(world: &World) -> Vec<Move> {
     if world.finished {
         return moves;
     }
-    if world.reading && !world.holding && world.read < world.budgets.rows {
-        moves.push(Move::Read);
+    if world.reading && !world.holding && (world.read < world.budgets.rows || world.at_alter()) {
+        moves.push(if world.at_alter() { Move::Alter } else { Move::Read });
     }
     let idle = world.barrier.is_none() && world.machine.is_running();
     if idle && !(world.open.is_empty() && world.bad.is_empty()) {
@@ -115,6 +116,7 @@ fn moves(world: &World) -> Vec<Move> {
 fn make(world: &mut World, next: &Move) {
     match next {
         Move::Read => world.read_row(),
+        Move::Alter => world.find_alter(),
         Move::Tick => world.happened(Event::Due(Cause::Due)),
         Move::PassBarrier => world.pass_barrier(),
         Move::Prepare(lane) => world.prepare(*lane),

@@ -20,6 +20,8 @@ pub struct Budgets {
     pub lost: u8,
     pub late: u8,
     pub stops: u8,
+    /// The table changes its shape after this row; 0 for never.
+    pub alter_after: u8,
 }
 
 /// How a call ends.
@@ -70,6 +72,8 @@ pub struct World {
     pub barrier: Option<(Epoch, Cause)>,
     pub reading: bool,
     pub holding: bool,
+    /// The change of shape has been told and taken.
+    pub altered: bool,
     pub read: u8,
     /// Rows of the open epoch, the same for every lane.
     pub open: Vec<u8>,
@@ -94,6 +98,7 @@ impl World {
             barrier: None,
             reading: false,
             holding: false,
+            altered: false,
             read: 0,
             open: Vec::new(),
             bad: Vec::new(),
@@ -126,7 +131,7 @@ impl World {
                     self.holding |= cause != Cause::Due;
                     self.barrier = Some((epoch, cause));
                 }
-                Action::Resume => self.holding = false,
+                Action::Resume => (self.holding, self.altered) = (false, true),
                 Action::Finish => self.finish(),
                 Action::Halt(why) => self.halted(&why),
                 action => self.commands.push_back(action),
@@ -160,6 +165,17 @@ impl World {
         } else {
             self.open.push(self.read);
         }
+    }
+
+    /// Whether the next thing the reader finds is a change of shape.
+    pub fn at_alter(&self) -> bool {
+        self.budgets.alter_after > 0 && self.read == self.budgets.alter_after && !self.altered
+    }
+
+    /// The reader finds it, tells it, and waits.
+    pub fn find_alter(&mut self) {
+        self.holding = true;
+        self.happened(Event::Due(Cause::Schema));
     }
 
     /// The reader passes the barrier it was asked for.
@@ -230,7 +246,10 @@ impl World {
             Action::ReadBack => Event::ReadBack(self.durable.checkpoints.last().cloned()),
             Action::Commit { participant, request, .. } => self.commit(participant, &request, reply),
             Action::Ack(position) => return self.ack(&position),
-            Action::ApplySchema => Event::SchemaApplied,
+            Action::ApplySchema => {
+                self.check_visible(self.read, "a shape changes between two epochs: at");
+                Event::SchemaApplied
+            }
             other => return self.violated(format!("not for the committing task: {other:?}")),
         };
         self.happened(event);
@@ -256,6 +275,7 @@ impl World {
         }
         self.check_visible(from, "INV-3: at the resume position");
         self.read = from;
+        self.altered = from > self.budgets.alter_after;
         self.reading = true;
         Event::SourceOpened
     }

@@ -2,7 +2,7 @@
 
 use dujiang_core::Epoch;
 use dujiang_core::sink::SinkClass;
-use dujiang_engine::{ErrorPolicy, Settings};
+use dujiang_engine::{ErrorPolicy, Settings, Until};
 use dujiang_testkit::memory::{Rates, Rng, ScriptOptions};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ pub struct Options {
     pub pace: Duration,
     pub read_ahead: u64,
     pub restore_from: Option<Epoch>,
+    pub until: Option<Until>,
 }
 
 impl Options {
@@ -50,6 +51,7 @@ impl Options {
             pace: Duration::from_micros(100 + rng.below(5000)),
             read_ahead: 1 + rng.below(20),
             restore_from: None,
+            until: None,
         }
     }
 }

@@ -116,7 +116,7 @@ pub async fn run_process_with(world: &World, options: &Options, stop: StopSignal
         sink: Box::new(world.sink()),
         settings: options.settings.clone(),
         state_dir: PathBuf::from("unused"),
-        until: None,
+        until: options.until,
         restore_from: options.restore_from,
         clock: Arc::new(NoClock),
     };
