@@ -9,7 +9,7 @@ import time
 
 NARROW = """create table bench.{name} (id bigint primary key, k int not null, c char(120) not null, pad char(60) not null)"""
 NARROW_ROWS = """insert into bench.{name} select seq, seq * 7 % 500000, repeat(char(97 + seq % 26), 119), repeat('x', 59)
- from seq_{first}_to_{last}"""
+ from bench.seq_{first}_to_{last}"""
 WIDE16 = """create table bench.{name} (
  orderkey bigint, linenumber int, partkey bigint not null, suppkey int not null, quantity decimal(15,2) not null,
  extendedprice decimal(15,2) not null, discount decimal(15,2) not null, tax decimal(15,2) not null,
@@ -19,7 +19,7 @@ WIDE16 = """create table bench.{name} (
 WIDE16_ROWS = """insert into bench.{name} select seq div 4, seq % 4, seq * 31 % 200000, seq % 10000, seq % 50 + 0.25,
  seq % 90000 + 0.17, seq % 10 / 100, seq % 8 / 100, 'N', 'O', date '2024-01-01' + interval seq % 700 day,
  date '2024-02-01' + interval seq % 700 day, date '2024-03-01' + interval seq % 700 day, 'DELIVER IN PERSON', 'TRUCK',
- concat('comment number ', seq) from seq_{first}_to_{last}"""
+ concat('comment number ', seq) from bench.seq_{first}_to_{last}"""
 
 
 def wide40():
@@ -31,7 +31,7 @@ def wide40():
         for n in range(10)
     )
     create = f"create table bench.{{name}} (id bigint primary key, {columns})"
-    return create, f"insert into bench.{{name}} select seq, {values} from seq_{{first}}_to_{{last}}"
+    return create, f"insert into bench.{{name}} select seq, {values} from bench.seq_{{first}}_to_{{last}}"
 
 
 class Database:

@@ -192,7 +192,7 @@ def starts(bench, _rows):
         command, where = bench.pipeline("bench.tiny", PARQUET, interval="100ms")
         command = [c for c in command if c not in ("--until", "caught-up")]
         first.append(until_committed(command, where, 0))
-        done = len(glob.glob(f"{where}/out/.dujiang/manifests/*"))
+        done = len(glob.glob(f"{where}/out/.dujiang/manifests/*.manifest"))
         bench.database.sql("update bench.tiny set k = k + 1")
         again.append(until_committed(command, where, done))
         shutil.rmtree(where)
@@ -203,7 +203,7 @@ def starts(bench, _rows):
 def until_committed(command, where, manifests):
     start = time.monotonic()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while len(glob.glob(f"{where}/out/.dujiang/manifests/*.json")) <= manifests:
+    while len(glob.glob(f"{where}/out/.dujiang/manifests/*.manifest")) <= manifests:
         if child.poll() is not None:
             raise RuntimeError("the pipeline ended")
         time.sleep(0.002)
