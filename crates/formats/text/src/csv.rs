@@ -92,10 +92,11 @@ fn write_guarded(text: &str, options: &CsvOptions, out: &mut Vec<u8>) {
 
 fn write_text(text: &str, null: &[u8], out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
-    let special = |&b: &u8| matches!(b, b',' | b'"' | b'\r' | b'\n' | b'\0');
+    // Without a branch per byte the compiler looks at many at once.
+    let special = |found, &b: &u8| found | matches!(b, b',' | b'"' | b'\r' | b'\n' | b'\0');
     let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_whitespace());
     let quote = bytes.is_empty() || bytes == null || edge(bytes.first()) || edge(bytes.last());
-    if quote || bytes.iter().any(special) {
+    if quote || bytes.iter().fold(false, special) {
         out.push(b'"');
         write_doubled(text, out);
         out.push(b'"');
