@@ -38,6 +38,7 @@ pub struct ServerProfile {
     variables: HashMap<String, String>,
 }
 
+/// GTID sets are not among them: servers cut long values of this list.
 const VARIABLES: &[&str] = &[
     "version",
     "log_bin",
@@ -47,10 +48,6 @@ const VARIABLES: &[&str] = &[
     "binlog_row_value_options",
     "binlog_checksum",
     "gtid_mode",
-    "gtid_executed",
-    "gtid_purged",
-    "gtid_binlog_pos",
-    "gtid_current_pos",
     "gtid_domain_id",
     "server_id",
     "server_uuid",

@@ -99,9 +99,11 @@ pub async fn shapes(connection: &mut Connection, tables: &[TableId]) -> Result<V
     let shape = |id: &TableId| {
         let columns = columns.remove(id)?;
         let place = |name: &String| columns.iter().position(|c| c.name == *name);
-        let usable = |names: &Vec<String>| names.iter().map(place).collect::<Option<Vec<_>>>();
-        let key = keys.get(id).into_iter().flatten().find_map(usable).unwrap_or_default();
-        Some(Shape { database: id.database.to_string(), table: id.table.to_string(), version: 1, columns, key })
+        let usable = |(index, names): &(String, Vec<String>)| {
+            Some((names.iter().map(place).collect::<Option<Vec<_>>>()?, Some(index.clone())))
+        };
+        let (key, key_name) = keys.get(id).into_iter().flatten().find_map(usable).unwrap_or_default();
+        Some(Shape { database: id.database.to_string(), table: id.table.to_string(), version: 1, columns, key, key_name })
     };
     Ok(tables.iter().filter_map(shape).collect())
 }
@@ -140,9 +142,12 @@ struct Index {
     unfit: bool,
 }
 
-/// Column names of the keys a table may be identified by, the best first: the primary key, then unique keys without
-/// NULLs, prefixes, expressions or hashing, by name.
-async fn read_keys(connection: &mut Connection, tables: &[TableId]) -> Result<HashMap<TableId, Vec<Vec<String>>>> {
+/// Index and column names of a table's keys.
+type Keys = HashMap<TableId, Vec<(String, Vec<String>)>>;
+
+/// The keys a table may be identified by, the best first: the primary key, then unique keys without NULLs, prefixes,
+/// expressions or hashing, by name.
+async fn read_keys(connection: &mut Connection, tables: &[TableId]) -> Result<Keys> {
     let select = "SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART, NULLABLE, INDEX_TYPE, SEQ_IN_INDEX \
                   FROM information_schema.STATISTICS";
     let mut indexes: BTreeMap<(TableId, bool, String), Index> = BTreeMap::new();
@@ -157,10 +162,10 @@ async fn read_keys(connection: &mut Connection, tables: &[TableId]) -> Result<Ha
             index.columns.insert(row.parse(7)?.unwrap_or(0), row.text(3)?.unwrap_or_default().to_owned());
         }
     }
-    let mut out: HashMap<TableId, Vec<Vec<String>>> = HashMap::new();
-    for ((id, ..), index) in indexes {
+    let mut out = Keys::new();
+    for ((id, _, name), index) in indexes {
         if !index.unfit {
-            out.entry(id).or_default().push(index.columns.into_values().collect());
+            out.entry(id).or_default().push((name, index.columns.into_values().collect()));
         }
     }
     Ok(out)
