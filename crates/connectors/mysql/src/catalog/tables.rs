@@ -103,7 +103,14 @@ pub async fn shapes(connection: &mut Connection, tables: &[TableId]) -> Result<V
             Some((names.iter().map(place).collect::<Option<Vec<_>>>()?, Some(index.clone())))
         };
         let (key, key_name) = keys.get(id).into_iter().flatten().find_map(usable).unwrap_or_default();
-        Some(Shape { database: id.database.to_string(), table: id.table.to_string(), version: 1, columns, key, key_name })
+        Some(Shape {
+            database: id.database.to_string(),
+            table: id.table.to_string(),
+            version: 1,
+            columns,
+            key,
+            key_name,
+        })
     };
     Ok(tables.iter().filter_map(shape).collect())
 }
