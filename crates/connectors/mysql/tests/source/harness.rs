@@ -167,10 +167,14 @@ pub struct Pipeline {
     pub events: Vec<&'static str>,
     pub changes: Vec<dujiang_core::schema::SchemaChange>,
     pub crashes: usize,
+    idle: usize,
 }
 
 impl Pipeline {
     pub fn new(source: Box<dyn Source>) -> Self {
+        if let Ok(step) = std::env::var(REMOVED) {
+            dujiang_core::fault::install(Box::new(Saboteur(step)));
+        }
         Self {
             source,
             reader: None,
@@ -180,6 +184,7 @@ impl Pipeline {
             events: Vec::new(),
             changes: Vec::new(),
             crashes: 0,
+            idle: 0,
         }
     }
 
@@ -212,6 +217,10 @@ impl Pipeline {
             SourceEvent::Idle => "idle",
             SourceEvent::End => "end",
         };
+        self.idle = if name == "idle" { self.idle + 1 } else { 0 };
+        if self.idle > 15 {
+            return Err(Error::new(dujiang_core::Code::Bug, "nothing more comes"));
+        }
         if name != "batch" && name != "idle" {
             self.events.push(name);
         }
@@ -287,5 +296,18 @@ pub fn own() -> Server {
     match std::env::var_os("DUJIANG_TEST_SERVER") {
         Some(path) => Server::start_with(&ServerBinary::at(path.as_ref()).unwrap(), &options).unwrap(),
         None => Server::start(&options).unwrap(),
+    }
+}
+
+/// Names the safety step that this process does without.
+pub const REMOVED: &str = "DUJIANG_TEST_REMOVED";
+
+struct Saboteur(String);
+
+impl dujiang_core::fault::Faults for Saboteur {
+    fn at(&self, _point: &'static str) {}
+
+    fn removed(&self, step: &'static str) -> bool {
+        self.0 == step
     }
 }

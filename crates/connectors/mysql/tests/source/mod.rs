@@ -4,5 +4,6 @@ mod basic;
 mod harness;
 mod load;
 mod lost;
+mod saboteurs;
 mod schema;
 mod window;
