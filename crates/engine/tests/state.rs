@@ -14,6 +14,14 @@ fn in_real_time<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work)
 }
 
+/// A folder in memory where there is one: what is tested is which calls are made, not how long a disk takes. The tests
+/// that need a disk bring their own.
+fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    made.unwrap()
+}
+
 fn open(dir: &Path) -> DiskStore {
     DiskStore::new(dir, "orders", 3)
 }
@@ -36,7 +44,7 @@ fn newest(dir: &Path) -> PathBuf {
 
 #[test]
 fn the_disk_store_keeps_the_contract() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let state = dir.path().join("new/folder");
     let mut factory = || -> Box<dyn CheckpointStore> { Box::new(open(&state)) };
     in_real_time(store::all(&mut factory, 3));
@@ -44,7 +52,7 @@ fn the_disk_store_keeps_the_contract() {
 
 #[test]
 fn a_second_process_is_refused_and_told_who_holds_the_state() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     in_real_time(async {
         let mut first = open(dir.path());
         first.acquire().await.unwrap();
@@ -58,7 +66,7 @@ fn a_second_process_is_refused_and_told_who_holds_the_state() {
 
 #[test]
 fn the_folder_of_another_pipeline_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     in_real_time(async {
         fill(dir.path(), 1).await;
         let refused = DiskStore::new(dir.path(), "customers", 3).acquire().await.unwrap_err();
@@ -71,7 +79,7 @@ fn the_folder_of_another_pipeline_is_refused() {
 
 #[test]
 fn damaged_checkpoints_do_not_stop_a_way_back_before_them() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     in_real_time(async {
         fill(dir.path(), 4).await;
         fs::write(newest(dir.path()), b"nonsense").unwrap();
@@ -87,7 +95,7 @@ fn damaged_checkpoints_do_not_stop_a_way_back_before_them() {
 
 #[test]
 fn a_folder_that_cannot_be_made_is_named() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let file = dir.path().join("a-file");
     fs::write(&file, b"").unwrap();
     let refused = in_real_time(open(&file.join("state")).acquire()).unwrap_err();
@@ -104,7 +112,7 @@ proptest! {
         text in ".*",
         candidate: bool,
     ) {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = folder();
         in_real_time(async {
             let generation = fill(dir.path(), 1).await;
             let mut store = open(dir.path());
@@ -122,7 +130,7 @@ proptest! {
     /// A process that dies while it writes leaves a temporary file of any length: the last checkpoint stands.
     #[test]
     fn p15_a_torn_file_that_was_never_published_is_ignored(count in 1u64..5, part in 0.0f64..=1.0, target in 0usize..3) {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = folder();
         in_real_time(async {
             fill(dir.path(), count).await;
             let bytes = fs::read(newest(dir.path())).unwrap();
@@ -141,7 +149,7 @@ proptest! {
     /// Damage to a published one is never taken for anything else.
     #[test]
     fn p15_a_damaged_published_checkpoint_halts(count in 1u64..5, at in 0.0f64..1.0, bit in 0u8..8, cut: bool) {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = folder();
         in_real_time(async {
             fill(dir.path(), count).await;
             let path = newest(dir.path());
@@ -159,7 +167,7 @@ proptest! {
 
     #[test]
     fn p17_the_newest_and_all_savepoints_are_kept(keep in 1usize..6, count in 1u64..12, savepoints in 0u64..4) {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = folder();
         in_real_time(async {
             fs::create_dir_all(dir.path()).unwrap();
             for n in 0..savepoints {
@@ -284,7 +292,7 @@ fn request(epoch: u64, tokens: Vec<dujiang_core::checkpoint::Token>) -> CommitRe
 
 #[test]
 fn dead_letters_are_invisible_until_their_epoch_commits() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     in_real_time(async {
         let mut letters = FileLetters::new(dir.path());
         assert!(inspect::list_dead_letters(dir.path()).unwrap().is_empty());
