@@ -10,6 +10,7 @@ import collections
 import datetime
 import decimal
 import json
+import math
 import os
 import sys
 
@@ -166,7 +167,7 @@ def same(reader, kind, value, wanted):
     """DuckDB has no decimals of more than 38 digits, and reads every JSON number with a point as floating point."""
     rounds = {"DuckDB parquet": ["huge"], "DuckDB json": ["decimal", "huge"]}.get(reader, [])
     if kind in rounds and value is not None and wanted is not None:
-        return float(value) == float(wanted)
+        return math.isclose(float(value), float(wanted), rel_tol=1e-12)
     return value == wanted
 
 
