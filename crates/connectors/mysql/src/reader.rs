@@ -90,6 +90,7 @@ impl MysqlReader {
     pub fn new(start: Start) -> Self {
         let feed = feed(&start, 0);
         let held = start.context.budget.hold(0);
+        let snapshot_told = start.snapshot.is_none();
         Self {
             start,
             feed,
@@ -106,7 +107,7 @@ impl MysqlReader {
             ddl: None,
             announced: None,
             told_at: Instant::now(),
-            snapshot_told: false,
+            snapshot_told,
             caught_up_told: false,
         }
     }
@@ -130,6 +131,7 @@ impl MysqlReader {
         }
         let caught_up = self.snapshot_told
             && !self.start.tables.is_dirty()
+            && !self.start.machine.has_moved()
             && *self.start.machine.boundary() >= self.start.end_at_open;
         if caught_up && !self.caught_up_told {
             self.caught_up_told = true;

@@ -5,6 +5,7 @@ use crate::gtid::{Executed, GtidSet, MariaGtid};
 use crate::place::Place;
 use crate::position::{Mark, ServerName};
 use dujiang_core::{Code, Error, Result};
+use std::time::Duration;
 
 /// Where to read on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,13 +149,36 @@ fn verify_mariadb(name: &ServerName, resume: &Resume, state: &str, position: &st
     Ok(())
 }
 
+/// A transaction is sent before it is committed; while it waits for a replica it is owned by its session, and for a
+/// moment after a restart it is nowhere.
+const IN_FLIGHT_ATTEMPTS: u32 = 10;
+const IN_FLIGHT_PAUSE: Duration = Duration::from_millis(500);
+
+/// `uuid:5#12:6#13` as the set `uuid:5:6`.
+fn without_owners(owned: &str) -> String {
+    let mut parts = owned.split('#');
+    let mut set = parts.next().unwrap_or_default().to_owned();
+    parts.for_each(|part| set.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit())));
+    set
+}
+
 async fn verify_mysql(connection: &mut Connection, name: &ServerName, resume: &Resume, ours: &GtidSet) -> Result<()> {
-    let mut set = async |sql| -> Result<GtidSet> {
-        let text = connection.query_value(sql).await?.unwrap_or_default();
-        text.parse().map_err(|e: String| Error::new(Code::Protocol, e))
-    };
-    let executed = set("SELECT @@GLOBAL.gtid_executed").await?;
-    let purged = set("SELECT @@GLOBAL.gtid_purged").await?;
+    let parse = |text: String| text.parse::<GtidSet>().map_err(|e: String| Error::new(Code::Protocol, e));
+    let mut value = async |sql| Ok::<_, Error>(connection.query_value(sql).await?.unwrap_or_default());
+    let mut executed = GtidSet::default();
+    for attempt in 0..IN_FLIGHT_ATTEMPTS {
+        if attempt > 0 {
+            tokio::time::sleep(IN_FLIGHT_PAUSE).await;
+        }
+        // Owned first: what is committed between the two questions is then in both answers, not in none.
+        let owned = without_owners(&value("SELECT @@GLOBAL.gtid_owned").await?);
+        let done = value("SELECT @@GLOBAL.gtid_executed").await?;
+        executed = parse([done, owned].into_iter().filter(|set| !set.is_empty()).collect::<Vec<_>>().join(","))?;
+        if executed.covers(ours) {
+            break;
+        }
+    }
+    let purged = parse(value("SELECT @@GLOBAL.gtid_purged").await?)?;
     if !executed.covers(ours) {
         let why = format!("the pipeline has read {}, which this server never executed", ours.subtract(&executed));
         return Err(other_server(name, resume, &why));
@@ -308,5 +332,11 @@ mod tests {
         assert_eq!(check("0-1-99", "0-1-100"), Err(Code::OtherServer));
         assert_eq!(check("0-2-500", "0-1-100"), Err(Code::OtherServer), "the same domain, another history");
         assert_eq!(check("", "0-1-1"), Err(Code::OtherServer), "RESET MASTER");
+    }
+
+    #[test]
+    fn owned_transactions_become_a_set() {
+        assert_eq!(without_owners("u:5#12:6#13,\nv:x:1#7"), "u:5:6,\nv:x:1");
+        assert_eq!(without_owners(""), "");
     }
 }

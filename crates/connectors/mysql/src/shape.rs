@@ -35,6 +35,7 @@ impl ShapeColumn {
         let charset = match &column.column_type {
             ColumnType::Text { charset: Charset::Latin1 } => Some("latin1".to_owned()),
             ColumnType::Text { charset: Charset::Utf8 } => Some(utf8_name(column.collation.as_deref()).to_owned()),
+            ColumnType::Text { charset: Charset::Converted(name, _) } => Some((*name).to_owned()),
             _ => None,
         };
         Self {
@@ -87,6 +88,9 @@ pub struct Shape {
     /// Key columns, as indices in key order.
     #[serde(rename = "k")]
     pub key: Vec<usize>,
+    /// Name of the key's index, if it is known.
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    pub key_name: Option<String>,
 }
 
 /// A table ready for decoding.
@@ -107,6 +111,7 @@ impl Shape {
             version: schema.version,
             columns: columns.iter().map(ShapeColumn::of).collect(),
             key: schema.key.clone(),
+            key_name: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::catalog;
 use crate::client::Connection;
 use crate::config::{Config, StartupMode};
+use crate::gtid::Executed;
 use crate::place::Place;
 use crate::position::{self, Head, SnapshotTable, from_hex};
 use crate::preflight::{self, Demands};
@@ -83,10 +84,10 @@ impl MysqlSource {
         let mut connection = self.connect().await?;
         let (now, shapes) = self.begin_now(&mut connection).await?;
         let end_at_open = now.place.clone();
-        let tables = Tables::new(shapes)?;
+        let tables = tables(&mut connection, shapes).await?;
         let resume = startup::place(&self.config, &mut connection, &now).await?;
         startup::check_shapes(&self.config, &resume, &now, &tables).await?;
-        let machine = Machine::new(resume.place.clone(), resume.executed.clone(), Vec::new());
+        let machine = Machine::new(first_boundary(&resume), resume.executed.clone(), Vec::new());
         let mode = self.config.options.startup_mode;
         let with_snapshot = matches!(mode, StartupMode::Initial | StartupMode::Snapshot);
         let mut start = Start {
@@ -127,7 +128,7 @@ impl MysqlSource {
         let mut start = Start {
             config: self.config.clone(),
             context,
-            tables: Tables::new(shapes)?,
+            tables: tables(&mut connection, shapes).await?,
             machine,
             server: name,
             instance: None,
@@ -216,6 +217,24 @@ impl MysqlSource {
         start.snapshot = SnapshotSide::new(id, sides, Some(run));
         Ok(())
     }
+}
+
+/// MySQL tells the end of its log and the identifiers in it at two moments; one that waits for a replica is before the end
+/// and not among them. It is in the last file, since a file is only closed when nobody waits: the stream begins at the
+/// file's head, and the server passes over what is known.
+fn first_boundary(resume: &Resume) -> Place {
+    match resume.executed {
+        Executed::MySql(_) => resume.place.at(4),
+        Executed::MariaDb(_) | Executed::None => resume.place.clone(),
+    }
+}
+
+/// The tables of these shapes, by names as the server compares them.
+async fn tables(connection: &mut Connection, shapes: Vec<Shape>) -> Result<Tables> {
+    let mut tables = Tables::new(shapes)?;
+    let setting = connection.query_value("SELECT @@GLOBAL.lower_case_table_names").await?;
+    tables.fold_case(setting.is_some_and(|setting| setting != "0"));
+    Ok(tables)
 }
 
 fn chunk((upper, point): &(Option<String>, String)) -> Result<Chunk> {

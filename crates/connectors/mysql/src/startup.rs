@@ -73,12 +73,53 @@ async fn specific(config: &Config, connection: &mut Connection, now: &Resume) ->
             })?;
             let at_place = Resume { place: place.clone(), executed: Executed::None, ..now.clone() };
             verify(connection, &at_place).await?;
+            check_begins(config, &place).await?;
             at(connection, now, place).await?
         }
         _ => return Err(Error::new(Code::Bug, "a specific offset without file and GTID set passed the checks")),
     };
     verify(connection, &resume).await?;
     Ok(resume)
+}
+
+/// Refuses a place in the middle of a transaction, whose rest would be lost.
+async fn check_begins(config: &Config, place: &Place) -> Result<()> {
+    let start = BinlogStart::FilePosition { file: place.file().to_owned(), position: place.offset };
+    let mut log = Log::open(config, start).await?;
+    while let Some(()) = log.advance().await? {
+        let header = Header::parse(&log.event)?;
+        if header.is_artificial() || header.next_position == 0 || is_between(header.event_type) {
+            continue;
+        }
+        if BEGINS.contains(&header.event_type) {
+            return Ok(());
+        }
+        return Err(Error::new(Code::StartNotPossible, format!("no transaction begins at {place}"))
+            .fact("found", format!("an event of type {}", header.event_type))
+            .help("choose a place where SHOW BINLOG EVENTS lists a Gtid or Anonymous_Gtid event"));
+    }
+    Ok(())
+}
+
+/// Events with which transactions begin.
+const BEGINS: [u8; 4] =
+    [event_type::GTID, event_type::ANONYMOUS_GTID, event_type::MARIADB_GTID, event_type::GTID_TAGGED];
+
+/// Events between transactions: at the head and the end of a file, and signs of life.
+fn is_between(kind: u8) -> bool {
+    use event_type as t;
+    [
+        t::FORMAT_DESCRIPTION,
+        t::PREVIOUS_GTIDS,
+        t::MARIADB_GTID_LIST,
+        t::MARIADB_BINLOG_CHECKPOINT,
+        t::MARIADB_START_ENCRYPTION,
+        t::ROTATE,
+        t::STOP,
+        t::HEARTBEAT,
+        t::HEARTBEAT_V2,
+    ]
+    .contains(&kind)
 }
 
 /// Refuses a start from which a statement has changed a captured table up to now.
@@ -194,14 +235,40 @@ impl Log {
         Ok(None)
     }
 
+    /// When the transaction that begins here was committed, as far as its first event tells: MySQL's does; MariaDB's has
+    /// the second in which its first statement began.
+    fn committed_by(&self, header: &Header) -> Result<i64> {
+        let mut micros = i64::from(header.timestamp) * 1_000_000 + 999_999;
+        self.look(|_, data| {
+            if let EventData::Gtid(gtid) | EventData::AnonymousGtid(gtid) = data
+                && let Some(exact) = gtid.immediate_commit_micros
+            {
+                micros = exact as i64;
+            }
+            Ok(())
+        })?;
+        Ok(micros)
+    }
+
     async fn first_since(&mut self, micros: i64) -> Result<Option<Place>> {
-        let begins = [event_type::GTID, event_type::ANONYMOUS_GTID, event_type::MARIADB_GTID, event_type::GTID_TAGGED];
         while let Some(()) = self.advance().await? {
             let header = Header::parse(&self.event)?;
-            if begins.contains(&header.event_type) && i64::from(header.timestamp) * 1_000_000 + 999_999 >= micros {
+            if BEGINS.contains(&header.event_type) && self.committed_by(&header)? >= micros {
                 return Ok(Place::new(&self.file, self.next - u64::from(header.size)));
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_and_statements_are_in_the_middle_of_a_transaction() {
+        for kind in [event_type::QUERY, event_type::TABLE_MAP, event_type::XID] {
+            assert!(!is_between(kind) && !BEGINS.contains(&kind), "{kind}");
+        }
     }
 }

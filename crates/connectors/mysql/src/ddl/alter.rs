@@ -33,6 +33,11 @@ pub enum Alteration {
         /// Whether it is no mistake when the column is not there.
         if_exists: bool,
     },
+    /// An index is dropped or renamed; it may be the key by which the table's rows are known.
+    DropIndex {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// A table's options, and parts that change neither rows nor columns.
@@ -140,7 +145,10 @@ fn alteration(part: &[Token], all: &mut Vec<Alteration>) -> Option<()> {
         t if t.is("ADD") => add(rest, all),
         t if t.is("DROP") => drop_part(rest, all),
         t if t.is("ALTER") => alter_default(rest),
-        t if t.is("RENAME") => rest.first().filter(|t| t.is("INDEX") || t.is("KEY")).map(|_| ()),
+        t if t.is("RENAME") => {
+            rest.first().filter(|t| t.is("INDEX") || t.is("KEY"))?;
+            drop_index(&rest[1..], all)
+        }
         t if t.is("WITH") || t.is("WITHOUT") => rest.first().filter(|t| t.is("VALIDATION")).map(|_| ()),
         t if t.is("CHECK") || t.is("SEQUENCE") => None,
         t => HARMLESS.iter().any(|word| t.is(word)).then_some(()),
@@ -160,7 +168,10 @@ fn alter_default(rest: &[Token]) -> Option<()> {
 
 fn add(rest: &[Token], all: &mut Vec<Alteration>) -> Option<()> {
     let first = rest.first()?;
-    if ["INDEX", "KEY", "UNIQUE", "FULLTEXT", "SPATIAL", "PARTITION", "VECTOR"].iter().any(|w| first.is(w)) {
+    // VECTOR is also a name: `ADD vector INT`.
+    let vector_index = first.is("VECTOR") && rest.get(1).is_some_and(|t| t.is("INDEX") || t.is("KEY"));
+    let words = ["INDEX", "KEY", "UNIQUE", "FULLTEXT", "SPATIAL", "PARTITION"];
+    if vector_index || words.iter().any(|w| first.is(w)) {
         return Some(());
     }
     if first.is("CONSTRAINT") || first.is("FOREIGN") || first.is("CHECK") || first.is("PRIMARY") {
@@ -198,11 +209,10 @@ fn added(tokens: &[Token], if_not_exists: bool) -> Option<Alteration> {
 
 fn drop_part(rest: &[Token], all: &mut Vec<Alteration>) -> Option<()> {
     let first = rest.first()?;
-    if ["INDEX", "KEY"].iter().any(|w| first.is(w)) {
-        let (name, _) = strip_if_exists(&rest[1..]);
-        return (!name.first()?.identifier()?.eq_ignore_ascii_case("PRIMARY")).then_some(());
+    if ["INDEX", "KEY", "CONSTRAINT"].iter().any(|w| first.is(w)) {
+        return drop_index(&rest[1..], all);
     }
-    if ["FOREIGN", "CHECK", "CONSTRAINT"].iter().any(|w| first.is(w)) {
+    if ["FOREIGN", "CHECK"].iter().any(|w| first.is(w)) {
         return Some(());
     }
     if ["PRIMARY", "PARTITION", "PERIOD", "SYSTEM"].iter().any(|w| first.is(w)) {
@@ -213,6 +223,14 @@ fn drop_part(rest: &[Token], all: &mut Vec<Alteration>) -> Option<()> {
     let harmless_tail = tail.iter().all(|t| t.is("RESTRICT") || t.is("CASCADE") || *t == Token::Symbol(';'));
     harmless_tail.then_some(())?;
     all.push(Alteration::Drop { name: name.identifier()?.to_owned(), if_exists });
+    Some(())
+}
+
+/// The name of an index, or of a constraint, which may be one.
+fn drop_index(rest: &[Token], all: &mut Vec<Alteration>) -> Option<()> {
+    let name = strip_if_exists(rest).0.first()?.identifier()?;
+    (!name.eq_ignore_ascii_case("PRIMARY")).then_some(())?;
+    all.push(Alteration::DropIndex { name: name.to_owned() });
     Some(())
 }
 

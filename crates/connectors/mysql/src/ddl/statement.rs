@@ -9,7 +9,7 @@ use dujiang_core::TableId;
 pub enum Effect {
     /// Nothing that concerns them.
     None,
-    /// Columns of a captured table are added or dropped, in this order.
+    /// Columns or indexes of a captured table are added or dropped, in this order.
     Columns {
         /// The table.
         table: TableId,
@@ -136,12 +136,14 @@ impl<'a> Cursor<'a> {
         hit
     }
 
-    /// `[IF [NOT] EXISTS]`
-    fn skip_if_exists(&mut self) {
-        if self.eat("IF") {
+    /// `[IF [NOT] EXISTS]`; whether it was there.
+    fn skip_if_exists(&mut self) -> bool {
+        let found = self.eat("IF");
+        if found {
             self.eat("NOT");
             self.eat("EXISTS");
         }
+        found
     }
 
     /// A table's name; `None` when there is none. The inner value is the captured table of that name, if it is one.
@@ -161,6 +163,7 @@ impl<'a> Cursor<'a> {
         let verb = verb.to_ascii_uppercase();
         let effect = match verb.as_str() {
             "ALTER" => self.alter(),
+            "SET" if self.eat("STATEMENT") => self.with_settings(),
             "CREATE" => self.create(),
             "DROP" => self.drop(),
             "RENAME" => self.rename(),
@@ -170,6 +173,19 @@ impl<'a> Cursor<'a> {
             _ => None,
         };
         effect.unwrap_or(Effect::Unreadable)
+    }
+
+    /// `SET STATEMENT variable=value, ... FOR statement`: MariaDB logs it as it stands.
+    fn with_settings(&mut self) -> Option<Effect> {
+        let mut depth = 0i32;
+        loop {
+            match self.next()? {
+                Token::Symbol('(') => depth += 1,
+                Token::Symbol(')') => depth -= 1,
+                token if depth == 0 && token.is("FOR") => return Some(self.statement()),
+                _ => {}
+            }
+        }
     }
 
     fn rows(&self, verb: &str) -> Effect {
@@ -185,7 +201,7 @@ impl<'a> Cursor<'a> {
             return None;
         }
         self.skip_if_exists();
-        let Some(table) = self.table()? else { return Some(Effect::None) };
+        let Some(table) = self.table()? else { return Some(self.exchange()) };
         if self.eat("WAIT") {
             self.next();
         }
@@ -198,16 +214,31 @@ impl<'a> Cursor<'a> {
         })
     }
 
+    /// A table that is not captured can still take the rows of one that is: `EXCHANGE PARTITION p WITH TABLE t`,
+    /// `CONVERT TABLE t TO PARTITION p`.
+    fn exchange(&mut self) -> Effect {
+        while let Some(token) = self.next() {
+            if (token.is("WITH") || token.is("CONVERT"))
+                && self.eat("TABLE")
+                && let Some(Some(table)) = self.table()
+            {
+                return Effect::Other { table, what: "ALTER TABLE ... that moves its rows to a partition".into() };
+            }
+        }
+        Effect::None
+    }
+
     fn create(&mut self) -> Option<Effect> {
         if self.eat("OR") {
             self.eat("REPLACE");
         }
         let temporary = self.eat("TEMPORARY");
         if self.eat("TABLE") {
-            self.skip_if_exists();
+            // MySQL logs it with IF NOT EXISTS although the table is there and nothing happens.
+            let in_vain = self.skip_if_exists();
             let table = self.table()?;
             return Some(match table {
-                Some(table) if !temporary => Effect::Other { table, what: "CREATE TABLE".into() },
+                Some(table) if !temporary && !in_vain => Effect::Other { table, what: "CREATE TABLE".into() },
                 _ => Effect::None,
             });
         }
@@ -236,13 +267,14 @@ impl<'a> Cursor<'a> {
         }
         if self.eat("INDEX") {
             self.skip_if_exists();
-            let index = self.next()?.identifier()?;
-            let primary = index.eq_ignore_ascii_case("PRIMARY");
+            let name = self.next()?.identifier()?.to_owned();
+            let primary = name.eq_ignore_ascii_case("PRIMARY");
             self.eat("ON").then_some(())?;
             let table = self.table()?;
             return Some(match table {
                 Some(table) if primary => Effect::Other { table, what: "DROP INDEX PRIMARY".into() },
-                _ => Effect::None,
+                Some(table) => Effect::Columns { table, alterations: vec![Alteration::DropIndex { name }] },
+                None => Effect::None,
             });
         }
         self.eat_any(OTHER_OBJECTS).then_some(Effect::None)

@@ -1,5 +1,6 @@
 //! Decode plans: for every column what its bytes look like and where they lie in a row image.
 
+use super::charset::Charset;
 use super::decimal::DecimalPlan;
 use super::table_map::{Labels, TableMap};
 use super::types::{Column, ColumnType};
@@ -54,7 +55,7 @@ pub(super) enum Op {
     DateTimeParts,
     TimeParts,
     Utf8,
-    Latin1,
+    Converted(Charset),
     /// Padded with zero bytes to that length.
     FixedBytes(usize),
     Bytes,
@@ -65,10 +66,8 @@ pub(super) enum Op {
     Uuid,
     Inet4,
     Inet6,
-    /// MariaDB's COMPRESSED columns: text in that way, or bytes.
-    CompressedUtf8,
-    CompressedLatin1,
-    CompressedBytes,
+    /// MariaDB's COMPRESSED columns: text, or bytes.
+    Compressed(Option<Charset>),
 }
 
 /// One column of a plan.
@@ -114,6 +113,7 @@ impl RowPlan {
         }
         compare_names(table, columns, map)?;
         compare_labels(table, columns, map)?;
+        compare_signs(table, columns, map)?;
         let mut metadata = wire::Metadata::new(map.metadata);
         let mut cells = Vec::with_capacity(columns.len());
         for (column, code) in columns.iter().zip(map.types) {
@@ -173,6 +173,34 @@ fn compare_names(table: &TableId, columns: &[Column], map: &TableMap<'_>) -> Res
     }
 }
 
+/// A column that became UNSIGNED without a trace would give negative values.
+fn compare_signs(table: &TableId, columns: &[Column], map: &TableMap<'_>) -> Result<()> {
+    let Some(bits) = map.signedness()? else { return Ok(()) };
+    // Servers do not agree whether a YEAR has a bit: only what is wrong either way is refused.
+    let (with, without) = (other_sign(columns, map, bits, true), other_sign(columns, map, bits, false));
+    let Some(at) = with.and(without) else { return Ok(()) };
+    let found = format!("column {} is signed in one of the schema and the log, and unsigned in the other", columns[at].name);
+    Err(mismatch(table, &found))
+}
+
+/// The first integer whose sign is another in the log.
+fn other_sign(columns: &[Column], map: &TableMap<'_>, bits: &[u8], years: bool) -> Option<usize> {
+    let mut bit = 0;
+    for (at, (column, code)) in columns.iter().zip(map.types).enumerate() {
+        if !WireType::has_sign(*code, years) {
+            continue;
+        }
+        let unsigned = bits.get(bit / 8).map(|byte| byte & (0x80 >> (bit % 8)) != 0);
+        bit += 1;
+        if let (Some(declared), Some(unsigned)) = (column.column_type.is_unsigned(), unsigned)
+            && declared != unsigned
+        {
+            return Some(at);
+        }
+    }
+    None
+}
+
 /// A label that was moved or renamed without a trace would give wrong values.
 ///
 /// The log has labels in the column's character set, the catalog in UTF-8: only what is certain to differ is refused.
@@ -210,5 +238,36 @@ fn mismatch(table: &TableId, found: &str) -> Error {
 impl std::fmt::Display for WireType {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} (type {}, metadata {})", self.name(), self.code, self.metadata)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::types::{CatalogColumn, column};
+    use super::*;
+
+    #[test]
+    fn a_sign_that_changed_without_a_trace_is_refused() {
+        let column = |name, column_type| {
+            column(CatalogColumn { name, column_type, charset: None, collation: None, nullable: false }).unwrap()
+        };
+        let columns = [column("d", "date"), column("y", "year(4)"), column("a", "int(11)"), column("b", "int unsigned")];
+        let plan = |bits: u8| {
+            let map = TableMap {
+                table_id: 1,
+                flags: 0,
+                database: "d",
+                table: "t",
+                types: &[10, 13, 3, 3],
+                metadata: &[],
+                nullable: &[0],
+                optional: &[1, 1, bits],
+            };
+            RowPlan::for_table_map(&TableId::new("d", "t"), &columns, &map).map(drop).map_err(|e| e.code())
+        };
+        assert_eq!(plan(0b1010_0000), Ok(()), "the year has a bit");
+        assert_eq!(plan(0b0100_0000), Ok(()), "it has none");
+        assert_eq!(plan(0b1110_0000), Err(Code::SchemaMismatch));
+        assert_eq!(plan(0), Err(Code::SchemaMismatch));
     }
 }

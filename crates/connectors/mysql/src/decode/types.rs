@@ -103,6 +103,20 @@ pub enum ColumnType {
     Geometry,
 }
 
+impl ColumnType {
+    /// Whether an integer type is unsigned; none for other types.
+    pub fn is_unsigned(&self) -> Option<bool> {
+        match self {
+            Self::TinyInt { unsigned }
+            | Self::SmallInt { unsigned }
+            | Self::MediumInt { unsigned }
+            | Self::Int { unsigned }
+            | Self::BigInt { unsigned } => Some(*unsigned),
+            _ => None,
+        }
+    }
+}
+
 /// One column of a captured table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {

@@ -75,6 +75,11 @@ impl WireType {
         }
     }
 
+    /// Whether the bits of a table map that tell signs have one for this type. MySQL counts YEAR among them.
+    pub fn has_sign(code: u8, years: bool) -> bool {
+        matches!(code, TINY | SHORT | INT24 | LONG | LONGLONG | NEWDECIMAL | FLOAT | DOUBLE) || (years && code == YEAR)
+    }
+
     /// Length bytes before a VARCHAR or CHAR of that many bytes at most.
     fn string_prefix(self) -> Size {
         Size::Prefixed(if self.metadata < 256 { 1 } else { 2 })
@@ -218,13 +223,12 @@ fn string_cell(column: &Column, found: WireType) -> Option<(Op, Size)> {
     }
     let op = match (&column.column_type, compressed) {
         (ColumnType::Text { charset }, false) => text_op(*charset),
-        (ColumnType::Text { charset: Charset::Utf8 }, true) => Op::CompressedUtf8,
-        (ColumnType::Text { charset: Charset::Latin1 }, true) => Op::CompressedLatin1,
+        (ColumnType::Text { charset }, true) => Op::Compressed(Some(*charset)),
         (ColumnType::Binary { length }, false) if found.code == STRING && n == usize::from(*length) => {
             Op::FixedBytes(usize::from(*length))
         }
         (ColumnType::Bytes, false) if found.code != STRING => Op::Bytes,
-        (ColumnType::Bytes, true) => Op::CompressedBytes,
+        (ColumnType::Bytes, true) => Op::Compressed(None),
         _ => return None,
     };
     Some((op, size))
@@ -233,7 +237,7 @@ fn string_cell(column: &Column, found: WireType) -> Option<(Op, Size)> {
 fn text_op(charset: Charset) -> Op {
     match charset {
         Charset::Utf8 => Op::Utf8,
-        Charset::Latin1 => Op::Latin1,
+        other => Op::Converted(other),
     }
 }
 

@@ -82,6 +82,8 @@ fn alter(columns: &mut Vec<ShapeColumn>, alteration: &Alteration, catalog: &[Sha
             None if *if_exists => {}
             None => return Err(format!("there is no column {name}")),
         },
+        // The key's own has been refused before.
+        Alteration::DropIndex { .. } => {}
         Alteration::Add { column, place, if_not_exists } => {
             if find(columns, &column.name).is_some() {
                 return if *if_not_exists { Ok(()) } else { Err(format!("there is a column {} already", column.name)) };

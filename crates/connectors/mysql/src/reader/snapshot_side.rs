@@ -44,6 +44,11 @@ impl SnapshotSide {
         Self { id, tables, run, held: Vec::new() }
     }
 
+    /// Whether there is none.
+    pub fn is_none(&self) -> bool {
+        self.tables.is_empty()
+    }
+
     /// Whether every chunk is handed out.
     pub fn is_read(&self) -> bool {
         self.tables.iter().all(|t| t.read)

@@ -28,6 +28,9 @@ fn value(array: &dyn Array, row: usize, column: &Column) -> Result<KeyValue> {
     if let ColumnType::Enum { labels } = &column.column_type {
         return Ok(KeyValue::UInt(label_number(array.as_string::<i32>().value(row), labels)));
     }
+    if let ColumnType::Set { labels } = &column.column_type {
+        return Ok(KeyValue::UInt(label_bits(array.as_string::<i32>().value(row), labels)));
+    }
     Ok(match array.data_type() {
         DataType::Int8 => KeyValue::Int(array.as_primitive::<t::Int8Type>().value(row).into()),
         DataType::Int16 => KeyValue::Int(array.as_primitive::<t::Int16Type>().value(row).into()),
@@ -55,6 +58,12 @@ fn value(array: &dyn Array, row: usize, column: &Column) -> Result<KeyValue> {
 /// ENUMs are ordered by the number of their label, from 1; the empty label of an invalid value is number 0.
 fn label_number(label: &str, labels: &[Box<str>]) -> u64 {
     labels.iter().position(|l| &**l == label).map_or(0, |at| at as u64 + 1)
+}
+
+/// SETs are ordered by their bits; as text they would be compared as text.
+fn label_bits(text: &str, labels: &[Box<str>]) -> u64 {
+    let bit = |at: usize| 1 << at;
+    text.split(',').filter_map(|label| labels.iter().position(|l| &**l == label)).map(bit).sum()
 }
 
 const DAY: i64 = 86_400_000_000;
@@ -138,5 +147,12 @@ mod tests {
         assert_eq!(datetime(-1), "1969-12-31 23:59:59.999999");
         assert_eq!(time(-838 * 3_600_000_000 - 59_000_001), "-838:00:59.000001");
         assert_eq!(label_number("b", &["a".into(), "b".into()]), 2);
+    }
+
+    #[test]
+    fn sets_are_given_as_their_bits() {
+        let labels: Vec<Box<str>> = ["z", "b", "a"].map(Into::into).into();
+        let bits: Vec<_> = ["", "z", "z,b", "a", "z,b,a"].map(|text| label_bits(text, &labels)).into();
+        assert_eq!(bits, [0, 1, 3, 4, 7]);
     }
 }

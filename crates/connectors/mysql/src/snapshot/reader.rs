@@ -285,7 +285,8 @@ async fn retry(error: Error, failures: u32, job: &Job) -> Result<()> {
         Retry::Endless => true,
         // A connection that is closed before the greeting: something between us and the server is down.
         Retry::Never if error.code() == Code::NotADatabase => true,
-        Retry::Bounded => failures <= 5,
+        // Somebody else holds the table, for as long as they like.
+        Retry::Bounded => failures <= 5 || view::is_locked(&error),
         Retry::Never => false,
     };
     if !again {
@@ -507,7 +508,7 @@ mod tests {
 
     fn chunk(worker: usize, at: usize, budget: &Budget) -> ChunkRead {
         let (database, table) = ("shop".to_owned(), format!("t{at}"));
-        let shape = Shape { database, table, version: 1, columns: Vec::new(), key: Vec::new() };
+        let shape = Shape { database, table, version: 1, columns: Vec::new(), key: Vec::new(), key_name: None };
         let point = Place::parse("bin.000001:4").unwrap();
         ChunkRead { worker, at, batch: None, shape, frontier: None, point, held: budget.hold(0) }
     }

@@ -56,6 +56,15 @@ pub async fn has_versions(connection: &mut Connection, table: &TableId) -> Resul
     Ok(connection.query_value(&sql).await?.is_some_and(|engine| engine.eq_ignore_ascii_case("InnoDB")))
 }
 
+/// A lock that is waited for holds up everybody else: it is given up soon and asked for again later. And should we vanish
+/// while holding one, the server notices soon.
+const LIMITS: &str = "SET SESSION lock_wait_timeout=5, wait_timeout=30, net_read_timeout=30, net_write_timeout=30";
+
+/// Whether an error says that a lock could not be had in time (`ER_LOCK_WAIT_TIMEOUT`).
+pub fn is_locked(error: &Error) -> bool {
+    error.facts().iter().any(|(name, value)| *name == "server says" && value.starts_with("1205 "))
+}
+
 /// Locks the table against writers: whoever has changed it has left the log behind.
 ///
 /// # Errors
@@ -66,6 +75,7 @@ pub async fn lock(
     clock: &dyn Clock,
     handoff: &SharedHandoff,
 ) -> Result<View> {
+    connection.execute("SET SESSION lock_wait_timeout=5").await?;
     connection.execute(&format!("LOCK TABLES {} READ", quote::table(table)?)).await?;
     locked(handoff).opening();
     let point = end_of_log(connection).await?;
@@ -152,6 +162,7 @@ async fn under_lock(
     handoff: &SharedHandoff,
 ) -> Result<Place> {
     let mut locker = context.connect().await?;
+    locker.execute(LIMITS).await?;
     locker.execute(&format!("FLUSH TABLES {} WITH READ LOCK", quote::table(table)?)).await?;
     locked(handoff).opening();
     connection.execute(BEGIN).await?;
@@ -159,4 +170,16 @@ async fn under_lock(
     locker.execute("UNLOCK TABLES").await?;
     locker.close().await;
     Ok(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_taken_is_told_from_other_refusals() {
+        let refused = |says: &str| Error::new(Code::SourceQuery, "refused").fact("server says", says);
+        assert!(is_locked(&refused("1205 (HY000): Lock wait timeout exceeded; try restarting transaction")));
+        assert!(!is_locked(&refused("1064 (42000): You have an error in your SQL syntax near '1205 '")));
+    }
 }

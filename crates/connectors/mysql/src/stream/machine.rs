@@ -160,6 +160,12 @@ impl Machine {
     /// The stream goes on at another server: its places are other places.
     pub fn moved(&mut self) {
         self.moved = true;
+        self.mark = None;
+    }
+
+    /// Whether the boundary is still a place of the server before.
+    pub fn has_moved(&self) -> bool {
+        self.moved
     }
 
     /// All transactions to be recorded as read: those before the boundary (R5).
@@ -284,6 +290,7 @@ impl Machine {
                 let mut inner = payload.events()?;
                 return self.payload(&mut inner, begin, next, tables, keys, &format.without_checksum());
             }
+            EventData::Heartbeat { file, position } => self.heartbeat(file, *position),
             EventData::Rotate { position, file } => self.rotate(file, *position)?,
             EventData::Incident { number, message } => return Err(incident(*number, message)),
             EventData::FormatDescription(_) => self.no_open_transaction()?,
@@ -291,7 +298,6 @@ impl Machine {
             EventData::Unknown { .. }
             | EventData::MariaDbGtidList(_)
             | EventData::PreviousGtids(_)
-            | EventData::Heartbeat { .. }
             | EventData::RowsQuery(_)
             | EventData::BinlogCheckpoint
             | EventData::Ignorable
@@ -312,6 +318,15 @@ impl Machine {
         let place = Place::new(file, position).ok_or_else(bad)?;
         self.place = Some(place);
         Ok(())
+    }
+
+    /// A sign of life says how far the server has looked, past transactions that it did not send since they are known.
+    fn heartbeat(&mut self, file: &str, position: u64) {
+        let Some(place) = self.place.as_mut().filter(|_| self.transaction.is_none()) else { return };
+        // The number may have lost all but its low 32 bits: backwards it is never meant.
+        if let Some(looked) = Place::new(file, position).filter(|looked| looked > place) {
+            *place = looked;
+        }
     }
 
     /// A file ends with whole transactions, unless the server crashed in the middle of one.
@@ -585,4 +600,35 @@ fn torn(id: &str) -> Error {
 fn distributed(id: &str) -> Error {
     let message = format!("transaction {id} prepares a distributed (XA) transaction that changes captured tables");
     Error::new(Code::UnknownEvent, message).help("distributed transactions are not supported yet")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_of_life_move_the_boundary_between_transactions_and_never_back() {
+        let place = |offset| Place::new("bin.000003", offset).unwrap();
+        let mut machine = Machine::new(place(4), Executed::None, Vec::new());
+        machine.place = Some(place(4));
+        let at = |machine: &mut Machine, position| {
+            machine.heartbeat("bin.000003", position);
+            machine.at_rest();
+            machine.boundary().offset
+        };
+        assert_eq!([at(&mut machine, 900), at(&mut machine, 5)], [900, 900]);
+        machine.begin(Gtid::None, "x".into(), &place(900), (0, TimePrecision::Seconds), true).unwrap();
+        assert_eq!(at(&mut machine, 1000), 900);
+    }
+
+    #[test]
+    fn at_another_server_the_boundary_is_none_of_its_places() {
+        let mut machine = Machine::new(Place::new("bin.000050", 4).unwrap(), Executed::None, Vec::new());
+        machine.moved();
+        assert!(machine.has_moved());
+        machine.rotate("bin.000003", 4).unwrap();
+        machine.at_rest();
+        assert!(!machine.has_moved());
+        assert_eq!(machine.boundary().to_string(), "bin.000003:4");
+    }
 }

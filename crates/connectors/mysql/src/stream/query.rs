@@ -5,7 +5,7 @@ use crate::decode::statement::Query;
 use crate::place::Place;
 use crate::snapshot::{Verdict, lock};
 use crate::stream::tables::Tables;
-use dujiang_core::{Code, Error, Result};
+use dujiang_core::{Code, Error, Result, TableId};
 use std::borrow::Cow;
 
 /// A statement as text.
@@ -15,7 +15,7 @@ pub struct Statement<'a> {
     pub database: Cow<'a, str>,
     /// The text.
     pub text: Cow<'a, str>,
-    /// Whether the text was valid UTF-8.
+    /// Whether the text could be read in the client's character set.
     pub exact: bool,
 }
 
@@ -41,8 +41,10 @@ pub enum Control {
 impl<'a> Statement<'a> {
     /// The statement of an event.
     pub fn of(query: &Query<'a>) -> Self {
-        let text = String::from_utf8_lossy(query.statement);
-        Self { database: Cow::Borrowed(query.database), exact: matches!(text, Cow::Borrowed(_)), text }
+        let text = query.text();
+        let exact = text.is_ok();
+        let text = text.unwrap_or_else(|_| String::from_utf8_lossy(query.statement));
+        Self { database: Cow::Borrowed(query.database), text, exact }
     }
 
     /// The same, independent of the event.
@@ -98,18 +100,40 @@ pub fn effect(statement: &Statement<'_>, tables: &Tables) -> Result<Option<Ddl>>
     match read(&statement.text, &statement.database, &captured) {
         Effect::None if statement.exact || captured(&statement.database, "").is_none() => Ok(None),
         Effect::None | Effect::Unreadable => unreadable(statement, tables),
-        Effect::Columns { table, alterations } => {
+        Effect::Columns { table, .. } if !statement.exact => {
+            Err(not_carried(statement, &table, "its text is in a character set that cannot be read"))
+        }
+        Effect::Columns { table, mut alterations } => {
             let at = tables.find(&table.database, &table.table).expect("invariant: the table is captured");
+            if let Some(index) = alterations.iter().find_map(|a| dropped_key(a, tables.get(at).shape.key_name.as_deref())) {
+                let what = format!("it drops or renames {index}, the index by which rows are known");
+                return Err(not_carried(statement, &table, &what));
+            }
+            alterations.retain(|a| !matches!(a, Alteration::DropIndex { .. }));
+            if alterations.is_empty() {
+                return Ok(None);
+            }
             Ok(Some(Ddl { table: at, alterations, statement: statement.text.clone().into_owned(), next: None }))
         }
-        Effect::Other { table, what } => Err(Error::new(
-            Code::SchemaChange,
-            format!("captured table {table} was changed by a statement that cannot be carried through: {what}"),
-        )
-        .fact("statement", shortened(&statement.text))
-        .help("start a new pipeline with a new snapshot of the table, or leave it out of `tables`")),
+        Effect::Other { table, what } => Err(not_carried(statement, &table, &what)),
         Effect::Statement { verb } => logged_as_text(statement, &verb, tables),
     }
+}
+
+/// The index's name if the alteration takes it away.
+fn dropped_key<'a>(alteration: &'a Alteration, key: Option<&str>) -> Option<&'a str> {
+    match alteration {
+        Alteration::DropIndex { name } if key.is_some_and(|key| key.to_lowercase() == name.to_lowercase()) => Some(name),
+        _ => None,
+    }
+}
+
+#[cold]
+fn not_carried(statement: &Statement<'_>, table: &TableId, what: &str) -> Error {
+    let message = format!("captured table {table} was changed by a statement that cannot be carried through: {what}");
+    Error::new(Code::SchemaChange, message)
+        .fact("statement", shortened(&statement.text))
+        .help("start a new pipeline with a new snapshot of the table, or leave it out of `tables`")
 }
 
 /// A statement that changes rows of a captured database, without the rows.
@@ -150,4 +174,65 @@ fn shortened(text: &str) -> String {
         short.push_str("...");
     }
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shape::{Shape, ShapeColumn};
+
+    fn tables() -> Tables {
+        let column = ShapeColumn {
+            name: "a".into(),
+            column_type: "int(11)".into(),
+            charset: None,
+            collation: None,
+            nullable: false,
+        };
+        let shape = Shape {
+            database: "shop".into(),
+            table: "orders".into(),
+            version: 1,
+            columns: vec![column],
+            key: vec![0],
+            key_name: Some("u".into()),
+        };
+        Tables::new(vec![shape]).unwrap()
+    }
+
+    fn code(tables: &Tables, statement: &[u8], collation: u16) -> Result<bool, Code> {
+        let status = [&[4][..], &collation.to_le_bytes(), &[0; 4]].concat();
+        let query = Query { thread_id: 1, error_code: 0, status: &status, database: "shop", statement };
+        effect(&Statement::of(&query), tables).map(|ddl| ddl.is_some()).map_err(|e| e.code())
+    }
+
+    #[test]
+    fn the_index_rows_are_known_by_cannot_go() {
+        let tables = tables();
+        let read = |sql: &str| code(&tables, sql.as_bytes(), 45);
+        assert_eq!(read("DROP INDEX other ON orders"), Ok(false));
+        assert_eq!(read("ALTER TABLE orders DROP INDEX other, ADD b INT"), Ok(true));
+        assert_eq!(read("DROP INDEX U ON orders"), Err(Code::SchemaChange));
+        assert_eq!(read("ALTER TABLE orders DROP CONSTRAINT u"), Err(Code::SchemaChange));
+        assert_eq!(read("ALTER TABLE orders RENAME INDEX u TO w"), Err(Code::SchemaChange));
+    }
+
+    #[test]
+    fn names_mean_a_table_whatever_their_case_where_the_server_says_so() {
+        let mut tables = tables();
+        assert_eq!(code(&tables, b"TRUNCATE TABLE SHOP.Orders", 45), Ok(false));
+        tables.fold_case(true);
+        assert_eq!(code(&tables, b"TRUNCATE TABLE SHOP.Orders", 45), Err(Code::SchemaChange));
+        assert_eq!(code(&tables, b"ALTER TABLE ORDERS ADD b INT", 45), Ok(true));
+        assert_eq!(tables.find("shop", "ORDERS"), Some(0));
+    }
+
+    #[test]
+    fn statements_are_read_in_the_clients_character_set() {
+        let (tables, latin1, gbk) = (tables(), 8, 28);
+        let added = b"ALTER TABLE orders ADD e ENUM('\xe9')";
+        assert_eq!(code(&tables, added, latin1), Ok(true));
+        assert_eq!(code(&tables, added, gbk), Err(Code::SchemaChange), "the label would be another");
+        assert_eq!(code(&tables, b"CREATE VIEW v AS SELECT '\xe9'", latin1), Ok(false));
+    }
 }

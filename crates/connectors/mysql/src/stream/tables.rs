@@ -6,6 +6,7 @@ use crate::shape::{Decodable, Shape};
 use crate::snapshot::{Handoff, OpenKey, ServerOrder, SharedHandoff, Verdict, lock};
 use bytes::Bytes;
 use dujiang_core::{ChangeBatch, Code, Error, Origin, Result, TableId};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::MutexGuard;
 
@@ -100,6 +101,8 @@ pub type ChangeKeys = (Option<Vec<u8>>, Option<Vec<u8>>);
 pub struct Tables {
     tables: Vec<Table>,
     by_name: HashMap<Box<str>, HashMap<Box<str>, usize>>,
+    /// Whether the server takes names that differ in case for the same (`lower_case_table_names`).
+    folds_case: bool,
     /// Tables with rows in their builder.
     dirty: Vec<usize>,
     shapes: Option<Bytes>,
@@ -111,23 +114,37 @@ impl Tables {
     /// # Errors
     /// `UnknownType`.
     pub fn new(shapes: Vec<Shape>) -> Result<Self> {
-        let mut by_name: HashMap<Box<str>, HashMap<Box<str>, usize>> = HashMap::new();
-        for (at, shape) in shapes.iter().enumerate() {
-            by_name.entry(shape.database.as_str().into()).or_default().insert(shape.table.as_str().into(), at);
-        }
         let tables = shapes.into_iter().map(Table::new).collect::<Result<_>>()?;
-        Ok(Self { tables, by_name, dirty: Vec::new(), shapes: None })
+        let mut tables = Self { tables, by_name: HashMap::new(), folds_case: false, dirty: Vec::new(), shapes: None };
+        tables.fold_case(false);
+        Ok(tables)
+    }
+
+    /// Whether names in the log mean a table whatever their case.
+    pub fn fold_case(&mut self, folds: bool) {
+        self.folds_case = folds;
+        self.by_name.clear();
+        for at in 0..self.tables.len() {
+            let id = self.tables[at].id.clone();
+            let (database, table) = (self.name(&id.database).into(), self.name(&id.table).into());
+            self.by_name.entry(database).or_default().insert(table, at);
+        }
+    }
+
+    /// A name as `by_name` has it.
+    fn name<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        if self.folds_case { Cow::Owned(name.to_lowercase()) } else { Cow::Borrowed(name) }
     }
 
     /// A table's number.
     pub fn find(&self, database: &str, table: &str) -> Option<usize> {
-        self.by_name.get(database)?.get(table).copied()
+        self.by_name.get(&*self.name(database))?.get(&*self.name(table)).copied()
     }
 
     /// For the reader of statements: the captured table of that name; an empty table name asks for any of the database.
     pub fn captured(&self, database: &str, table: &str) -> Option<TableId> {
-        let tables = self.by_name.get(database)?;
-        let at = if table.is_empty() { tables.values().next() } else { tables.get(table) };
+        let tables = self.by_name.get(&*self.name(database))?;
+        let at = if table.is_empty() { tables.values().next() } else { tables.get(&*self.name(table)) };
         Some(self.tables[*at?].id.clone())
     }
 
