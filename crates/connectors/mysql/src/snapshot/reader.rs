@@ -518,12 +518,12 @@ mod tests {
         let budget = Budget::new(1 << 20);
         let (senders, chunks): (Vec<_>, Vec<_>) = (0..2).map(|_| mpsc::channel(1)).unzip();
         let mut snapshot = Snapshot { chunks, turn: 0, tasks: Vec::new() };
-        let send = |worker: usize, at| senders[worker].try_send(Ok(chunk(worker, at, &budget)));
-        send(0, 7).unwrap();
+        let send = |worker: usize, at| assert!(senders[worker].try_send(Ok(chunk(worker, at, &budget))).is_ok());
+        send(0, 7);
         let held = vec![snapshot.next(&[]).await.unwrap().unwrap()];
-        send(0, 8).unwrap();
+        send(0, 8);
         assert!(snapshot.try_next(&held).is_none());
-        send(1, 9).unwrap();
+        send(1, 9);
         assert_eq!(snapshot.next(&held).await.unwrap().unwrap().at, 9);
         assert_eq!(snapshot.next(&[]).await.unwrap().unwrap().at, 8);
         drop(senders);
