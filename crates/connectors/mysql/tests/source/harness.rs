@@ -279,8 +279,8 @@ pub fn rows_of(server: &Server, table: &str, key: usize) -> BTreeMap<Vec<String>
 pub fn last_gtid(server: &Server) -> String {
     let mut session = server.session().unwrap();
     let sql = match server.family() {
-        Family::MariaDb => "SELECT @@gtid_binlog_pos",
-        Family::MySql => "SELECT @@gtid_executed",
+        Family::MariaDb => "SELECT @@GLOBAL.gtid_binlog_pos",
+        Family::MySql => "SELECT @@GLOBAL.gtid_executed",
     };
     session.run(sql).unwrap()[0][0].clone().unwrap()
 }
