@@ -3,8 +3,8 @@
 //! Pure in the sense that it neither connects nor waits: the reader shows it one event after another, and it answers
 //! what to do next. An event that has to wait is shown again.
 
-use super::query;
 use super::tables::{Appended, RowsOf, ServerKeys, Tables};
+use super::{query, refusals};
 use crate::decode::event::{Header, event_type};
 use crate::decode::{Event, EventData, EventFormat, RowsEvent, TableMap};
 use crate::gtid::{Executed, MariaGtid, Sid};
@@ -292,9 +292,11 @@ impl Machine {
             }
             EventData::Heartbeat { file, position } => self.heartbeat(file, *position),
             EventData::Rotate { position, file } => self.rotate(file, *position)?,
-            EventData::Incident { number, message } => return Err(incident(*number, message)),
+            EventData::Incident { number, message } => return Err(refusals::incident(*number, message)),
             EventData::FormatDescription(_) => self.no_open_transaction()?,
-            EventData::Unknown { event_type, .. } if !self.may_skip(header) => return Err(unknown(*event_type)),
+            EventData::Unknown { event_type, .. } if !self.may_skip(header) => {
+                return Err(refusals::unknown(*event_type));
+            }
             EventData::Unknown { .. }
             | EventData::MariaDbGtidList(_)
             | EventData::PreviousGtids(_)
@@ -332,7 +334,7 @@ impl Machine {
     /// A file ends with whole transactions, unless the server crashed in the middle of one.
     fn no_open_transaction(&mut self) -> Result<()> {
         match self.transaction.take() {
-            Some(t) if !t.touched.is_empty() => Err(torn(&t.id)),
+            Some(t) if !t.touched.is_empty() => Err(refusals::torn(&t.id)),
             _ => Ok(()),
         }
     }
@@ -373,7 +375,7 @@ impl Machine {
     fn commit(&mut self, next: Option<&Place>) -> Result<()> {
         let Some(t) = self.transaction.take() else { return Ok(()) };
         if t.prepares && !t.touched.is_empty() {
-            return Err(distributed(&t.id));
+            return Err(refusals::distributed(&t.id));
         }
         join(&t.gtid, &mut self.executed);
         if t.gtid != Gtid::None {
@@ -531,7 +533,7 @@ impl Machine {
             match step {
                 Step::Done => {}
                 Step::Rows(at) => last = Step::Rows(at),
-                Step::Keys(_) => return Err(compressed_text_keys()),
+                Step::Keys(_) => return Err(refusals::compressed_text_keys()),
                 other => {
                     self.resumed = self.inside(tables);
                     self.serial += 1;
@@ -569,37 +571,6 @@ fn seconds(header: &Header) -> (i64, TimePrecision) {
 
 fn micros(time: u64) -> (i64, TimePrecision) {
     (time as i64, TimePrecision::Micros)
-}
-
-#[cold]
-fn incident(number: u16, message: &str) -> Error {
-    let text = format!("the source reports lost events (incident {number}): {message}");
-    Error::new(Code::SourceIncident, text).help("the log has a hole: start a new pipeline with a new snapshot")
-}
-
-#[cold]
-fn unknown(event_type: u8) -> Error {
-    Error::new(Code::UnknownEvent, format!("the log holds an event of type {event_type}, which cannot be read"))
-        .help("rows may be missing without it; ask for a version that knows this server's version")
-}
-
-#[cold]
-fn compressed_text_keys() -> Error {
-    let message = "a compressed transaction changes a table with a text key while its snapshot is under way";
-    Error::new(Code::UnknownEvent, message)
-        .help("run SET GLOBAL binlog_transaction_compression = OFF until the snapshot is complete")
-}
-
-#[cold]
-fn torn(id: &str) -> Error {
-    Error::new(Code::UnknownEvent, format!("the log holds transaction {id} without its end"))
-        .help("the server crashed while writing it; start a new pipeline with a new snapshot")
-}
-
-#[cold]
-fn distributed(id: &str) -> Error {
-    let message = format!("transaction {id} prepares a distributed (XA) transaction that changes captured tables");
-    Error::new(Code::UnknownEvent, message).help("distributed transactions are not supported yet")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod feed;
 mod machine;
 mod query;
+mod refusals;
 mod tables;
 
 pub use feed::{Block, Fed, Feed, FeedOptions, worth_another_try};
