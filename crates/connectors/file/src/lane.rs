@@ -178,7 +178,12 @@ impl Lane {
                     self.flush()?;
                 }
                 Work::Cut(cut) => match self.cut(cut.epoch) {
-                    Ok(files) => drop(cut.reply.send(Ok(files))),
+                    Ok(files) => {
+                        // Before the answer: whoever gets it finds the epoch's bytes given back.
+                        self.publish_figures();
+                        // Whoever asked may be gone.
+                        drop(cut.reply.send(Ok(files)));
+                    }
                     Err(error) => {
                         self.backlog.push_front(Work::Cut(cut));
                         return Err(error);
