@@ -1,6 +1,6 @@
 //! Second pass: the cells of one column, in one loop per column and type.
 
-use super::charset;
+use super::charset::Charset;
 use super::columns::{ByteRun, OpenColumn, Values};
 use super::decimal::{self, DecimalPlan};
 use super::plan::{Op, Size, Step};
@@ -224,10 +224,7 @@ fn bits(bytes: &[u8]) -> Result<u64, BadValue> {
 fn append_strings(cells: &Cells<'_>, op: &Op, run: &mut ByteRun) -> CellResult {
     match op {
         Op::Utf8 | Op::Bytes => cells.copy(run),
-        Op::Latin1 => cells.strings(run, |out, cell| {
-            charset::append_latin1(cell, out);
-            Ok(())
-        }),
+        Op::Converted(charset) => cells.strings(run, |out, cell| charset.append(cell, out)),
         Op::FixedBytes(n) => cells.strings(run, |out, cell| {
             let missing = n.checked_sub(cell.len()).ok_or_else(|| BadValue::corrupt("a BINARY"))?;
             out.extend_from_slice(cell);
@@ -240,16 +237,12 @@ fn append_strings(cells: &Cells<'_>, op: &Op, run: &mut ByteRun) -> CellResult {
         Op::Uuid => cells.strings(run, |out, cell| fixed_text::append_uuid(cell, out)),
         Op::Inet4 => cells.strings(run, |out, cell| fixed_text::append_inet4(cell, out)),
         Op::Inet6 => cells.strings(run, |out, cell| fixed_text::append_inet6(cell, out)),
-        Op::CompressedUtf8 | Op::CompressedBytes => {
-            cells.strings(run, |out, cell| compressed::append_column(cell, out))
-        }
-        Op::CompressedLatin1 => {
+        Op::Compressed(charset) => {
             let mut plain = Vec::new();
             cells.strings(run, |out, cell| {
                 plain.clear();
                 compressed::append_column(cell, &mut plain)?;
-                charset::append_latin1(&plain, out);
-                Ok(())
+                charset.unwrap_or(Charset::Utf8).append(&plain, out)
             })
         }
         _ => Err(wrong_column()),

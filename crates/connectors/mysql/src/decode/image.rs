@@ -1,10 +1,10 @@
 //! Single row images: what a filter may look at before a change is decoded.
 
-use super::charset;
 use super::plan::{Op, RowPlan};
 use super::types::Column;
+use super::value::BadValue;
 use super::walk::{after, length};
-use dujiang_core::{Code, Error, Result};
+use dujiang_core::{Code, Error, Result, TableId};
 
 /// One change of a rows event, before it is decoded.
 #[derive(Debug, Clone, Copy)]
@@ -63,18 +63,19 @@ impl<'a> RowImage<'a> {
         let mut converted = Vec::new();
         let utf8 = match op {
             Op::Utf8 => cell,
-            Op::Latin1 => {
-                charset::append_latin1(cell, &mut converted);
+            Op::Converted(charset) => {
+                charset.append(cell, &mut converted).map_err(|value| self.bad_text(index, value))?;
                 &converted
             }
             _ => return Err(Error::new(Code::Bug, "the text of a column without text was asked for")),
         };
-        let text = std::str::from_utf8(utf8).map_err(|error| {
-            let column = &self.columns[index].name;
-            Error::new(Code::BadRecord, format!("column {column}: bytes are not valid in its character set"))
-                .with_source(error)
-        })?;
+        let text = std::str::from_utf8(utf8).map_err(|_| self.bad_text(index, BadValue::invalid_text(cell)))?;
         out.push_str(text);
         Ok(true)
+    }
+
+    #[cold]
+    fn bad_text(&self, index: usize, value: BadValue) -> Error {
+        value.into_error(&TableId::new("", "a key"), &self.columns[index].name, Code::LogDamaged)
     }
 }

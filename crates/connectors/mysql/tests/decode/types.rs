@@ -237,3 +237,26 @@ fn a_row_that_fails_leaves_the_builder_as_it_was() {
     assert_eq!(batch.images(), 2);
     assert_eq!(batch.ordinals().map(|(n, _)| n).collect::<Vec<_>>(), [0, 1]);
 }
+
+/// Every code of every character set that is converted here, as the server converts it.
+#[test]
+fn converted_character_sets() {
+    if !is_mariadb() {
+        return;
+    }
+    for charset in ["latin1", "gbk", "cp932", "euckr", "cp1250", "cp1251", "koi8r", "latin2", "latin7", "macroman"] {
+        let mut table = Table::create(&format!("v VARCHAR(4) CHARACTER SET {charset}"));
+        let code = |width: usize| format!("CONVERT(UNHEX(LPAD(HEX(seq), {width}, '0')) USING {charset})");
+        let (one, two) = (code(2), code(4));
+        // Two bytes that are one character, and that the server can convert.
+        table.run(&format!(
+            "INSERT INTO $t (v) SELECT {one} FROM seq_0_to_255 WHERE HEX({one}) = LPAD(HEX(seq), 2, '0')
+               AND (seq = 63 OR CONVERT({one} USING utf8mb4) <> '?') AND ORD({one}) = seq
+             UNION ALL SELECT {two} FROM seq_32768_to_65535 WHERE '{charset}' IN ('gbk', 'cp932', 'euckr')
+               AND CHAR_LENGTH({two}) = 1 AND CONVERT({two} USING utf8mb4) <> '?' AND ORD({two}) = seq"
+        ));
+        assert_all_equal(&mut table, charset);
+        let rows = table.run("SELECT COUNT(*) FROM $t")[0][0].as_deref().unwrap().parse::<u32>().unwrap();
+        assert!(rows > 220, "{charset}: {rows} characters");
+    }
+}
