@@ -104,7 +104,7 @@ fn a_full_disk_is_waited_out() {
     let mut river = River::new(&Options::default(), plan, Settings { chunk: 500, interval: "100ms", lanes: 2 });
     let disk = match Disk::mount(river.out().parent().expect("a folder"), 24) {
         Ok(disk) => disk,
-        Err(why) => return println!("no disk to fill here: {why}"),
+        Err(why) => return eprintln!("no disk to fill here: {why}"),
     };
     river.load.start();
     let mut run = river.spawn("", &[]);

@@ -49,7 +49,7 @@ struct Hunt {
 fn p01_files_are_the_source_after_any_number_of_kills() {
     let wanted: u64 = number("DUJIANG_KILLS", 200);
     let seed = number("DUJIANG_SEED", std::time::UNIX_EPOCH.elapsed().expect("a clock").as_micros() as u64);
-    println!("DUJIANG_SEED={seed}");
+    eprintln!("DUJIANG_SEED={seed}");
     let pause = Duration::from_millis(1);
     let plan = Plan { seed, facts: 20_000, chains: 2_000, range: 250, pause, ..Plan::default() };
     let settings = Settings { chunk: CHUNK_ROWS, interval: "100ms", lanes: 2 };
@@ -65,7 +65,7 @@ fn p01_files_are_the_source_after_any_number_of_kills() {
         hunt.live(life, wanted.div_ceil(LIVES));
         assert!(life < 20 * LIVES, "no end in sight: {}", hunt.tally.report());
     }
-    println!("{}", hunt.tally.report());
+    eprintln!("{}", hunt.tally.report());
 }
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -108,7 +108,7 @@ impl Hunt {
         report.must_be_clean();
         watcher.finish().must_be_clean();
         self.tally.images += report.images;
-        println!("life {life}: {:?}, {:?}, {:?}", began.elapsed(), self.river.load.counts(), self.tally.report());
+        eprintln!("life {life}: {:?}, {:?}, {:?}", began.elapsed(), self.river.load.counts(), self.tally.report());
         self.river.next_life();
     }
 

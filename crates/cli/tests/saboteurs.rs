@@ -99,7 +99,7 @@ fn power_failures(disk: &str, faults: &str) -> Option<Result<Report, String>> {
     let disk = match Disk::mount(&river.place.path(disk), 96) {
         Ok(disk) => disk,
         Err(why) => {
-            println!("no power failures here: {why}");
+            eprintln!("no power failures here: {why}");
             return None;
         }
     };
