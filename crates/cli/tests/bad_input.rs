@@ -206,6 +206,6 @@ fn a_damaged_checkpoint_halts_and_going_back_is_possible() {
 
 fn newest_checkpoint(folder: &Path) -> std::path::PathBuf {
     let files = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let files = files.map(|entry| entry.unwrap().path());
+    let files = files.map(|entry| entry.expect("an entry of the folder").path());
     files.filter(|path| path.extension().is_some_and(|e| e == "ckpt")).max().expect("a checkpoint")
 }

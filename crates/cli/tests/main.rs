@@ -1,5 +1,7 @@
 //! The real binary, as users and scripts meet it.
 
+#![allow(clippy::print_stdout, reason = "figures of a long test, shown when it fails or with --nocapture")]
+
 mod bad_input;
 mod commands;
 mod damage;
