@@ -17,7 +17,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-const LINEITEM: &str = "CREATE TABLE lineitem (l_orderkey BIGINT NOT NULL, l_partkey INT NOT NULL, l_suppkey INT NOT NULL,
+const LINEITEM: &str =
+    "CREATE TABLE lineitem (l_orderkey BIGINT NOT NULL, l_partkey INT NOT NULL, l_suppkey INT NOT NULL,
     l_linenumber INT NOT NULL, l_quantity DECIMAL(15,2) NOT NULL, l_extendedprice DECIMAL(15,2) NOT NULL,
     l_discount DECIMAL(15,2) NOT NULL, l_tax DECIMAL(15,2) NOT NULL, l_returnflag CHAR(1) NOT NULL,
     l_linestatus CHAR(1) NOT NULL, l_shipdate DATE NOT NULL, l_commitdate DATE NOT NULL, l_receiptdate DATE NOT NULL,
@@ -54,14 +55,18 @@ fn main() {
     }
     let (buffer, packets) = result_rows(BATCH_ROWS as u32);
     let bytes = buffer.len() * RESULT_BATCHES;
-    measure("result rows, one call", bytes, rounds, || decode_result(&tables, |builder| {
-        builder.append_binary_rows(&buffer, &packets).unwrap();
-    }));
-    measure("result rows, one by one", bytes, rounds, || decode_result(&tables, |builder| {
-        for (start, end) in &packets {
-            builder.append_binary_row(&buffer[*start..*end]).unwrap();
-        }
-    }));
+    measure("result rows, one call", bytes, rounds, || {
+        decode_result(&tables, |builder| {
+            builder.append_binary_rows(&buffer, &packets).unwrap();
+        })
+    });
+    measure("result rows, one by one", bytes, rounds, || {
+        decode_result(&tables, |builder| {
+            for (start, end) in &packets {
+                builder.append_binary_row(&buffer[*start..*end]).unwrap();
+            }
+        })
+    });
 }
 
 /// One binlog file per case, and the tables' columns.
@@ -126,7 +131,9 @@ fn small(server: &Server, session: &mut Session, rows: u64) -> PathBuf {
             let (table, key) = ((id + step) % 5, id * 10 + step);
             match step % 4 {
                 3 => sql.push_str(&format!("UPDATE t{} SET k=k+1 WHERE id={};", (table + 2) % 5, key - 3)),
-                _ => sql.push_str(&format!("INSERT INTO t{table} VALUES ({key},{id},REPEAT('{id}-', 10),'pad {key}');")),
+                _ => {
+                    sql.push_str(&format!("INSERT INTO t{table} VALUES ({key},{id},REPEAT('{id}-', 10),'pad {key}');"))
+                }
             }
         }
         id += 3 + id % 8;
@@ -209,7 +216,12 @@ fn result_rows(rows: u32) -> (Vec<u8>, Vec<(usize, usize)>) {
             out.push(text.len() as u8);
             out.extend_from_slice(text.as_bytes());
         };
-        for decimal in [format!("{}.00", 1 + row % 50), format!("{}.{:02}", row * 7 % 100_000, row % 100), "0.04".into(), "0.08".into()] {
+        for decimal in [
+            format!("{}.00", 1 + row % 50),
+            format!("{}.{:02}", row * 7 % 100_000, row % 100),
+            "0.04".into(),
+            "0.08".into(),
+        ] {
             text(&mut out, &decimal);
         }
         text(&mut out, ["A", "N", "R"][row as usize % 3]);
@@ -284,9 +296,9 @@ fn decode(file: &[u8], tables: &Tables) -> u64 {
 
 /// Where the table of a map lies; a number that still means the same table needs no look-up by name.
 fn slot(open: &mut Vec<Open>, by_id: &mut Vec<(u64, usize)>, tables: &Tables, map: &TableMap<'_>) -> usize {
-    if let Some((_, slot)) = by_id.iter().find(|(id, slot)| {
-        *id == map.table_id && *open[*slot].builder.schema().id.table == *map.table
-    }) {
+    if let Some((_, slot)) =
+        by_id.iter().find(|(id, slot)| *id == map.table_id && *open[*slot].builder.schema().id.table == *map.table)
+    {
         return *slot;
     }
     by_id.retain(|(id, _)| *id != map.table_id);

@@ -250,7 +250,14 @@ mod tests {
 
     #[test]
     fn positions_come_back_as_they_were() {
-        let shape = Shape { database: "d".into(), table: "t".into(), version: 2, columns: vec![], key: vec![0], key_name: None };
+        let shape = Shape {
+            database: "d".into(),
+            table: "t".into(),
+            version: 2,
+            columns: vec![],
+            key: vec![0],
+            key_name: None,
+        };
         let position = encode(&head(), &encode_shapes(&[&shape]).unwrap()).unwrap();
         assert_eq!(decode(&position).unwrap(), (head(), vec![shape]));
         assert_eq!(head().boundary().unwrap().offset, 4711);

@@ -207,7 +207,9 @@ async fn verify_mark(connection: &mut Connection, name: &ServerName, resume: &Re
     let rows = match connection.query(&sql).await {
         Ok(rows) => rows,
         // No event begins there.
-        Err(error) if error.code() == Code::SourceQuery => return Err(other_server(name, resume, &why).with_source(error)),
+        Err(error) if error.code() == Code::SourceQuery => {
+            return Err(other_server(name, resume, &why).with_source(error));
+        }
         Err(error) => return Err(error),
     };
     let is_ours = |row: crate::client::TextRow<'_>| {
@@ -325,8 +327,14 @@ mod tests {
     fn inv5_a_mariadb_server_must_have_what_was_read() {
         let name = ServerName { family: "mariadb".into(), id: "1".into() };
         let place = Place::parse("bin.000001:4").unwrap();
-        let resume =
-            Resume { server: name.clone(), place, executed: Executed::None, bound_to_server: false, mark: None, instance: None };
+        let resume = Resume {
+            server: name.clone(),
+            place,
+            executed: Executed::None,
+            bound_to_server: false,
+            mark: None,
+            instance: None,
+        };
         let check = |state: &str, position: &str| verify_mariadb(&name, &resume, state, position).map_err(|e| e.code());
         assert_eq!(check("0-1-100,0-2-150,5-1-3", "0-1-100,5-1-3"), Ok(()));
         assert_eq!(check("0-1-99", "0-1-100"), Err(Code::OtherServer));

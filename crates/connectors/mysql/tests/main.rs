@@ -5,5 +5,5 @@
 mod catalog;
 mod client;
 mod decode;
-mod support;
 mod source;
+mod support;

@@ -130,9 +130,14 @@ fn everything_else_on_a_captured_table_is_named() {
 #[test]
 fn rows_logged_as_text_and_riddles_are_never_skipped() {
     assert_eq!(read("insert into orders values (1)"), Effect::Statement { verb: "INSERT".into() });
-    for sql in
-        ["SET STATEMENT a=1", "ALTER TABLE `orders", "FROBNICATE TABLE orders", "ALTER", "(select 1)", "/*!80000 DROP TABLE orders */"]
-    {
+    for sql in [
+        "SET STATEMENT a=1",
+        "ALTER TABLE `orders",
+        "FROBNICATE TABLE orders",
+        "ALTER",
+        "(select 1)",
+        "/*!80000 DROP TABLE orders */",
+    ] {
         assert!(matches!(read(sql), Effect::Unreadable | Effect::Other { .. }), "{sql}: {:?}", read(sql));
     }
 }

@@ -235,7 +235,9 @@ impl TableBuilder {
 
     /// Bytes held, as counted against the budget.
     pub fn memory(&self) -> usize {
-        self.open.iter().map(OpenColumn::memory).sum::<usize>() + self.kinds.capacity() + self.span.memory()
+        self.open.iter().map(OpenColumn::memory).sum::<usize>()
+            + self.kinds.capacity()
+            + self.span.memory()
             + self.staged.memory()
     }
 
@@ -339,10 +341,8 @@ impl Failure {
     fn into_error(self, schema: &TableSchema, columns: &[Column], damage: Code) -> Error {
         match self {
             Failure::Other(error) => error,
-            Failure::Torn => {
-                Error::new(damage, format!("a row of {} ends before its last column", schema.id))
-                    .help("check the server's disk and binlog; if its own tools read this row, report a bug")
-            }
+            Failure::Torn => Error::new(damage, format!("a row of {} ends before its last column", schema.id))
+                .help("check the server's disk and binlog; if its own tools read this row, report a bug"),
             Failure::Cell { column, value } => value.into_error(&schema.id, &columns[column].name, damage),
         }
     }

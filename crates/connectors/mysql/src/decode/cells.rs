@@ -57,11 +57,7 @@ impl<'a> Cells<'a> {
 
     /// One value per row, from whatever `decode` reads at the cell's position.
     #[inline]
-    fn try_map<T: Copy + Default>(
-        &self,
-        out: &mut Vec<T>,
-        decode: impl Fn(u32) -> Result<T, BadValue>,
-    ) -> CellResult {
+    fn try_map<T: Copy + Default>(&self, out: &mut Vec<T>, decode: impl Fn(u32) -> Result<T, BadValue>) -> CellResult {
         out.reserve(self.positions.len());
         for p in self.positions {
             out.push(if *p == NULL { T::default() } else { decode(*p)? });
@@ -112,7 +108,13 @@ impl<'a> Cells<'a> {
 ///
 /// # Errors
 /// The first value that cannot be carried; the column then holds some of the rows.
-pub(super) fn append(walk: &Walk, step: &Step, index: usize, bytes: &[u8], column: &mut OpenColumn) -> Result<bool, BadValue> {
+pub(super) fn append(
+    walk: &Walk,
+    step: &Step,
+    index: usize,
+    bytes: &[u8],
+    column: &mut OpenColumn,
+) -> Result<bool, BadValue> {
     let cells = Cells::new(walk, step, index, bytes);
     cells.nulls(column);
     let done = match &mut column.values {
@@ -144,12 +146,11 @@ fn append_numbers(cells: &Cells<'_>, op: &Op, values: &mut Values) -> CellResult
         (Op::F64, Values::F64(out)) => cells.map(out, f64::from_le_bytes),
         (Op::Year, Values::U16(out)) => cells.map(out, |[y]| if y == 0 { 0 } else { 1900 + u16::from(y) }),
         (Op::Bit, Values::U64(out)) => cells.try_map(out, |p| bits(cells.slice(p))),
-        (Op::Decimal(plan), Values::I256(out)) => cells.try_map(out, |p| {
-            plan.decode256(cells.slice(p)).ok_or_else(|| BadValue::corrupt("a DECIMAL"))
-        }),
-        (Op::DecimalText { scale }, Values::I256(out)) => cells.try_map(out, |p| {
-            decimal::parse256(cells.slice(p), *scale).ok_or_else(|| BadValue::corrupt("a DECIMAL"))
-        }),
+        (Op::Decimal(plan), Values::I256(out)) => {
+            cells.try_map(out, |p| plan.decode256(cells.slice(p)).ok_or_else(|| BadValue::corrupt("a DECIMAL")))
+        }
+        (Op::DecimalText { scale }, Values::I256(out)) => cells
+            .try_map(out, |p| decimal::parse256(cells.slice(p), *scale).ok_or_else(|| BadValue::corrupt("a DECIMAL"))),
         (op, values) => append_times(cells, op, values),
     }
 }
@@ -158,9 +159,9 @@ fn append_times(cells: &Cells<'_>, op: &Op, values: &mut Values) -> CellResult {
     match (op, values) {
         (Op::Date, Values::I32(out)) => cells.try_map(out, |p| temporal::date(cells.array(p))),
         (Op::DateTime(0), Values::I64(out)) => cells.try_map(out, |p| temporal::datetime(cells.array(p), 0)),
-        (Op::DateTime(_), Values::I64(out)) => cells.try_map(out, |p| {
-            temporal::datetime(cells.array(p), temporal::fraction(&cells.slice(p)[5..])?)
-        }),
+        (Op::DateTime(_), Values::I64(out)) => {
+            cells.try_map(out, |p| temporal::datetime(cells.array(p), temporal::fraction(&cells.slice(p)[5..])?))
+        }
         (Op::Timestamp, Values::I64(out)) => cells.try_map(out, |p| {
             let fraction = temporal::fraction(&cells.slice(p)[4..])?;
             temporal::timestamp(u32::from_be_bytes(cells.array(p)), fraction)
@@ -188,9 +189,7 @@ fn append_decimals(cells: &Cells<'_>, op: &Op, out: &mut Vec<i128>) -> CellResul
             }),
             None => long_decimals(cells, plan, out),
         },
-        Op::DecimalText { scale } => {
-            cells.try_map(out, |p| decimal::parse128(cells.slice(p), *scale).ok_or_else(bad))
-        }
+        Op::DecimalText { scale } => cells.try_map(out, |p| decimal::parse128(cells.slice(p), *scale).ok_or_else(bad)),
         _ => Err(wrong_column()),
     }
 }

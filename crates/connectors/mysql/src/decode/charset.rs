@@ -2,8 +2,8 @@
 
 use super::value::BadValue;
 use encoding_rs::{
-    DecoderResult, EUC_KR, Encoding, GBK, ISO_8859_2, ISO_8859_13, KOI8_R, MACINTOSH, SHIFT_JIS,
-    WINDOWS_1250, WINDOWS_1251,
+    DecoderResult, EUC_KR, Encoding, GBK, ISO_8859_2, ISO_8859_13, KOI8_R, MACINTOSH, SHIFT_JIS, WINDOWS_1250,
+    WINDOWS_1251,
 };
 
 /// What the standard's converters read as the server does.

@@ -48,7 +48,8 @@ impl DecimalPlan {
         let mut groups = vec![whole % 9];
         groups.extend(std::iter::repeat_n(9, usize::from(whole / 9 + scale / 9)));
         groups.push(scale % 9);
-        let groups: Vec<_> = groups.iter().filter(|d| **d > 0).map(|d| (DIGITS_TO_BYTES[usize::from(*d)], *d)).collect();
+        let groups: Vec<_> =
+            groups.iter().filter(|d| **d > 0).map(|d| (DIGITS_TO_BYTES[usize::from(*d)], *d)).collect();
         let bytes = groups.iter().map(|(b, _)| usize::from(*b)).sum();
         let short = (bytes <= 8 && precision <= 18 && groups.len() <= 3).then(|| Short::new(&groups, bytes, precision));
         Self { groups, bytes, short }
@@ -131,8 +132,7 @@ impl Short {
         let positive = raw & self.sign != 0;
         let bits = (raw ^ self.sign) ^ if positive { 0 } else { self.mask };
         let part = |g: &Group| ((bits >> g.shift) & g.mask).wrapping_mul(g.factor);
-        let value =
-            part(&self.groups[0]).wrapping_add(part(&self.groups[1])).wrapping_add(part(&self.groups[2]));
+        let value = part(&self.groups[0]).wrapping_add(part(&self.groups[1])).wrapping_add(part(&self.groups[2]));
         if value >= self.limit {
             return None;
         }

@@ -252,7 +252,8 @@ impl<'a> Event<'a> {
             t::XID => EventData::Xid(Cursor::new(body, "an XID event").u64()?),
             t::TABLE_MAP => EventData::TableMap(TableMap::parse(body, format.table_id_bytes(kind))?),
             t::WRITE_ROWS_V1 | t::UPDATE_ROWS_V1 | t::DELETE_ROWS_V1 => {
-                let rows = RowsEvent::parse(body, rows_kind(kind - t::WRITE_ROWS_V1), false, format.table_id_bytes(kind))?;
+                let rows =
+                    RowsEvent::parse(body, rows_kind(kind - t::WRITE_ROWS_V1), false, format.table_id_bytes(kind))?;
                 EventData::Rows(rows)
             }
             t::WRITE_ROWS | t::UPDATE_ROWS | t::DELETE_ROWS => {
@@ -368,8 +369,9 @@ fn damaged(header: &Header, why: &str) -> Error {
 
 #[cold]
 fn partial_update() -> Error {
-    Error::new(Code::UnknownEvent, "the log holds a partial JSON update, which cannot be applied to a row")
-        .help("run SET GLOBAL binlog_row_value_options = '' at the source, reconnect its clients, and take a new snapshot")
+    Error::new(Code::UnknownEvent, "the log holds a partial JSON update, which cannot be applied to a row").help(
+        "run SET GLOBAL binlog_row_value_options = '' at the source, reconnect its clients, and take a new snapshot",
+    )
 }
 
 fn split_checksum(bytes: &[u8]) -> Option<(&[u8], u32)> {

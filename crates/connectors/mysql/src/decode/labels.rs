@@ -16,7 +16,8 @@ pub(super) fn append_enum(cell: &[u8], labels: &[Box<str>], out: &mut Vec<u8>) -
         return Ok(());
     }
     let label = usize::try_from(index - 1).ok().and_then(|i| labels.get(i));
-    let label = label.ok_or_else(|| BadValue::unrepresentable(format!("index {index}"), "the ENUM has no such label"))?;
+    let label =
+        label.ok_or_else(|| BadValue::unrepresentable(format!("index {index}"), "the ENUM has no such label"))?;
     out.extend_from_slice(label.as_bytes());
     Ok(())
 }

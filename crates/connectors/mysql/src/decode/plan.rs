@@ -39,7 +39,9 @@ pub(super) enum Op {
     /// Big-endian, up to 8 bytes.
     Bit,
     Decimal(DecimalPlan),
-    DecimalText { scale: u8 },
+    DecimalText {
+        scale: u8,
+    },
     Date,
     /// The fraction takes what is left of the cell.
     Time,
@@ -179,7 +181,8 @@ fn compare_signs(table: &TableId, columns: &[Column], map: &TableMap<'_>) -> Res
     // Servers do not agree whether a YEAR has a bit: only what is wrong either way is refused.
     let (with, without) = (other_sign(columns, map, bits, true), other_sign(columns, map, bits, false));
     let Some(at) = with.and(without) else { return Ok(()) };
-    let found = format!("column {} is signed in one of the schema and the log, and unsigned in the other", columns[at].name);
+    let found =
+        format!("column {} is signed in one of the schema and the log, and unsigned in the other", columns[at].name);
     Err(mismatch(table, &found))
 }
 
@@ -251,7 +254,8 @@ mod tests {
         let column = |name, column_type| {
             column(CatalogColumn { name, column_type, charset: None, collation: None, nullable: false }).unwrap()
         };
-        let columns = [column("d", "date"), column("y", "year(4)"), column("a", "int(11)"), column("b", "int unsigned")];
+        let columns =
+            [column("d", "date"), column("y", "year(4)"), column("a", "int(11)"), column("b", "int unsigned")];
         let plan = |bits: u8| {
             let map = TableMap {
                 table_id: 1,

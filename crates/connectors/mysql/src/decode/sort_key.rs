@@ -51,8 +51,10 @@ pub fn compares_by_value(column: &Column) -> bool {
                 || collation == "utf8mb4_0900_bin"
                 || (collation.ends_with("_bin") && is_char)
         }
-        _ => is_locally_ordered(&column.column_type)
-            || matches!(column.column_type, ColumnType::Uuid | ColumnType::Inet4 | ColumnType::Inet6),
+        _ => {
+            is_locally_ordered(&column.column_type)
+                || matches!(column.column_type, ColumnType::Uuid | ColumnType::Inet4 | ColumnType::Inet6)
+        }
     }
 }
 
@@ -198,9 +200,7 @@ fn write_time(op: &Op, cell: &[u8]) -> std::result::Result<i64, BadValue> {
     let head = |n: usize| cell.get(n..).ok_or_else(wrong);
     Ok(match op {
         Op::Date => temporal::date(cell.try_into().map_err(|_| wrong())?)?.into(),
-        Op::DateTime(_) => {
-            temporal::datetime(*cell.first_chunk().ok_or_else(wrong)?, temporal::fraction(head(5)?)?)?
-        }
+        Op::DateTime(_) => temporal::datetime(*cell.first_chunk().ok_or_else(wrong)?, temporal::fraction(head(5)?)?)?,
         Op::Timestamp => {
             let seconds = u32::from_be_bytes(*cell.first_chunk().ok_or_else(wrong)?);
             temporal::timestamp(seconds, temporal::fraction(head(4)?)?)?

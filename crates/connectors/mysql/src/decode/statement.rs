@@ -86,7 +86,8 @@ impl<'a> Query<'a> {
                 String::from_utf8(text).map(Cow::Owned).or_code(Code::Bug, || "latin1 became invalid UTF-8".into())
             }
             (_, collation) => {
-                let sentence = format!("a statement of the log is in a character set that is not known ({collation:?})");
+                let sentence =
+                    format!("a statement of the log is in a character set that is not known ({collation:?})");
                 let shown: String = String::from_utf8_lossy(self.statement).chars().take(200).collect();
                 Err(Error::new(Code::UnknownEvent, sentence).fact("statement", shown))
             }
@@ -139,7 +140,10 @@ mod tests {
 
     #[test]
     fn a_statement_is_read_in_its_clients_character_set() {
-        let settings = |collation: u8| [&[0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 6, 3, b's', b't', b'd', 4][..], &[collation, 0, 8, 0, 8, 0]].concat();
+        let settings = |collation: u8| {
+            [&[0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 6, 3, b's', b't', b'd', 4][..], &[collation, 0, 8, 0, 8, 0]]
+                .concat()
+        };
         let text = |collation: u8, statement: &[u8]| {
             let body = query(&settings(collation), statement);
             let query = Query::parse(&body).unwrap();

@@ -386,7 +386,14 @@ mod tests {
         let plain = [&9u64.to_le_bytes()[..], &2u32.to_le_bytes(), &[4], &[0; 6]].concat();
         let gtid = MariaDbGtid::parse(&plain, 11).unwrap();
         assert_eq!((gtid.domain, gtid.server_id, gtid.sequence, gtid.commit_id), (2, 11, 9, None));
-        let prepared = [&9u64.to_le_bytes()[..], &2u32.to_le_bytes(), &[2 | 64], &5u64.to_le_bytes(), &[1, 0, 0, 0, 1, 2, b'a', b'b', b'c']].concat();
+        let prepared = [
+            &9u64.to_le_bytes()[..],
+            &2u32.to_le_bytes(),
+            &[2 | 64],
+            &5u64.to_le_bytes(),
+            &[1, 0, 0, 0, 1, 2, b'a', b'b', b'c'],
+        ]
+        .concat();
         let gtid = MariaDbGtid::parse(&prepared, 11).unwrap();
         assert_eq!((gtid.commit_id, gtid.xid), (Some(5), Some((1, &b"abc"[..]))));
         assert!(gtid.is_xa_prepare() && !gtid.is_standalone());

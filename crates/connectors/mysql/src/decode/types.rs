@@ -188,9 +188,9 @@ fn column_type(catalog: &CatalogColumn<'_>, declared: &Declared) -> Result<Colum
         "float" => ColumnType::Float,
         "double" | "real" => ColumnType::Double,
         "year" if declared.number(0, 4, 4).is_some() => ColumnType::Year,
-        "bit" => ColumnType::Bit {
-            width: declared.number(0, 1, 64).ok_or_else(|| unknown(catalog, "it cannot be read"))?,
-        },
+        "bit" => {
+            ColumnType::Bit { width: declared.number(0, 1, 64).ok_or_else(|| unknown(catalog, "it cannot be read"))? }
+        }
         "date" => ColumnType::Date,
         "time" => ColumnType::Time { fsp: fsp()? },
         "datetime" => ColumnType::DateTime { fsp: fsp()? },

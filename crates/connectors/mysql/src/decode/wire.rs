@@ -102,8 +102,9 @@ impl<'a> Metadata<'a> {
         let wide = |metadata| WireType { code, metadata };
         Ok(match code {
             TINY | SHORT | LONG | TIMESTAMP | LONGLONG | INT24 | DATE | TIME | DATETIME | YEAR | NEWDATE => wide(0),
-            FLOAT | DOUBLE | TIMESTAMP2 | DATETIME2 | TIME2 | BLOB_COMPRESSED | JSON | GEOMETRY
-            | TINY_BLOB..=BLOB => wide(c.u8()?.into()),
+            FLOAT | DOUBLE | TIMESTAMP2 | DATETIME2 | TIME2 | BLOB_COMPRESSED | JSON | GEOMETRY | TINY_BLOB..=BLOB => {
+                wide(c.u8()?.into())
+            }
             VARCHAR | VAR_STRING | VARCHAR_COMPRESSED => wide(c.u16()?.into()),
             BIT => {
                 let (bits, bytes) = (u32::from(c.u8()?), u32::from(c.u8()?));

@@ -13,7 +13,10 @@ fn place(transaction: u64) -> Place {
 #[derive(Debug, Clone)]
 enum Step {
     /// A transaction that sets `key` to its own number, or deletes it.
-    Write { key: u8, delete: bool },
+    Write {
+        key: u8,
+        delete: bool,
+    },
     /// The oldest logged transaction that is not visible yet becomes visible.
     Show,
     /// The stream looks at its next event.
@@ -24,7 +27,9 @@ enum Step {
     /// The snapshot's connection opens a view.
     View,
     /// The chunk of the open view is read, up to this many keys.
-    Read { limit: usize },
+    Read {
+        limit: usize,
+    },
     /// The oldest chunk read is handed out.
     HandOut,
     /// The process dies and starts from its position.

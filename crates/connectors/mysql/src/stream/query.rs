@@ -105,7 +105,9 @@ pub fn effect(statement: &Statement<'_>, tables: &Tables) -> Result<Option<Ddl>>
         }
         Effect::Columns { table, mut alterations } => {
             let at = tables.find(&table.database, &table.table).expect("invariant: the table is captured");
-            if let Some(index) = alterations.iter().find_map(|a| dropped_key(a, tables.get(at).shape.key_name.as_deref())) {
+            if let Some(index) =
+                alterations.iter().find_map(|a| dropped_key(a, tables.get(at).shape.key_name.as_deref()))
+            {
                 let what = format!("it drops or renames {index}, the index by which rows are known");
                 return Err(not_carried(statement, &table, &what));
             }
@@ -123,7 +125,9 @@ pub fn effect(statement: &Statement<'_>, tables: &Tables) -> Result<Option<Ddl>>
 /// The index's name if the alteration takes it away.
 fn dropped_key<'a>(alteration: &'a Alteration, key: Option<&str>) -> Option<&'a str> {
     match alteration {
-        Alteration::DropIndex { name } if key.is_some_and(|key| key.to_lowercase() == name.to_lowercase()) => Some(name),
+        Alteration::DropIndex { name } if key.is_some_and(|key| key.to_lowercase() == name.to_lowercase()) => {
+            Some(name)
+        }
         _ => None,
     }
 }

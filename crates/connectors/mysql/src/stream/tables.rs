@@ -375,11 +375,7 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     /// What to keep of a change; `None` to wait.
-    fn change(
-        &mut self,
-        change: &Change<'_>,
-        keys: Option<&ChangeKeys>,
-    ) -> Result<Option<Keep>> {
+    fn change(&mut self, change: &Change<'_>, keys: Option<&ChangeKeys>) -> Result<Option<Keep>> {
         let before = self.image(change.before.as_ref(), keys.and_then(|k| k.0.as_deref()))?;
         let after = self.image(change.after.as_ref(), keys.and_then(|k| k.1.as_deref()))?;
         use Verdict::{Drop, Pass, Wait};

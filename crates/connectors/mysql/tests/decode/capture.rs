@@ -237,5 +237,11 @@ fn expression(column: &Column) -> String {
 }
 
 pub fn origin(transaction: &str) -> Origin<'_> {
-    Origin { transaction, position: "bin.000001:4", commit_micros: 1, precision: TimePrecision::Seconds, first_ordinal: 0 }
+    Origin {
+        transaction,
+        position: "bin.000001:4",
+        commit_micros: 1,
+        precision: TimePrecision::Seconds,
+        first_ordinal: 0,
+    }
 }

@@ -9,8 +9,9 @@ use dujiang_scratch::Options;
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
-static COMPRESSED: LazyLock<Host> =
-    LazyLock::new(|| Host::start(&Options::default().arg("--log-bin-compress=ON").arg("--log-bin-compress-min-len=10")));
+static COMPRESSED: LazyLock<Host> = LazyLock::new(|| {
+    Host::start(&Options::default().arg("--log-bin-compress=ON").arg("--log-bin-compress-min-len=10"))
+});
 
 /// All events of a log: (type, what it says).
 fn all_events(files: &[Vec<u8>]) -> Vec<(u8, String)> {
@@ -159,8 +160,14 @@ fn other_labels_are_a_schema_mismatch() {
     let mut found = Vec::new();
     table.each_rows_event(|map, _| found.push(before.use_table_map(map).map_err(|error| error.message().to_owned())));
     assert!(found[0].is_ok(), "{found:?}");
-    assert!(found[1].as_ref().unwrap_err().contains("label 1 of column v is a in the schema and c in the log"), "{found:?}");
-    assert!(found[2].as_ref().unwrap_err().contains("label 2 of column w is y in the schema and z in the log"), "{found:?}");
+    assert!(
+        found[1].as_ref().unwrap_err().contains("label 1 of column v is a in the schema and c in the log"),
+        "{found:?}"
+    );
+    assert!(
+        found[2].as_ref().unwrap_err().contains("label 2 of column w is y in the schema and z in the log"),
+        "{found:?}"
+    );
 }
 
 /// A log with every kind of event, to be damaged.

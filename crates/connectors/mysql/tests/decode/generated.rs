@@ -118,8 +118,15 @@ fn number() -> impl Strategy<Value = Kind> {
 }
 
 fn any_kind() -> BoxedStrategy<Kind> {
-    Union::new([number().boxed(), decimal().boxed(), temporal().boxed(), bytes().boxed(), text().boxed(), labels().boxed()])
-        .boxed()
+    Union::new([
+        number().boxed(),
+        decimal().boxed(),
+        temporal().boxed(),
+        bytes().boxed(),
+        text().boxed(),
+        labels().boxed(),
+    ])
+    .boxed()
 }
 
 /// Kinds whose values are ordered here.

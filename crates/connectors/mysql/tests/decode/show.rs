@@ -10,7 +10,8 @@ const DAY: i64 = 86_400_000_000;
 
 /// One row, in the notation of [`super::capture::Table::printed`].
 pub fn row(batch: &RecordBatch, columns: &[Column], row: usize) -> Vec<Option<String>> {
-    let cell = |(array, column): (&arrow_array::ArrayRef, &Column)| (!array.is_null(row)).then(|| cell(array, column, row));
+    let cell =
+        |(array, column): (&arrow_array::ArrayRef, &Column)| (!array.is_null(row)).then(|| cell(array, column, row));
     batch.columns().iter().zip(columns).map(cell).collect()
 }
 

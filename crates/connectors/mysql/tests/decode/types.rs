@@ -61,8 +61,14 @@ fn decimals() {
     round_trip("DECIMAL(10,2)", &["-99999999.99", "99999999.99", "0", "-0.01", "NULL"]);
     round_trip("DECIMAL(18,0)", &["999999999999999999", "-999999999999999999", "1"]);
     round_trip("DECIMAL(18,9)", &["999999999.999999999", "-0.000000001"]);
-    round_trip("DECIMAL(38,10)", &["9999999999999999999999999999.9999999999", "-1.5", "-9999999999999999999999999999.9999999999"]);
-    round_trip("DECIMAL(39,0)", &["999999999999999999999999999999999999999", "-999999999999999999999999999999999999999"]);
+    round_trip(
+        "DECIMAL(38,10)",
+        &["9999999999999999999999999999.9999999999", "-1.5", "-9999999999999999999999999999.9999999999"],
+    );
+    round_trip(
+        "DECIMAL(39,0)",
+        &["999999999999999999999999999999999999999", "-999999999999999999999999999999999999999"],
+    );
     let scale = if is_mariadb() { 38 } else { 30 };
     let largest = format!("{}.{}", "9".repeat(65 - scale), "9".repeat(scale));
     round_trip(&format!("DECIMAL(65,{scale})"), &[&largest, &format!("-{largest}"), "0", "-1e-30"]);
@@ -79,7 +85,10 @@ fn floats() {
 
 #[test]
 fn dates_and_times() {
-    round_trip("DATE", &["'1000-01-01'", "'9999-12-31'", "'1970-01-01'", "'1969-12-31'", "'2000-02-29'", "'0001-01-01'", "NULL"]);
+    round_trip(
+        "DATE",
+        &["'1000-01-01'", "'9999-12-31'", "'1970-01-01'", "'1969-12-31'", "'2000-02-29'", "'0001-01-01'", "NULL"],
+    );
     round_trip("DATETIME", &["'1000-01-01 00:00:00'", "'9999-12-31 23:59:59'", "'1969-12-31 23:59:59'", "NULL"]);
     for fsp in 1..=6 {
         let nines = "9".repeat(fsp);
@@ -93,7 +102,15 @@ fn dates_and_times() {
         );
         round_trip(
             &format!("TIME({fsp})"),
-            &["'838:59:59'", "'-838:59:59'", "'-00:00:00.1'", "'00:00:00'", &format!("'-00:00:01.{nines}'"), "'-12:34:56.5'", "NULL"],
+            &[
+                "'838:59:59'",
+                "'-838:59:59'",
+                "'-00:00:00.1'",
+                "'00:00:00'",
+                &format!("'-00:00:01.{nines}'"),
+                "'-12:34:56.5'",
+                "NULL",
+            ],
         );
     }
     round_trip("TIMESTAMP NULL", &["'1970-01-01 00:00:01'", "'2038-01-19 03:14:07'", "NULL"]);
@@ -106,7 +123,10 @@ fn bits_enums_sets() {
     round_trip("BIT(1)", &["b'0'", "b'1'", "NULL"]);
     round_trip("BIT(9)", &["b'100000001'", "b'0'", "NULL"]);
     round_trip("BIT(64)", &["0xFFFFFFFFFFFFFFFF", "0x8000000000000001", "0"]);
-    round_trip("ENUM('a','it''s','','x,y','Ünï','z\\\\','\\n\\0')", &["'a'", "'it''s'", "''", "'x,y'", "'Ünï'", "'z\\\\'", "NULL", "'invalid'"]);
+    round_trip(
+        "ENUM('a','it''s','','x,y','Ünï','z\\\\','\\n\\0')",
+        &["'a'", "'it''s'", "''", "'x,y'", "'Ünï'", "'z\\\\'", "NULL", "'invalid'"],
+    );
     round_trip("SET('a','b','c d')", &["''", "'a'", "'a,c d'", "'c d,b,a'", "NULL"]);
     let many: Vec<String> = (0..300).map(|i| format!("'label {i}'")).collect();
     round_trip(&format!("ENUM({})", many.join(",")), &["'label 0'", "'label 254'", "'label 255'", "'label 299'"]);
@@ -121,7 +141,9 @@ fn texts() {
     for charset in ["utf8mb4", "utf8mb3", "latin1", "ascii"] {
         let accent = if charset == "ascii" { "e" } else { "é€ß" };
         let literals = ["''", "'plain'", &format!("'{accent}{accent}'"), "'trailing '", "NULL", "'a\\0b'"];
-        for kind in ["CHAR(20)", "VARCHAR(20)", "VARCHAR(300)", "TINYTEXT", "TEXT", "MEDIUMTEXT", "LONGTEXT", "CHAR(250)"] {
+        for kind in
+            ["CHAR(20)", "VARCHAR(20)", "VARCHAR(300)", "TINYTEXT", "TEXT", "MEDIUMTEXT", "LONGTEXT", "CHAR(250)"]
+        {
             round_trip(&format!("{kind} CHARACTER SET {charset}"), &literals);
         }
     }
@@ -157,7 +179,25 @@ fn mariadb_types() {
         ],
     );
     round_trip("INET4", &["'0.0.0.0'", "'255.255.255.255'", "'10.0.0.0'", "NULL"]);
-    round_trip("INET6", &["'::'", "'::1'", "'::ffff:1.2.3.4'", "'::1.2.3.4'", "'2001:db8::8:800:200c:417a'", "'fe80::'", "'1:0:0:2:0:0:0:3'", "'::2:0'", "'1:2:3:4:5:6:7:0'", "'0:0:1::2'", "'1:0:0:2:3:0:0:4'", "'::ffff:0:0'", "'::fffe:1:1'", "NULL"]);
+    round_trip(
+        "INET6",
+        &[
+            "'::'",
+            "'::1'",
+            "'::ffff:1.2.3.4'",
+            "'::1.2.3.4'",
+            "'2001:db8::8:800:200c:417a'",
+            "'fe80::'",
+            "'1:0:0:2:0:0:0:3'",
+            "'::2:0'",
+            "'1:2:3:4:5:6:7:0'",
+            "'0:0:1::2'",
+            "'1:0:0:2:3:0:0:4'",
+            "'::ffff:0:0'",
+            "'::fffe:1:1'",
+            "NULL",
+        ],
+    );
     let long = format!("'{}'", "compress me ".repeat(50));
     round_trip("VARCHAR(1000) COMPRESSED", &[&long, "''", "'short'", "NULL"]);
     round_trip("VARCHAR(1000) CHARACTER SET latin1 COMPRESSED", &["REPEAT('é', 900)", "'é'"]);
@@ -172,10 +212,27 @@ fn json_documents() {
     let long = format!("'{{\"long\": \"{}\"}}'", "x".repeat(70_000));
     let mut literals = vec![
         r#"'{"b": 1, "a": [1.0, null, "\\u00e9", true, false], "": {}, "aa": []}'"#,
-        "'1.0'", "'-0.0'", "'1e100'", "'1e15'", "'123456789012345.678'", "'1e-7'", "'18446744073709551615'", "'-9223372036854775808'",
-        "'32767'", "'-32769'", "'65536'", "'4294967296'", "'12345678901234567890123'", "'0.1'", "'\"\"'",
+        "'1.0'",
+        "'-0.0'",
+        "'1e100'",
+        "'1e15'",
+        "'123456789012345.678'",
+        "'1e-7'",
+        "'18446744073709551615'",
+        "'-9223372036854775808'",
+        "'32767'",
+        "'-32769'",
+        "'65536'",
+        "'4294967296'",
+        "'12345678901234567890123'",
+        "'0.1'",
+        "'\"\"'",
         r#"'"quote\\" back\\\\ \\b\\f\\n\\r\\t\\u0001\\u001f/ \\ud83d\\ude00"'"#,
-        "'null'", "'true'", "NULL", &many, &long,
+        "'null'",
+        "'true'",
+        "NULL",
+        &many,
+        &long,
     ];
     if !is_mariadb() {
         literals.extend([
