@@ -37,12 +37,9 @@ pub fn open(path: &Path, settings: &[Setting]) -> Result<Loaded, Vec<Diagnostic>
 pub fn from_text(text: SourceText, folder: &Path, settings: &[Setting]) -> Result<Loaded, Vec<Diagnostic>> {
     let folder: PathBuf = folder.to_path_buf();
     let read_file = move |path: &str| -> io::Result<String> { std::fs::read_to_string(folder.join(path)) };
-    let inputs = Inputs {
-        text,
-        env: std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect(),
-        set: settings.iter().map(|s| (s.0.clone(), s.1.clone())).collect(),
-        read_file: &read_file,
-    };
+    let env = dujiang_spec::environment(std::env::vars_os(), text.name())?;
+    let inputs =
+        Inputs { text, env, set: settings.iter().map(|s| (s.0.clone(), s.1.clone())).collect(), read_file: &read_file };
     load(inputs, &Connectors)
 }
 

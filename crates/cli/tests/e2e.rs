@@ -38,7 +38,7 @@ impl River {
     }
 
     /// Stops the load, catches up, and asks the oracle.
-    fn settle(mut self) -> oracle::Report {
+    fn settle(&mut self) -> oracle::Report {
         self.load.stop();
         self.place.run(["run", "river.yaml", "--until", "caught-up"]).code(0);
         oracle::check(&self.server, &specs(), &self.out()).expect("the oracle")
@@ -79,7 +79,7 @@ fn p26_a_stop_at_any_moment_ends_with_0_and_the_next_run_goes_on() {
 
 #[test]
 fn until_snapshot_ends_by_itself_and_the_log_says_what_was_done() {
-    let river = River::new(Plan::default(), "");
+    let mut river = River::new(Plan::default(), "");
     let ended = river.place.run(["run", "river.yaml", "--until", "snapshot"]).code(0);
     let log = ended.log();
     let last = log.last().expect("a log");

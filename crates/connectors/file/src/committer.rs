@@ -109,7 +109,9 @@ impl Place {
         let records = stages(&self.folders)?;
         self.take_over(records.is_empty())?;
         self.last = records.iter().filter(|(_, stage)| *stage == Stage::Complete).map(|(epoch, _)| *epoch).next_back();
-        let Some((epoch, stage)) = records.last().copied() else { return Ok(SinkState::Empty) };
+        // An epoch whose withdrawal was interrupted is held no more: only going back again can end it.
+        let held = records.iter().rfind(|(_, stage)| *stage != Stage::Withdrawing);
+        let Some((epoch, stage)) = held.copied() else { return Ok(SinkState::Empty) };
         let manifest = read_manifest(&self.folders, epoch, stage)?.ok_or_else(|| {
             Error::new(Code::SinkMismatch, "a record of the sink vanished while it was read")
                 .help("let only one process change the sink's folder")

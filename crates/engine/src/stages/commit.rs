@@ -86,6 +86,8 @@ impl CommitStage {
             Command::Withdraw(epoch) => self.withdraw(epoch).await?,
             Command::Rewind(epoch) => {
                 self.store.rewind(epoch).await?;
+                // Only now: letters whose checkpoint still stands must never be gone.
+                self.letters.withdraw_after(epoch).await?;
                 Event::Rewound
             }
             Command::Commit { participant, request, failures } => {
@@ -143,7 +145,6 @@ impl CommitStage {
     async fn withdraw(&mut self, epoch: Epoch) -> Result<Event> {
         tracing::warn!(epoch = epoch.0, "going back: later epochs are withdrawn");
         self.committer()?.withdraw_after(epoch).await?;
-        self.letters.withdraw_after(epoch).await?;
         Ok(Event::Withdrawn)
     }
 

@@ -44,6 +44,23 @@ pub(super) fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(|e| sync_error(dir, e))
 }
 
+/// Makes a folder and those above it, as far as they are missing, durably.
+///
+/// # Errors
+/// `StateUnusable` when it cannot be made, `SyncFailed`.
+pub(super) fn create_folder(dir: &Path) -> Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_folder(parent)?;
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(unusable(dir, error)),
+        Err(error) if !dir.is_dir() => Err(unusable(dir, error)),
+        _ => sync_dir(parent),
+    }
+}
+
 /// The error of a write that left the old content in place.
 pub(super) fn write_error(path: &Path, error: io::Error, code: Code) -> Error {
     let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);

@@ -98,7 +98,7 @@ impl CheckpointStore for DiskStore {
 
 impl Inner {
     fn acquire(&mut self) -> Result<Acquired> {
-        fs::create_dir_all(&self.dir).map_err(|e| disk::unusable(&self.dir, e))?;
+        disk::create_folder(&self.dir)?;
         self.take_lock()?;
         let identity = self.identity()?;
         let checkpoints = self.read_all()?;
@@ -226,6 +226,8 @@ impl Inner {
     }
 
     fn latest(&self) -> Result<Option<Checkpoint>> {
+        // What is read back is taken for durable: the rename that failed may have happened without its folder's fsync.
+        disk::sync_dir(&self.dir)?;
         self.checkpoint_files()?.first().map(|(epoch, name)| self.read(*epoch, name)).transpose()
     }
 

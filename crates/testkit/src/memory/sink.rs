@@ -34,7 +34,7 @@ pub(crate) struct Disk {
     staged: BTreeMap<Bytes, (Generation, Vec<Row>)>,
     taken: BTreeSet<Bytes>,
     visible: Vec<(Epoch, Vec<Row>)>,
-    /// The shapes of each table, oldest first, and what the sink held when each was applied.
+    /// The shapes of each table, oldest first, and the epoch that was published last when each was applied.
     schemas: BTreeMap<TableId, Vec<(Epoch, Arc<TableSchema>)>>,
     made: u64,
     arrivals: u64,
@@ -278,7 +278,8 @@ impl MemoryCommitter {
             return Err(Error::new(Code::SchemaChange, what));
         }
         if known != Some(next.version) {
-            let applied = (durable.sink.holds, next.clone());
+            let published = durable.store.checkpoints.last().map_or(Epoch::NONE, |c| c.epoch);
+            let applied = (published, next.clone());
             durable.sink.schemas.entry(next.id.clone()).or_default().push(applied);
         }
         Ok(())
@@ -333,9 +334,9 @@ impl Committer for MemoryCommitter {
             let disk = &mut self.world.durable().sink;
             fence(disk, self.context.generation)?;
             disk.visible.retain(|(of, _)| *of <= epoch);
-            // Rows of the later shapes go, so the shapes go too; a first shape stays.
+            // A shape applied once `epoch` was published comes after it; a first shape stays.
             for shapes in disk.schemas.values_mut() {
-                let kept = shapes.iter().filter(|(held, _)| *held <= epoch).count();
+                let kept = shapes.iter().filter(|(published, _)| *published < epoch).count();
                 shapes.truncate(kept.max(1));
             }
             disk.holds = disk.visible.last().map_or(Epoch::NONE, |(of, _)| *of);

@@ -22,5 +22,5 @@ fn a_transaction_recorded_before_its_end_loses_rows() {
 
 #[test]
 fn a_ddl_without_an_epoch_boundary_is_noticed() {
-    turns_red("ddl-barrier", "source::schema::p33_added_and_dropped_columns_end_the_epoch");
+    turns_red("ddl-barrier", "source::schema::added_and_dropped_columns_end_the_epoch");
 }

@@ -20,7 +20,7 @@ async fn failure(pipeline: &mut Pipeline) -> dujiang_core::Error {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p33_added_and_dropped_columns_end_the_epoch() {
+async fn added_and_dropped_columns_end_the_epoch() {
     let server = server();
     let mut pipeline = Pipeline::new(source(&server, "d.t", &[]));
     pipeline.until("caught-up").await.unwrap();
