@@ -75,15 +75,18 @@ class Database:
         return done.stdout.decode().strip()
 
     def fill(self, create, rows, name, count):
-        """Creates a table and fills it in transactions of 100,000 rows."""
+        """Creates a table and fills it in transactions of 100,000 rows; returns the binlog file that holds only them."""
         self.sql(create.format(name=name))
+        file = self.rotate()
         for first in range(1, count + 1, 100_000):
             self.sql(rows.format(name=name, first=first, last=min(first + 99_999, count)))
+        return file
 
     def interleaved(self, transactions):
-        """Five tables, 3 to 10 rows a transaction over all of them."""
+        """Five tables, 3 to 10 rows a transaction over all of them; returns the binlog file and the number of rows."""
         for n in range(5):
             self.sql(NARROW.format(name=f"mix{n}"))
+        file = self.rotate()
         script = []
         key = 0
         for number in range(transactions):
@@ -93,7 +96,7 @@ class Database:
                 script.append(f"insert into bench.mix{(number + row) % 5} values ({key}, {key % 1000}, 'c{key}', 'p');")
             script.append("commit;")
         self.sql("\n".join(script))
-        return key
+        return file, key
 
     def binlog_files(self):
         return [line.split("\t")[0] for line in self.sql("show binary logs").splitlines()]

@@ -1,6 +1,6 @@
 """The benches of the main job: `cargo xtask bench` runs this, which prints figures and rewrites bench/RESULTS.md.
 
-Usage: run.py BINARY EXAMPLES_FOLDER [NAME...] [--pairs 9] [--rows 2000000]    (RESULTS.md only with all names)
+Usage: run.py BINARY EXAMPLES_FOLDER [NAME...] [--pairs 9] [--rows 1000000]    (RESULTS.md only with all names)
 
 Every figure is a ratio within one run: our command and a yardstick alternate, rows are counted in the real sink (by
 pyarrow in Parquet files, by the final status line for the blackhole).
@@ -105,11 +105,8 @@ def stream(bench, rows):
         "40 columns": ("wide40", lambda: bench.database.fill(*wide40(), "wide40", rows // 8), rows // 8),
     }
     for name, (table, fill, count) in cases.items():
-        file = bench.database.rotate()
-        fill()
-        one_case(bench, f"stream, {name}", f"bench.{table}", file, count)
-    file = bench.database.rotate()
-    count = bench.database.interleaved(rows // 40)
+        one_case(bench, f"stream, {name}", f"bench.{table}", fill(), count)
+    file, count = bench.database.interleaved(rows // 40)
     one_case(bench, "stream, 5 interleaved tables", r"bench.mix\.*", file, count)
 
 
@@ -156,8 +153,7 @@ def snapshot(bench, rows):
 
 def encoder(bench, rows):
     """Binlog -> Parquet, the whole way, against the Parquet crate alone writing the same rows from memory."""
-    file = bench.database.rotate()
-    bench.database.fill(WIDE16, WIDE16_ROWS, "enc", rows)
+    file = bench.database.fill(WIDE16, WIDE16_ROWS, "enc", rows)
     start = dict(tables="bench.enc", start="specific-offset", file=file, sink=PARQUET)
     command, kept = bench.pipeline(**start)
     run(command)
@@ -174,8 +170,8 @@ def encoder(bench, rows):
 
 def big_transaction(bench, _rows):
     """Peak memory while one transaction of 2 GB streams through."""
-    file = bench.database.rotate()
     bench.database.sql(NARROW.format(name="big"))
+    file = bench.database.rotate()
     bench.database.sql("set max_statement_time = 0; begin;" + ";".join(
         NARROW_ROWS.format(name="big", first=first, last=first + 499_999) for first in range(1, 10_000_001, 500_000)
     ) + "; commit")
@@ -219,7 +215,8 @@ CASES = {"stream": stream, "snapshot": snapshot, "encoder": encoder, "memory": b
 HEADER = """# Results
 
 Written by `cargo xtask bench`; see bench/README.md for what is measured and how. Ratios are speeds of ours over the
-yardstick's, pair by pair within one run; everything else describes our side. Machine: {machine}.
+yardstick's, pair by pair within one run ({pairs} pairs, {rows:,} rows in the large tables); everything else describes
+our side. Machine: {machine}.
 """
 
 
@@ -234,7 +231,7 @@ def main():
     parser.add_argument("examples")
     parser.add_argument("names", nargs="*", default=list(CASES))
     parser.add_argument("--pairs", type=int, default=9)
-    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--rows", type=int, default=1_000_000)
     options = parser.parse_args()
     folder = tempfile.mkdtemp(prefix="dujiang-bench-")
     bench = Bench(options.binary, options.examples, folder, options.pairs)
@@ -248,7 +245,7 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
     if options.names == list(CASES):
         with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "RESULTS.md"), "w") as out:
-            out.write(HEADER.format(machine=machine()) + "\n" + "\n".join(LINES) + "\n")
+            out.write(HEADER.format(machine=machine(), pairs=options.pairs, rows=options.rows) + "\n" + "\n".join(LINES) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ mod basic;
 mod harness;
 mod load;
 mod lost;
+mod promises;
 mod saboteurs;
 mod schema;
 mod window;
