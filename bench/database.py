@@ -27,7 +27,7 @@ def wide40():
         f"i{n} int not null, b{n} bigint not null, s{n} varchar(40) not null, d{n} datetime(6) not null" for n in range(10)
     )
     values = ", ".join(
-        f"seq % {100 + n}, seq * {n + 3}, concat('value ', seq % 1000), timestamp'2024-01-01' + interval seq second"
+        f"seq % {100 + n}, seq * {n + 3}, concat('value ', seq % 1000), timestamp'2024-01-01 00:00:00' + interval seq second"
         for n in range(10)
     )
     create = f"create table bench.{{name}} (id bigint primary key, {columns})"
