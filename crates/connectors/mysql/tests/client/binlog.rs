@@ -92,13 +92,14 @@ async fn a_waiting_stream_gets_heartbeats_and_later_events_and_may_be_cancelled(
 
 #[tokio::test]
 async fn purged_binlogs_are_a_lost_position() {
-    let server = own(&Options::default());
+    let mut server = own(&Options::default());
     server.sql("CREATE DATABASE b; CREATE TABLE b.t (id INT PRIMARY KEY)").unwrap();
     let old = connect(&server).await.query_value("SELECT @@gtid_binlog_pos").await.unwrap().unwrap();
     server.sql("INSERT INTO b.t VALUES (1); FLUSH BINARY LOGS; INSERT INTO b.t VALUES (2); FLUSH BINARY LOGS").unwrap();
-    // The server keeps a file until the storage engine needs it no longer for recovery; writes make it see that.
-    let purge = "PURGE BINARY LOGS TO 'bin.000003'; INSERT INTO b.t SELECT MAX(id) + 1 FROM b.t; SHOW BINARY LOGS";
-    assert!((0..1000).any(|_| !server.sql(purge).unwrap().contains("bin.000001")), "the server keeps its binlog");
+    // The server keeps a file until the storage engine needs it no longer for recovery: after a clean stop it does not.
+    server.restart().unwrap();
+    server.sql("PURGE BINARY LOGS TO 'bin.000003'").unwrap();
+    assert!(!server.sql("SHOW BINARY LOGS").unwrap().contains("bin.000001"), "the server keeps its binlog");
     for start in [BinlogStart::MariaDbGtids(old), from_file("bin.000001", 4), from_file("bin.999999", 4)] {
         let error = error_of(&server, &request(7, start)).await;
         assert_eq!(error.code(), Code::PositionLost, "{error:?}");
