@@ -1,4 +1,5 @@
-//! What the tests need besides Rust: a MariaDB server, and a Python with independent readers of our files.
+//! What the tests need besides Rust: a MariaDB server, tools that watch and cut off a disk, and a Python with independent
+//! readers of our files.
 
 use crate::shell::{self, Outcome, on_path, output, root, target};
 use std::ffi::OsString;
@@ -7,19 +8,29 @@ use std::process::Command;
 
 /// Debian's packages without the service: private servers are started by the tests themselves.
 const MARIADB_PACKAGES: &[&str] = &["mariadb-server-core", "mariadb-client"];
+const DISK_PACKAGES: &[&str] = &["strace", "e2fsprogs", "mount"];
 const PYTHON_PACKAGES: &[&str] = &["python3", "python3-venv", "python3-pip"];
 const REQUIREMENTS: &str = "xtask/requirements.txt";
 
 /// Makes sure that `mariadbd`, `mariadb-install-db` and the clients are there.
 pub fn mariadb() -> Outcome {
-    let missing = || ["mariadbd", "mariadb-install-db", "mariadb", "mariadb-binlog"].into_iter().find(|p| !on_path(p));
+    programs(&["mariadbd", "mariadb-install-db", "mariadb", "mariadb-binlog"], MARIADB_PACKAGES)
+}
+
+/// Makes sure that the tools are there with which tests watch system calls and make disks of their own.
+pub fn disk_tools() -> Outcome {
+    programs(&["strace", "mkfs.ext4", "mount"], DISK_PACKAGES)
+}
+
+fn programs(needed: &[&str], packages: &[&str]) -> Outcome {
+    let missing = || needed.iter().find(|p| !on_path(p));
     if missing().is_none() {
         return Ok(());
     }
-    install(MARIADB_PACKAGES)?;
+    install(packages)?;
     match missing() {
         None => Ok(()),
-        Some(program) => Err(format!("`{program}` is still missing after installing {}", MARIADB_PACKAGES.join(" "))),
+        Some(program) => Err(format!("`{program}` is still missing after installing {}", packages.join(" "))),
     }
 }
 
