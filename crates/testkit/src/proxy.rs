@@ -129,7 +129,7 @@ impl Proxy {
         self.shared.accepted.load(Ordering::Relaxed)
     }
 
-    /// Bytes passed on in a direction, over all connections.
+    /// Bytes passed on in a direction, over all connections; a piece is counted before it is written.
     pub fn passed(&self, direction: Direction) -> u64 {
         self.shared.passed[direction as usize].load(Ordering::Relaxed)
     }
@@ -250,9 +250,10 @@ fn pump(mut from: &TcpStream, mut to: &TcpStream, direction: Direction, shared: 
         {
             return to.write_all(&piece[..at]);
         }
+        // Counted first: whoever has seen an answer to these bytes finds them counted.
+        shared.passed[direction as usize].fetch_add(count as u64, Ordering::Relaxed);
         to.write_all(piece)?;
         offset += count as u64;
-        shared.passed[direction as usize].fetch_add(count as u64, Ordering::Relaxed);
     }
 }
 
