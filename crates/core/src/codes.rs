@@ -77,6 +77,23 @@ codes! {
     NotSupported = "E0110", User, Never, exit 78, "not supported yet";
     /// Two options contradict each other, or a sink cannot keep what is asked of it.
     Conflict = "E0111", User, Never, exit 78, "options contradict each other";
+    /// The SQL of a projection or filter cannot be read: a word, an operator or a bracket is missing or too many.
+    SqlSyntax = "E0120", User, Never, exit 78, "the SQL cannot be read";
+    /// A column that the table does not have. Column names are case-sensitive; the message names the nearest known one.
+    SqlUnknownColumn = "E0121", User, Never, exit 78, "unknown column";
+    /// A function that the dialect does not have. The message names the nearest known one.
+    SqlUnknownFunction = "E0122", User, Never, exit 78, "unknown function";
+    /// An operator or function that cannot take values of these types, or takes another number of arguments.
+    SqlType = "E0123", User, Never, exit 78, "an expression has the wrong type";
+    /// A transform sees one row at a time: aggregates, window functions and subqueries are not possible in it.
+    SqlNotRowWise = "E0124", User, Never, exit 78, "an expression that needs more than one row";
+    /// The SQL is longer, or nests more deeply, than any sensible expression.
+    SqlTooLarge = "E0125", User, Never, exit 78, "the SQL is too large";
+    /// An output column without a name, with a reserved name, or a key that is no output column.
+    SqlOutput = "E0126", User, Never, exit 78, "an output column is not acceptable";
+    /// A table pattern takes too many steps to match a name: repetitions inside repetitions together with look-around
+    /// or back-references. Write the pattern more plainly.
+    PatternTooCostly = "E0112", User, Never, exit 78, "a table pattern takes too many steps";
 
     // E02: the source
     /// The server cannot be reached: wrong host or port, firewall, or the server is down.
@@ -177,6 +194,14 @@ codes! {
     BadRecord = "E0700", User, Never, exit 65, "a record cannot be carried";
     /// The dead-letter store could not be written.
     DeadLetterWrite = "E0701", External, Bounded, exit 74, "a dead letter could not be stored";
+    /// An expression divides by zero in this row.
+    DivisionByZero = "E0710", User, Never, exit 65, "division by zero";
+    /// The result of an expression lies outside the range of its type, in this row.
+    ValueOutOfRange = "E0711", User, Never, exit 65, "a value is out of range";
+    /// A value cannot be converted to the type that is asked for, in this row. `TRY_CAST` gives NULL instead.
+    BadCast = "E0712", User, Never, exit 65, "a value cannot be converted";
+    /// A function cannot take this argument, in this row.
+    BadArgument = "E0713", User, Never, exit 65, "a function cannot take its argument";
 
     // E09: ours
     /// A contradiction inside the program. Please report it.
