@@ -77,6 +77,9 @@ codes! {
     NotSupported = "E0110", User, Never, exit 78, "not supported yet";
     /// Two options contradict each other, or a sink cannot keep what is asked of it.
     Conflict = "E0111", User, Never, exit 78, "options contradict each other";
+    /// A table pattern takes too many steps to match a name: repetitions inside repetitions together with look-around
+    /// or back-references. Write the pattern more plainly.
+    PatternTooCostly = "E0112", User, Never, exit 78, "a table pattern takes too many steps";
     /// The SQL of a projection or filter cannot be read: a word, an operator or a bracket is missing or too many.
     SqlSyntax = "E0120", User, Never, exit 78, "the SQL cannot be read";
     /// A column that the table does not have. Column names are case-sensitive; the message names the nearest known one.
@@ -91,9 +94,6 @@ codes! {
     SqlTooLarge = "E0125", User, Never, exit 78, "the SQL is too large";
     /// An output column without a name, with a reserved name, or a key that is no output column.
     SqlOutput = "E0126", User, Never, exit 78, "an output column is not acceptable";
-    /// A table pattern takes too many steps to match a name: repetitions inside repetitions together with look-around
-    /// or back-references. Write the pattern more plainly.
-    PatternTooCostly = "E0112", User, Never, exit 78, "a table pattern takes too many steps";
 
     // E02: the source
     /// The server cannot be reached: wrong host or port, firewall, or the server is down.

@@ -18,6 +18,7 @@ pub mod error;
 pub mod fault;
 pub mod key;
 pub mod options;
+pub mod pattern;
 pub mod position;
 pub mod schema;
 pub mod secret;
