@@ -1,6 +1,6 @@
 //! Changes of one table, in Arrow columns.
 
-use crate::schema::TableSchema;
+use crate::schema::{TableId, TableSchema};
 use crate::{Code, Error, Result};
 use arrow_array::{RecordBatch, UInt32Array};
 use std::sync::Arc;
@@ -81,9 +81,17 @@ pub struct Origin<'a> {
 pub struct Origins {
     spans: Vec<OriginSpan>,
     text: String,
+    /// The table the rows were read from, where a route gave the batch another name.
+    table: Option<TableId>,
 }
 
 impl Origins {
+    /// Keeps the name of the table the rows were read from, because a route gives the batch another one. Event ids go by
+    /// this name; the first one stays.
+    pub fn keep_table(&mut self, table: &TableId) {
+        self.table.get_or_insert_with(|| table.clone());
+    }
+
     /// Appends a run that ends before `end_row`.
     ///
     /// # Panics
@@ -196,6 +204,11 @@ impl ChangeBatch {
         Ok(Self { schema, rows, kinds: kinds.into(), origins: Arc::new(origins) })
     }
 
+    /// The table the rows were read from; routes give a batch another name, but events keep their ids.
+    pub fn source_table(&self) -> &TableId {
+        self.origins.table.as_ref().unwrap_or(&self.schema.id)
+    }
+
     /// Number of images.
     pub fn images(&self) -> usize {
         self.kinds.len()
@@ -243,7 +256,7 @@ impl ChangeBatch {
     }
 
     fn take_origins(&self, indices: &[u32]) -> Origins {
-        let mut out = Origins::default();
+        let mut out = Origins { table: self.origins.table.clone(), ..Origins::default() };
         let mut wanted = indices.iter().copied().peekable();
         let mut taken = 0;
         let mut expected: Option<(usize, u64)> = None;
@@ -340,6 +353,15 @@ mod tests {
             assert_eq!(ids(&part), expected, "{picked:?}");
         }
         assert_eq!(batch().slice(0..5).unwrap().origins.len(), 2);
+    }
+
+    #[test]
+    fn a_routed_batch_remembers_where_it_was_read() {
+        let mut routed = batch();
+        Arc::make_mut(&mut routed.origins).keep_table(&TableId::new("d", "t"));
+        routed.schema = Arc::new(TableSchema { id: TableId::new("ods", "all"), ..(*routed.schema).clone() });
+        assert_eq!(routed.take(&[0, 3]).unwrap().source_table(), &TableId::new("d", "t"));
+        assert_eq!(batch().source_table(), &TableId::new("d", "t"));
     }
 
     #[test]

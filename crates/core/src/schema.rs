@@ -112,4 +112,27 @@ pub struct SchemaChange {
     pub after: Arc<TableSchema>,
     /// The statement, for people.
     pub statement: String,
+    /// What it did.
+    pub ddl: Ddl,
+}
+
+/// What a statement did to a table, as far as two shapes cannot tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ddl {
+    /// Columns were added, dropped, moved, renamed or got another type; or the table was created.
+    Columns {
+        /// (old name, new name) of the renamed ones.
+        renamed: Vec<(String, String)>,
+    },
+    /// All rows were removed, none of them as a change of its own; the shape stays.
+    Truncate,
+    /// The table was dropped, its rows with it; `after` is its last shape.
+    Drop,
+}
+
+impl Default for Ddl {
+    /// Columns changed, none was renamed.
+    fn default() -> Self {
+        Ddl::Columns { renamed: Vec::new() }
+    }
 }

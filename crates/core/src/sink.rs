@@ -1,13 +1,14 @@
 //! What a sink promises.
 
-use crate::Result;
 use crate::batch::ChangeBatch;
 use crate::budget::Budget;
 use crate::checkpoint::{Generation, PipelineIdentity, Token};
 use crate::clock::Clock;
+use crate::evolution::{SchemaEvent, SinkChange};
 use crate::position::Epoch;
 use crate::schema::TableSchema;
 use crate::transform::RowError;
+use crate::{Code, Error, Result};
 use async_trait::async_trait;
 use std::future::Future;
 use std::pin::Pin;
@@ -136,6 +137,22 @@ pub trait Committer: Send {
     /// # Errors
     /// `SchemaChange` when the sink cannot take it.
     async fn apply_schema(&mut self, expected: Option<&Arc<TableSchema>>, next: &Arc<TableSchema>) -> Result<()>;
+
+    /// Takes a schema change event. Idempotent: a crash between two epochs brings the same event again. Runs between two
+    /// epochs. Without an implementation of its own a sink takes shapes and refuses to empty or drop a table.
+    ///
+    /// # Errors
+    /// `SchemaChange` when the sink cannot take it, and nothing has changed: with `try_evolve` the pipeline goes on.
+    async fn apply_event(&mut self, change: &SinkChange) -> Result<()> {
+        match &change.event {
+            SchemaEvent::TruncateTable | SchemaEvent::DropTable => {
+                Err(Error::new(Code::SchemaChange, format!("the sink cannot carry out {}", change.event.tag()))
+                    .fact("table", change.table().to_string())
+                    .help("leave the event out with `sink.exclude.schema.changes`"))
+            }
+            _ => self.apply_schema(change.before.as_ref(), &change.after).await,
+        }
+    }
 
     /// Takes back every epoch after `epoch`, because the pipeline goes back to an older checkpoint.
     ///

@@ -142,7 +142,7 @@ pub fn write_event_id(
     origin: &Origin<'_>,
     out: &mut Vec<u8>,
 ) {
-    write_event_prefix(lineage, &batch.schema.id, origin, out);
+    write_event_prefix(lineage, batch.source_table(), origin, out);
     if batch.kinds[row] == Kind::Read && !batch.schema.key.is_empty() {
         Keys::new(batch).write_digest(row, out);
     } else {

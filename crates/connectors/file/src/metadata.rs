@@ -250,7 +250,7 @@ impl Texts {
 
     fn add_event_ids(&mut self, run: &Run<'_>, lineage: &Lineage) {
         let mut prefix = Vec::new();
-        write_event_prefix(lineage, &run.batch.schema.id, &run.origin, &mut prefix);
+        write_event_prefix(lineage, run.batch.source_table(), &run.origin, &mut prefix);
         let keys = Keys::new(run.batch);
         let by_key = !run.batch.schema.key.is_empty();
         self.bytes.reserve((prefix.len() + 4) * run.count());

@@ -176,6 +176,7 @@ impl ShopReader {
             before: Some(Table::Customers.schema(false)),
             after: Table::Customers.schema(true),
             statement: ALTER.to_owned(),
+            ddl: Default::default(),
         })
     }
 

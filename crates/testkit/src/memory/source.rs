@@ -164,6 +164,7 @@ impl MemoryReader {
                     before: Some(schema_at(*table, alters)),
                     after: schema_at(*table, alters + 1),
                     statement: format!("ALTER TABLE t{table} ADD c{}", alters + 1),
+                    ddl: Default::default(),
                 }));
             }
             Some(Step::SnapshotDone) => {

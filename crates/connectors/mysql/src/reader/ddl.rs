@@ -36,7 +36,7 @@ impl MysqlReader {
         }
         let after: Arc<TableSchema> = shape.decodable()?.schema;
         let before = Some(table.decodable.schema.clone());
-        let change = SchemaChange { before, after, statement: ddl.statement.clone() };
+        let change = SchemaChange { before, after, statement: ddl.statement.clone(), ddl: Default::default() };
         let announced = Announced { change, told: false, shape, ddl };
         if fault::removed("ddl-barrier") {
             return self.apply(announced);

@@ -1,0 +1,233 @@
+//! Values as Java prints them.
+
+use arrow_array::{Array, ArrayRef, ListArray, MapArray, StructArray, cast::AsArray};
+use arrow_schema::{DataType, Field};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use dujiang_core::cells::{Cells, Values};
+use dujiang_core::schema::{LOGICAL_BIT, META_SOURCE_TYPE};
+use dujiang_core::{ChangeBatch, Result};
+
+/// A column of a batch, ready to be printed row by row.
+pub(crate) enum Column<'a> {
+    /// One value a cell.
+    Plain { cells: Cells<'a>, bits: Option<u64> },
+    /// An array.
+    List(&'a Field, &'a ListArray),
+    /// A map.
+    Map(&'a MapArray),
+    /// A row within the row.
+    Row(&'a StructArray),
+}
+
+impl<'a> Column<'a> {
+    /// The columns of a batch.
+    pub(crate) fn all(batch: &'a ChangeBatch) -> Result<Vec<Self>> {
+        let columns = batch.schema.arrow.fields().iter().zip(batch.rows.columns());
+        columns.map(|(field, column)| Column::new(field, column)).collect()
+    }
+
+    fn new(field: &'a Field, column: &'a ArrayRef) -> Result<Self> {
+        Ok(match field.data_type() {
+            DataType::List(item) => Column::List(item, column.as_list()),
+            DataType::Map(..) => Column::Map(column.as_map()),
+            DataType::Struct(_) => Column::Row(column.as_struct()),
+            _ => {
+                let cells = Cells::new(field, column.as_ref())?;
+                let bits = (cells.logical() == Some(LOGICAL_BIT)).then(|| width(field));
+                Column::Plain { cells, bits }
+            }
+        })
+    }
+
+    /// Appends the text of a cell.
+    pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) {
+        if self.is_null(row) {
+            out.extend_from_slice(b"null");
+            return;
+        }
+        match self {
+            Column::Plain { cells, bits } => plain(cells, *bits, row, out),
+            Column::List(item, list) => {
+                let values = list.value(row);
+                enclosed(b'[', b']', values.len(), out, |index, out| nested(item, &values, index, out));
+            }
+            Column::Map(map) => {
+                let entries = map.value(row);
+                enclosed(b'{', b'}', entries.len(), out, |index, out| {
+                    nested(&entries.fields()[0], entries.column(0), index, out);
+                    out.push(b'=');
+                    nested(&entries.fields()[1], entries.column(1), index, out);
+                });
+            }
+            Column::Row(parts) => enclosed(b'{', b'}', parts.num_columns(), out, |index, out| {
+                let field = &parts.fields()[index];
+                out.extend_from_slice(field.name().as_bytes());
+                out.push(b'=');
+                nested(field, parts.column(index), row, out);
+            }),
+        }
+    }
+
+    fn is_null(&self, row: usize) -> bool {
+        match self {
+            Column::Plain { cells, .. } => cells.is_null(row),
+            Column::List(_, list) => list.is_null(row),
+            Column::Map(map) => map.is_null(row),
+            Column::Row(parts) => parts.is_null(row),
+        }
+    }
+}
+
+fn enclosed(open: u8, close: u8, count: usize, out: &mut Vec<u8>, write: impl Fn(usize, &mut Vec<u8>)) {
+    out.push(open);
+    for index in 0..count {
+        if index > 0 {
+            out.extend_from_slice(b", ");
+        }
+        write(index, out);
+    }
+    out.push(close);
+}
+
+fn nested(field: &Field, values: &ArrayRef, index: usize, out: &mut Vec<u8>) {
+    match Column::new(field, values) {
+        Ok(column) => column.write(index, out),
+        // A type without a text form is shown as what it is; such a column reaches no sink.
+        Err(_) => out.extend_from_slice(field.data_type().to_string().as_bytes()),
+    }
+}
+
+/// Bits of a BIT column.
+fn width(field: &Field) -> u64 {
+    let declared = field.metadata().get(META_SOURCE_TYPE).and_then(|text| text.split_once('('));
+    declared.and_then(|(_, rest)| rest.split(')').next()?.trim().parse().ok()).unwrap_or(1)
+}
+
+fn plain(cells: &Cells<'_>, bits: Option<u64>, row: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    match (cells.values(), bits) {
+        // In the dialect one bit is true or false, and more are bytes, the lowest first.
+        (Values::U64(values), Some(1)) => out.extend_from_slice(if values[row] == 0 { b"false" } else { b"true" }),
+        (Values::U64(values), Some(bits)) => {
+            let bytes = values[row].to_le_bytes();
+            let used = &bytes[..(bits.div_ceil(8) as usize).min(8)];
+            out.extend_from_slice(STANDARD.encode(used).as_bytes());
+        }
+        (Values::F32(values), _) if values[row].is_finite() => {
+            java_float(ryu::Buffer::new().format_finite(values[row]), out);
+        }
+        (Values::F64(values), _) if values[row].is_finite() => {
+            java_float(ryu::Buffer::new().format_finite(values[row]), out);
+        }
+        (Values::TimeOfDay(_) | Values::LocalTime(_) | Values::Instant(_) | Values::Duration(_), _) => {
+            cells.write_plain(row, out);
+            java_time(start, out);
+        }
+        _ => cells.write_plain(row, out),
+    }
+}
+
+/// `Double.toString`: plain from 10^-3 up to 10^7, otherwise `1.0E10`; always a digit behind the point.
+fn java_float(shortest: &str, out: &mut Vec<u8>) {
+    let (sign, text) = shortest.strip_prefix('-').map_or(("", shortest), |rest| ("-", rest));
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{fraction}");
+    let leading = all.len() - all.trim_start_matches('0').len();
+    let digits = all.trim_matches('0');
+    out.extend_from_slice(sign.as_bytes());
+    if digits.is_empty() {
+        out.extend_from_slice(b"0.0");
+        return;
+    }
+    // The value is 0.digits times ten to this power.
+    let power = whole.len() as i32 + exponent.parse::<i32>().unwrap_or(0) - leading as i32;
+    let text = match power {
+        -2..=0 => format!("0.{}{digits}", "0".repeat(power.unsigned_abs() as usize)),
+        1..=7 if digits.len() <= power as usize => format!("{digits}{}.0", "0".repeat(power as usize - digits.len())),
+        1..=7 => format!("{}.{}", &digits[..power as usize], &digits[power as usize..]),
+        _ => {
+            let rest = if digits.len() == 1 { "0" } else { &digits[1..] };
+            format!("{}.{rest}E{}", &digits[..1], power - 1)
+        }
+    };
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// `LocalTime.toString` and `LocalDateTime.toString`: no seconds when they are zero, a fraction of three, six or nine
+/// digits. Instants are printed in UTC without saying so.
+fn java_time(start: usize, out: &mut Vec<u8>) {
+    if out.last() == Some(&b'Z') {
+        out.pop();
+    }
+    let text = &out[start..];
+    match text.iter().position(|&byte| byte == b'.') {
+        None if text.ends_with(b":00") && text.iter().filter(|&&byte| byte == b':').count() == 2 => {
+            out.truncate(out.len() - 3);
+        }
+        None => {}
+        Some(point) => {
+            let point = start + point + 1;
+            while (out.len() - point) % 3 == 0 && out.len() - point > 3 && out.ends_with(b"000") {
+                out.truncate(out.len() - 3);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn float(value: f64) -> String {
+        let mut out = Vec::new();
+        java_float(ryu::Buffer::new().format_finite(value), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn floats_are_printed_as_java_prints_them() {
+        let cases = [
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (1.0, "1.0"),
+            (17.0, "17.0"),
+            (0.001, "0.001"),
+            (0.000999, "9.99E-4"),
+            (0.1, "0.1"),
+            (0.0123, "0.0123"),
+            (123.456, "123.456"),
+            (1_234_567.0, "1234567.0"),
+            (9_999_999.5, "9999999.5"),
+            (10_000_000.0, "1.0E7"),
+            (12_345_678.9, "1.23456789E7"),
+            (1e100, "1.0E100"),
+            (-2.5e-10, "-2.5E-10"),
+            (f64::MAX, "1.7976931348623157E308"),
+            (f64::MIN_POSITIVE, "2.2250738585072014E-308"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(float(value), expected);
+        }
+    }
+
+    #[test]
+    fn times_are_printed_as_java_prints_them() {
+        let cases = [
+            ("18:00:00", "18:00"),
+            ("18:00:22", "18:00:22"),
+            ("18:00:00.100000", "18:00:00.100"),
+            ("18:00:00.123456", "18:00:00.123456"),
+            ("18:00:00.000000001", "18:00:00.000000001"),
+            ("2020-07-17T18:00:00Z", "2020-07-17T18:00"),
+            ("2020-07-17T18:00:22.120000Z", "2020-07-17T18:00:22.120"),
+            ("838:59:59", "838:59:59"),
+        ];
+        for (ours, java) in cases {
+            let mut out = format!("x{ours}").into_bytes();
+            java_time(1, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap()[1..], *java);
+        }
+    }
+}
