@@ -169,7 +169,7 @@ fn java_time(start: usize, out: &mut Vec<u8>) {
         None => {}
         Some(point) => {
             let point = start + point + 1;
-            while (out.len() - point) % 3 == 0 && out.len() - point > 3 && out.ends_with(b"000") {
+            while (out.len() - point).is_multiple_of(3) && out.len() - point > 3 && out.ends_with(b"000") {
                 out.truncate(out.len() - 3);
             }
         }
