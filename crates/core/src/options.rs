@@ -124,6 +124,8 @@ pub enum OptionType {
     Duration,
     /// A number of bytes: `64mb`, `1 gib`, `4096`.
     Bytes,
+    /// Words in a list, or separated by commas.
+    List,
     /// One of these words.
     Choice(&'static [&'static str]),
 }

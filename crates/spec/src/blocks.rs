@@ -1,8 +1,11 @@
-//! The tree -> the blocks `source`, `sink` and `pipeline`, each a flat list of options with references resolved.
+//! The tree -> the blocks `source`, `sink` and `pipeline`, each a flat list of options with references resolved, and the
+//! lists `transform` and `route` of such blocks.
 
 use crate::document::{Entry, Node, Value};
 use crate::finding::{Finding, Findings};
-use crate::references::{BadReference, Origin, Resolver};
+use crate::references::{BadReference, Origin, Resolved, Resolver};
+use crate::scalar::Style;
+use crate::spanned::{SpannedText, Written};
 use dujiang_core::Code;
 use dujiang_core::options::{Place, RawOption, nearest};
 use std::collections::BTreeMap;
@@ -11,10 +14,11 @@ use std::ops::Range;
 /// Top-level keys of the dialect and of ours that this version reads.
 pub(crate) const BLOCKS: &[&str] = &["source", "sink", "pipeline"];
 
+/// Top-level keys that hold a list of rules.
+pub(crate) const LISTS: &[&str] = &["transform", "route"];
+
 /// Top-level keys that a later version reads, and what they hold.
 pub(crate) const LATER_BLOCKS: &[(&str, &str)] = &[
-    ("transform", "projections and filters"),
-    ("route", "routes to other table names"),
     ("log", "a log between source and sink"),
     ("sinks", "several sinks for one source"),
     ("alerts", "alerts"),
@@ -22,12 +26,12 @@ pub(crate) const LATER_BLOCKS: &[(&str, &str)] = &[
 ];
 
 /// Keys inside blocks that a later version reads.
-const LATER_OPTIONS: &[(&str, &str, &str)] = &[
-    ("sink", "include.schema.changes", "choosing the schema changes that reach the sink"),
-    ("sink", "exclude.schema.changes", "choosing the schema changes that reach the sink"),
-    ("pipeline", "user-defined-function", "user functions"),
-    ("pipeline", "model", "models in expressions"),
-];
+const LATER_OPTIONS: &[(&str, &str, &str)] =
+    &[("pipeline", "user-defined-function", "user functions"), ("pipeline", "model", "models in expressions")];
+
+/// Options that may be written as a list of words.
+pub(crate) const LIST_OPTIONS: &[(&str, &str)] =
+    &[("sink", "include.schema.changes"), ("sink", "exclude.schema.changes")];
 
 /// One block as it stands in the file, later with overrides.
 #[derive(Debug, Default)]
@@ -40,9 +44,18 @@ pub(crate) struct RawBlock {
     pub unreadable: Vec<(String, Vec<Finding>)>,
     /// What values were made of: key, and variable or file.
     pub origins: Vec<(String, Origin)>,
+    /// How the values of the file are written there.
+    written: Vec<(String, Written)>,
 }
 
 impl RawBlock {
+    /// The value of a key with the places of its parts.
+    pub fn spanned(&self, key: &str) -> Option<SpannedText> {
+        let option = self.get(key)?;
+        let written = self.written.iter().find(|(of, _)| of == key).map(|(_, written)| written.clone());
+        Some(SpannedText::new(option.value.clone(), option.value_place.clone(), written))
+    }
+
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&RawOption> {
         self.options.iter().find(|option| option.key == key)
@@ -59,6 +72,7 @@ impl RawBlock {
         self.options.retain(|option| option.key != key);
         self.unreadable.retain(|(unreadable, _)| unreadable != key);
         self.origins.retain(|(of, _)| of != key);
+        self.written.retain(|(of, _)| of != key);
         self.options.push(RawOption::new(key, value, place.clone()));
     }
 
@@ -76,6 +90,10 @@ pub(crate) struct Blocks {
     pub source: RawBlock,
     pub sink: RawBlock,
     pub pipeline: RawBlock,
+    /// The rules of `transform`, in order.
+    pub transform: Vec<RawBlock>,
+    /// The rules of `route`, in order.
+    pub route: Vec<RawBlock>,
     /// Blocks that an unknown key was probably meant to be.
     pub misspelt: Vec<&'static str>,
 }
@@ -86,6 +104,14 @@ impl Blocks {
             "source" => Some(&mut self.source),
             "sink" => Some(&mut self.sink),
             "pipeline" => Some(&mut self.pipeline),
+            _ => None,
+        }
+    }
+
+    pub fn list_mut(&mut self, name: &str) -> Option<&mut Vec<RawBlock>> {
+        match name {
+            "transform" => Some(&mut self.transform),
+            "route" => Some(&mut self.route),
             _ => None,
         }
     }
@@ -117,11 +143,52 @@ pub(crate) fn read(root: &Node, text: &str, resolver: &Resolver<'_>, findings: &
         } else if let Some(block) = blocks.get_mut(&entry.key) {
             let mut reader = BlockReader { name: &entry.key, text, resolver, findings, seen: BTreeMap::new(), block };
             reader.read(entry);
+        } else if let Some(list) = blocks.list_mut(&entry.key) {
+            *list = read_list(entry, text, resolver, findings);
         } else {
             blocks.misspelt.extend(top_level_key(entry, findings));
         }
     }
     blocks
+}
+
+/// Reads `transform` or `route`: a list of maps.
+fn read_list(entry: &Entry, text: &str, resolver: &Resolver<'_>, findings: &mut Findings) -> Vec<RawBlock> {
+    let name = &entry.key;
+    let items = match &entry.value.value {
+        Value::List(items) => items,
+        Value::Refused => return Vec::new(),
+        _ if entry.value.is_nothing() => return Vec::new(),
+        other => {
+            let shape = if matches!(other, Value::Map(_)) { "OBJECT" } else { "STRING" };
+            // The wording is the dialect's: scripts look for it.
+            let message = format!(
+                "YAML {name} block is expecting an array children, but got an {shape}. Perhaps you missed a dash prefix `-`?"
+            );
+            let finding = Finding::at(Code::WrongShape, message, &first_line(text, &entry.value.span));
+            findings.push(finding.help(format!("begin every rule below `{name}:` with `- `")));
+            return Vec::new();
+        }
+    };
+    let mut rules = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        let span = first_line(text, &item.span);
+        let mut block = RawBlock { place: Some(span.clone()), ..RawBlock::default() };
+        match &item.value {
+            Value::Map(entries) => {
+                let (seen, block) = (BTreeMap::new(), &mut block);
+                BlockReader { name, text, resolver, findings, seen, block }.entries(entries, "");
+            }
+            Value::Refused => {}
+            _ => {
+                let message = format!("`{name}[{index}]` must be a map of options, but it is {}", item.shape());
+                findings.push(Finding::at(Code::WrongShape, message, &span).help("write `- source-table: ...`"));
+                continue;
+            }
+        }
+        rules.push(block);
+    }
+    rules
 }
 
 /// Reports a key that is no block; yields the block it was probably meant to be.
@@ -207,18 +274,28 @@ impl BlockReader<'_> {
     fn option(&mut self, key: String, entry: &Entry) {
         let span = first_line(self.text, &entry.value.span);
         let wrong = match &entry.value.value {
-            Value::Scalar { text, plain: true } if text.is_empty() => {
+            Value::Scalar { text, style: Style::Plain } if text.is_empty() => {
                 let finding = Finding::at(Code::BadValue, format!("`{key}` has no value"), &entry.key_span);
                 vec![finding.help("write the value after the colon, or `\"\"` for an empty text")]
             }
-            Value::Scalar { text, .. } => match self.resolver.resolve(text) {
-                Ok(resolved) => {
-                    self.block.origins.extend(resolved.origins.into_iter().map(|origin| (key.clone(), origin)));
-                    let (key_place, value_place) = (Place::File(entry.key_span.clone()), Place::File(span));
-                    self.block.options.push(RawOption { key, value: resolved.text, key_place, value_place });
+            Value::Scalar { text, style } => match self.resolver.resolve(text) {
+                Ok(Resolved { text: resolved, origins, pieces }) => {
+                    let written =
+                        Written { span: entry.value.span.clone(), style: *style, value: text.clone(), pieces };
+                    self.block.written.push((key.clone(), written));
+                    self.push(key, resolved, origins, entry);
                     return;
                 }
-                Err(bad) => bad.into_iter().map(|reference| self.bad_reference(reference, text, entry)).collect(),
+                Err(bad) => {
+                    bad.into_iter().map(|reference| self.bad_reference(reference, text, &entry.value)).collect()
+                }
+            },
+            Value::List(items) if LIST_OPTIONS.contains(&(self.name, key.as_str())) => match self.joined(&key, items) {
+                Ok((text, origins)) => {
+                    self.push(key, text, origins, entry);
+                    return;
+                }
+                Err(wrong) => wrong,
             },
             Value::List(_) => {
                 let message = format!("`{key}` must be a single value, but it is a list");
@@ -229,8 +306,38 @@ impl BlockReader<'_> {
         self.block.unreadable.push((key, wrong));
     }
 
-    fn bad_reference(&self, reference: BadReference, text: &str, entry: &Entry) -> Finding {
-        let span = self.place_of(&text[reference.span], &entry.value.span);
+    fn push(&mut self, key: String, value: String, origins: Vec<Origin>, entry: &Entry) {
+        self.block.origins.extend(origins.into_iter().map(|origin| (key.clone(), origin)));
+        let value_place = Place::File(first_line(self.text, &entry.value.span));
+        self.block.options.push(RawOption { key, value, key_place: Place::File(entry.key_span.clone()), value_place });
+    }
+
+    /// A list of words as the text that the option takes: separated by commas.
+    fn joined(&self, key: &str, items: &[Node]) -> Result<(String, Vec<Origin>), Vec<Finding>> {
+        let (mut words, mut origins, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+        for item in items {
+            match &item.value {
+                Value::Scalar { text, .. } => match self.resolver.resolve(text) {
+                    Ok(resolved) => {
+                        words.push(resolved.text);
+                        origins.extend(resolved.origins);
+                    }
+                    Err(bad) => {
+                        wrong.extend(bad.into_iter().map(|reference| self.bad_reference(reference, text, item)))
+                    }
+                },
+                Value::Refused => {}
+                _ => {
+                    let message = format!("an item of `{key}` must be a single word, but it is {}", item.shape());
+                    wrong.push(Finding::at(Code::WrongShape, message, &first_line(self.text, &item.span)));
+                }
+            }
+        }
+        if wrong.is_empty() { Ok((words.join(","), origins)) } else { Err(wrong) }
+    }
+
+    fn bad_reference(&self, reference: BadReference, text: &str, value: &Node) -> Finding {
+        let span = self.place_of(&text[reference.span], &value.span);
         Finding::at(Code::BadReference, reference.message, &span).help(reference.help)
     }
 

@@ -5,6 +5,7 @@
 //! limits, so that none takes unbounded work.
 
 use crate::finding::{Finding, Findings};
+use crate::scalar::Style;
 use dujiang_core::Code;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 use std::ops::Range;
@@ -26,7 +27,7 @@ pub(crate) enum Value {
     /// Text as written; quotes, escapes and line folding undone.
     Scalar {
         text: String,
-        plain: bool,
+        style: Style,
     },
     Map(Vec<Entry>),
     List(Vec<Node>),
@@ -44,7 +45,7 @@ pub(crate) struct Entry {
 impl Node {
     /// Nothing was written, or a plain `null` or `~`: an empty block.
     pub fn is_nothing(&self) -> bool {
-        matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null"))
+        matches!(&self.value, Value::Scalar { text, style: Style::Plain } if matches!(text.as_str(), "" | "~" | "null"))
     }
 
     /// What it is, for messages.
@@ -132,8 +133,13 @@ impl Builder<'_> {
             Event::Scalar(text, style, anchor, tag) => {
                 let (span, refused) = self.properties(span, anchor, tag.is_some());
                 let span = trim_scalar(self.text, span, style);
-                let plain = style == ScalarStyle::Plain;
-                let value = if refused { Value::Refused } else { Value::Scalar { text: text.into_owned(), plain } };
+                let style = match style {
+                    ScalarStyle::Plain => Style::Plain,
+                    ScalarStyle::SingleQuoted => Style::SingleQuoted,
+                    ScalarStyle::DoubleQuoted => Style::DoubleQuoted,
+                    ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
+                };
+                let value = if refused { Value::Refused } else { Value::Scalar { text: text.into_owned(), style } };
                 self.value(Node { value, span })
             }
             Event::MappingStart(anchor, tag) => {

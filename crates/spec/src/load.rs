@@ -6,10 +6,12 @@ use crate::diagnostic::Diagnostic;
 use crate::document;
 use crate::finding::{Finding, Findings};
 use crate::guarantee::{self, Asked};
-use crate::overrides::{self, Setting, Variable};
-use crate::pipeline::{Block, Guarantee, Pipeline, PipelineSettings};
+use crate::overrides::{self, Setting, Target, Variable};
+use crate::pipeline::{Block, Guarantee, Pipeline, PipelineSettings, SchemaBehavior};
 use crate::references::{Origin, Resolver};
 use crate::registry::Registry;
+use crate::rules::{self, RouteOptions, RouteRule, TransformOptions, TransformRule};
+use crate::schema_changes;
 use crate::secrets::{self, SecretNames};
 use crate::settings;
 use crate::source_text::SourceText;
@@ -65,9 +67,21 @@ pub(crate) fn common_options(block: &str) -> &'static [OptionDef] {
         Presence::Optional,
         OptionType::Choice(&["exactly-once", "at-least-once"]),
     );
+    const INCLUDE: OptionDef = def(
+        schema_changes::INCLUDE,
+        "Schema changes that reach the sink: a list of tags (`add.column`) and families (`column`); default: all.",
+        Presence::Optional,
+        OptionType::List,
+    );
+    const EXCLUDE: OptionDef = def(
+        schema_changes::EXCLUDE,
+        "Schema changes that do not reach the sink; wins over `include.schema.changes`.",
+        Presence::Optional,
+        OptionType::List,
+    );
     match block {
         "source" => &[TYPE, NAME],
-        "sink" => &[TYPE, NAME, GUARANTEE],
+        "sink" => &[TYPE, NAME, GUARANTEE, INCLUDE, EXCLUDE],
         _ => &[],
     }
 }
@@ -109,7 +123,8 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn finish(mut self, blocks: Blocks) -> Result<Loaded, Vec<Diagnostic>> {
         let registry = self.registry;
-        let Blocks { source: mut raw_source, sink: mut raw_sink, pipeline: raw_pipeline, misspelt } = blocks;
+        let Blocks { source: mut raw_source, sink: mut raw_sink, pipeline: raw_pipeline, transform, route, misspelt } =
+            blocks;
         self.misspelt = misspelt;
         let (settings, asked_in_pipeline) = self.settings(raw_pipeline);
         let source_spec = self.kind("source", &mut raw_source, registry.sources().iter().map(|s| s.kind));
@@ -128,8 +143,11 @@ impl Loader<'_> {
                 self.build("source", spec.kind, &block, &raw_source, in_sink, |raw| (spec.build)(raw, &options));
             Some((block, built?))
         });
+        let mut schema_changes = Vec::new();
         let sink = sink_spec.and_then(|spec| {
             self.overrides("sink", &mut raw_sink, spec.options);
+            let behavior = settings.as_ref().map_or(SchemaBehavior::Evolve, |s| s.schema_change_behavior);
+            schema_changes = schema_changes::take(&mut raw_sink, behavior, &mut self.findings);
             let asked_in_sink = guarantee::take(&mut raw_sink, spec.options);
             let asked = guarantee::asked(asked_in_pipeline.as_ref(), asked_in_sink.as_ref(), &mut self.findings);
             let block = self.block("sink", spec.kind, &mut raw_sink, spec.options);
@@ -138,16 +156,43 @@ impl Loader<'_> {
             guarantee::check(asked.as_ref(), built.class(), spec.kind, &mut self.findings);
             Some((block, built, asked.map(|asked| asked.guarantee)))
         });
-        self.conclude(name, settings, source, sink)
+        if let (Some(settings), Some((block, _))) = (&settings, &source) {
+            settings::check_batch(settings, block, &mut self.findings);
+        }
+        let rules = Rules { transforms: self.transforms(transform), routes: self.routes(route), schema_changes };
+        self.conclude(name, settings, source, sink, rules)
+    }
+
+    fn transforms(&mut self, raw: Vec<RawBlock>) -> Vec<TransformRule> {
+        let (registry, file) = (self.registry, self.file.clone());
+        let raw = self.rules("transform", raw, TransformOptions::DEFS);
+        raw.iter().filter_map(|raw| rules::transform(raw, registry.sql(), &file, &mut self.findings)).collect()
+    }
+
+    fn routes(&mut self, raw: Vec<RawBlock>) -> Vec<RouteRule> {
+        let raw = self.rules("route", raw, RouteOptions::DEFS);
+        raw.iter().filter_map(|raw| rules::route(raw, &mut self.findings)).collect()
+    }
+
+    /// Lays environment and command line over the rules of a list.
+    fn rules(&mut self, list: &'static str, mut raw: Vec<RawBlock>, defs: &[OptionDef]) -> Vec<RawBlock> {
+        let count = overrides::rules(list, raw.len(), &self.variables, &self.set, &mut self.findings);
+        raw.resize_with(count, RawBlock::default);
+        for (index, block) in raw.iter_mut().enumerate() {
+            let target = Target::rule(list, index);
+            overrides::apply(target, block, defs, &self.variables, &self.set, &mut self.findings);
+        }
+        raw
     }
 
     /// The `pipeline` block, and what it asks of the sink.
     fn settings(&mut self, mut raw: RawBlock) -> (Option<PipelineSettings>, Option<Asked>) {
-        overrides::apply("pipeline", &mut raw, PipelineSettings::DEFS, &self.variables, &self.set, &mut self.findings);
+        let target = Target::block("pipeline");
+        overrides::apply(target, &mut raw, PipelineSettings::DEFS, &self.variables, &self.set, &mut self.findings);
         let asked = guarantee::asked_for(raw.get("guarantee"), "pipeline.guarantee");
         match PipelineSettings::parse(&raw.options) {
             Ok(settings) => {
-                settings::check(&settings, &raw, &mut self.findings);
+                settings::check(&settings, &raw, self.registry.sql(), &mut self.findings);
                 (Some(settings), asked)
             }
             Err(problems) => {
@@ -209,7 +254,7 @@ impl Loader<'_> {
     /// Lays environment and command line over a block. Without a known type its variables cannot be looked up.
     fn overrides(&mut self, block: &'static str, raw: &mut RawBlock, options: &[OptionDef]) {
         let known: Vec<OptionDef> = common_options(block).iter().chain(options).copied().collect();
-        overrides::apply(block, raw, &known, &self.variables, &self.set, &mut self.findings);
+        overrides::apply(Target::block(block), raw, &known, &self.variables, &self.set, &mut self.findings);
     }
 
     /// Splits what the block itself reads from what its connector reads, and remembers the secrets.
@@ -302,6 +347,7 @@ impl Loader<'_> {
         settings: Option<PipelineSettings>,
         source: Option<(Block, Box<dyn Source>)>,
         sink: Option<(Block, Box<dyn Sink>, Option<Guarantee>)>,
+        rules: Rules,
     ) -> Result<Loaded, Vec<Diagnostic>> {
         let secrets = std::mem::take(&mut self.secrets);
         self.findings.for_each_text(|text| secrets::scrub(text, &secrets));
@@ -309,14 +355,31 @@ impl Loader<'_> {
         let diagnostics = self.findings.into_diagnostics(&self.file);
         match (settings, source, sink) {
             (Some(settings), Some((source_block, source)), Some((sink_block, sink, guarantee))) if !failed => {
-                let file = self.file;
-                let pipeline =
-                    Pipeline { name, source: source_block, sink: sink_block, settings, guarantee, file, secrets };
+                let Rules { transforms, routes, schema_changes } = rules;
+                let pipeline = Pipeline {
+                    name,
+                    source: source_block,
+                    sink: sink_block,
+                    settings,
+                    transforms,
+                    routes,
+                    schema_changes,
+                    guarantee,
+                    file: self.file,
+                    secrets,
+                };
                 Ok(Loaded { pipeline, source, sink, warnings: diagnostics })
             }
             _ => Err(diagnostics),
         }
     }
+}
+
+/// What stands between source and sink.
+struct Rules {
+    transforms: Vec<TransformRule>,
+    routes: Vec<RouteRule>,
+    schema_changes: Vec<&'static str>,
 }
 
 /// What connectors are told; with the defaults where the block has mistakes, so that their own are found too.

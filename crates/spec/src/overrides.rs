@@ -1,9 +1,10 @@
-//! `DUJIANG__SOURCE__HOSTNAME` and `--set source.hostname=...`: values from outside the file.
+//! `DUJIANG__SOURCE__HOSTNAME` and `--set source.hostname=...`: values from outside the file; in a list
+//! `DUJIANG__ROUTE__0__SINK_TABLE` and `--set route.0.sink-table=...`.
 //!
 //! A variable's name is `DUJIANG__`, the block, `__`, and the option with `-` and `.` written `_`. Since several options
 //! could be meant, the name is looked up among the options of the chosen connector; nothing is guessed.
 
-use crate::blocks::{BLOCKS, LATER_BLOCKS, RawBlock, later};
+use crate::blocks::{BLOCKS, LATER_BLOCKS, LISTS, RawBlock, later};
 use crate::finding::{Finding, Findings};
 use dujiang_core::Code;
 use dujiang_core::options::{OptionDef, Place, Presence, nearest};
@@ -16,10 +17,70 @@ pub(crate) const PREFIX: &str = "DUJIANG__";
 pub(crate) struct Variable<'a> {
     name: &'a str,
     value: &'a str,
-    /// `source`, `sink` or `pipeline`.
-    block: &'static str,
+    target: Target,
     /// The option as the name has it, `__` as `_`.
     option: String,
+}
+
+/// The block that a value from outside is meant for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// `source`, `sink`, `pipeline`, `transform` or `route`.
+    pub block: &'static str,
+    /// Which rule of a list.
+    pub index: Option<usize>,
+}
+
+impl Target {
+    /// A block that is no list.
+    pub fn block(block: &'static str) -> Self {
+        Self { block, index: None }
+    }
+
+    /// A rule of a list.
+    pub fn rule(block: &'static str, index: usize) -> Self {
+        Self { block, index: Some(index) }
+    }
+
+    /// As variables spell it, with the closing `__`.
+    fn spelled(self) -> String {
+        let index = self.index.map_or(String::new(), |index| format!("{index}__"));
+        format!("{PREFIX}{}__{index}", self.block.to_ascii_uppercase())
+    }
+}
+
+/// Takes the index off the option of a list: `0` and `__` or `.`, then the option.
+fn rule_index<'o>(option: &'o str, separator: &str) -> Option<(usize, &'o str)> {
+    let (index, rest) = option.split_once(separator)?;
+    let digits = !index.is_empty() && index.bytes().all(|b| b.is_ascii_digit());
+    index.parse().ok().filter(|_| digits && !rest.is_empty()).map(|index| (index, rest))
+}
+
+/// How many rules a list has when the rules from outside are added; a gap is reported.
+pub(crate) fn rules(
+    list: &'static str,
+    in_file: usize,
+    variables: &[Variable<'_>],
+    set: &[Setting<'_>],
+    findings: &mut Findings,
+) -> usize {
+    let from_env = variables.iter().map(|v| (v.target, Place::Environment(v.name.to_owned()), v.name.to_owned()));
+    let from_set = set.iter().map(|s| (s.target, Place::CommandLine, format!("--set {list}.{}", s.option)));
+    let mut all: Vec<_> = from_env.chain(from_set).filter(|(target, ..)| target.block == list).collect();
+    all.sort_by_key(|(target, ..)| target.index);
+    let mut count = in_file;
+    for (target, place, name) in all {
+        match target.index {
+            Some(index) if index < count => {}
+            Some(index) if index == count => count += 1,
+            _ => {
+                let message = format!("`{name}` names no rule of `{list}`, which has {count}");
+                let finding = Finding::error(Code::UnknownVariable, message, place);
+                findings.push(finding.help("rules are counted from 0; a new one takes the next number"));
+            }
+        }
+    }
+    count
 }
 
 /// A name as variables spell it: lower case, every run of `-`, `.` and `_` one `_`.
@@ -49,13 +110,29 @@ pub(crate) fn variables<'a>(env: &BTreeMap<&'a str, &'a str>, findings: &mut Fin
         let place = Place::Environment(name.to_owned());
         let block = spelling(block);
         if let Some(block) = BLOCKS.iter().find(|known| **known == block).filter(|_| !option.is_empty()) {
-            variables.push(Variable { name, value, block, option: collapse(option) });
+            variables.push(Variable { name, value, target: Target::block(block), option: collapse(option) });
+        } else if let Some(list) = LISTS.iter().find(|known| **known == block) {
+            match rule_index(option, "__") {
+                Some((index, option)) => {
+                    let target = Target::rule(list, index);
+                    variables.push(Variable { name, value, target, option: collapse(option) });
+                }
+                None => {
+                    let message = format!("the environment variable `{name}` names no rule of `{list}`");
+                    let help = format!(
+                        "name a rule by its number and an option: `{}SOURCE_TABLE`",
+                        Target::rule(list, 0).spelled()
+                    );
+                    findings.push(Finding::error(Code::UnknownVariable, message, place).help(help));
+                }
+            }
         } else if let Some((subject, what)) = LATER_BLOCKS.iter().find(|(known, _)| spelling(known) == block) {
             findings.push(later(subject, what, place));
         } else {
             let message = format!("the environment variable `{name}` names no setting");
-            let help = "names are `DUJIANG__SOURCE__...`, `DUJIANG__SINK__...` or `DUJIANG__PIPELINE__...`";
-            let blocks = BLOCKS.iter().map(|block| block.to_ascii_uppercase()).collect::<Vec<_>>();
+            let help = "names are `DUJIANG__SOURCE__...`, `DUJIANG__SINK__...`, `DUJIANG__PIPELINE__...`, \
+                        `DUJIANG__TRANSFORM__0__...` or `DUJIANG__ROUTE__0__...`";
+            let blocks = BLOCKS.iter().chain(LISTS).map(|block| block.to_ascii_uppercase()).collect::<Vec<_>>();
             let near = nearest(&block.to_ascii_uppercase(), blocks.iter().map(String::as_str))
                 .map(|near| format!("did you mean `{PREFIX}{near}__{option}`?"));
             findings.push(Finding::error(Code::UnknownVariable, message, place).help(near.unwrap_or(help.into())));
@@ -79,10 +156,10 @@ fn collapse(option: &str) -> String {
 
 /// Sets the `type` of a block, which decides the names that its other options can have.
 pub(crate) fn apply_type(block: &'static str, raw: &mut RawBlock, variables: &[Variable<'_>], set: &[Setting<'_>]) {
-    for variable in variables.iter().filter(|v| v.block == block && v.option.eq_ignore_ascii_case("type")) {
+    for variable in variables.iter().filter(|v| v.target.block == block && v.option.eq_ignore_ascii_case("type")) {
         raw.set("type", variable.value, &Place::Environment(variable.name.to_owned()));
     }
-    for setting in set.iter().filter(|s| s.block == block && s.option == "type") {
+    for setting in set.iter().filter(|s| s.target.block == block && s.option == "type") {
         raw.set("type", setting.value, &Place::CommandLine);
     }
 }
@@ -90,7 +167,7 @@ pub(crate) fn apply_type(block: &'static str, raw: &mut RawBlock, variables: &[V
 /// Lays environment and then command line over a block whose options are known, and reports the values of the file
 /// that cannot be read and have not been replaced.
 pub(crate) fn apply(
-    block: &'static str,
+    target: Target,
     raw: &mut RawBlock,
     known: &[OptionDef],
     variables: &[Variable<'_>],
@@ -98,7 +175,7 @@ pub(crate) fn apply(
     findings: &mut Findings,
 ) {
     let mut given: BTreeMap<String, &Variable<'_>> = BTreeMap::new();
-    for variable in variables.iter().filter(|v| v.block == block) {
+    for variable in variables.iter().filter(|v| v.target == target) {
         match option_of(variable, known, raw) {
             Ok(key) => match given.get(&key) {
                 Some(other) if other.value != variable.value => findings.push(twice(&key, other, variable)),
@@ -110,7 +187,7 @@ pub(crate) fn apply(
             Err(finding) => findings.push(*finding),
         }
     }
-    for setting in set.iter().filter(|s| s.block == block) {
+    for setting in set.iter().filter(|s| s.target == target) {
         raw.set(setting.option, setting.value, &Place::CommandLine);
     }
     raw.report_unreadable(findings);
@@ -129,7 +206,7 @@ fn option_of(variable: &Variable<'_>, known: &[OptionDef], raw: &RawBlock) -> Re
         [only] => return Ok(only.to_owned()),
         [one, other, ..] => {
             let message = format!("the environment variable `{}` could mean `{one}` or `{other}`", variable.name);
-            let help = format!("set it in the file or with `--set {}.{one}=...`", variable.block);
+            let help = format!("set it in the file or with `--set {}.{one}=...`", variable.target.block);
             return Err(Box::new(Finding::error(Code::UnknownVariable, message, place()).help(help)));
         }
         [] => {}
@@ -156,23 +233,24 @@ fn prefixed_key(prefix: &str, rest: &str, spelled: &str, raw: &RawBlock) -> Stri
 }
 
 fn unknown(variable: &Variable<'_>, known: &[OptionDef]) -> Finding {
-    let message = format!("the environment variable `{}` names no option of `{}`", variable.name, variable.block);
+    let message =
+        format!("the environment variable `{}` names no option of `{}`", variable.name, variable.target.block);
     let finding = Finding::error(Code::UnknownVariable, message, Place::Environment(variable.name.to_owned()));
     let spellings: Vec<_> = known.iter().map(|def| spelling(def.name).to_ascii_uppercase()).collect();
     match nearest(&variable.option.to_ascii_uppercase(), spellings.iter().map(String::as_str)) {
-        Some(near) => finding.help(format!("did you mean `{PREFIX}{}__{near}`?", variable.block.to_ascii_uppercase())),
+        Some(near) => finding.help(format!("did you mean `{}{near}`?", variable.target.spelled())),
         None => finding.help("unset it, or correct its name; `-` and `.` of an option are written `_`"),
     }
 }
 
 fn twice(key: &str, one: &Variable<'_>, other: &Variable<'_>) -> Finding {
-    let message = format!("`{}` and `{}` set `{}.{key}` to different values", one.name, other.name, one.block);
+    let message = format!("`{}` and `{}` set `{}.{key}` to different values", one.name, other.name, one.target.block);
     Finding::error(Code::Conflict, message, Place::Environment(other.name.to_owned())).help("unset one of the two")
 }
 
 /// One `--set path=value`.
 pub(crate) struct Setting<'a> {
-    block: &'static str,
+    target: Target,
     option: &'a str,
     value: &'a str,
 }
@@ -183,7 +261,11 @@ pub(crate) fn settings<'a>(set: &'a [(String, String)], findings: &mut Findings)
     for (path, value) in set {
         let (block, option) = path.split_once('.').unwrap_or((path, ""));
         if let Some(block) = BLOCKS.iter().find(|known| **known == block).filter(|_| !option.is_empty()) {
-            settings.push(Setting { block, option, value });
+            settings.push(Setting { target: Target::block(block), option, value });
+        } else if let (Some(list), Some((index, option))) =
+            (LISTS.iter().find(|known| **known == block), rule_index(option, "."))
+        {
+            settings.push(Setting { target: Target::rule(list, index), option, value });
         } else if let Some((subject, what)) = LATER_BLOCKS.iter().find(|(known, _)| *known == block) {
             findings.push(later(subject, what, Place::CommandLine));
         } else {
@@ -191,7 +273,10 @@ pub(crate) fn settings<'a>(set: &'a [(String, String)], findings: &mut Findings)
             let finding = Finding::error(Code::UnknownKey, message, Place::CommandLine);
             findings.push(match nearest(block, BLOCKS.iter().copied()) {
                 Some(near) if !option.is_empty() => finding.help(format!("did you mean `{near}.{option}`?")),
-                _ => finding.help("paths are `source.<option>`, `sink.<option>` or `pipeline.<option>`"),
+                _ => finding.help(
+                    "paths are `source.<option>`, `sink.<option>`, `pipeline.<option>`, `transform.<number>.<option>` \
+                     or `route.<number>.<option>`",
+                ),
             });
         }
     }

@@ -51,6 +51,7 @@ fn type_text(kind: OptionType) -> String {
         OptionType::Boolean => "`true` or `false`".into(),
         OptionType::Duration => "time span".into(),
         OptionType::Bytes => "bytes".into(),
+        OptionType::List => "list, or words separated by commas".into(),
         OptionType::Choice(words) => words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", "),
     }
 }

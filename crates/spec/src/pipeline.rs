@@ -1,6 +1,7 @@
 //! A pipeline as its file describes it.
 
 use crate::references::Origin;
+use crate::rules::{RouteRule, TransformRule};
 use crate::source_text::SourceText;
 use dujiang_core::Secret;
 use dujiang_core::connector::PipelineOptions;
@@ -44,6 +45,48 @@ dujiang_core::choice! {
     }
 }
 
+dujiang_core::choice! {
+    /// Which of several matching routes a table follows.
+    pub enum RouteMode {
+        /// Every one: the table is copied to each target.
+        AllMatch = "all_match",
+        /// The first one.
+        FirstMatch = "first_match",
+    }
+}
+
+dujiang_core::choice! {
+    /// Flink's execution modes.
+    pub enum RuntimeMode {
+        /// Runs on.
+        Streaming = "streaming",
+        /// Ends with the snapshot.
+        Batch = "batch",
+    }
+}
+
+dujiang_core::choice! {
+    /// Flink's ways to distribute rows to sink writers.
+    pub enum PartitioningStrategy {
+        /// As the sink wants.
+        SinkDefined = "sink_defined",
+        /// By key.
+        PrimaryKey = "primary_key",
+        /// By table.
+        TableId = "table_id",
+    }
+}
+
+dujiang_core::choice! {
+    /// Flink's limits of decimals in expressions.
+    pub enum DecimalPrecisionMode {
+        /// 19 digits; what is wider becomes NULL there.
+        UpTo19 = "up_to_19",
+        /// 38 digits.
+        UpTo38 = "up_to_38",
+    }
+}
+
 dujiang_core::options! {
     /// Options of the `pipeline` block.
     pub struct PipelineSettings {
@@ -73,9 +116,9 @@ dujiang_core::options! {
         /// Session time zone of expressions.
         "local-time-zone" => local_time_zone: String, optional;
         /// Whether a table follows every matching route or the first one.
-        "route-mode" => route_mode: String, optional;
-        /// Flink's execution mode.
-        "execution.runtime-mode" => execution_runtime_mode: String, optional;
+        "route-mode" => route_mode: RouteMode, default "all_match";
+        /// Flink's execution mode. `batch` needs a source that ends by itself, and changes nothing else.
+        "execution.runtime-mode" => execution_runtime_mode: RuntimeMode, default "streaming";
         /// Flink's operator id prefix.
         "operator.uid.prefix" => operator_uid_prefix: String, optional;
         /// Flink's id of the schema operator.
@@ -83,9 +126,9 @@ dujiang_core::options! {
         /// Flink's time limit for calls to the schema operator.
         "schema-operator.rpc-timeout" => schema_operator_rpc_timeout: Duration, optional;
         /// Flink's way to distribute rows to sink writers.
-        "sink.partitioning.strategy" => sink_partitioning_strategy: String, optional;
+        "sink.partitioning.strategy" => sink_partitioning_strategy: PartitioningStrategy, optional;
         /// How wide decimals may become in expressions.
-        "transform.decimal.precision.mode" => transform_decimal_precision_mode: String, optional;
+        "transform.decimal.precision.mode" => transform_decimal_precision_mode: DecimalPrecisionMode, optional;
     }
 }
 
@@ -132,6 +175,13 @@ pub struct Pipeline {
     pub sink: Block,
     /// The pipeline block.
     pub settings: PipelineSettings,
+    /// The rules of `transform`, in order: for a table the first that matches applies.
+    pub transforms: Vec<TransformRule>,
+    /// The rules of `route`, in order; `settings.route_mode` says how many of them a table follows.
+    pub routes: Vec<RouteRule>,
+    /// Tags of the schema changes that reach the sink (`include.schema.changes`, `exclude.schema.changes`), of
+    /// [`dujiang_core::evolution::TAGS`].
+    pub schema_changes: Vec<&'static str>,
     /// What was asked for by `pipeline.guarantee` or the dialect's `sink.delivery-guarantee`; `None`: the strongest the
     /// sink has.
     pub guarantee: Option<Guarantee>,

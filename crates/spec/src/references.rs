@@ -33,11 +33,23 @@ impl std::fmt::Display for Origin {
     }
 }
 
+/// Which bytes of a value some bytes of the resolved text were made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// Bytes of the resolved text.
+    pub text: Range<usize>,
+    /// Bytes of the value as written.
+    pub value: Range<usize>,
+    /// Whether they are the same bytes; otherwise a reference stands there.
+    pub exact: bool,
+}
+
 /// A value without references.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Resolved {
     pub text: String,
     pub origins: Vec<Origin>,
+    pub pieces: Vec<Piece>,
 }
 
 /// One reference that cannot be resolved.
@@ -53,31 +65,37 @@ impl Resolver<'_> {
     /// Replaces every reference of a value.
     pub fn resolve(&self, value: &str) -> Result<Resolved, Vec<BadReference>> {
         let mut text = String::with_capacity(value.len());
-        let (mut origins, mut bad) = (Vec::new(), Vec::new());
+        let (mut origins, mut bad, mut pieces) = (Vec::new(), Vec::new(), Vec::new());
+        let mut add = |text: &mut String, part: &str, value: Range<usize>, exact: bool| {
+            if !part.is_empty() {
+                pieces.push(Piece { text: text.len()..text.len() + part.len(), value, exact });
+                text.push_str(part);
+            }
+        };
         let mut at = 0;
         while let Some(dollar) = value[at..].find('$').map(|i| at + i) {
-            text.push_str(&value[at..dollar]);
+            add(&mut text, &value[at..dollar], at..dollar, true);
             let rest = &value[dollar..];
             if rest.starts_with("$$") {
-                text.push('$');
+                add(&mut text, "$", dollar..dollar + 2, false);
                 at = dollar + 2;
             } else if let Some(body) = rest.strip_prefix("${") {
                 let length = body.find('}').map_or(rest.len(), |end| end + 3);
                 match body.find('}').ok_or_else(not_closed).and_then(|end| self.reference(&body[..end])) {
                     Ok((part, origin)) => {
-                        text.push_str(&part);
+                        add(&mut text, &part, dollar..dollar + length, false);
                         origins.push(origin);
                     }
                     Err((message, help)) => bad.push(BadReference { span: dollar..dollar + length, message, help }),
                 }
                 at = dollar + length;
             } else {
-                text.push('$');
+                add(&mut text, "$", dollar..dollar + 1, true);
                 at = dollar + 1;
             }
         }
-        text.push_str(&value[at..]);
-        if bad.is_empty() { Ok(Resolved { text, origins }) } else { Err(bad) }
+        add(&mut text, &value[at..], at..value.len(), true);
+        if bad.is_empty() { Ok(Resolved { text, origins, pieces }) } else { Err(bad) }
     }
 
     fn reference(&self, body: &str) -> Result<(String, Origin), (String, String)> {

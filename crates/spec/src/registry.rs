@@ -1,5 +1,6 @@
 //! Which connectors there are.
 
+use crate::sql::SqlChecker;
 use dujiang_core::connector::{SinkSpec, SourceSpec};
 
 /// The connectors a build has; the command line hands in its list.
@@ -9,6 +10,11 @@ pub trait Registry {
 
     /// Every sink type.
     fn sinks(&self) -> &[SinkSpec];
+
+    /// Who checks the SQL of transforms; without one it is not checked.
+    fn sql(&self) -> Option<&dyn SqlChecker> {
+        None
+    }
 
     /// The source type of that name.
     fn source(&self, kind: &str) -> Option<&SourceSpec> {

@@ -3,6 +3,7 @@
 use crate::load::common_options;
 use crate::pipeline::PipelineSettings;
 use crate::registry::Registry;
+use crate::rules::{RouteOptions, TransformOptions};
 use dujiang_core::options::{OptionDef, OptionType, Presence};
 use serde_json::{Map, Value, json};
 
@@ -19,9 +20,18 @@ pub fn json_schema(registry: &dyn Registry) -> Value {
         "properties": {
             "source": connector_block("source", &sources),
             "sink": connector_block("sink", &sinks),
+            "transform": rules("Projections and filters; for a table the first rule that matches applies.", TransformOptions::DEFS),
+            "route": rules("Other names for tables in the sink.", RouteOptions::DEFS),
             "pipeline": options_object(PipelineSettings::DEFS.iter()),
         },
     })
+}
+
+/// A list of rules; nothing but what its options are may stand in one.
+fn rules(description: &str, options: &[OptionDef]) -> Value {
+    let mut item = options_object(options.iter());
+    item["additionalProperties"] = json!(false);
+    json!({ "type": ["array", "null"], "items": item, "description": description })
 }
 
 /// A block whose `type` decides its other options.
@@ -70,6 +80,9 @@ fn option_schema(def: &OptionDef) -> Value {
     let scalar = json!({ "type": ["string", "number", "boolean"] });
     let mut schema = match def.kind {
         OptionType::Text | OptionType::Secret | OptionType::Duration | OptionType::Bytes => scalar,
+        OptionType::List => {
+            json!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
+        }
         OptionType::Integer { min, max } => {
             let digits = json!({ "type": "string", "pattern": "^-?[0-9]+$" });
             json!({ "anyOf": [integer(min, max), digits, reference] })

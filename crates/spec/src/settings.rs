@@ -2,8 +2,9 @@
 
 use crate::blocks::RawBlock;
 use crate::finding::{Finding, Findings};
-use crate::pipeline::{PipelineSettings, SchemaBehavior};
+use crate::pipeline::{Block, PipelineSettings, RuntimeMode, SchemaBehavior};
 use crate::source_text::SourceText;
+use crate::sql::SqlChecker;
 use dujiang_core::Code;
 use std::time::Duration;
 
@@ -12,10 +13,10 @@ const MAX_NAME_BYTES: usize = 100;
 
 /// Keys of the dialect that change nothing here, and why.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
-    ("local-time-zone", "it only matters to expressions, which come with a later version"),
-    ("route-mode", "routes come with a later version"),
-    ("transform.decimal.precision.mode", "transforms come with a later version; decimals keep all their digits"),
-    ("execution.runtime-mode", "a source that ends by itself (`scan.startup.mode: snapshot`) ends the pipeline"),
+    (
+        "transform.decimal.precision.mode",
+        "decimals always keep up to 38 digits, and what is wider is an error, never NULL",
+    ),
     ("operator.uid.prefix", "it names operators of Flink, and there are none"),
     ("schema.operator.uid", "it names an operator of Flink, and there is none"),
     ("schema-operator.rpc-timeout", "it limits calls between Flink's operators, and there are none"),
@@ -23,7 +24,18 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
 ];
 
 /// Checks what single values cannot show.
-pub(crate) fn check(settings: &PipelineSettings, raw: &RawBlock, findings: &mut Findings) {
+pub(crate) fn check(
+    settings: &PipelineSettings,
+    raw: &RawBlock,
+    checker: Option<&dyn SqlChecker>,
+    findings: &mut Findings,
+) {
+    if let (Some(zone), Some(checker)) = (&settings.local_time_zone, checker)
+        && let Err(why) = checker.check_time_zone(zone)
+    {
+        let message = format!("`local-time-zone` {why}");
+        findings.push(Finding::error(Code::BadValue, message, settings.place("local-time-zone")));
+    }
     if let Some(name) = &settings.name
         && let Err(why) = check_name(name)
     {
@@ -49,11 +61,8 @@ pub(crate) fn check(settings: &PipelineSettings, raw: &RawBlock, findings: &mut 
 fn warn(settings: &PipelineSettings, raw: &RawBlock, findings: &mut Findings) {
     for (key, why) in WITHOUT_EFFECT {
         if let Some(option) = raw.get(key) {
-            let streaming = *key == "execution.runtime-mode" && option.value.eq_ignore_ascii_case("streaming");
-            if !streaming {
-                let message = format!("`{key}` has no effect: {why}");
-                findings.push(Finding::warning(Code::NotSupported, message, option.key_place.clone()));
-            }
+            let message = format!("`{key}` has no effect: {why}");
+            findings.push(Finding::warning(Code::NotSupported, message, option.key_place.clone()));
         }
     }
     if settings.schema_change_behavior != SchemaBehavior::Evolve {
@@ -64,6 +73,19 @@ fn warn(settings: &PipelineSettings, raw: &RawBlock, findings: &mut Findings) {
             Finding::warning(Code::NotSupported, message, place)
                 .help("write `schema.change.behavior: evolve`, or leave it out"),
         );
+    }
+}
+
+/// `execution.runtime-mode: batch` promises an end, which only a bounded source has.
+pub(crate) fn check_batch(settings: &PipelineSettings, source: &Block, findings: &mut Findings) {
+    if settings.execution_runtime_mode != RuntimeMode::Batch {
+        return;
+    }
+    let mode = source.option("scan.startup.mode");
+    if mode.is_none_or(|option| !option.value.eq_ignore_ascii_case("snapshot")) {
+        let message = "`execution.runtime-mode: batch` needs `scan.startup.mode: snapshot` in the `source` block";
+        let finding = Finding::error(Code::Conflict, message, settings.place("execution.runtime-mode"));
+        findings.push(finding.help("a pipeline that follows changes never ends by itself"));
     }
 }
 

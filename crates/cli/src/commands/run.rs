@@ -7,6 +7,7 @@ use crate::session::{Plan, Session};
 use crate::state_dir;
 use clap::{Args, ValueEnum};
 use dujiang_core::{Code, Epoch, Error};
+use dujiang_spec::{Diagnostic, Pipeline};
 use std::path::PathBuf;
 
 /// Flags of `run`.
@@ -43,6 +44,9 @@ pub fn run(arguments: Arguments, console: &Console) -> u8 {
         Ok(loaded) => loaded,
         Err(mistakes) => return refuse(&mistakes, console),
     };
+    if let Some(mistake) = not_wired(&loaded.pipeline) {
+        return refuse(&[mistake], console);
+    }
     loaded.warnings.iter().for_each(|warning| console.report(warning));
     let state_dir = match state_dir::of(&loaded.pipeline.name, arguments.state_dir) {
         Ok(folder) => folder,
@@ -60,4 +64,19 @@ pub fn run(arguments: Arguments, console: &Console) -> u8 {
         Until::CaughtUp => dujiang_engine::Until::CaughtUp,
     });
     session.run(loaded, Plan { state_dir, until, restore_from: arguments.restore_from.map(Epoch) })
+}
+
+/// Rules must never be passed over: until the engine applies them, a file that has some is refused.
+fn not_wired(pipeline: &Pipeline) -> Option<Diagnostic> {
+    let place = match (pipeline.transforms.first(), pipeline.routes.first()) {
+        (Some(rule), _) => rule.place.clone(),
+        (None, Some(rule)) => rule.place.clone(),
+        (None, None) => return None,
+    };
+    let message = "`run` does not carry out `transform` and `route` yet";
+    let mut mistake = Diagnostic::about_file(Code::NotSupported, message, pipeline.file.name());
+    mistake.place = place;
+    mistake.file = pipeline.file.clone();
+    mistake.help = Some("`dujiang check` reads them; remove them to run the pipeline without".into());
+    Some(mistake)
 }

@@ -261,19 +261,19 @@ error[E0101]: a second `key:` stands where a value was expected
 #[test]
 fn parts_of_the_dialect_that_come_later() {
     check(
-        &format!("{GOOD}  route-mode: FIRST_MATCH\ntransform:\n  - source-table: a\n"),
+        &format!("{GOOD}  sink.partitioning.strategy: TABLE_ID\nlog:\n  type: embedded\n"),
         "
-warning[E0110]: `route-mode` has no effect: routes come with a later version
+warning[E0110]: `sink.partitioning.strategy` has no effect: rows are always distributed by the sink's key
   --> pipeline.yaml:14:3
    |
-14 |   route-mode: FIRST_MATCH
-   |   ^^^^^^^^^^
+14 |   sink.partitioning.strategy: TABLE_ID
+   |   ^^^^^^^^^^^^^^^^^^^^^^^^^^
 
-error[E0110]: `transform` is not supported yet: projections and filters come with a later version
+error[E0110]: `log` is not supported yet: a log between source and sink comes with a later version
   --> pipeline.yaml:15:1
    |
-15 | transform:
-   | ^^^^^^^^^
+15 | log:
+   | ^^^
 ",
     );
 }

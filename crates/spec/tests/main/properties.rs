@@ -40,6 +40,7 @@ fn valid(def: &OptionDef) -> BoxedStrategy<String> {
         ("name", _) => "[a-zA-Z0-9 _-]{0,20}[a-z]".boxed(),
         ("guarantee", _) => words(&["at-least-once"]).boxed(),
         ("checkpoint.interval", _) => (1u32..100_000).prop_map(|n| format!("{n}ms")).boxed(),
+        ("execution.runtime-mode", _) => words(&["streaming", "STREAMING"]).boxed(),
         ("memory.limit", _) => (1u32..4096).prop_map(|n| format!("{n} MB")).boxed(),
         (_, OptionType::Text | OptionType::Secret) => any_text().boxed(),
         (_, OptionType::Integer { min, max }) => {
@@ -53,6 +54,9 @@ fn valid(def: &OptionDef) -> BoxedStrategy<String> {
         (_, OptionType::Bytes) => {
             (0u32..10_000, words(&["", "b", "kb", " MB", "gib"])).prop_map(|(n, u)| format!("{n}{u}")).boxed()
         }
+        (_, OptionType::List) => prop::collection::vec(words(&["add", "drop.column", "all"]), 1..3)
+            .prop_map(|words| words.join(", "))
+            .boxed(),
         (_, OptionType::Choice(all)) => words(all).boxed(),
     }
 }
@@ -67,7 +71,7 @@ fn invalid(def: &OptionDef) -> Option<&'static str> {
         OptionType::Boolean => Some("yes"),
         OptionType::Duration => Some("7 parsecs"),
         OptionType::Bytes => Some("7 acres"),
-        OptionType::Choice(_) => Some("none-of-these"),
+        OptionType::Choice(_) | OptionType::List => Some("none-of-these"),
     }
 }
 

@@ -62,11 +62,10 @@ fn defaults_are_those_of_the_reference() {
 #[test]
 fn empty_later_blocks_do_no_harm() {
     assert!(load_text(&format!("{GOOD}transform:\nroute: []\n")).is_ok());
-    for later in ["transform", "route", "log", "sinks", "alerts", "dead-letter"] {
+    for later in ["log", "sinks", "alerts", "dead-letter"] {
         assert_eq!(codes(&format!("{GOOD}{later}:\n  - a: b\n")), ["E0110"], "{later}");
     }
     assert_eq!(codes(&format!("{GOOD}  model:\n    name: x\n  user-defined-function: [a]\n")), ["E0110", "E0110"]);
-    assert_eq!(codes(&GOOD.replace("format:", "include.schema.changes: [all]\n  format:")), ["E0110"]);
 }
 
 #[test]
@@ -175,12 +174,23 @@ fn overrides_that_name_nothing_are_refused() {
     assert_eq!(wrong(&[("DUJIANG__PIPELINE__PARALELISM", "x")], &[])[0].0, "E0108");
     assert_eq!(wrong(&[("DUJIANG__", "x")], &[])[0].0, "E0108");
     assert_eq!(wrong(&[("DUJIANG__SOURCE", "x")], &[])[0].0, "E0108");
-    assert_eq!(wrong(&[("DUJIANG__ROUTE__0__SINK_TABLE", "x")], &[])[0].0, "E0110");
+    assert_eq!(wrong(&[("DUJIANG__ROUTE__0__SINK_TABLE", "x")], &[])[0].0, "E0102");
+    assert_eq!(wrong(&[("DUJIANG__ROUTE__1__SINK_TABLE", "x")], &[])[0].0, "E0108");
+    assert_eq!(wrong(&[("DUJIANG__ROUTE__SINK_TABLE", "x")], &[])[0].0, "E0108");
+    assert_eq!(wrong(&[("DUJIANG__LOG__TYPE", "x")], &[])[0].0, "E0110");
     assert_eq!(wrong(&[("DUJIANG__SOURCE__PORT", "1"), ("DUJIANG__source__port", "2")], &[])[0].0, "E0111");
     assert_eq!(wrong(&[], &[("sorce.port", "1")]), [("E0103", "did you mean `source.port`?".to_owned())]);
     assert_eq!(wrong(&[], &[("source", "1")])[0].0, "E0103");
     assert_eq!(wrong(&[], &[("source.prt", "1")]), [("E0103", "did you mean `port`?".to_owned())]);
-    assert_eq!(wrong(&[], &[("transform.0.filter", "1")])[0].0, "E0110");
+    assert_eq!(wrong(&[], &[("transform.0.filter", "1")])[0].0, "E0102");
+    assert_eq!(wrong(&[], &[("transform.x.filter", "1")])[0].0, "E0103");
+    assert_eq!(wrong(&[], &[("log.type", "1")])[0].0, "E0110");
+}
+
+#[test]
+fn a_batch_needs_an_end() {
+    let batch = GOOD.replace("name: orders-lake", "execution.runtime-mode: BATCH");
+    assert_eq!(codes(&batch), ["E0111"]);
 }
 
 #[test]
@@ -217,11 +227,11 @@ fn settings_are_checked_beyond_their_type() {
 
 #[test]
 fn settings_of_the_dialect_without_effect_are_named() {
-    let all = "local-time-zone: UTC\n  schema.change.behavior: LENIENT\n  execution.runtime-mode: BATCH\n  \
+    let all = "local-time-zone: UTC\n  schema.change.behavior: LENIENT\n  \
                schema.operator.uid: x\n  schema-operator.rpc-timeout: 3 min\n  route-mode: ALL_MATCH\n  \
                sink.partitioning.strategy: TABLE_ID\n  transform.decimal.precision.mode: UP_TO_19";
     let loaded = load_text(&GOOD.replace("name: orders-lake", all)).unwrap();
-    assert_eq!(loaded.warnings.len(), 8);
+    assert_eq!(loaded.warnings.len(), 5);
     let silent = "schema.change.behavior: EVOLVE\n  execution.runtime-mode: STREAMING";
     assert_eq!(load_text(&GOOD.replace("name: orders-lake", silent)).unwrap().warnings.len(), 0);
 }
