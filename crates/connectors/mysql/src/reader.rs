@@ -296,7 +296,13 @@ impl MysqlReader {
                 self.advance();
                 self.rows_in(table)?;
             }
-            _ => self.advance(),
+            Step::Done => self.advance(),
+            Step::Keys(_) | Step::Ddl(_) => {
+                return Err(Error::new(
+                    Code::Bug,
+                    "rows with their keys asked for something else than to be handed out",
+                ));
+            }
         }
         Ok(())
     }

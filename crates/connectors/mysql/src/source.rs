@@ -10,6 +10,7 @@ use crate::preflight::{self, Demands};
 use crate::reader::{MysqlReader, SideTable, SnapshotSide, Start, describe};
 use crate::server::{Instance, Resume, log_end, verify};
 use crate::shape::Shape;
+use crate::snapshot::told_place::Heads;
 use crate::snapshot::{Chunk, Handoff, Job, Snapshot, SnapshotContext};
 use crate::startup;
 use crate::stream::{Machine, Tables, worth_another_try};
@@ -211,6 +212,7 @@ impl MysqlSource {
             transaction: format!("snapshot:{id}"),
             clock: start.context.clock.clone(),
             budget: start.context.budget.clone(),
+            heads: Heads::default(),
         };
         let run = Snapshot::start(context, jobs, self.config.snapshot_connections());
         start.instance = Some(instance);

@@ -3,6 +3,7 @@
 use super::listed;
 use crate::catalog::{ServerFlavor, ServerProfile};
 use crate::client::{Connection, TextRows};
+use crate::snapshot::told_place::ask_status;
 use dujiang_core::{Code, Error, Result, TableId};
 
 /// A replica that does not log what it replicates has half a binlog.
@@ -15,7 +16,7 @@ pub(super) async fn check_replica(connection: &mut Connection, server: &ServerPr
     }
     let replicates = match server.flavor {
         ServerFlavor::MariaDb => {
-            let rows = connection.query("SHOW GLOBAL STATUS LIKE 'Slaves_running'").await?;
+            let rows = ask_status(connection, "SHOW GLOBAL STATUS LIKE 'Slaves_running'").await?;
             rows.get(0).map(|r| r.parse::<u32>(1)).transpose()?.flatten().is_some_and(|n| n > 0)
         }
         // Who may not ask is taken for the owner of a server that nobody made a replica.

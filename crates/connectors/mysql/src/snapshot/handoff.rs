@@ -70,7 +70,9 @@ impl Handoff {
 
     /// A table of which `done` is handed out; the stream stands at `stream`.
     pub fn resume(done: Vec<Chunk>, stream: Place) -> Self {
-        Self { done, ..Self::new(stream) }
+        debug_assert!(done.is_sorted_by_key(|c| &c.point), "views never go back");
+        let floor = done.last().map_or(stream.clone(), |last| last.point.clone().max(stream));
+        Self { done, ..Self::new(floor) }
     }
 
     /// Judges one image. `begin` is where its transaction begins.
@@ -117,11 +119,13 @@ impl Handoff {
         self.opening = true;
     }
 
-    /// Offers a view for the next chunk. Refused when it is older than what the stream has dropped.
+    /// Offers a view for the next chunk. Refused when it is older than what the stream has dropped. From now on the stream
+    /// drops what it shows, so no later view may be older, even if this one is given up.
     pub fn open(&mut self, view: Place) -> bool {
         debug_assert!(self.open.is_none(), "one chunk of a table is read at a time");
         let usable = view >= self.floor;
         if usable {
+            self.floor = view.clone();
             self.open = Some(view);
             self.opening = false;
         }
@@ -132,12 +136,6 @@ impl Handoff {
     pub fn abandon(&mut self) {
         self.open = None;
         self.opening = false;
-    }
-
-    /// Gives up everything that is not handed out: its reader is gone.
-    pub fn abandon_all(&mut self) {
-        self.abandon();
-        self.ahead.clear();
     }
 
     /// The chunk that was being read is complete, up to `upper`.
@@ -155,6 +153,7 @@ impl Handoff {
     /// If there is none.
     pub fn hand_out(&mut self) {
         let chunk = self.ahead.pop_front().expect("invariant: a chunk was complete");
+        debug_assert!(self.done.last().is_none_or(|last| last.point <= chunk.point), "views never go back");
         match self.done.last_mut() {
             Some(last) if last.point == chunk.point => last.upper = chunk.upper,
             _ => self.done.push(chunk),

@@ -1,6 +1,6 @@
 //! The hand-off against a model of a server: a log, views, and rows that become visible later than they are logged.
 
-use super::handoff::{Handoff, Upper, Verdict};
+use super::handoff::{Chunk, Handoff, Upper, Verdict};
 use crate::place::Place;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -233,4 +233,15 @@ fn a_ddl_waits_for_chunks_read_before_it() {
     handoff.hand_out();
     assert_eq!(handoff.judge_table(&place(3)), Verdict::Pass);
     assert!(!handoff.passed(&place(2)) && handoff.passed(&place(3)));
+}
+
+#[test]
+fn views_never_go_back() {
+    let mut handoff = Handoff::new(place(0));
+    assert!(handoff.open(place(10)));
+    assert_eq!(handoff.judge(b"z", &place(5)), Verdict::Drop, "the view shows it");
+    handoff.abandon();
+    assert!(!handoff.open(place(4)), "a change that this view does not show was dropped");
+    let mut resumed = Handoff::resume(vec![Chunk { upper: Some(b"m".to_vec()), point: place(10) }], place(3));
+    assert!(!resumed.open(place(5)) && resumed.open(place(10)));
 }

@@ -6,6 +6,7 @@ mod handoff;
 mod handoff_tests;
 mod key;
 mod reader;
+pub mod told_place;
 pub mod view;
 mod weights;
 

@@ -3,6 +3,7 @@
 use super::chunk_query::{chunk_query, parameters};
 use super::handoff::{SharedHandoff, lock};
 use super::key::{OwnedParam, key_of};
+use super::told_place::Heads;
 use super::view::{self, View};
 use super::weights::ServerOrder;
 use crate::client::{Connection, Endpoint, Param, ServerFamily, Statement};
@@ -78,6 +79,8 @@ pub struct SnapshotContext {
     pub clock: Arc<dyn Clock>,
     /// Chunks count against it.
     pub budget: Budget,
+    /// What the connections have learnt of the server's binlog files.
+    pub heads: Heads,
 }
 
 impl SnapshotContext {
@@ -250,8 +253,7 @@ impl Worker {
     async fn chunk(&mut self, job: &Job, rows: &mut u32) -> Result<ChunkRead> {
         let context = self.context.clone();
         let session = self.connected().await?;
-        let view = session.prepared_view(job, &context).await?;
-        let fetched = session.fetch(job, &view, &context, *rows).await?;
+        let (view, fetched) = session.confirmed(job, &context, *rows).await?;
         let limit = *rows;
         if let Some(adapted) = (fetched.bytes * limit as usize).checked_div(fetched.rows.max(1)).filter(|b| *b > 0) {
             let fitting = (u64::from(limit) * CHUNK_BYTES as u64 / adapted as u64).max(1);
@@ -395,6 +397,21 @@ impl Session {
         self.stale = false;
         self.prepared = Some(Prepared { at: job.at, shape, decodable, keys, from_begin, after });
         Ok(())
+    }
+
+    /// A chunk's rows, and the view that they are of.
+    async fn confirmed(&mut self, job: &Job, context: &SnapshotContext, limit: u32) -> Result<(View, Fetched)> {
+        loop {
+            let view = self.prepared_view(job, context).await?;
+            let fetched = self.fetch(job, &view, context, limit).await?;
+            // The rest of a truncated answer is still on its way: nothing can be asked.
+            if fetched.truncated || view.is_confirmed(&mut self.connection).await? {
+                return Ok((view, fetched));
+            }
+            tracing::warn!(table = %job.shape.id(), place = %view.point, "the place of a view was not its own; the chunk is read again");
+            lock(&job.handoff).abandon();
+            self.close_view().await?;
+        }
     }
 
     async fn fetch(&mut self, job: &Job, view: &View, context: &SnapshotContext, limit: u32) -> Result<Fetched> {

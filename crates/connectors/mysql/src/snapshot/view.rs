@@ -2,7 +2,8 @@
 //!
 //! A place read beside the SELECT is never a hand-off point: the log moves before rows become visible.
 //!
-//! - **MariaDB**: a consistent snapshot carries its place, `Binlog_snapshot_file` and `_position`.
+//! - **MariaDB**: a consistent snapshot carries its place; how it is told, and when that can be believed, is a subject of
+//!   its own: [`super::told_place`]. Where it cannot, the table is locked for a moment, as on MySQL.
 //! - **Tables without row versions** (MyISAM, Aria, ...): the table is locked against writers while the chunk is read.
 //! - **MySQL with GTIDs**: a moment without commits. Between the log's end before and the same end after opening the view
 //!   nothing was logged, and no transaction before was still on its way (`gtid_owned` was empty): the view shows exactly
@@ -12,6 +13,7 @@
 
 use super::handoff::{SharedHandoff, lock as locked};
 use super::reader::SnapshotContext;
+use super::told_place::{agreed, ends_a_transaction};
 use crate::client::{Connection, ServerFamily, quote};
 use crate::place::Place;
 use crate::server::end_of_log;
@@ -30,9 +32,19 @@ pub struct View {
     pub opened: Instant,
     /// Whether the table is locked instead, for one chunk.
     pub locks: bool,
+    /// Whether the server has told the place of the session's snapshot.
+    told: bool,
 }
 
 impl View {
+    /// Whether the server still tells the same place, if it has told one: answers can be those of other sessions.
+    ///
+    /// # Errors
+    /// `ConnectionLost`, `SourceQuery`.
+    pub async fn is_confirmed(&self, connection: &mut Connection) -> Result<bool> {
+        Ok(!self.told || agreed(connection).await?.as_ref() == Some(&self.point))
+    }
+
     /// Closes the view.
     ///
     /// # Errors
@@ -65,6 +77,10 @@ pub fn is_locked(error: &Error) -> bool {
     error.facts().iter().any(|(name, value)| *name == "server says" && value.starts_with("1205 "))
 }
 
+fn is_refused(error: &Error) -> bool {
+    error.code() == Code::MissingPrivilege
+}
+
 /// Locks the table against writers: whoever has changed it has left the log behind.
 ///
 /// # Errors
@@ -79,7 +95,7 @@ pub async fn lock(
     connection.execute(&format!("LOCK TABLES {} READ", quote::table(table)?)).await?;
     locked(handoff).opening();
     let point = end_of_log(connection).await?;
-    Ok(View { point, micros: clock.now_micros(), opened: Instant::now(), locks: true })
+    Ok(View { point, micros: clock.now_micros(), opened: Instant::now(), locks: true, told: false })
 }
 
 /// Opens a view for a table in the session, whose transaction it becomes. The hand-off is told before, as late as
@@ -94,37 +110,57 @@ pub async fn open(
     handoff: &SharedHandoff,
 ) -> Result<View> {
     let micros = context.clock.now_micros();
-    let point = match connection.server().family {
-        ServerFamily::MariaDb => {
-            locked(handoff).opening();
-            consistent(connection).await?
+    let (point, told) = loop {
+        let found = match connection.server().family {
+            ServerFamily::MariaDb => told(connection, context, handoff).await?.map(|place| (place, true)),
+            ServerFamily::MySql => in_quiet(connection, handoff).await?.map(|place| (place, false)),
+        };
+        if let Some(found) = found {
+            break found;
         }
-        ServerFamily::MySql => match in_quiet(connection, handoff).await? {
-            Some(place) => place,
-            None => under_lock(connection, context, table, handoff).await?,
-        },
+        match under_lock(connection, context, table, handoff).await {
+            Ok(place) => break (place, false),
+            Err(error) if is_refused(&error) && connection.server().family == ServerFamily::MariaDb => {
+                tracing::warn!(%table, %error, "the place of a view is not certain before the next commit, or with RELOAD granted");
+                locked(handoff).abandon();
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(error) => return Err(error),
+        }
     };
-    Ok(View { point, micros, opened: Instant::now(), locks: false })
+    Ok(View { point, micros, opened: Instant::now(), locks: false, told })
 }
 
 const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
-async fn consistent(connection: &mut Connection) -> Result<Place> {
-    connection.execute(BEGIN).await?;
-    if fault::removed("hand-off-in-snapshot") {
-        return end_of_log(connection).await;
-    }
-    let rows = connection.query("SHOW STATUS LIKE 'binlog\\_snapshot\\_%'").await?;
-    let (mut file, mut position) = (None, None);
-    for row in rows.iter() {
-        match row.required(0)?.to_ascii_lowercase().as_str() {
-            "binlog_snapshot_file" => file = row.text(1)?,
-            "binlog_snapshot_position" => position = row.parse(1)?,
-            _ => {}
+/// Views opened before writers are locked out, and the longest pause between them: a rotation is over in a moment, unless
+/// a commit waits for a replica.
+const VIEWS: u32 = 12;
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+async fn told(
+    connection: &mut Connection,
+    context: &SnapshotContext,
+    handoff: &SharedHandoff,
+) -> Result<Option<Place>> {
+    let mut pause = Duration::from_millis(1);
+    for _ in 0..VIEWS {
+        locked(handoff).opening();
+        connection.execute(BEGIN).await?;
+        if fault::removed("hand-off-in-snapshot") {
+            return end_of_log(connection).await.map(Some);
         }
+        if let Some(place) = agreed(connection).await?
+            && (fault::removed("hand-off-at-commit") || ends_a_transaction(connection, &place, &context.heads).await?)
+        {
+            return Ok(Some(place));
+        }
+        locked(handoff).abandon();
+        connection.execute("COMMIT").await?;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    let place = file.zip(position).and_then(|(file, position)| Place::new(file, position));
-    place.ok_or_else(|| Error::new(Code::BinlogOff, "the source does not tell the place of a snapshot in its binlog"))
+    Ok(None)
 }
 
 /// Attempts to find a moment without commits before writers are locked out.

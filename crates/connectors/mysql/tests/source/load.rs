@@ -153,3 +153,21 @@ async fn p01_snapshot_beside_load_is_exact_through_crashes() {
         assert!(pipeline.crashes >= 10, "{}", pipeline.crashes);
     }
 }
+
+/// Whoever asks a MariaDB server for its status at the same moment may get our place, and we theirs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p01_snapshot_beside_load_is_exact_while_others_watch_the_server() {
+    let server = own();
+    let watching = Arc::new(AtomicBool::new(true));
+    let watchers = std::array::from_fn::<_, 4, _>(|_| {
+        let (watching, mut session) = (watching.clone(), server.session().unwrap());
+        std::thread::spawn(move || {
+            while watching.load(Ordering::Relaxed) {
+                session.run("SHOW GLOBAL STATUS LIKE 'Uptime'").unwrap();
+            }
+        })
+    });
+    run(&server, "watched", 5, 5).await;
+    watching.store(false, Ordering::Relaxed);
+    watchers.into_iter().for_each(|watcher| watcher.join().unwrap());
+}

@@ -24,3 +24,8 @@ fn a_transaction_recorded_before_its_end_loses_rows() {
 fn a_ddl_without_an_epoch_boundary_is_noticed() {
     turns_red("ddl-barrier", "source::schema::added_and_dropped_columns_end_the_epoch");
 }
+
+#[test]
+fn a_hand_off_point_that_a_rotation_has_set_loses_rows() {
+    turns_red("hand-off-at-commit", "source::window::p02_a_rotation_while_a_commit_waits_hides_nothing");
+}
