@@ -14,6 +14,8 @@ use std::ops::Range;
 pub(crate) const MAX_DEPTH: usize = 64;
 /// Most keys, values and list items.
 pub(crate) const MAX_NODES: usize = 100_000;
+/// Most documents of one file: pipelines that run in one process.
+pub(crate) const MAX_DOCUMENTS: usize = 100;
 
 /// A value and the bytes it was written in.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,13 +64,13 @@ impl Node {
 /// What became of a text.
 #[derive(Default)]
 pub(crate) struct Parsed {
-    /// The tree, unless the text is not YAML.
-    pub root: Option<Node>,
+    /// The trees of the documents, unless the text is not YAML; of several, those that hold nothing are left out.
+    pub roots: Vec<Node>,
     /// Anchored values: their text may reach a secret option through an alias, so it is never shown.
     pub anchored: Vec<Range<usize>>,
 }
 
-/// Reads one YAML document.
+/// Reads the YAML documents of a file.
 pub(crate) fn parse(text: &str, findings: &mut Findings) -> Parsed {
     let mut builder = Builder {
         text,
@@ -86,11 +88,14 @@ pub(crate) fn parse(text: &str, findings: &mut Findings) -> Parsed {
             Err(error) => builder.syntax_error(&error),
         };
         if step.is_err() {
-            builder.parsed.root = None;
+            builder.parsed.roots.clear();
             return builder.parsed;
         }
     }
-    if builder.documents == 0 {
+    if builder.documents > 1 {
+        builder.parsed.roots.retain(|root| !root.is_nothing());
+    }
+    if builder.parsed.roots.is_empty() {
         let message = "the pipeline file is empty";
         builder.findings.push(
             Finding::error(Code::FileUnreadable, message, dujiang_core::options::Place::Block(None))
@@ -157,11 +162,11 @@ impl Builder<'_> {
 
     fn document_start(&mut self, span: &Range<usize>) -> Result<(), Stop> {
         self.documents += 1;
-        if self.documents == 1 {
+        if self.documents <= MAX_DOCUMENTS {
             return Ok(());
         }
-        let finding = Finding::at(Code::YamlSyntax, "a pipeline file holds one YAML document, not several", span);
-        self.stop(finding.label("a second document begins here").help("keep each pipeline in a file of its own"))
+        let message = format!("a pipeline file holds at most {MAX_DOCUMENTS} documents");
+        self.stop(Finding::at(Code::YamlSyntax, message, span).help("keep further pipelines in files of their own"))
     }
 
     /// Refuses anchors and tags; yields the span without them and whether anything was refused.
@@ -224,7 +229,7 @@ impl Builder<'_> {
     /// Puts a finished value where it belongs.
     fn attach(&mut self, node: Node) -> Result<(), Stop> {
         match self.stack.last_mut() {
-            None => self.parsed.root = Some(node),
+            None => self.parsed.roots.push(node),
             Some(Open::List { items, .. }) => items.push(node),
             Some(Open::Map { entries, key, .. }) => match key.take() {
                 None => *key = Some(node),

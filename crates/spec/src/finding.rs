@@ -102,6 +102,11 @@ impl Findings {
         self.0.push(finding);
     }
 
+    /// Takes over what another collection holds.
+    pub fn append(&mut self, other: Findings) {
+        self.0.extend(other.0);
+    }
+
     pub fn has_errors(&self) -> bool {
         self.0.iter().any(|f| f.severity == Severity::Error)
     }

@@ -34,7 +34,7 @@ mod sql;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use environment::environment;
-pub use load::{Inputs, Loaded, load};
+pub use load::{AllInputs, Inputs, Loaded, load, load_all};
 pub use overrides::variable_name;
 pub use pages::{error_page, reference_page};
 pub use pipeline::{Block, ErrorPolicy, Guarantee, Pipeline, PipelineSettings, RouteMode, SchemaBehavior};

@@ -89,24 +89,131 @@ pub(crate) fn common_options(block: &str) -> &'static [OptionDef] {
 /// Reads and checks a pipeline; builds its source and sink, which touches nothing outside the process.
 ///
 /// # Errors
-/// Every mistake (and every warning) at once, in file order.
+/// Every mistake (and every warning) at once, in file order. A file of several pipelines is refused.
 pub fn load(inputs: Inputs<'_>, registry: &dyn Registry) -> Result<Loaded, Vec<Diagnostic>> {
-    if inputs.text.text().len() > bytes::MAX_FILE_BYTES {
-        return Err(vec![bytes::too_large(inputs.text.name())]);
+    let read_file = |_: &str, path: &str| (inputs.read_file)(path);
+    let all = AllInputs { texts: vec![inputs.text.clone()], env: inputs.env, set: inputs.set, read_file: &read_file };
+    let mut loaded = load_all(all, registry)?;
+    if loaded.len() > 1 {
+        let message = format!("`{}` holds {} pipelines where one is needed", inputs.text.name(), loaded.len());
+        let mut several = Diagnostic::about_file(Code::WrongShape, message, inputs.text.name());
+        several.help = Some("give each pipeline a file of its own for this".into());
+        return Err(vec![several]);
+    }
+    Ok(loaded.pop().expect("invariant: without a pipeline there is an error"))
+}
+
+/// Files whose pipelines run in one process.
+pub struct AllInputs<'a> {
+    /// The files; each holds one pipeline per YAML document.
+    pub texts: Vec<SourceText>,
+    /// As in [`Inputs::env`]; with several pipelines the name of one comes first: `DUJIANG__ORDERS__SOURCE__HOSTNAME`.
+    pub env: Vec<(String, String)>,
+    /// As in [`Inputs::set`]; with several pipelines `orders.source.hostname`.
+    pub set: Vec<(String, String)>,
+    /// Reads the file of a `${file:path}`: the name of the pipeline file, and the path.
+    pub read_file: &'a dyn Fn(&str, &str) -> io::Result<String>,
+}
+
+/// One document of one file.
+struct Document {
+    file: SourceText,
+    blocks: Blocks,
+    /// What the file gives as the pipeline's name, or what follows from the file's name.
+    name: String,
+    findings: Findings,
+}
+
+/// Reads and checks pipelines that run in one process; builds their sources and sinks, which touches nothing outside it.
+///
+/// # Errors
+/// Every mistake (and every warning) of every file at once.
+pub fn load_all(inputs: AllInputs<'_>, registry: &dyn Registry) -> Result<Vec<Loaded>, Vec<Diagnostic>> {
+    let env: BTreeMap<&str, &str> = inputs.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let (mut documents, mut unreadable) = (Vec::new(), Vec::new());
+    for text in &inputs.texts {
+        let read_file = |path: &str| (inputs.read_file)(text.name(), path);
+        match read(text, &Resolver { env: env.clone(), read_file: &read_file }, registry) {
+            Ok(found) => documents.extend(found),
+            Err(diagnostics) => unreadable.extend(diagnostics),
+        }
+    }
+    let names: Vec<String> = documents.iter().map(|document| document.name.clone()).collect();
+    let mut common = same_names(&documents);
+    let variables = overrides::variables(&env, &names, &mut common);
+    let set = overrides::settings(&inputs.set, &names, &mut common);
+    let (mut loaded, mut diagnostics) = (Vec::new(), unreadable);
+    for (index, mut document) in documents.into_iter().enumerate() {
+        document.findings.append(std::mem::take(&mut common));
+        let loader = Loader {
+            file: document.file,
+            registry,
+            variables: variables.iter().filter(|v| v.is_for(index)).cloned().collect(),
+            set: set.iter().filter(|s| s.is_for(index)).cloned().collect(),
+            findings: document.findings,
+            secrets: Vec::new(),
+            misspelt: Vec::new(),
+            default_name: document.name,
+        };
+        match loader.finish(document.blocks) {
+            Ok(pipeline) => loaded.push(pipeline),
+            Err(found) => diagnostics.extend(found),
+        }
+    }
+    if diagnostics.is_empty() {
+        return Ok(loaded);
+    }
+    diagnostics.extend(loaded.into_iter().flat_map(|pipeline| pipeline.warnings));
+    Err(diagnostics)
+}
+
+/// Reads the documents of a file.
+fn read(text: &SourceText, resolver: &Resolver<'_>, registry: &dyn Registry) -> Result<Vec<Document>, Vec<Diagnostic>> {
+    if text.text().len() > bytes::MAX_FILE_BYTES {
+        return Err(vec![bytes::too_large(text.name())]);
     }
     let mut findings = Findings::default();
-    let parsed = document::parse(inputs.text.text(), &mut findings);
+    let parsed = document::parse(text.text(), &mut findings);
     let names = SecretNames::new(registry);
-    let hidden = secrets::secret_spans(inputs.text.text(), parsed.root.as_ref(), &parsed.anchored, &names);
-    let file = inputs.text.with_secrets(hidden);
-    let Some(root) = parsed.root else { return Err(findings.into_diagnostics(&file)) };
+    let hidden = secrets::secret_spans(text.text(), &parsed.roots, &parsed.anchored, &names);
+    let file = text.with_secrets(hidden);
+    if parsed.roots.is_empty() {
+        return Err(findings.into_diagnostics(&file));
+    }
+    let mut documents = Vec::with_capacity(parsed.roots.len());
+    for (index, root) in parsed.roots.iter().enumerate() {
+        let mut findings = std::mem::take(&mut findings);
+        let blocks = blocks::read(root, file.text(), resolver, &mut findings);
+        let given = blocks.pipeline.get("name").map(|option| option.value.clone());
+        let name = given.unwrap_or_else(|| match index {
+            0 => settings::default_name(&file),
+            _ => format!("{}-{}", settings::default_name(&file), index + 1),
+        });
+        documents.push(Document { file: file.clone(), blocks, name, findings });
+    }
+    Ok(documents)
+}
 
-    let env: BTreeMap<&str, &str> = inputs.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let variables = overrides::variables(&env, &mut findings);
-    let set = overrides::settings(&inputs.set, &mut findings);
-    let resolver = Resolver { env, read_file: inputs.read_file };
-    let blocks = blocks::read(&root, file.text(), &resolver, &mut findings);
-    Loader { file, registry, variables, set, findings, secrets: Vec::new(), misspelt: Vec::new() }.finish(blocks)
+/// Pipelines of one process must be told apart, by variables, too.
+fn same_names(documents: &[Document]) -> Findings {
+    let mut findings = Findings::default();
+    let mut seen = BTreeMap::new();
+    for document in documents {
+        if let Some(first) = seen.insert(overrides::spelling(&document.name), document) {
+            let message = if first.name == document.name {
+                format!("two pipelines are called `{}`", document.name)
+            } else {
+                format!("the pipelines `{}` and `{}` cannot be told apart", first.name, document.name)
+            };
+            let finding = Finding::error(Code::Conflict, message, Place::Block(None)).note(format!(
+                "they stand in `{}` and `{}`",
+                first.file.name(),
+                document.file.name()
+            ));
+            findings.push(finding.help("give each a `pipeline.name` of its own"));
+        }
+    }
+    findings
 }
 
 struct Loader<'a> {
@@ -118,6 +225,8 @@ struct Loader<'a> {
     secrets: Vec<Secret>,
     /// Blocks that are there under a misspelt key, which has been reported.
     misspelt: Vec<&'static str>,
+    /// The name of a pipeline that gives none.
+    default_name: String,
 }
 
 impl Loader<'_> {
@@ -132,7 +241,8 @@ impl Loader<'_> {
         let sink_spec = self.kind("sink", &mut raw_sink, registry.sinks().iter().map(|s| s.kind));
         let sink_spec = sink_spec.and_then(|kind| registry.sink(&kind));
 
-        let name = settings.as_ref().and_then(|s| s.name.clone()).unwrap_or_else(|| settings::default_name(&self.file));
+        let given = settings.as_ref().and_then(|s| s.name.clone());
+        let name = given.unwrap_or_else(|| self.default_name.clone());
         let options = connector_options(&name, settings.as_ref());
         let in_source = ("source", source_spec.map_or(&[][..], |spec| spec.options));
         let in_sink = ("sink", sink_spec.map_or(&[][..], |spec| spec.options));

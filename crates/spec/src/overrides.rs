@@ -14,12 +14,24 @@ use std::collections::BTreeMap;
 pub(crate) const PREFIX: &str = "DUJIANG__";
 
 /// One variable of ours, taken apart.
+#[derive(Clone)]
 pub(crate) struct Variable<'a> {
     name: &'a str,
     value: &'a str,
+    /// Which of the pipelines, and how names of its variables begin: `DUJIANG__`, with several pipelines followed by
+    /// the pipeline's name.
+    pipeline: usize,
+    prefix: String,
     target: Target,
     /// The option as the name has it, `__` as `_`.
     option: String,
+}
+
+impl Variable<'_> {
+    /// Whether it is meant for that pipeline.
+    pub fn is_for(&self, pipeline: usize) -> bool {
+        self.pipeline == pipeline
+    }
 }
 
 /// The block that a value from outside is meant for.
@@ -43,9 +55,9 @@ impl Target {
     }
 
     /// As variables spell it, with the closing `__`.
-    fn spelled(self) -> String {
+    fn spelled(self, prefix: &str) -> String {
         let index = self.index.map_or(String::new(), |index| format!("{index}__"));
-        format!("{PREFIX}{}__{index}", self.block.to_ascii_uppercase())
+        format!("{prefix}{}__{index}", self.block.to_ascii_uppercase())
     }
 }
 
@@ -101,44 +113,72 @@ pub fn variable_name(block: &str, option: &str) -> String {
     format!("{PREFIX}{}__{}", block.to_ascii_uppercase(), spelling(option).to_ascii_uppercase())
 }
 
-/// Our variables, in order of their names.
-pub(crate) fn variables<'a>(env: &BTreeMap<&'a str, &'a str>, findings: &mut Findings) -> Vec<Variable<'a>> {
+/// Our variables, in order of their names. With several pipelines the name of one comes first.
+pub(crate) fn variables<'a>(
+    env: &BTreeMap<&'a str, &'a str>,
+    pipelines: &[String],
+    findings: &mut Findings,
+) -> Vec<Variable<'a>> {
     let mut variables = Vec::new();
     for (&name, &value) in env {
         let Some(path) = name.strip_prefix(PREFIX) else { continue };
-        let (block, option) = path.split_once("__").unwrap_or((path, ""));
-        let place = Place::Environment(name.to_owned());
-        let block = spelling(block);
-        if let Some(block) = BLOCKS.iter().find(|known| **known == block).filter(|_| !option.is_empty()) {
-            variables.push(Variable { name, value, target: Target::block(block), option: collapse(option) });
-        } else if let Some(list) = LISTS.iter().find(|known| **known == block) {
-            match rule_index(option, "__") {
-                Some((index, option)) => {
-                    let target = Target::rule(list, index);
-                    variables.push(Variable { name, value, target, option: collapse(option) });
-                }
-                None => {
-                    let message = format!("the environment variable `{name}` names no rule of `{list}`");
-                    let help = format!(
-                        "name a rule by its number and an option: `{}SOURCE_TABLE`",
-                        Target::rule(list, 0).spelled()
-                    );
-                    findings.push(Finding::error(Code::UnknownVariable, message, place).help(help));
-                }
-            }
-        } else if let Some((subject, what)) = LATER_BLOCKS.iter().find(|(known, _)| spelling(known) == block) {
-            findings.push(later(subject, what, place));
-        } else {
-            let message = format!("the environment variable `{name}` names no setting");
-            let help = "names are `DUJIANG__SOURCE__...`, `DUJIANG__SINK__...`, `DUJIANG__PIPELINE__...`, \
-                        `DUJIANG__TRANSFORM__0__...` or `DUJIANG__ROUTE__0__...`";
-            let blocks = BLOCKS.iter().chain(LISTS).map(|block| block.to_ascii_uppercase()).collect::<Vec<_>>();
-            let near = nearest(&block.to_ascii_uppercase(), blocks.iter().map(String::as_str))
-                .map(|near| format!("did you mean `{PREFIX}{near}__{option}`?"));
-            findings.push(Finding::error(Code::UnknownVariable, message, place).help(near.unwrap_or(help.into())));
+        let found = pipeline_of(name, path, pipelines).and_then(|(pipeline, prefix, path)| {
+            let (target, option) = target_of(name, path, &prefix)?;
+            Ok(Variable { name, value, pipeline, prefix, target, option: collapse(option) })
+        });
+        match found {
+            Ok(variable) => variables.push(variable),
+            Err(finding) => findings.push(*finding),
         }
     }
     variables
+}
+
+/// Takes the name of the pipeline off a path, if there are several.
+fn pipeline_of<'p>(name: &str, path: &'p str, pipelines: &[String]) -> Result<(usize, String, &'p str), Box<Finding>> {
+    if pipelines.len() <= 1 {
+        return Ok((0, PREFIX.to_owned(), path));
+    }
+    let (first, rest) = path.split_once("__").unwrap_or((path, ""));
+    let prefix = |pipeline: &str| format!("{PREFIX}{}__", spelling(pipeline).to_ascii_uppercase());
+    if let Some(index) = pipelines.iter().position(|pipeline| spelling(pipeline) == spelling(first)) {
+        return Ok((index, prefix(&pipelines[index]), rest));
+    }
+    let message = format!("the environment variable `{name}` names no pipeline");
+    let finding = Finding::error(Code::UnknownVariable, message, Place::Environment(name.to_owned()));
+    let known = pipelines.first().map_or(String::new(), |pipeline| prefix(pipeline));
+    Err(Box::new(finding.help(format!("with several pipelines the name of one comes first: `{known}...`"))))
+}
+
+/// Takes a path apart: block, rule of a list, option.
+fn target_of<'p>(name: &str, path: &'p str, prefix: &str) -> Result<(Target, &'p str), Box<Finding>> {
+    let (written, option) = path.split_once("__").unwrap_or((path, ""));
+    let place = Place::Environment(name.to_owned());
+    let block = spelling(written);
+    if let Some(block) = BLOCKS.iter().find(|known| **known == block).filter(|_| !option.is_empty()) {
+        return Ok((Target::block(block), option));
+    }
+    if let Some(list) = LISTS.iter().find(|known| **known == block) {
+        let message = format!("the environment variable `{name}` names no rule of `{list}`");
+        let example = Target::rule(list, 0).spelled(prefix);
+        let help = format!("name a rule by its number and an option: `{example}SOURCE_TABLE`");
+        return match rule_index(option, "__") {
+            Some((index, option)) => Ok((Target::rule(list, index), option)),
+            None => Err(Box::new(Finding::error(Code::UnknownVariable, message, place).help(help))),
+        };
+    }
+    if let Some((subject, what)) = LATER_BLOCKS.iter().find(|(known, _)| spelling(known) == block) {
+        return Err(Box::new(later(subject, what, place)));
+    }
+    let message = format!("the environment variable `{name}` names no setting");
+    let help = format!(
+        "names are `{prefix}SOURCE__...`, `{prefix}SINK__...`, `{prefix}PIPELINE__...`, `{prefix}TRANSFORM__0__...` or \
+         `{prefix}ROUTE__0__...`"
+    );
+    let blocks = BLOCKS.iter().chain(LISTS).map(|block| block.to_ascii_uppercase()).collect::<Vec<_>>();
+    let near = nearest(&block.to_ascii_uppercase(), blocks.iter().map(String::as_str))
+        .map(|near| format!("did you mean `{prefix}{near}__{option}`?"));
+    Err(Box::new(Finding::error(Code::UnknownVariable, message, place).help(near.unwrap_or(help))))
 }
 
 /// As [`spelling`] and of the same length, but with letters as they are.
@@ -238,7 +278,7 @@ fn unknown(variable: &Variable<'_>, known: &[OptionDef]) -> Finding {
     let finding = Finding::error(Code::UnknownVariable, message, Place::Environment(variable.name.to_owned()));
     let spellings: Vec<_> = known.iter().map(|def| spelling(def.name).to_ascii_uppercase()).collect();
     match nearest(&variable.option.to_ascii_uppercase(), spellings.iter().map(String::as_str)) {
-        Some(near) => finding.help(format!("did you mean `{}{near}`?", variable.target.spelled())),
+        Some(near) => finding.help(format!("did you mean `{}{near}`?", variable.target.spelled(&variable.prefix))),
         None => finding.help("unset it, or correct its name; `-` and `.` of an option are written `_`"),
     }
 }
@@ -249,38 +289,79 @@ fn twice(key: &str, one: &Variable<'_>, other: &Variable<'_>) -> Finding {
 }
 
 /// One `--set path=value`.
+#[derive(Clone)]
 pub(crate) struct Setting<'a> {
+    pipeline: usize,
     target: Target,
     option: &'a str,
     value: &'a str,
 }
 
-/// Takes the paths of `--set` apart.
-pub(crate) fn settings<'a>(set: &'a [(String, String)], findings: &mut Findings) -> Vec<Setting<'a>> {
+impl Setting<'_> {
+    /// Whether it is meant for that pipeline.
+    pub fn is_for(&self, pipeline: usize) -> bool {
+        self.pipeline == pipeline
+    }
+}
+
+/// Takes the paths of `--set` apart. With several pipelines the name of one comes first.
+pub(crate) fn settings<'a>(
+    set: &'a [(String, String)],
+    pipelines: &[String],
+    findings: &mut Findings,
+) -> Vec<Setting<'a>> {
     let mut settings = Vec::new();
     for (path, value) in set {
-        let (block, option) = path.split_once('.').unwrap_or((path, ""));
-        if let Some(block) = BLOCKS.iter().find(|known| **known == block).filter(|_| !option.is_empty()) {
-            settings.push(Setting { target: Target::block(block), option, value });
-        } else if let (Some(list), Some((index, option))) =
-            (LISTS.iter().find(|known| **known == block), rule_index(option, "."))
-        {
-            settings.push(Setting { target: Target::rule(list, index), option, value });
-        } else if let Some((subject, what)) = LATER_BLOCKS.iter().find(|(known, _)| *known == block) {
-            findings.push(later(subject, what, Place::CommandLine));
-        } else {
-            let message = format!("`--set {path}=...` names no option of a block");
-            let finding = Finding::error(Code::UnknownKey, message, Place::CommandLine);
-            findings.push(match nearest(block, BLOCKS.iter().copied()) {
-                Some(near) if !option.is_empty() => finding.help(format!("did you mean `{near}.{option}`?")),
-                _ => finding.help(
-                    "paths are `source.<option>`, `sink.<option>`, `pipeline.<option>`, `transform.<number>.<option>` \
-                     or `route.<number>.<option>`",
-                ),
-            });
+        let found = pipeline_of_path(path, pipelines).and_then(|(pipeline, rest)| {
+            let (target, option) = target_of_path(path, rest)?;
+            Ok(Setting { pipeline, target, option, value })
+        });
+        match found {
+            Ok(setting) => settings.push(setting),
+            Err(finding) => findings.push(*finding),
         }
     }
     settings
+}
+
+/// Takes the name of the pipeline off a path, if there are several.
+fn pipeline_of_path<'p>(path: &'p str, pipelines: &[String]) -> Result<(usize, &'p str), Box<Finding>> {
+    if pipelines.len() <= 1 {
+        return Ok((0, path));
+    }
+    let rest = |pipeline: &String| path.strip_prefix(pipeline.as_str()).and_then(|rest| rest.strip_prefix('.'));
+    // Names may hold dots: the longest that fits is meant.
+    let fits = pipelines.iter().enumerate().filter_map(|(index, pipeline)| Some((index, rest(pipeline)?)));
+    fits.min_by_key(|(_, rest)| rest.len()).ok_or_else(|| {
+        let message = format!("`--set {path}=...` names no pipeline");
+        let first = pipelines.first().map_or("", String::as_str);
+        let help = format!("with several pipelines the name of one comes first: `--set {first}.{path}=...`");
+        Box::new(Finding::error(Code::UnknownKey, message, Place::CommandLine).help(help))
+    })
+}
+
+/// Takes a path apart: block, rule of a list, option.
+fn target_of_path<'p>(path: &str, rest: &'p str) -> Result<(Target, &'p str), Box<Finding>> {
+    let (block, option) = rest.split_once('.').unwrap_or((rest, ""));
+    if let Some(block) = BLOCKS.iter().find(|known| **known == block).filter(|_| !option.is_empty()) {
+        return Ok((Target::block(block), option));
+    }
+    let list = LISTS.iter().find(|known| **known == block);
+    if let (Some(list), Some((index, option))) = (list, rule_index(option, ".")) {
+        return Ok((Target::rule(list, index), option));
+    }
+    if let Some((subject, what)) = LATER_BLOCKS.iter().find(|(known, _)| *known == block) {
+        return Err(Box::new(later(subject, what, Place::CommandLine)));
+    }
+    let message = format!("`--set {path}=...` names no option of a block");
+    let finding = Finding::error(Code::UnknownKey, message, Place::CommandLine);
+    Err(Box::new(match nearest(block, BLOCKS.iter().chain(LISTS).copied()) {
+        Some(near) if !option.is_empty() && near != block => finding.help(format!("did you mean `{near}.{option}`?")),
+        _ => finding.help(
+            "paths are `source.<option>`, `sink.<option>`, `pipeline.<option>`, `transform.<number>.<option>` or \
+             `route.<number>.<option>`",
+        ),
+    }))
 }
 
 #[cfg(test)]
@@ -303,7 +384,7 @@ mod tests {
     fn key(variable: &str, raw: &RawBlock) -> Result<String, String> {
         let env = BTreeMap::from([(variable, "1")]);
         let mut findings = Findings::default();
-        let variables = variables(&env, &mut findings);
+        let variables = variables(&env, &[], &mut findings);
         let Some(variable) = variables.first() else { return Err("not ours".into()) };
         option_of(variable, KNOWN, raw).map_err(|f| f.message)
     }

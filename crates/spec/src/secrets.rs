@@ -118,20 +118,20 @@ pub(crate) fn scrub(text: &mut String, secrets: &[Secret]) {
 
 /// Bytes of the text to hide, ascending and without overlap.
 ///
-/// `root` is the tree if the text is YAML; `anchored` are values of refused anchors.
+/// `roots` are the trees of its documents if the text is YAML; `anchored` are values of refused anchors.
 pub(crate) fn secret_spans(
     text: &str,
-    root: Option<&Node>,
+    roots: &[Node],
     anchored: &[Range<usize>],
     names: &SecretNames,
 ) -> Vec<Range<usize>> {
     let mut spans: Vec<Range<usize>> = anchored.to_vec();
     let mut keys = BTreeSet::new();
-    if let Some(root) = root {
+    for root in roots {
         walk(root, names, text, &mut keys, &mut spans);
     }
     url_passwords(text, &mut spans);
-    lines_that_look_secret(text, names, &keys, root.is_none(), &mut spans);
+    lines_that_look_secret(text, names, &keys, roots.is_empty(), &mut spans);
     merge(spans)
 }
 

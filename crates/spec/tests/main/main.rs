@@ -3,6 +3,8 @@
 mod canary;
 mod messages;
 mod properties;
+mod rules;
+mod several;
 
 mod sample;
 mod shapes;

@@ -6,8 +6,11 @@ use dujiang_core::options::{ByteSize, Problem, RawOption};
 use dujiang_core::schema::TableSchema;
 use dujiang_core::sink::{Committer, Sink, SinkClass, SinkContext, Writer};
 use dujiang_core::source::{Acker, Reader, Source, SourceContext};
-use dujiang_core::{Position, Result, Secret};
-use dujiang_spec::{Diagnostic, Inputs, Loaded, Registry, SourceText, load};
+use dujiang_core::{Code, Position, Secret};
+use dujiang_spec::{
+    AllInputs, Clause, Diagnostic, Inputs, Loaded, Registry, SourceText, SqlChecker, SqlMistake, SqlRule, load,
+    load_all,
+};
 use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
@@ -98,6 +101,8 @@ dujiang_core::options! {
 }
 
 thread_local! {
+    /// Texts that the checker was asked about.
+    pub static CHECKED: RefCell<usize> = const { RefCell::new(0) };
     /// What the connectors of the last load were built from: (source, sink).
     pub static BUILT: RefCell<(Vec<RawOption>, Vec<RawOption>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
@@ -106,10 +111,14 @@ struct SampleSource;
 
 #[async_trait]
 impl Source for SampleSource {
-    async fn discover(&self) -> Result<Vec<Arc<TableSchema>>> {
+    async fn discover(&self) -> dujiang_core::Result<Vec<Arc<TableSchema>>> {
         Ok(Vec::new())
     }
-    async fn open(&self, _: Option<Position>, _: SourceContext) -> Result<(Box<dyn Reader>, Box<dyn Acker>)> {
+    async fn open(
+        &self,
+        _: Option<Position>,
+        _: SourceContext,
+    ) -> dujiang_core::Result<(Box<dyn Reader>, Box<dyn Acker>)> {
         unreachable!("the samples are never run")
     }
     fn describe(&self, _: &Position) -> String {
@@ -124,10 +133,10 @@ impl Sink for SampleSink {
     fn class(&self) -> SinkClass {
         self.0
     }
-    async fn committer(&self, _: SinkContext) -> Result<Box<dyn Committer>> {
+    async fn committer(&self, _: SinkContext) -> dujiang_core::Result<Box<dyn Committer>> {
         unreachable!("the samples are never run")
     }
-    async fn writer(&self, _: usize, _: SinkContext) -> Result<Box<dyn Writer>> {
+    async fn writer(&self, _: usize, _: SinkContext) -> dujiang_core::Result<Box<dyn Writer>> {
         unreachable!("the samples are never run")
     }
 }
@@ -174,7 +183,49 @@ pub const SINKS: &[SinkSpec] = &[
 
 pub struct Samples;
 
+/// Knows one column too few, `nme`, and misses a bracket at the end.
+struct SampleChecker;
+
+impl SqlChecker for SampleChecker {
+    fn check(&self, rule: &SqlRule<'_>) -> Vec<SqlMistake> {
+        let mut mistakes = Vec::new();
+        let mut unknown = |clause: Clause, text: &str| {
+            CHECKED.with_borrow_mut(|checked| *checked += 1);
+            let mistake = |span: std::ops::Range<usize>, code: Code, message: &str| SqlMistake {
+                clause,
+                span,
+                code,
+                message: message.to_owned(),
+                label: None,
+                notes: Vec::new(),
+                help: (code == Code::SqlUnknownColumn).then(|| "did you mean `name`?".to_owned()),
+            };
+            let found = text.match_indices("nme");
+            mistakes
+                .extend(found.map(|(at, word)| {
+                    mistake(at..at + word.len(), Code::SqlUnknownColumn, "there is no column `nme`")
+                }));
+            if text.matches('(').count() > text.matches(')').count() {
+                mistakes.push(mistake(text.len()..text.len(), Code::SqlSyntax, "a `)` is missing"));
+            }
+        };
+        rule.projection.into_iter().for_each(|text| unknown(Clause::Projection, text));
+        rule.filter.into_iter().for_each(|text| unknown(Clause::Filter, text));
+        rule.primary_keys.iter().enumerate().for_each(|(i, key)| unknown(Clause::PrimaryKey(i), key));
+        rule.partition_keys.iter().enumerate().for_each(|(i, key)| unknown(Clause::PartitionKey(i), key));
+        mistakes
+    }
+
+    fn check_time_zone(&self, name: &str) -> Result<(), String> {
+        if name == "Mars/Base" { Err("names no time zone".into()) } else { Ok(()) }
+    }
+}
+
 impl Registry for Samples {
+    fn sql(&self) -> Option<&dyn SqlChecker> {
+        Some(&SampleChecker)
+    }
+
     fn sources(&self) -> &[SourceSpec] {
         SOURCES
     }
@@ -229,3 +280,14 @@ pipeline:
   name: orders-lake
   checkpoint.interval: 10s
 ";
+
+/// Loads files (name, text) that run in one process.
+pub fn load_files(
+    files: &[(&str, &str)],
+    env: &[(&str, &str)],
+    set: &[(&str, &str)],
+) -> Result<Vec<Loaded>, Vec<Diagnostic>> {
+    let texts = files.iter().map(|(name, text)| SourceText::new(*name, *text)).collect();
+    let read_file = |_: &str, path: &str| read_file(path);
+    load_all(AllInputs { texts, env: pairs(env), set: pairs(set), read_file: &read_file }, &Samples)
+}

@@ -98,8 +98,10 @@ fn documents_that_are_no_pipeline() {
     for (text, code) in cases {
         assert!(codes(text).contains(&code), "{text:?} gives {:?}", codes(text));
     }
-    assert_eq!(codes(&format!("{GOOD}---\n{GOOD}")), ["E0101"]);
-    assert_eq!(codes(&format!("{GOOD}...\n{GOOD}")), ["E0101"]);
+    let second = GOOD.replace("orders-lake", "other");
+    assert_eq!(codes(&format!("{GOOD}---\n{second}")), ["E0106"], "one pipeline was asked for");
+    assert_eq!(codes(&format!("{GOOD}---\n{GOOD}")), ["E0111"]);
+    assert_eq!(codes(&"---\n".repeat(1_000)), ["E0101"]);
     assert!(load_text(&format!("%YAML 1.2\n---\n{GOOD}...\n")).is_ok());
     assert!(load_text(&GOOD.replace('\n', "\r\n")).is_ok());
 }
