@@ -47,10 +47,9 @@ fn is_blank(c: char) -> bool {
 /// Where the characters that are no white space are written.
 fn marks(written: &str, style: Style) -> Vec<Range<usize>> {
     let body = match style {
-        Style::Plain => 0..written.len(),
+        // The parser's span of a block begins behind the line that holds `|` or `>`.
+        Style::Plain | Style::Block => 0..written.len(),
         Style::SingleQuoted | Style::DoubleQuoted => 1.min(written.len())..written.len().saturating_sub(1).max(1),
-        // The first line holds `|` or `>`, its indicators and perhaps a comment.
-        Style::Block => written.find('\n').map_or(written.len(), |at| at + 1)..written.len(),
     };
     let (mut marks, mut at) = (Vec::new(), body.start);
     while let Some(c) = written.get(at..body.end).and_then(|rest| rest.chars().next()) {
@@ -101,8 +100,8 @@ mod tests {
         check("'it''s = nme'", Style::SingleQuoted, "it's = nme", "'s", "''s");
         check("\"a\\tb\\u00e9c = nme\"", Style::DoubleQuoted, "a\tbéc = nme", "nme", "nme");
         check("\"a \\\n   b\\\"nme\"", Style::DoubleQuoted, "a b\"nme", "nme", "nme");
-        check("|- # SQL\n  id,\n\n    upper(nme)\n", Style::Block, "id,\n\n  upper(nme)", "nme", "nme");
-        check(">\n  id,\n  upper(nme)\n", Style::Block, "id, upper(nme)\n", "id, upper", "id,\n  upper");
+        check("id,\n\n    upper(nme)\n", Style::Block, "id,\n\n  upper(nme)", "nme", "nme");
+        check("id,\n  upper(nme)\n", Style::Block, "id, upper(nme)\n", "id, upper", "id,\n  upper");
     }
 
     #[test]
