@@ -20,6 +20,9 @@ struct Cells<'a> {
 
 type CellResult = Result<(), BadValue>;
 
+/// Strings of up to so many bytes are copied as if they had as many.
+const SHORT: usize = 32;
+
 impl<'a> Cells<'a> {
     fn new(walk: &'a Walk, step: &Step, index: usize, bytes: &'a [u8]) -> Self {
         let (slot, offset) = if walk.is_sparse() { (index, 0) } else { (step.segment, step.offset as usize) };
@@ -83,14 +86,61 @@ impl<'a> Cells<'a> {
     }
 
     /// One string per row, as it is.
-    #[inline]
     fn copy(&self, run: &mut ByteRun) -> CellResult {
-        run.offsets.reserve(self.positions.len());
-        for p in self.positions {
-            let cell = if *p == NULL { &[] } else { self.slice(*p) };
-            run.push(cell);
+        match self.size {
+            Size::Prefixed(1) => self.copy_by(run, |bytes, at| (usize::from(bytes[at]), at + 1)),
+            Size::Prefixed(2) => {
+                self.copy_by(run, |bytes, at| (usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]])), at + 2))
+            }
+            size => self.copy_by(run, |bytes, at| {
+                let (length, head) = length(size, bytes, at).expect("invariant: the walk read this length");
+                (length, at + head)
+            }),
         }
+    }
+
+    /// `cell` tells (length, begin) of the string at a position.
+    #[inline]
+    fn copy_by(&self, run: &mut ByteRun, cell: impl Fn(&[u8], usize) -> (usize, usize)) -> CellResult {
+        let bytes = self.bytes;
+        let present = self.positions.iter().filter(|p| !self.has_nulls || **p != NULL);
+        let total: usize = present.map(|p| cell(bytes, *p as usize + self.offset).0).sum();
+        run.offsets.reserve(self.positions.len());
+        if total > SHORT * self.positions.len() {
+            return self.strings(run, |out, cell| {
+                out.extend_from_slice(cell);
+                Ok(())
+            });
+        }
+        // Short strings: a copy of fixed length is cheaper than a call of memcpy. It may reach past the string's end,
+        // where the next one goes.
+        let mut at = run.data.len();
+        run.data.resize(at + total + SHORT, 0);
+        for p in self.positions {
+            if !self.has_nulls || *p != NULL {
+                let (length, start) = cell(bytes, *p as usize + self.offset);
+                match bytes.get(start..start + SHORT) {
+                    Some(chunk) if length <= SHORT => run.data[at..at + SHORT].copy_from_slice(chunk),
+                    _ => run.data[at..at + length].copy_from_slice(&bytes[start..start + length]),
+                }
+                at += length;
+            }
+            run.offsets.push(at as i32);
+        }
+        run.data.truncate(at);
         run.check()
+    }
+
+    /// One string per row, converted; bytes of ASCII stay as they are in every character set that is known here.
+    fn convert(&self, charset: Charset, run: &mut ByteRun) -> CellResult {
+        let (rows, start) = (run.offsets.len(), run.data.len());
+        self.copy(run)?;
+        if run.data[start..].is_ascii() {
+            return Ok(());
+        }
+        run.offsets.truncate(rows);
+        run.data.truncate(start);
+        self.strings(run, |out, cell| charset.append(cell, out))
     }
 
     fn nulls(&self, column: &mut OpenColumn) {
@@ -159,6 +209,10 @@ fn append_times(cells: &Cells<'_>, op: &Op, values: &mut Values) -> CellResult {
     match (op, values) {
         (Op::Date, Values::I32(out)) => cells.try_map(out, |p| temporal::date(cells.array(p))),
         (Op::DateTime(0), Values::I64(out)) => cells.try_map(out, |p| temporal::datetime(cells.array(p), 0)),
+        (Op::DateTime(3), Values::I64(out)) => cells.try_map(out, |p| {
+            let [a, b, c, d, e, fraction @ ..] = cells.array::<8>(p);
+            temporal::datetime([a, b, c, d, e], temporal::fraction(&fraction)?)
+        }),
         (Op::DateTime(_), Values::I64(out)) => {
             cells.try_map(out, |p| temporal::datetime(cells.array(p), temporal::fraction(&cells.slice(p)[5..])?))
         }
@@ -223,7 +277,7 @@ fn bits(bytes: &[u8]) -> Result<u64, BadValue> {
 fn append_strings(cells: &Cells<'_>, op: &Op, run: &mut ByteRun) -> CellResult {
     match op {
         Op::Utf8 | Op::Bytes => cells.copy(run),
-        Op::Converted(charset) => cells.strings(run, |out, cell| charset.append(cell, out)),
+        Op::Converted(charset) => cells.convert(*charset, run),
         Op::FixedBytes(n) => cells.strings(run, |out, cell| {
             let missing = n.checked_sub(cell.len()).ok_or_else(|| BadValue::corrupt("a BINARY"))?;
             out.extend_from_slice(cell);

@@ -190,13 +190,6 @@ impl ByteRun {
         Buffer::from_vec(std::mem::take(&mut self.data))
     }
 
-    /// Appends one string.
-    #[inline]
-    pub fn push(&mut self, bytes: &[u8]) {
-        append_short(&mut self.data, bytes);
-        self.end_cell();
-    }
-
     /// Ends a string whose bytes were put into `data`. An end past 2 GiB is caught by [`ByteRun::check`].
     #[inline]
     pub fn end_cell(&mut self) {
@@ -210,10 +203,4 @@ impl ByteRun {
         }
         Err(BadValue::unrepresentable("(a text)", "the texts of one batch are longer than 2 GiB"))
     }
-}
-
-/// Appends; most strings are short, and a copy of fixed length is cheaper than a call of memcpy.
-#[inline]
-fn append_short(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(bytes);
 }

@@ -16,14 +16,25 @@ fn days(year: u32, month: u32, day: u32) -> Option<i32> {
     let month = (month & 15) as usize;
     let length = u32::from(LENGTHS[month]) + u32::from(leap && month == 2);
     // day 0 wraps to a huge number
-    if day.wrapping_sub(1) >= length || year > 9999 {
+    if day.wrapping_sub(1) >= length {
         return None;
     }
-    // Years 0 to 9999: 0000-01-01 is day -719528.
-    let past = year.div_ceil(4) - year.div_ceil(100) + year.div_ceil(400);
-    let before = year * 365 + past + u32::from(BEFORE[month]) + u32::from(leap && month > 2) + (day - 1);
-    Some(before.cast_signed() - 719_528)
+    let before = u32::from(BEFORE[month]) + u32::from(leap && month > 2) + (day - 1);
+    Some(YEARS.get(year as usize)? + before.cast_signed())
 }
+
+/// The first day of each year.
+static YEARS: [i32; 10_000] = {
+    let mut table = [0; 10_000];
+    let mut year = 0;
+    while year < 10_000 {
+        let past = (year as u32).div_ceil(4) - (year as u32).div_ceil(100) + (year as u32).div_ceil(400);
+        // 0000-01-01 is day -719528.
+        table[year] = (year as u32 * 365 + past).cast_signed() - 719_528;
+        year += 1;
+    }
+    table
+};
 
 /// DATE: three bytes, day 5 bits, month 4 bits, year.
 #[inline]
