@@ -5,6 +5,7 @@ use crate::batch::ChangeBatch;
 use crate::budget::Budget;
 use crate::checkpoint::PipelineIdentity;
 use crate::clock::Clock;
+use crate::options::Problem;
 use crate::position::Position;
 use crate::schema::{SchemaChange, TableId, TableSchema};
 use async_trait::async_trait;
@@ -25,6 +26,11 @@ pub trait Source: Send + Sync {
     /// As [`Source::discover`]; and `PositionLost` or `OtherServer` when `from` cannot be served (INV-5, INV-6). A
     /// source never jumps.
     async fn open(&self, from: Option<Position>, context: SourceContext) -> Result<(Box<dyn Reader>, Box<dyn Acker>)>;
+
+    /// What the block sets that has no effect here, or another one than elsewhere; shown by `check` and `run`.
+    fn warnings(&self) -> Vec<Problem> {
+        Vec::new()
+    }
 
     /// The position for people, e.g. `bin.000003:4711 (0-1-99)`.
     fn describe(&self, position: &Position) -> String;

@@ -40,6 +40,10 @@ impl Finding {
         Self { severity: Severity::Warning, ..Self::error(code, message, place) }
     }
 
+    pub fn into_warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
+    }
+
     pub fn at(code: Code, message: impl Into<String>, span: &Range<usize>) -> Self {
         Self::error(code, message, Place::File(span.clone()))
     }

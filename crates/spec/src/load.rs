@@ -251,7 +251,9 @@ impl Loader<'_> {
             let block = self.block("source", spec.kind, &mut raw_source, spec.options);
             let built =
                 self.build("source", spec.kind, &block, &raw_source, in_sink, |raw| (spec.build)(raw, &options));
-            Some((block, built?))
+            let built = built?;
+            built.warnings().into_iter().for_each(|problem| self.findings.push(Finding::from(problem).into_warning()));
+            Some((block, built))
         });
         let mut schema_changes = Vec::new();
         let sink = sink_spec.and_then(|spec| {

@@ -152,8 +152,8 @@ pub struct Config {
     pub filter: TableFilter,
     /// Server id to register under.
     pub server_id: u32,
-    /// What is accepted without effect and was set by the user; logged when the source is opened.
-    pub warnings: Vec<String>,
+    /// What is accepted without effect and was set by the user.
+    pub warnings: Vec<Problem>,
 }
 
 impl Config {
@@ -167,7 +167,7 @@ impl Config {
         problems.extend(contradictions(&options));
         let mut endpoint = endpoint(&options);
         let mut warnings = without_effect(raw);
-        map_foreign(&options, &mut endpoint, &mut warnings);
+        map_foreign(raw, &options, &mut endpoint, &mut warnings, &mut problems);
         let filter = TableFilter::parse(&options.tables, options.tables_exclude.as_deref()).map_err(|(key, why)| {
             problems.push(Problem::new(Code::BadValue, format!("`{key}` {why}"), options.place(key)));
         });
@@ -275,26 +275,102 @@ const WITHOUT_EFFECT: &[&str] = &[
     "chunk-key.even-distribution.factor.lower-bound",
 ];
 
-fn without_effect(raw: &[RawOption]) -> Vec<String> {
+fn without_effect(raw: &[RawOption]) -> Vec<Problem> {
     let set = raw.iter().filter(|o| WITHOUT_EFFECT.contains(&o.key.as_str()));
-    set.map(|o| format!("option `{}` is accepted and has no effect", o.key)).collect()
+    let warning = |o: &RawOption| {
+        let message = format!("option `{}` is accepted and has no effect", o.key);
+        Problem::new(Code::NotSupported, message, o.key_place.clone())
+    };
+    set.map(warning).collect()
 }
 
-/// Maps what means something here; everything else is warned about.
-fn map_foreign(options: &MysqlOptions, endpoint: &mut Endpoint, warnings: &mut Vec<String>) {
+/// Properties of Debezium that decide which data come through: passing them over could reveal or lose some.
+const DECIDES_DATA: &[&str] = &[
+    "column.include.list",
+    "column.exclude.list",
+    "column.mask",
+    "column.truncate",
+    "skipped.operations",
+    "snapshot.select.statement.overrides",
+    "transforms",
+];
+
+/// Maps the properties of a JDBC driver and of Debezium that mean something here. The others are warned about, or
+/// refused if they decide which data come through.
+fn map_foreign(
+    raw: &[RawOption],
+    options: &MysqlOptions,
+    endpoint: &mut Endpoint,
+    warnings: &mut Vec<Problem>,
+    problems: &mut Vec<Problem>,
+) {
+    let place = |key: &str| {
+        raw.iter().find(|option| option.key == key).map_or_else(|| options.place(key), |o| o.key_place.clone())
+    };
+    let without_meaning = |key: &str| {
+        let message = format!("option `{key}` has no meaning here and is ignored");
+        Problem::new(Code::NotSupported, message, place(key))
+    };
     for (key, value) in &options.jdbc {
-        match (key.as_str(), value.to_ascii_lowercase().replace('_', "-").as_str()) {
-            ("useSSL" | "useSsl", "false") | ("sslMode", "disabled") => endpoint.tls = TlsMode::Disabled,
-            ("useSSL" | "useSsl", "true") | ("sslMode", "preferred") => endpoint.tls = TlsMode::Preferred,
-            ("requireSSL", "true") | ("sslMode", "required") => endpoint.tls = TlsMode::Required,
-            ("sslMode", "verify-ca") => endpoint.tls = TlsMode::VerifyCa,
-            ("sslMode", "verify-identity") => endpoint.tls = TlsMode::VerifyIdentity,
-            _ => warnings.push(format!("option `jdbc.properties.{key}` has no meaning here and is ignored")),
+        if !jdbc_property(key, value, endpoint) {
+            warnings.push(without_meaning(&format!("jdbc.properties.{key}")));
         }
     }
-    for (key, _) in &options.debezium {
-        warnings.push(format!("option `debezium.{key}` has no meaning here and is ignored"));
+    for (key, value) in &options.debezium {
+        let full = format!("debezium.{key}");
+        let neutral = key == "skipped.operations" && value == "none";
+        if !neutral && DECIDES_DATA.iter().any(|known| key == known || key.starts_with(&format!("{known}."))) {
+            let message = format!("`{full}` decides which data come through, and is not supported");
+            let help = "remove it; choose columns and rows with `transform` (`projection`, `filter`)";
+            problems.push(Problem::new(Code::NotSupported, message, place(&full)).help(help));
+        } else if !debezium_property(key, value, endpoint) {
+            warnings.push(without_meaning(&full));
+        }
     }
+}
+
+/// Whether a property of MySQL's JDBC driver has been mapped, or says what holds anyway.
+fn jdbc_property(key: &str, value: &str, endpoint: &mut Endpoint) -> bool {
+    match (key, value.to_ascii_lowercase().replace('_', "-").as_str()) {
+        ("useSSL" | "useSsl", "false") | ("sslMode", "disabled") => endpoint.tls = TlsMode::Disabled,
+        ("useSSL" | "useSsl", "true") | ("sslMode", "preferred") => endpoint.tls = TlsMode::Preferred,
+        ("requireSSL", "true") | ("sslMode", "required") => endpoint.tls = TlsMode::Required,
+        ("verifyServerCertificate", "true") | ("sslMode", "verify-ca") => endpoint.tls = TlsMode::VerifyCa,
+        ("sslMode", "verify-identity") => endpoint.tls = TlsMode::VerifyIdentity,
+        ("connectTimeout", millis) => return set_timeout(millis, endpoint),
+        ("useUnicode" | "tcpKeepAlive" | "allowPublicKeyRetrieval", "true") => {}
+        ("characterEncoding", "utf8" | "utf-8" | "utf8mb4") => {}
+        _ => return false,
+    }
+    true
+}
+
+/// Whether a property of Debezium has been mapped, or says what holds anyway.
+fn debezium_property(key: &str, value: &str, endpoint: &mut Endpoint) -> bool {
+    match (key, value.to_ascii_lowercase().replace('-', "_").as_str()) {
+        ("database.ssl.mode", "disabled") => endpoint.tls = TlsMode::Disabled,
+        ("database.ssl.mode", "preferred") => endpoint.tls = TlsMode::Preferred,
+        ("database.ssl.mode", "required") => endpoint.tls = TlsMode::Required,
+        ("database.ssl.mode", "verify_ca") => endpoint.tls = TlsMode::VerifyCa,
+        ("database.ssl.mode", "verify_identity") => endpoint.tls = TlsMode::VerifyIdentity,
+        ("connect.timeout.ms", millis) => return set_timeout(millis, endpoint),
+        ("connect.keep.alive", "true") => {}
+        ("event.deserialization.failure.handling.mode" | "event.processing.failure.handling.mode", "fail") => {}
+        ("inconsistent.schema.handling.mode", "fail") => {}
+        ("decimal.handling.mode" | "bigint.unsigned.handling.mode", "precise") => {}
+        ("binary.handling.mode", "bytes") => {}
+        ("skipped.operations", "none") => {}
+        _ => return false,
+    }
+    true
+}
+
+fn set_timeout(millis: &str, endpoint: &mut Endpoint) -> bool {
+    let parsed = millis.parse().ok().filter(|millis| *millis > 0);
+    if let Some(millis) = parsed {
+        endpoint.connect_timeout = Duration::from_millis(millis);
+    }
+    parsed.is_some()
 }
 
 #[cfg(test)]
@@ -341,5 +417,19 @@ mod tests {
         let config = parse(&[("jdbc.properties.useSSL", "false"), ("debezium.snapshot.mode", "x")]).unwrap();
         assert_eq!(config.endpoint.tls, TlsMode::Disabled);
         assert_eq!(config.warnings.len(), 1);
+        assert!(config.warnings[0].message.contains("`debezium.snapshot.mode` has no meaning"));
+        let config = parse(&[
+            ("debezium.database.ssl.mode", "verify_ca"),
+            ("debezium.connect.timeout.ms", "700"),
+            ("jdbc.properties.useUnicode", "true"),
+            ("debezium.skipped.operations", "none"),
+        ]);
+        let config = config.unwrap();
+        assert_eq!((config.endpoint.tls, config.warnings.len()), (TlsMode::VerifyCa, 0));
+        assert_eq!(config.endpoint.connect_timeout, Duration::from_millis(700));
+        for key in ["column.exclude.list", "column.mask.with.3.chars", "skipped.operations"] {
+            let problems = parse(&[(&format!("debezium.{key}"), "d")]).unwrap_err();
+            assert!(problems[0].message.contains("decides which data"), "{key}");
+        }
     }
 }

@@ -15,6 +15,7 @@ use crate::snapshot::{Chunk, Handoff, Job, Snapshot, SnapshotContext};
 use crate::startup;
 use crate::stream::{Machine, Tables, worth_another_try};
 use async_trait::async_trait;
+use dujiang_core::options::Problem;
 use dujiang_core::source::{Acker, Reader, Source, SourceContext};
 use dujiang_core::{Code, Error, Position, Result, TableId, TableSchema};
 use std::hash::{BuildHasher, Hasher};
@@ -113,7 +114,7 @@ impl MysqlSource {
     async fn resumed(&self, position: &Position, context: SourceContext) -> Result<Start> {
         let mut connection = self.connect().await?;
         let (head, shapes) = position::decode(position)?;
-        let (head, shapes) = self.still_captured(head, shapes);
+        let (head, shapes) = self.still_captured(head, shapes)?;
         self.warn_of_new_tables(&mut connection, &shapes).await?;
         let bound_to_server = head.snapshot.is_some();
         let (place, executed) = (head.boundary()?, head.executed()?);
@@ -145,15 +146,16 @@ impl MysqlSource {
 
     /// Forgets tables that `tables` no longer names, so that naming them again later does not pretend to know what happened
     /// in between. Numbers of tables are those of the shapes that are left.
-    fn still_captured(&self, mut head: Head, shapes: Vec<Shape>) -> (Head, Vec<Shape>) {
-        let captured = |shape: &Shape| self.config.filter.captures(&shape.database, &shape.table);
+    fn still_captured(&self, mut head: Head, shapes: Vec<Shape>) -> Result<(Head, Vec<Shape>)> {
+        let captures = |shape: &Shape| self.config.filter.captures(&shape.id());
+        let captured = shapes.iter().map(captures).collect::<Result<Vec<bool>>>()?;
         let mut next = 0u32;
-        let mut number = |shape: &Shape| {
+        let mut number = |captured: &bool| {
             let this = next;
-            next += u32::from(captured(shape));
-            captured(shape).then_some(this)
+            next += u32::from(*captured);
+            captured.then_some(this)
         };
-        let numbers: Vec<Option<u32>> = shapes.iter().map(&mut number).collect();
+        let numbers: Vec<Option<u32>> = captured.iter().map(&mut number).collect();
         let renumbered = |old: u32| numbers.get(old as usize).copied().flatten();
         for inside in &mut head.inside {
             let changes = std::mem::take(&mut inside.changes);
@@ -163,8 +165,8 @@ impl MysqlSource {
             snapshot.tables.retain_mut(|table| renumbered(table.table).map(|at| table.table = at).is_some());
         }
         head.snapshot = head.snapshot.filter(|snapshot| !snapshot.tables.is_empty());
-        let kept = shapes.into_iter().filter(captured).collect();
-        (head, kept)
+        let kept = shapes.into_iter().zip(captured).filter_map(|(shape, captured)| captured.then_some(shape)).collect();
+        Ok((head, kept))
     }
 
     /// Tables that came later are not captured; that is said, not hidden.
@@ -260,10 +262,11 @@ impl Source for MysqlSource {
         shapes.iter().map(|shape| Ok(shape.decodable()?.schema)).collect()
     }
 
+    fn warnings(&self) -> Vec<Problem> {
+        self.config.warnings.clone()
+    }
+
     async fn open(&self, from: Option<Position>, context: SourceContext) -> Result<(Box<dyn Reader>, Box<dyn Acker>)> {
-        for warning in &self.config.warnings {
-            tracing::warn!("{warning}");
-        }
         let start = match from {
             None => self.fresh(context).await?,
             Some(position) => self.resumed(&position, context).await?,

@@ -46,7 +46,7 @@ pub async fn find_tables(connection: &mut Connection, filter: &TableFilter) -> R
             continue;
         }
         let id = TableId::new(database, table);
-        if filter.captures(database, table) {
+        if filter.captures(&id)? {
             match kind {
                 "BASE TABLE" => found.captured.push(id.clone()),
                 other => found.unfit.push((id.clone(), other.to_owned())),

@@ -58,7 +58,7 @@ pub async fn check(connection: &mut Connection, demands: Demands<'_>) -> Result<
         tables::check_cascades(connection, &server, &found.captured).await?;
     }
     tables::check_types(&shapes)?;
-    let mut warnings = tables::warnings(demands.filter, &found);
+    let mut warnings = tables::warnings(demands.filter, &found)?;
     warnings.extend(settings::warnings(&server));
     Ok(Checked { server, tables: shapes, warnings })
 }

@@ -21,9 +21,12 @@ pub(super) async fn check_found(connection: &mut Connection, filter: &TableFilte
     if !found.captured.is_empty() {
         return Ok(());
     }
-    let patterns = filter.include.without_match(std::iter::empty());
+    let patterns = filter.include.without_match(&[])?;
     let mut error = Error::new(Code::NoTable, format!("no table matches {}", quoted_list(&patterns)));
-    let excluded = found.visible.iter().any(|t| filter.include.matches(&t.database, &t.table));
+    let mut excluded = false;
+    for table in &found.visible {
+        excluded = excluded || filter.include.matches(table)?;
+    }
     if excluded {
         error = error.fact("found", "tables, all of which `tables.exclude` leaves out");
     } else if found.visible.is_empty() {
@@ -145,10 +148,12 @@ pub(super) fn check_types(shapes: &[Shape]) -> Result<()> {
 }
 
 /// Patterns that find nothing beside others that do.
-pub(super) fn warnings(filter: &TableFilter, found: &Found) -> Vec<String> {
-    let tables = found.visible.iter().map(|t| (&*t.database, &*t.table));
-    let idle = filter.include.without_match(tables);
-    idle.into_iter().map(|p| format!("no table matches `{p}` of `tables`")).collect()
+///
+/// # Errors
+/// `PatternTooCostly`.
+pub(super) fn warnings(filter: &TableFilter, found: &Found) -> Result<Vec<String>> {
+    let idle = filter.include.without_match(&found.visible)?;
+    Ok(idle.into_iter().map(|p| format!("no table matches `{p}` of `tables`")).collect())
 }
 
 #[cfg(test)]
