@@ -22,6 +22,7 @@ pub mod key;
 pub mod options;
 pub mod pattern;
 pub mod position;
+pub mod routing;
 pub mod schema;
 pub mod secret;
 pub mod sink;

@@ -69,7 +69,7 @@ impl Driver {
         let settings = Arc::new(job.settings);
         let (source, sink): (Arc<dyn Source>, Arc<dyn dujiang_core::sink::Sink>) = (job.source.into(), job.sink.into());
         let class = sink.class();
-        let chain = Arc::new(Chain::new(job.transforms, settings.error_policy));
+        let chain = Arc::new(Chain::new(job.transforms, job.routing, settings.error_policy));
         let budget = Budget::new(settings.memory_limit);
         let (reporter, reports) = mpsc::channel(REPORTS);
         let (committing, commands) = mpsc::channel(COMMANDS);

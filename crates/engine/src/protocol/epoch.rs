@@ -2,8 +2,8 @@
 
 use super::machine::{Machine, Tokens};
 use super::recover;
-use super::{Action, Cause, Event, Halt, Mark, Participant};
-use dujiang_core::checkpoint::{Checkpoint, Standing, Token};
+use super::{Action, Cause, Event, Halt, Mark, Participant, SHAPES};
+use dujiang_core::checkpoint::{Checkpoint, ParticipantTokens, Standing, Token};
 use dujiang_core::sink::SinkClass;
 use dujiang_core::{Code, Epoch, fault};
 
@@ -148,12 +148,17 @@ impl Machine {
         let mut tokens = std::mem::take(&mut self.carried);
         tokens.append(fresh);
         let candidate = self.config.class == SinkClass::Transactional && !tokens.sink.is_empty();
+        let mut tokens_and_shapes = tokens.into_checkpoint();
+        if !mark.shapes.is_empty() {
+            let tokens = vec![Token(mark.shapes.clone())];
+            tokens_and_shapes.push(ParticipantTokens { participant: SHAPES.to_owned(), tokens });
+        }
         let checkpoint = Checkpoint {
             epoch,
             generation: self.generation,
             position: mark.position.clone(),
             position_text: mark.text.clone(),
-            tokens: tokens.into_checkpoint(),
+            tokens: tokens_and_shapes,
             sink_before: self.latest.as_ref().map_or(Epoch::NONE, recover::sink_after),
             standing: if candidate { Standing::Candidate } else { Standing::Final },
             written_micros: 0,

@@ -16,6 +16,7 @@ mod start;
 
 pub use machine::Machine;
 
+use bytes::Bytes;
 use dujiang_core::checkpoint::{Checkpoint, Generation, Token};
 use dujiang_core::sink::{CommitRequest, SinkClass, SinkState};
 use dujiang_core::{Code, Epoch, Error, Position};
@@ -72,7 +73,12 @@ pub struct Mark {
     pub position: Position,
     /// The position for people.
     pub text: String,
+    /// The sink's shapes at this position, as the routing keeps them; empty when the source's say it all.
+    pub shapes: Bytes,
 }
+
+/// The name under which a checkpoint keeps the sink's shapes, beside the participants' tokens.
+pub const SHAPES: &str = "shapes";
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

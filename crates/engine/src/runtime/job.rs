@@ -2,6 +2,7 @@
 
 use dujiang_core::Epoch;
 use dujiang_core::clock::Clock;
+use dujiang_core::routing::Routing;
 use dujiang_core::sink::Sink;
 use dujiang_core::source::Source;
 use dujiang_core::transform::Transform;
@@ -17,6 +18,8 @@ pub struct Job {
     pub source: Box<dyn Source>,
     /// Applied in order, between source and lanes.
     pub transforms: Vec<Box<dyn Transform>>,
+    /// Names and shapes at the sink, applied after the transforms; without it tables keep theirs.
+    pub routing: Option<Box<dyn Routing>>,
     /// Where changes go.
     pub sink: Box<dyn Sink>,
     /// How to run.

@@ -3,15 +3,17 @@
 
 use super::Report;
 use super::transform::Chain;
-use crate::protocol::{Event, Participant};
+use crate::protocol::{Event, Participant, SHAPES};
 use crate::runtime::health::{Concern, Health};
 use crate::runtime::job::Settings;
 use crate::runtime::retry::{self, Retrier};
+use bytes::Bytes;
 use dujiang_core::budget::Budget;
 use dujiang_core::checkpoint::{Acquired, Checkpoint, CheckpointStore, Generation, PipelineIdentity, Token};
 use dujiang_core::clock::Clock;
 use dujiang_core::dead_letter::{DeadLetter, DeadLetterStore};
-use dujiang_core::schema::SchemaChange;
+use dujiang_core::evolution::{SchemaEvent, SinkChange};
+use dujiang_core::schema::{Ddl, SchemaChange};
 use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkContext};
 use dujiang_core::source::{Acker, Source, SourceContext};
 use dujiang_core::{Code, Epoch, Error, Position, Result, TableSchema, fault};
@@ -61,6 +63,8 @@ pub(crate) struct Held {
     /// The tables found at a first start.
     discovered: Vec<Arc<TableSchema>>,
     fresh: bool,
+    /// The sink's shapes by position, newest checkpoint first.
+    shapes: Vec<(Position, Bytes)>,
 }
 
 impl CommitStage {
@@ -127,6 +131,7 @@ impl CommitStage {
         });
         self.identity.send_replace(Some(identity));
         self.held.fresh = checkpoints.is_empty();
+        self.held.shapes = checkpoints.iter().filter_map(shapes_of).collect();
         Ok(Event::Acquired { generation, checkpoints })
     }
 
@@ -193,10 +198,10 @@ impl CommitStage {
             Some(position) => self.source.schemas_at(position),
             None => std::mem::take(&mut self.held.discovered),
         };
-        for table in &tables {
-            if let Some(table) = self.chain.output_schema(table)? {
-                self.apply_schema(None, &table).await?;
-            }
+        let kept = from.as_ref().and_then(|from| self.held.shapes.iter().find(|(position, _)| position == from));
+        let kept = kept.map_or_else(Bytes::new, |(_, shapes)| shapes.clone());
+        for table in self.chain.start(&tables, &kept)? {
+            self.apply_schema(None, &table).await?;
         }
         let mut writers = Vec::with_capacity(self.settings.parallelism);
         for lane in 0..self.settings.parallelism {
@@ -256,10 +261,40 @@ impl CommitStage {
     }
 
     async fn apply_change(&mut self, change: &SchemaChange) -> Result<()> {
-        match self.chain.output_change(change)? {
-            Some((before, after)) => self.apply_schema(before.as_ref(), &after).await,
-            None => Ok(()),
+        let chain = self.chain.clone();
+        let Some(change) = chain.output_change(change)? else { return Ok(()) };
+        let Some(routing) = chain.routing() else { return self.apply_as_it_is(&change).await };
+        for planned in routing.plan(&change)? {
+            let Some(step) = routing.prepare(&planned) else { continue };
+            match self.apply_event(&step).await {
+                Ok(()) => routing.accept(&step),
+                Err(refusal) if routing.tolerates(&refusal) => {
+                    tracing::warn!(table = %step.table(), event = step.event.tag(), %refusal, "the sink refused a schema change");
+                }
+                Err(refusal) => return Err(refusal),
+            }
         }
+        routing.settle(&change)
+    }
+
+    async fn apply_as_it_is(&mut self, change: &SchemaChange) -> Result<()> {
+        if let Ddl::Columns { .. } = change.ddl {
+            return self.apply_schema(change.before.as_ref(), &change.after).await;
+        }
+        for event in SchemaEvent::of_change(change.before.as_deref(), &change.after, &change.ddl) {
+            let step = SinkChange { before: change.before.clone(), after: change.after.clone(), event };
+            self.apply_event(&step).await?;
+        }
+        Ok(())
+    }
+
+    async fn apply_event(&mut self, step: &SinkChange) -> Result<()> {
+        let mut failures = 0;
+        while let Err(error) = self.committer()?.apply_event(step).await {
+            failures = self.retrier.pause_after(Concern::Schema, error, failures + 1).await?;
+        }
+        self.health.recovered(Concern::Schema);
+        Ok(())
     }
 
     async fn apply_schema(&mut self, expected: Option<&Arc<TableSchema>>, next: &Arc<TableSchema>) -> Result<()> {
@@ -282,6 +317,12 @@ impl CommitStage {
     fn committer(&mut self) -> Result<&mut Box<dyn Committer>> {
         self.held.committer.as_mut().ok_or_else(|| out_of_turn("the sink is not open"))
     }
+}
+
+/// The sink's shapes that a checkpoint keeps, with their position.
+fn shapes_of(checkpoint: &Checkpoint) -> Option<(Position, Bytes)> {
+    let shapes = checkpoint.tokens.iter().find(|part| part.participant == SHAPES)?;
+    Some((checkpoint.position.clone(), shapes.tokens.first()?.0.clone()))
 }
 
 fn out_of_turn(why: &str) -> Error {

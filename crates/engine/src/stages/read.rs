@@ -192,10 +192,11 @@ impl ReadStage {
         let any = self.open.images > 0;
         let text = self.source.describe(&position);
         self.health.at_position(&text);
+        let mark = Mark { position, text, shapes: self.chain.kept() };
         let part = std::mem::take(&mut self.open.part);
         (self.open.images, self.open.bytes, self.open.large) = (0, 0, false);
         // Told before the lanes hear of it: a lane that has little to do would otherwise answer first.
-        self.report(Report::BarrierPassed { epoch, mark: Mark { position, text }, any, part }).await?;
+        self.report(Report::BarrierPassed { epoch, mark, any, part }).await?;
         if any {
             self.lanes.barrier(epoch).await?;
         }

@@ -4,26 +4,54 @@ use super::EpochPart;
 use super::ledger::Images;
 use super::letters;
 use crate::runtime::job::ErrorPolicy;
+use bytes::Bytes;
 use dujiang_core::checkpoint::Lineage;
 use dujiang_core::dead_letter::Stage;
+use dujiang_core::routing::Routing;
 use dujiang_core::schema::SchemaChange;
-use dujiang_core::transform::{RowError, Transform};
+use dujiang_core::transform::{RowError, Transform, Transformed};
 use dujiang_core::{ChangeBatch, Code, Error, Result, TableId, TableSchema};
 use std::sync::Arc;
 
-/// The transforms of a pipeline, in order.
+/// The transforms of a pipeline, in order, and after them its routing.
 pub(crate) struct Chain {
     transforms: Vec<Box<dyn Transform>>,
+    routing: Option<Box<dyn Routing>>,
     policy: ErrorPolicy,
 }
 
 impl Chain {
-    pub(crate) fn new(transforms: Vec<Box<dyn Transform>>, policy: ErrorPolicy) -> Self {
-        Self { transforms, policy }
+    pub(crate) fn new(
+        transforms: Vec<Box<dyn Transform>>,
+        routing: Option<Box<dyn Routing>>,
+        policy: ErrorPolicy,
+    ) -> Self {
+        Self { transforms, routing, policy }
     }
 
-    /// The shape in which a table reaches the sink; `None` when it does not.
-    pub(crate) fn output_schema(&self, table: &Arc<TableSchema>) -> Result<Option<Arc<TableSchema>>> {
+    pub(crate) fn routing(&self) -> Option<&dyn Routing> {
+        self.routing.as_deref()
+    }
+
+    /// What the next checkpoint keeps of the sink's shapes.
+    pub(crate) fn kept(&self) -> Bytes {
+        self.routing.as_ref().map_or_else(Bytes::new, |routing| routing.kept())
+    }
+
+    /// The shapes in which tables reach the sink at a start; `kept` is what the checkpoint kept.
+    pub(crate) fn start(&self, tables: &[Arc<TableSchema>], kept: &[u8]) -> Result<Vec<Arc<TableSchema>>> {
+        let mut shapes = Vec::with_capacity(tables.len());
+        for table in tables {
+            shapes.extend(self.output_schema(table)?);
+        }
+        match &self.routing {
+            Some(routing) => routing.start(&shapes, kept),
+            None => Ok(shapes),
+        }
+    }
+
+    /// The shape of a table after the transforms; `None` when they drop it.
+    fn output_schema(&self, table: &Arc<TableSchema>) -> Result<Option<Arc<TableSchema>>> {
         let mut schema = table.clone();
         for transform in &self.transforms {
             match transform.output_schema(&schema)? {
@@ -34,20 +62,17 @@ impl Chain {
         Ok(Some(schema))
     }
 
-    /// A change of shape as the sink sees it; `None` when it does not.
-    #[expect(clippy::type_complexity, reason = "the pair is the two arguments of Committer::apply_schema")]
-    pub(crate) fn output_change(
-        &self,
-        change: &SchemaChange,
-    ) -> Result<Option<(Option<Arc<TableSchema>>, Arc<TableSchema>)>> {
+    /// A schema change as it looks after the transforms; `None` when they drop the table.
+    pub(crate) fn output_change(&self, change: &SchemaChange) -> Result<Option<SchemaChange>> {
         let before = match &change.before {
             Some(before) => self.output_schema(before)?,
             None => None,
         };
-        Ok(self.output_schema(&change.after)?.map(|after| (before, after)))
+        let after = self.output_schema(&change.after)?;
+        Ok(after.map(|after| SchemaChange { before, after, ..change.clone() }))
     }
 
-    /// Sends a batch through all transforms. Failed rows become letters in `part`, or the error that halts.
+    /// Sends a batch through all transforms and the routing. Failed rows become letters in `part`, or the error that halts.
     pub(crate) fn apply(
         &self,
         lineage: &Lineage,
@@ -60,23 +85,28 @@ impl Chain {
         for transform in &self.transforms {
             let mut next = Vec::with_capacity(batches.len());
             for batch in batches {
-                next.extend(self.one(&**transform, lineage, &table, batch, part)?);
+                next.extend(self.one(|batch| transform.apply(batch), lineage, &table, batch, part)?);
             }
             batches = next;
         }
-        Ok(batches)
+        let Some(routing) = &self.routing else { return Ok(batches) };
+        let mut routed = Vec::with_capacity(batches.len());
+        for batch in batches.into_iter().filter(|batch| batch.images() > 0) {
+            routed.extend(self.one(|batch| routing.apply(batch), lineage, &table, batch, part)?);
+        }
+        Ok(routed)
     }
 
     fn one(
         &self,
-        transform: &dyn Transform,
+        hop: impl FnOnce(ChangeBatch) -> Result<Transformed>,
         lineage: &Lineage,
         table: &TableId,
         batch: ChangeBatch,
         part: &mut EpochPart,
     ) -> Result<Vec<ChangeBatch>> {
         let input = batch.clone();
-        let mut done = transform.apply(batch)?;
+        let mut done = hop(batch)?;
         let mut dead = 0;
         if !done.failed.is_empty() {
             if self.policy == ErrorPolicy::Halt {

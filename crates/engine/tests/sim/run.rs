@@ -112,6 +112,7 @@ pub async fn run_process_with(world: &World, options: &Options, stop: StopSignal
     let job = Job {
         name: "memory".to_owned(),
         source: Box::new(world.source().pace(options.pace).read_ahead(options.read_ahead)),
+        routing: None,
         transforms: vec![Box::new(Picky)],
         sink: Box::new(world.sink()),
         settings: options.settings.clone(),

@@ -1,0 +1,357 @@
+//! From tables after transforms to tables of the sink: names by the rules of `route`, shapes merged where several tables
+//! flow into one, schema changes as the pipeline's behaviour has it.
+//!
+//! A table of the sink is *natural* while exactly one table flows into it and has its shape; then its version is the
+//! source's, and nothing has to be kept. All others have a shape and a version of their own, which every checkpoint keeps.
+
+mod cast;
+mod kept;
+mod merge;
+
+use crate::evolve::Policy;
+use bytes::Bytes;
+use cast::{Plan, Unfit};
+use chrono_tz::Tz;
+use dujiang_core::evolution::{SchemaEvent, SinkChange, differences};
+use dujiang_core::pattern::Route;
+use dujiang_core::routing::Routing;
+use dujiang_core::schema::{Ddl, SchemaChange, TableSchema};
+use dujiang_core::transform::{RowError, Transformed};
+use dujiang_core::{ChangeBatch, Code, Error, Kind, Result, TableId};
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// How many rules a table follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Every rule that matches: one copy of each row for every table of the sink.
+    AllMatch,
+    /// The first rule that matches.
+    FirstMatch,
+}
+
+/// The routes and the schema evolution of a pipeline.
+pub struct Router {
+    rules: Vec<Route>,
+    mode: Mode,
+    policy: Policy,
+    /// Where wall clock times count, when such a column flows into one of instants.
+    zone: Tz,
+    state: RwLock<Arc<State>>,
+}
+
+/// The tables of both sides. Replaced as a whole, so that rows under way never see half a change.
+#[derive(Debug, Default, Clone)]
+struct State {
+    sources: BTreeMap<TableId, Arc<Source>>,
+    sinks: BTreeMap<TableId, Arc<TableSchema>>,
+}
+
+#[derive(Debug)]
+struct Source {
+    shape: Arc<TableSchema>,
+    targets: Vec<Target>,
+}
+
+#[derive(Debug)]
+struct Target {
+    schema: Arc<TableSchema>,
+    /// `None`: rows stay as they are.
+    plan: Option<Plan>,
+}
+
+impl Router {
+    /// Without rules every table keeps its name.
+    pub fn new(rules: Vec<Route>, mode: Mode, policy: Policy, zone: Tz) -> Self {
+        Self { rules, mode, policy, zone, state: RwLock::default() }
+    }
+
+    /// The names of a table at the sink. Two rules that lead to one table of the sink are one copy.
+    ///
+    /// # Errors
+    /// `PatternTooCostly`.
+    pub fn targets(&self, table: &TableId) -> Result<Vec<TableId>> {
+        let mut out = Vec::new();
+        for rule in &self.rules {
+            if let Some(target) = rule.target(table)? {
+                if !out.contains(&target) {
+                    out.push(target);
+                }
+                if self.mode == Mode::FirstMatch {
+                    break;
+                }
+            }
+        }
+        if out.is_empty() {
+            out.push(table.clone());
+        }
+        Ok(out)
+    }
+
+    fn state(&self) -> Arc<State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn update<T>(&self, work: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        let mut guard = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next = State::clone(&guard);
+        let result = work(&mut next)?;
+        *guard = Arc::new(next);
+        Ok(result)
+    }
+
+    /// Whether another table than `table` flows into this one of the sink.
+    fn is_shared(&self, state: &State, sink: &TableId, table: &TableId) -> Result<bool> {
+        for other in state.sources.keys().filter(|other| *other != table) {
+            if self.targets(other)?.contains(sink) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The first shape of a table of the sink, from what was kept of it and the tables that flow into it.
+    fn first_shape(
+        &self,
+        name: &TableId,
+        kept: Option<&TableSchema>,
+        sources: &[Arc<TableSchema>],
+    ) -> Result<Arc<TableSchema>> {
+        let mut all = sources.iter();
+        let start = match kept {
+            Some(kept) if !self.policy.follows_the_source() => return Ok(Arc::new(kept.clone())),
+            Some(kept) => Arc::new(kept.clone()),
+            None => match all.next() {
+                Some(first) if all.len() == 0 => return Ok(renamed(first, name)),
+                Some(first) => Arc::new(TableSchema { version: 1, ..(*renamed(first, name)).clone() }),
+                None => return Err(Error::new(Code::Bug, format!("no table flows into {name}"))),
+            },
+        };
+        let mut shape = TableSchema::clone(&start);
+        for source in all {
+            shape = merge::merged(&shape, source)?;
+        }
+        if kept.is_some() && shape != *start {
+            shape.version += 1;
+        }
+        Ok(Arc::new(shape))
+    }
+
+    /// The way of a table's rows into the sink's tables.
+    fn source(&self, state: &State, shape: &Arc<TableSchema>) -> Result<Arc<Source>> {
+        let mut targets = Vec::new();
+        for name in self.targets(&shape.id)? {
+            let schema = state.sinks.get(&name).cloned().unwrap_or_else(|| renamed(shape, &name));
+            let plan = Plan::new(shape, &schema, self.zone)?;
+            targets.push(Target { schema, plan });
+        }
+        Ok(Arc::new(Source { shape: shape.clone(), targets }))
+    }
+
+    fn events(&self, state: &State, change: &SchemaChange, name: &TableId) -> Result<Vec<SchemaEvent>> {
+        let after = &change.after;
+        let Some(sink) = state.sinks.get(name) else {
+            let new = if change.ddl == Ddl::Drop { vec![] } else { vec![SchemaEvent::CreateTable] };
+            return self.policy.decide(after, after, new);
+        };
+        let shared = self.is_shared(state, name, &after.id)?;
+        let events = match (&change.before, &change.ddl) {
+            (Some(before), ddl) if !shared => SchemaEvent::of_change(Some(before), after, ddl),
+            (_, Ddl::Truncate | Ddl::Drop) => {
+                // Rows of the other tables are still there.
+                Vec::new()
+            }
+            _ => differences(&sink.arrow, &merge::merged(sink, after)?.arrow),
+        };
+        self.policy.decide(sink, after, events)
+    }
+}
+
+/// The same shape under another name.
+fn renamed(shape: &Arc<TableSchema>, name: &TableId) -> Arc<TableSchema> {
+    if shape.id == *name { shape.clone() } else { Arc::new(TableSchema { id: name.clone(), ..(**shape).clone() }) }
+}
+
+fn same_shape(a: &TableSchema, b: &TableSchema) -> bool {
+    a.arrow == b.arrow && a.key == b.key
+}
+
+/// The sink's shape after an event.
+fn changed(before: Option<&Arc<TableSchema>>, planned: &SinkChange) -> SinkChange {
+    let after = match (before, &planned.event) {
+        (None, _) | (_, SchemaEvent::CreateTable) => planned.after.clone(),
+        (Some(before), SchemaEvent::TruncateTable | SchemaEvent::DropTable) => before.clone(),
+        (Some(before), event) => {
+            Arc::new(TableSchema { version: planned.after.version.max(before.version), ..event.apply_to(before) })
+        }
+    };
+    SinkChange { before: before.cloned(), after, event: planned.event.clone() }
+}
+
+impl Routing for Router {
+    fn start(&self, tables: &[Arc<TableSchema>], kept: &[u8]) -> Result<Vec<Arc<TableSchema>>> {
+        let kept: BTreeMap<TableId, TableSchema> = kept::read(kept)?.into_iter().map(|t| (t.id.clone(), t)).collect();
+        let mut tables: Vec<_> = tables.to_vec();
+        tables.sort_by(|a, b| a.id.cmp(&b.id));
+        let mut flowing: BTreeMap<TableId, Vec<Arc<TableSchema>>> = BTreeMap::new();
+        for table in &tables {
+            for name in self.targets(&table.id)? {
+                flowing.entry(name).or_default().push(table.clone());
+            }
+        }
+        let mut state = State::default();
+        for (name, sources) in &flowing {
+            state.sinks.insert(name.clone(), self.first_shape(name, kept.get(name), sources)?);
+        }
+        for (name, table) in kept {
+            // Nothing flows into it any more; its versions must not begin anew.
+            state.sinks.entry(name).or_insert_with(|| Arc::new(table));
+        }
+        for table in &tables {
+            let source = self.source(&state, table)?;
+            state.sources.insert(table.id.clone(), source);
+        }
+        let shapes = flowing.keys().filter_map(|name| state.sinks.get(name).cloned()).collect();
+        self.update(|current| {
+            *current = state;
+            Ok(())
+        })?;
+        Ok(if self.policy.passes("create.table") { shapes } else { Vec::new() })
+    }
+
+    fn plan(&self, change: &SchemaChange) -> Result<Vec<SinkChange>> {
+        let state = self.state();
+        let mut out = Vec::new();
+        for name in self.targets(&change.after.id)? {
+            let events = self.events(&state, change, &name)?;
+            let mut sink = state.sinks.get(&name).cloned();
+            let version = sink.as_ref().map_or(change.after.version, |sink| change.after.version.max(sink.version + 1));
+            for event in events {
+                let target = TableSchema { version, ..(*renamed(&change.after, &name)).clone() };
+                let change = changed(sink.as_ref(), &SinkChange { before: None, after: Arc::new(target), event });
+                sink = Some(change.after.clone());
+                out.push(change);
+            }
+        }
+        Ok(out)
+    }
+
+    fn prepare(&self, planned: &SinkChange) -> Option<SinkChange> {
+        let state = self.state();
+        let before = state.sinks.get(planned.table());
+        let change = changed(before, planned);
+        let acts = matches!(change.event, SchemaEvent::TruncateTable | SchemaEvent::DropTable);
+        let new = before.is_none_or(|before| !same_shape(before, &change.after));
+        (acts || new).then_some(change)
+    }
+
+    fn accept(&self, change: &SinkChange) {
+        let accepted = self.update(|state| {
+            match change.event {
+                SchemaEvent::DropTable => state.sinks.remove(change.table()),
+                _ => state.sinks.insert(change.table().clone(), change.after.clone()),
+            };
+            Ok(())
+        });
+        debug_assert!(accepted.is_ok(), "nothing in it can fail");
+    }
+
+    fn tolerates(&self, refusal: &Error) -> bool {
+        self.policy.tolerates(refusal)
+    }
+
+    fn settle(&self, change: &SchemaChange) -> Result<()> {
+        let names = self.targets(&change.after.id)?;
+        self.update(|state| {
+            if change.ddl == Ddl::Drop {
+                state.sources.remove(&change.after.id);
+            } else {
+                for name in &names {
+                    let natural = || renamed(&change.after, name);
+                    state.sinks.entry(name.clone()).or_insert_with(natural);
+                }
+                let source = self.source(state, &change.after)?;
+                state.sources.insert(change.after.id.clone(), source);
+            }
+            // Other tables may flow into the same ones.
+            let shapes: Vec<_> = state.sources.values().map(|source| source.shape.clone()).collect();
+            for shape in shapes.iter().filter(|shape| shape.id != change.after.id) {
+                let touched = self.targets(&shape.id)?.iter().any(|name| names.contains(name));
+                if touched {
+                    let source = self.source(state, shape)?;
+                    state.sources.insert(shape.id.clone(), source);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn apply(&self, batch: ChangeBatch) -> Result<Transformed> {
+        let state = self.state();
+        let source = state.sources.get(&batch.schema.id).filter(|s| same_shape(&s.shape, &batch.schema));
+        let Some(source) = source else {
+            return Err(Error::new(
+                Code::Bug,
+                format!("rows of {} come in a shape that nobody announced", batch.schema.id),
+            ));
+        };
+        let mut out = Transformed::default();
+        let mut failed: Unfit = BTreeMap::new();
+        for target in &source.targets {
+            out.batches.extend(target.take(&batch, &mut failed)?);
+        }
+        out.failed = failed.into_iter().map(|(row, error)| RowError { row, error }).collect();
+        Ok(out)
+    }
+
+    fn kept(&self) -> Bytes {
+        let state = self.state();
+        let mut natural: BTreeMap<&TableId, u32> = BTreeMap::new();
+        for source in state.sources.values() {
+            for target in &source.targets {
+                let same = *target.schema == *renamed(&source.shape, &target.schema.id);
+                // Two that flow into one are never natural.
+                *natural.entry(&target.schema.id).or_default() += if same { 1 } else { 2 };
+            }
+        }
+        let kept = state.sinks.values().filter(|sink| natural.get(&sink.id) != Some(&1));
+        kept::write(kept).into()
+    }
+}
+
+impl Target {
+    /// The rows of a batch that fit, in the sink's shape; the others join `failed`, an update by its before image.
+    fn take(&self, batch: &ChangeBatch, failed: &mut Unfit) -> Result<Option<ChangeBatch>> {
+        let Some(plan) = &self.plan else { return Ok(Some(self.named(batch, batch.rows.clone()))) };
+        let unfit = match plan.apply(&batch.rows)? {
+            Ok(rows) => return Ok(Some(self.named(batch, rows))),
+            Err(unfit) => unfit,
+        };
+        for (row, error) in unfit {
+            let record = if batch.kinds[row] == Kind::UpdateAfter { row - 1 } else { row };
+            failed.entry(record).or_insert_with(|| error.fact("sink table", self.schema.id.to_string()));
+        }
+        let record = |row: u32| row - u32::from(batch.kinds[row as usize] == Kind::UpdateAfter);
+        let good: Vec<u32> =
+            (0..batch.images() as u32).filter(|&row| !failed.contains_key(&(record(row) as usize))).collect();
+        if good.is_empty() {
+            return Ok(None);
+        }
+        let part = batch.take(&good)?;
+        match plan.apply(&part.rows)? {
+            Ok(rows) => Ok(Some(self.named(&part, rows))),
+            Err(_) => Err(Error::new(Code::Bug, format!("rows that fit {} do not fit it", self.schema.id))),
+        }
+    }
+
+    fn named(&self, batch: &ChangeBatch, rows: arrow_array::RecordBatch) -> ChangeBatch {
+        let mut origins = batch.origins.clone();
+        if self.schema.id != batch.schema.id {
+            Arc::make_mut(&mut origins).keep_table(&batch.schema.id);
+        }
+        ChangeBatch { schema: self.schema.clone(), rows, kinds: batch.kinds.clone(), origins }
+    }
+}
+
+#[cfg(test)]
+mod tests;

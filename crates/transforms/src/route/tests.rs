@@ -1,0 +1,215 @@
+use super::*;
+use crate::evolve::Behavior;
+use arrow_array::{Array, ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
+use dujiang_core::batch::TimePrecision;
+use dujiang_core::dialect::{parse_field, type_name};
+use dujiang_core::{Origin, Origins};
+
+type Columns<'a> = &'a [(&'a str, &'a str)];
+
+fn table(name: &str, columns: Columns<'_>) -> Arc<TableSchema> {
+    let fields = columns.iter().map(|(name, declared)| parse_field(name, declared).unwrap()).collect();
+    let (database, name) = name.split_once('.').unwrap();
+    TableSchema::by_value(TableId::new(database, name), fields, vec![0])
+}
+
+fn version(table: &Arc<TableSchema>, version: u32) -> Arc<TableSchema> {
+    Arc::new(TableSchema { version, ..(**table).clone() })
+}
+
+fn router(rules: &[(&str, &str)], behavior: Behavior) -> Router {
+    let rules = rules.iter().map(|(from, to)| Route::parse(from, to, None).unwrap()).collect();
+    Router::new(rules, Mode::AllMatch, Policy::all(behavior), Tz::UTC)
+}
+
+fn batch(shape: &Arc<TableSchema>, columns: Vec<ArrayRef>, kinds: Vec<Kind>) -> ChangeBatch {
+    let rows = RecordBatch::try_new(shape.arrow.clone(), columns).unwrap();
+    let mut origins = Origins::default();
+    let precision = TimePrecision::Micros;
+    let origin = Origin { transaction: "t", position: "p", commit_micros: 0, precision, first_ordinal: 0 };
+    origins.push(kinds.len(), origin);
+    ChangeBatch::new(shape.clone(), rows, kinds, origins).unwrap()
+}
+
+fn shape(table: &TableSchema) -> String {
+    let columns: Vec<_> = table.arrow.fields().iter().map(|f| format!("{} {}", f.name(), type_name(f))).collect();
+    format!("{} v{}: {}", table.id, table.version, columns.join(", "))
+}
+
+/// Carries a change through, as the engine does; the sink refuses events with the tag `refused`.
+fn carry(router: &Router, change: &SchemaChange, refused: &str) -> Result<Vec<&'static str>> {
+    let mut told = Vec::new();
+    for planned in router.plan(change)? {
+        let Some(change) = router.prepare(&planned) else { continue };
+        if change.event.tag() == refused {
+            let refusal = Error::new(Code::SchemaChange, "the sink cannot");
+            if router.tolerates(&refusal) {
+                continue;
+            }
+            return Err(refusal);
+        }
+        told.push(change.event.tag());
+        router.accept(&change);
+    }
+    router.settle(change)?;
+    Ok(told)
+}
+
+fn alter(before: &Arc<TableSchema>, after: &Arc<TableSchema>) -> SchemaChange {
+    SchemaChange { before: Some(before.clone()), after: after.clone(), statement: "ALTER".into(), ddl: Ddl::default() }
+}
+
+fn sink_shape(router: &Router, table: &str) -> String {
+    let (database, table) = table.split_once('.').unwrap();
+    router.state().sinks.get(&TableId::new(database, table)).map_or_else(|| "none".into(), |t| shape(t))
+}
+
+#[test]
+fn names_follow_the_rules() {
+    let cases: &[(&[(&str, &str)], &str, &[&str])] = &[
+        (&[], "a.t", &["a.t"]),
+        (&[("a.t", "b.u")], "a.t", &["b.u"]),
+        (&[("a.t", "b.u")], "a.other", &["a.other"]),
+        (&[(r"a.orders_(\.*)", "ods.$1")], "a.orders_eu", &["ods.eu"]),
+        (&[(r"a.\.*", "all.rows"), ("a.t", "only.t")], "a.t", &["all.rows", "only.t"]),
+        (&[(r"a.\.*", "all.rows"), ("a.t", "all.rows")], "a.t", &["all.rows"]),
+    ];
+    for (rules, from, expected) in cases {
+        let (database, name) = from.split_once('.').unwrap();
+        let names = router(rules, Behavior::Evolve).targets(&TableId::new(database, name)).unwrap();
+        assert_eq!(names.iter().map(ToString::to_string).collect::<Vec<_>>(), *expected, "{rules:?}");
+    }
+    let rules = vec![Route::parse(r"a.\.*", "x.<>", Some("<>")).unwrap(), Route::parse("a.t", "y.u", None).unwrap()];
+    let first = Router::new(rules, Mode::FirstMatch, Policy::all(Behavior::Evolve), Tz::UTC);
+    assert_eq!(first.targets(&TableId::new("a", "t")).unwrap(), [TableId::new("x", "t")]);
+}
+
+#[test]
+fn one_table_flows_into_several() {
+    let router = router(&[("a.t", "b.u"), ("a.t", "c.v")], Behavior::Evolve);
+    let t = table("a.t", &[("id", "INT NOT NULL")]);
+    let shapes = router.start(&[t.clone()], &[]).unwrap();
+    assert_eq!(shapes.iter().map(|s| s.id.to_string()).collect::<Vec<_>>(), ["b.u", "c.v"]);
+    let ids: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+    let out = router.apply(batch(&t, vec![ids], vec![Kind::Insert])).unwrap();
+    assert_eq!(out.batches.len(), 2);
+    for batch in &out.batches {
+        assert_eq!(batch.source_table(), &t.id);
+    }
+    assert!(router.kept().is_empty());
+}
+
+#[test]
+fn several_tables_flow_into_one() {
+    let a = table("a.t1", &[("id", "INT NOT NULL"), ("x", "STRING")]);
+    let b = table("a.t2", &[("y", "INT NOT NULL"), ("id", "BIGINT NOT NULL")]);
+    let b = Arc::new(TableSchema { key: vec![1], ..(*b).clone() });
+    let router = router(&[(r"a.t\d", "ods.t")], Behavior::Evolve);
+    let shapes = router.start(&[b.clone(), a.clone()], &[]).unwrap();
+    assert_eq!(shape(&shapes[0]), "ods.t v1: id BIGINT NOT NULL, x STRING, y INT");
+    let columns: Vec<ArrayRef> = vec![Arc::new(Int32Array::from(vec![7])), Arc::new(StringArray::from(vec!["w"]))];
+    let mut out = router.apply(batch(&a, columns, vec![Kind::Insert])).unwrap();
+    let rows = out.batches.remove(0).rows;
+    assert_eq!(rows.column(0).as_primitive::<Int64Type>().value(0), 7);
+    assert!(rows.column(2).is_null(0));
+    // A start at this position finds the same shape, and so does one after a change.
+    let again = super::tests::router(&[(r"a.t\d", "ods.t")], Behavior::Evolve);
+    assert_eq!(again.start(&[a.clone(), b.clone()], &router.kept()).unwrap(), shapes);
+    let wider = version(&table("a.t1", &[("id", "INT NOT NULL"), ("x", "STRING"), ("z", "DATE")]), 2);
+    assert_eq!(carry(&again, &alter(&a, &wider), "").unwrap(), ["add.column"]);
+    assert_eq!(sink_shape(&again, "ods.t"), "ods.t v2: id BIGINT NOT NULL, x STRING, y INT, z DATE");
+    // The other table's rows take the new shape too; what only one loses stays.
+    let columns: Vec<ArrayRef> = vec![Arc::new(Int32Array::from(vec![1])), Arc::new(Int64Array::from(vec![2]))];
+    let out = again.apply(batch(&b, columns, vec![Kind::Insert])).unwrap();
+    assert_eq!(out.batches[0].rows.num_columns(), 4);
+    let narrow = version(&table("a.t1", &[("id", "INT NOT NULL")]), 3);
+    assert!(carry(&again, &alter(&wider, &narrow), "").unwrap().is_empty());
+    assert_eq!(sink_shape(&again, "ods.t"), "ods.t v2: id BIGINT NOT NULL, x STRING, y INT, z DATE");
+    for ddl in [Ddl::Truncate, Ddl::Drop] {
+        let change = SchemaChange { ddl, ..alter(&narrow, &narrow) };
+        assert!(carry(&again, &change, "").unwrap().is_empty(), "rows of the other table are still there");
+    }
+}
+
+#[test]
+fn each_behaviour_leads_to_its_shape() {
+    use Behavior::{Evolve, Ignore, Lenient};
+    let before = table("a.t", &[("id", "INT NOT NULL"), ("x", "INT NOT NULL"), ("y", "STRING")]);
+    let after = version(&table("a.t", &[("id", "INT NOT NULL"), ("z", "DATE"), ("y", "STRING")]), 2);
+    let cases = [
+        (Evolve, &["add.column", "drop.column"][..], "a.t v2: id INT NOT NULL, z DATE, y STRING", true),
+        (Lenient, &["add.column", "alter.column.type"], "a.t v2: id INT NOT NULL, x INT, y STRING, z DATE", false),
+        (Ignore, &[], "a.t v1: id INT NOT NULL, x INT NOT NULL, y STRING", false),
+    ];
+    for (behavior, tags, expected, natural) in cases {
+        let router = router(&[], behavior);
+        router.start(&[before.clone()], &[]).unwrap();
+        assert_eq!(carry(&router, &alter(&before, &after), "").unwrap(), tags, "{behavior:?}");
+        assert_eq!(sink_shape(&router, "a.t"), expected);
+        assert_eq!(router.kept().is_empty(), natural);
+        let again = super::tests::router(&[], behavior);
+        again.start(&[after.clone()], &router.kept()).unwrap();
+        assert_eq!(sink_shape(&again, "a.t"), expected, "after a restart, {behavior:?}");
+    }
+}
+
+#[test]
+fn a_refused_change_stops_the_pipeline_or_is_passed_over() {
+    let before = table("a.t", &[("id", "INT NOT NULL"), ("x", "INT")]);
+    let after = version(&table("a.t", &[("id", "INT NOT NULL"), ("z", "DATE")]), 2);
+    let evolve = router(&[], Behavior::Evolve);
+    evolve.start(&[before.clone()], &[]).unwrap();
+    assert_eq!(carry(&evolve, &alter(&before, &after), "drop.column").unwrap_err().code(), Code::SchemaChange);
+    let tolerant = router(&[], Behavior::TryEvolve);
+    tolerant.start(&[before.clone()], &[]).unwrap();
+    assert_eq!(carry(&tolerant, &alter(&before, &after), "drop.column").unwrap(), ["add.column"]);
+    assert_eq!(sink_shape(&tolerant, "a.t"), "a.t v2: id INT NOT NULL, x INT, z DATE");
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(Int32Array::from(vec![1])), arrow_array::new_null_array(&arrow_schema::DataType::Date32, 1)];
+    let out = tolerant.apply(batch(&after, columns, vec![Kind::Insert])).unwrap();
+    assert_eq!((out.batches[0].rows.num_columns(), out.batches[0].schema.version), (3, 2));
+}
+
+#[test]
+fn tables_come_and_go() {
+    let router = router(&[], Behavior::Evolve);
+    router.start(&[], &[]).unwrap();
+    let t = table("a.t", &[("id", "INT NOT NULL")]);
+    let new = SchemaChange { before: None, after: t.clone(), statement: "CREATE".into(), ddl: Ddl::default() };
+    assert_eq!(carry(&router, &new, "").unwrap(), ["create.table"]);
+    let emptied = SchemaChange { ddl: Ddl::Truncate, ..alter(&t, &t) };
+    assert_eq!(carry(&router, &emptied, "").unwrap(), ["truncate.table"]);
+    let dropped = SchemaChange { ddl: Ddl::Drop, ..alter(&t, &t) };
+    assert_eq!(carry(&router, &dropped, "").unwrap(), ["drop.table"]);
+    assert_eq!(sink_shape(&router, "a.t"), "none");
+    assert_eq!(carry(&router, &new, "").unwrap(), ["create.table"]);
+    let ids: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+    assert_eq!(router.apply(batch(&t, vec![ids], vec![Kind::Insert])).unwrap().batches.len(), 1);
+}
+
+#[test]
+fn rows_that_do_not_fit_come_back_whole() {
+    let a = table("a.t1", &[("id", "INT NOT NULL"), ("n", "BIGINT")]);
+    let b = table("a.t2", &[("id", "INT NOT NULL"), ("n", "DOUBLE")]);
+    let router = router(&[(r"a.t\d", "ods.t"), ("a.t1", "copy.t")], Behavior::Evolve);
+    router.start(&[a.clone(), b], &[]).unwrap();
+    let wide = (1 << 53) + 1;
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(Int32Array::from(vec![1, 2, 2, 3])), Arc::new(Int64Array::from(vec![5, 6, wide, 7]))];
+    let kinds = vec![Kind::Insert, Kind::UpdateBefore, Kind::UpdateAfter, Kind::Delete];
+    let out = router.apply(batch(&a, columns, kinds)).unwrap();
+    assert_eq!(out.failed.iter().map(|e| (e.row, e.error.code())).collect::<Vec<_>>(), [(1, Code::BadRecord)]);
+    let images: Vec<(String, usize)> = out.batches.iter().map(|b| (b.schema.id.to_string(), b.images())).collect();
+    assert_eq!(images, [("ods.t".to_owned(), 2), ("copy.t".to_owned(), 4)], "the other copy is whole");
+}
+
+#[test]
+fn rows_nobody_announced_are_a_bug() {
+    let router = router(&[], Behavior::Evolve);
+    let t = table("a.t", &[("id", "INT NOT NULL")]);
+    let ids: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+    let rows = batch(&t, vec![ids], vec![Kind::Insert]);
+    assert_eq!(router.apply(rows.clone()).unwrap_err().code(), Code::Bug);
+    router.start(&[t.clone()], &[]).unwrap();
+    assert_eq!(router.apply(rows.clone()).unwrap().batches, [rows]);
+}
