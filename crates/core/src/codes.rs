@@ -158,6 +158,10 @@ codes! {
     SinkWrite = "E0501", External, Bounded, exit 74, "a write to the sink failed";
     /// No space left where the sink writes.
     SinkFull = "E0502", External, Endless, exit 74, "no space left for the sink";
+    /// Rows that the sink has taken already cannot be written: a failing disk, a folder that is gone. No record is at
+    /// fault, so none goes to the dead letters, whatever `error.policy` says: the write is tried again, and after the last
+    /// try the pipeline stops. Nothing is lost: the next start reads everything since the last checkpoint again.
+    SinkUnwritten = "E0503", External, Bounded, exit 74, "rows taken by the sink cannot be written";
     /// The sink's place belongs to another pipeline.
     SinkTaken = "E0510", User, Never, exit 78, "the sink's place belongs to another pipeline";
     /// The sink holds data of this pipeline, but the pipeline's state is gone.

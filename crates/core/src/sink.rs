@@ -69,7 +69,9 @@ pub trait Writer: Send {
     /// and are not part of the output; all others are.
     ///
     /// # Errors
-    /// `SinkWrite` may be tried again with the same batch: a failed call has taken nothing.
+    /// A failed call has taken nothing and may be tried again with the same batch. The code says whose failure it is:
+    /// `SinkWrite` (and `BadRecord`, `SinkName`) is this batch's, whose records are the affected ones after the last
+    /// try; `SinkUnwritten` is that of rows accepted earlier, and this batch has nothing to do with it.
     async fn write(&mut self, batch: &ChangeBatch) -> Result<Vec<RowError>>;
 
     /// At-least-once sinks: makes visible what was written. Others do nothing.
@@ -94,6 +96,12 @@ pub trait Writer: Send {
     /// # Errors
     /// As [`Writer::write`].
     async fn spill(&mut self) -> Result<()>;
+
+    /// What keeps accepted rows from being written at the moment, for people; `None` while all goes well. The engine
+    /// shows it: whoever waits for a checkpoint has to see why (R4.6).
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 
     /// Output figures so far; cheap.
     fn figures(&self) -> SinkFigures;

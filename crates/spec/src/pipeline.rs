@@ -93,7 +93,7 @@ dujiang_core::options! {
         /// Name of the pipeline: part of its state folder, its metrics and its output's identity. Default: the file's
         /// name without extension.
         "name" => name: String, optional;
-        /// Parallel lanes of the sink.
+        /// Parallel lanes of the sink, 256 at most.
         "parallelism" => parallelism: NonZeroU16, default "1";
         /// Time between two checkpoints; with exactly-once, output becomes visible at each.
         "checkpoint.interval" => checkpoint_interval: Duration, default "5 min";

@@ -9,6 +9,8 @@ use dujiang_core::Code;
 use std::time::Duration;
 
 const MIN_MEMORY: u64 = 1 << 20;
+/// Lanes have threads, queues and open files of their own; more than this many never help on one machine.
+const MAX_LANES: u16 = 256;
 const MAX_NAME_BYTES: usize = 100;
 
 /// Keys of the dialect that change nothing here, and why.
@@ -45,6 +47,13 @@ pub(crate) fn check(
     if settings.checkpoint_interval < Duration::from_millis(1) {
         let message = "`checkpoint.interval` must be at least `1ms`";
         findings.push(Finding::error(Code::BadValue, message, settings.place("checkpoint.interval")));
+    }
+    if settings.parallelism.get() > MAX_LANES {
+        let message = format!("`parallelism` must be at most {MAX_LANES}");
+        let finding = Finding::error(Code::BadValue, message, settings.place("parallelism"));
+        findings.push(
+            finding.help("each lane is a thread of this process: as many as there are processor cores is plenty"),
+        );
     }
     if settings.memory_limit.0 < MIN_MEMORY {
         let message = "`memory.limit` must be at least `1mb`";

@@ -2,8 +2,9 @@
 //! source goes on reading meanwhile.
 //!
 //! Encoding cannot fail for the disk's sake, so a batch is taken whole or (by a name or type it cannot have) not at all.
-//! What the disk refuses stays in memory and is offered again with the next command, or after a pause; until it is
-//! taken, no new batch is, and the end of an epoch waits.
+//! What the disk refuses stays in memory and is offered again after a pause, or when the engine asks; until it is taken,
+//! no new batch is, and the end of an epoch waits. Only tries that lie a pause apart count against the end of an epoch:
+//! what waits in the queue says nothing about the disk.
 
 use crate::config::FileConfig;
 use crate::encoder::Encoder;
@@ -18,6 +19,7 @@ use dujiang_core::sink::SinkContext;
 use dujiang_core::{ChangeBatch, Code, Epoch, Error, Result};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Finished bytes are written when there are this many, so that small row groups share a system call.
@@ -26,6 +28,8 @@ const FLUSH_BYTES: usize = 1 << 20;
 const OPEN_DESCRIPTORS: usize = 32;
 /// So often a write is tried again before the end of an epoch fails (R3.7).
 const WRITE_RETRIES: u32 = 3;
+/// Pause between two tries of what the disk refused (R3.7).
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// One batch on its way into files.
 pub(crate) struct Job {
@@ -58,6 +62,18 @@ struct OpenFile {
     partition: Partition,
 }
 
+/// What the disk refused, and since when.
+struct Stuck {
+    /// The last error, without its source.
+    error: Error,
+    /// Failed writes that lie a pause apart; a full disk does not count, it is waited out.
+    failures: u32,
+    /// When the last one that counts was.
+    counted: Instant,
+    /// When the last try was.
+    tried: Instant,
+}
+
 /// The state of one lane.
 pub(crate) struct Lane {
     config: Arc<FileConfig>,
@@ -74,24 +90,19 @@ pub(crate) struct Lane {
     /// Written to the end.
     closed: Vec<ClosedFile>,
     held: Held,
-    /// Failures in a row of what was tried last.
-    failures: u32,
+    stuck: Option<Stuck>,
+    retry_pause: Duration,
     /// Set for good by a failure that a second try could hide.
     broken: Option<(Code, String)>,
 }
 
 impl Lane {
-    pub(crate) fn new(
-        number: usize,
-        config: Arc<FileConfig>,
-        context: SinkContext,
-        counters: Arc<Counters>,
-        shared: Arc<Shared>,
-    ) -> Self {
+    pub(crate) fn new(number: usize, config: Arc<FileConfig>, context: SinkContext, counters: Arc<Counters>) -> Self {
+        let shared = Arc::default();
         let folders = Folders::new(&config.path);
         let held = context.budget.hold(0);
         let (backlog, open, closing, closed) = Default::default();
-        let (failures, broken) = (0, None);
+        let (stuck, broken) = (None, None);
         Self {
             config,
             folders,
@@ -104,40 +115,80 @@ impl Lane {
             closing,
             closed,
             held,
-            failures,
+            stuck,
+            retry_pause: RETRY_PAUSE,
             broken,
         }
+    }
+
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
+    /// What others see of this lane.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
     }
 
     /// Takes a batch. An error means that it waits here, and others before it perhaps, until [`Lane::catch_up`] succeeds.
     pub(crate) fn write(&mut self, job: Job) -> Result<()> {
         self.backlog.push_back(Work::Batch(job));
-        self.catch_up()
+        self.work_off()
     }
 
     /// Closes every file and hands all of them over, named for the epoch; on a full disk, when there is space again.
     pub(crate) fn end_epoch(&mut self, cut: Cut) -> Result<()> {
         self.backlog.push_back(Work::Cut(cut));
-        self.catch_up()
+        self.work_off()
+    }
+
+    /// What is left of the pause before the next try; `None` when nothing waits for one.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        self.stuck.as_ref().map(|stuck| self.retry_pause.saturating_sub(stuck.tried.elapsed()))
+    }
+
+    /// Does what is left to do, unless the disk has just refused some of it.
+    fn work_off(&mut self) -> Result<()> {
+        match (&self.stuck, self.pause()) {
+            (Some(stuck), Some(left)) if !left.is_zero() => Err(again(&stuck.error)),
+            _ => self.catch_up(),
+        }
     }
 
     /// Does what is left to do.
     pub(crate) fn catch_up(&mut self) -> Result<()> {
         let result = self.guard(Self::try_catch_up);
-        self.failures = if result.is_err() { self.failures + 1 } else { 0 };
-        if let Err(error) = &result
-            && self.must_give_up(error)
-        {
-            self.refuse_cuts(error);
+        match &result {
+            Ok(()) => self.stuck = None,
+            Err(error) => {
+                self.note_failure(error);
+                if self.must_give_up(error) {
+                    self.refuse_cuts(error);
+                }
+            }
         }
         result
+    }
+
+    fn note_failure(&mut self, error: &Error) {
+        let now = Instant::now();
+        let mut next = Stuck { error: again(error), failures: 0, counted: now, tried: now };
+        if error.code() == Code::SinkWrite {
+            let before = self.stuck.as_ref().filter(|stuck| stuck.failures > 0);
+            let counts = before.is_none_or(|stuck| now.duration_since(stuck.counted) >= self.retry_pause);
+            (next.failures, next.counted) = match before {
+                Some(stuck) if !counts => (stuck.failures, stuck.counted),
+                before => (before.map_or(0, |stuck| stuck.failures) + 1, now),
+            };
+        }
+        self.stuck = Some(next);
     }
 
     /// A full disk is waited out; another write that fails is tried again three times; all else is final.
     fn must_give_up(&self, error: &Error) -> bool {
         match error.code() {
             Code::SinkFull => false,
-            Code::SinkWrite => self.failures > WRITE_RETRIES,
+            Code::SinkWrite => self.stuck.as_ref().is_some_and(|stuck| stuck.failures > WRITE_RETRIES),
             _ => true,
         }
     }
@@ -337,5 +388,114 @@ fn again(error: &Error) -> Error {
 impl OpenFile {
     fn memory(&self) -> usize {
         self.encoder.memory() + self.staged.pending.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+    use arrow_schema::{DataType, Field};
+    use dujiang_core::batch::TimePrecision;
+    use dujiang_core::budget::Budget;
+    use dujiang_core::checkpoint::{Generation, Lineage, PipelineIdentity};
+    use dujiang_core::clock::Clock;
+    use dujiang_core::options::{Place, RawOption};
+    use dujiang_core::{Kind, Origin, Origins, TableSchema};
+    use std::path::Path;
+
+    struct NoClock;
+
+    impl Clock for NoClock {
+        fn now_micros(&self) -> i64 {
+            1_700_000_000_000_000
+        }
+    }
+
+    fn lane(path: &Path, retry_pause: Duration) -> Lane {
+        let raw = [("path", path.display().to_string()), ("format", "json".to_owned())]
+            .map(|(key, value)| RawOption::new(key, value, Place::CommandLine));
+        let config = Arc::new(FileConfig::parse(&raw).unwrap());
+        let context = SinkContext {
+            identity: PipelineIdentity { name: "orders".into(), lineage: Lineage("aa".into()) },
+            generation: Generation(1),
+            clock: Arc::new(NoClock),
+            budget: Budget::new(1 << 20),
+        };
+        Lane { retry_pause, ..Lane::new(0, config, context, Arc::default()) }
+    }
+
+    fn job(lane: &Lane, id: i64) -> Job {
+        let table =
+            TableSchema::by_value(TableId::new("shop", "t"), vec![Field::new("id", DataType::Int64, false)], vec![0]);
+        let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![id]))];
+        let rows = RecordBatch::try_new(table.arrow.clone(), columns).unwrap();
+        let origin = Origin {
+            transaction: "0-1-99",
+            position: "bin.000001:4",
+            commit_micros: 1_700_000_000_000_000,
+            precision: TimePrecision::Seconds,
+            first_ordinal: 0,
+        };
+        let mut origins = Origins::default();
+        origins.push(1, origin);
+        let batch = ChangeBatch::new(table.clone(), rows, vec![Kind::Insert], origins).unwrap();
+        let layout = Arc::new(Layout::new(&table, &lane.config).unwrap());
+        Job { batch, layout, _held: lane.context.budget.hold(0) }
+    }
+
+    /// A lane whose folder is away, asked to end an epoch of one row.
+    fn stuck(path: &Path, retry_pause: Duration) -> (Lane, oneshot::Receiver<Result<Vec<ClosedFile>>>) {
+        let mut lane = lane(path, retry_pause);
+        let first = job(&lane, 1);
+        lane.write(first).expect("one row stays in memory");
+        let (reply, answer) = oneshot::channel();
+        let refused = lane.end_epoch(Cut { epoch: Epoch(1), reply }).unwrap_err();
+        assert_eq!(refused.code(), Code::SinkWrite);
+        (lane, answer)
+    }
+
+    #[test]
+    fn what_waits_in_the_queue_is_no_try() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut lane, mut answer) = stuck(folder.path(), Duration::from_secs(3600));
+        for id in 2..50 {
+            let next = job(&lane, id);
+            assert_eq!(lane.write(next).unwrap_err().code(), Code::SinkWrite);
+            // Whoever asks gets a real try, but none that counts.
+            assert_eq!(lane.catch_up().unwrap_err().code(), Code::SinkWrite);
+        }
+        assert!(answer.try_recv().is_err(), "the end of the epoch still waits");
+        std::fs::create_dir_all(folder.path().join(".dujiang/staged")).unwrap();
+        lane.catch_up().unwrap();
+        let files = answer.try_recv().unwrap().unwrap();
+        assert_eq!((files.len(), files[0].record.rows), (1, 1), "the epoch has its row and no later one");
+    }
+
+    #[test]
+    fn four_tries_a_pause_apart_end_the_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut lane, mut answer) = stuck(folder.path(), Duration::ZERO);
+        for _ in 0..2 {
+            lane.catch_up().unwrap_err();
+            assert!(answer.try_recv().is_err(), "three tries are not enough");
+        }
+        lane.catch_up().unwrap_err();
+        assert_eq!(answer.try_recv().unwrap().err().map(|e| e.code()), Some(Code::SinkWrite));
+    }
+
+    #[test]
+    fn a_full_disk_never_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut lane = lane(folder.path(), Duration::ZERO);
+        for _ in 0..20 {
+            lane.note_failure(&Error::new(Code::SinkFull, "cannot write a file"));
+            assert!(!lane.must_give_up(&Error::new(Code::SinkFull, "cannot write a file")));
+        }
+        lane.note_failure(&Error::new(Code::SinkWrite, "cannot write a file"));
+        assert!(
+            !lane.must_give_up(&Error::new(Code::SinkWrite, "cannot write a file")),
+            "this is the first that counts"
+        );
     }
 }

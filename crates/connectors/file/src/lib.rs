@@ -22,6 +22,7 @@ mod writer;
 
 use crate::committer::FileCommitter;
 use crate::config::FileConfig;
+use crate::lane::Lane;
 use crate::shared::Counters;
 use crate::writer::FileWriter;
 use async_trait::async_trait;
@@ -38,7 +39,10 @@ pub const SPEC: SinkSpec = SinkSpec {
     kind: "file",
     summary: "JSON, CSV or Parquet files on a local disk, exactly once",
     options: FileOptions::DEFS,
-    build: |raw, _| FileSink::from_options(raw).map(|sink| Box::new(sink) as Box<dyn Sink>),
+    build: |raw, pipeline| {
+        let sink = FileSink::from_options(raw)?;
+        Ok(Box::new(sink.sharing(pipeline.memory_limit, pipeline.parallelism)))
+    },
 };
 
 /// The sink.
@@ -46,6 +50,8 @@ pub const SPEC: SinkSpec = SinkSpec {
 pub struct FileSink {
     config: Arc<FileConfig>,
     counters: Arc<Counters>,
+    /// Bytes that may wait for each lane's thread.
+    queue_bytes: usize,
 }
 
 impl FileSink {
@@ -54,7 +60,14 @@ impl FileSink {
     /// # Errors
     /// Every mistake of the block at once.
     pub fn from_options(raw: &[RawOption]) -> Result<Self, Vec<Problem>> {
-        Ok(Self { config: Arc::new(FileConfig::parse(raw)?), counters: Arc::default() })
+        let config = Arc::new(FileConfig::parse(raw)?);
+        Ok(Self { config, counters: Arc::default(), queue_bytes: writer::QUEUE_BYTES })
+    }
+
+    /// The queues of all lanes together take an eighth of the pipeline's memory at most.
+    fn sharing(self, memory_limit: u64, lanes: usize) -> Self {
+        let share = usize::try_from(memory_limit / 8).unwrap_or(usize::MAX) / lanes.max(1);
+        Self { queue_bytes: share.min(writer::QUEUE_BYTES), ..self }
     }
 }
 
@@ -69,6 +82,7 @@ impl Sink for FileSink {
     }
 
     async fn writer(&self, lane: usize, context: SinkContext) -> Result<Box<dyn Writer>> {
-        Ok(Box::new(FileWriter::start(lane, self.config.clone(), context, self.counters.clone())))
+        let state = Lane::new(lane, self.config.clone(), context.clone(), self.counters.clone());
+        Ok(Box::new(FileWriter::start(state, self.config.clone(), context, self.queue_bytes)?))
     }
 }

@@ -1,7 +1,8 @@
 //! What the parts of one sink tell each other without waiting.
 
 use dujiang_core::sink::SinkFigures;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What all lanes and the committer of one sink share.
 #[derive(Debug, Default)]
@@ -38,8 +39,8 @@ pub(crate) struct Shared {
     buffered: AtomicUsize,
     files: AtomicU64,
     bytes: AtomicU64,
-    /// The lane holds something that the disk refused.
-    stuck: AtomicBool,
+    /// Why the lane holds something that the disk refused, if it does.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Shared {
@@ -53,14 +54,18 @@ impl Shared {
         SinkFigures { units: self.files.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
     }
 
-    /// Whether the lane holds something that the disk refused.
-    pub(crate) fn is_stuck(&self) -> bool {
-        self.stuck.load(Ordering::Acquire)
+    /// Why the lane holds something that the disk refused, if it does.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.lock_trouble().clone()
     }
 
-    /// Notes it; returns how it was before.
-    pub(crate) fn set_stuck(&self, stuck: bool) -> bool {
-        self.stuck.swap(stuck, Ordering::AcqRel)
+    /// Notes it; returns what was noted before.
+    pub(crate) fn set_trouble(&self, why: Option<String>) -> Option<String> {
+        std::mem::replace(&mut *self.lock_trouble(), why)
+    }
+
+    fn lock_trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn set_buffered(&self, bytes: usize) {

@@ -5,7 +5,7 @@ use crate::durable::sync_folder;
 use crate::lane::{Cut, Job, Lane};
 use crate::metadata::Layout;
 use crate::records::Folders;
-use crate::shared::{Counters, Shared};
+use crate::shared::Shared;
 use crate::staged::ClosedFile;
 use async_trait::async_trait;
 use dujiang_core::checkpoint::Token;
@@ -16,17 +16,16 @@ use dujiang_core::{ChangeBatch, Code, Epoch, Error, Kind, Result, ResultExt, Tab
 use dujiang_format_text::json;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use std::sync::mpsc;
+use std::sync::mpsc::RecvTimeoutError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// Bytes of batches that may wait for the lane's thread.
-const QUEUE_BYTES: usize = 8 << 20;
+/// Bytes of batches that may wait for the lane's thread at most.
+pub(crate) const QUEUE_BYTES: usize = 8 << 20;
+/// Commands besides writes that may be under way: ends of epochs and questions are few.
+const OTHER_COMMANDS: usize = 16;
 /// Unit of the queue's accounting; a smaller batch counts as one, which bounds the number of batches.
 const QUEUE_UNIT: usize = 16 << 10;
-/// Pause between two tries of what the disk refused.
-const RETRY_PAUSE: Duration = Duration::from_secs(2);
-const QUEUE_UNITS: usize = QUEUE_BYTES / QUEUE_UNIT;
 
 enum Command {
     Write(Box<Job>, OwnedSemaphorePermit),
@@ -41,20 +40,32 @@ pub(crate) struct FileWriter {
     context: SinkContext,
     shared: Arc<Shared>,
     queue: Arc<Semaphore>,
-    commands: mpsc::Sender<Command>,
+    /// Units of the whole queue: a batch that is larger takes all of it.
+    units: usize,
+    commands: mpsc::SyncSender<Command>,
     layouts: HashMap<TableId, Arc<Layout>>,
 }
 
 impl FileWriter {
-    pub(crate) fn start(lane: usize, config: Arc<FileConfig>, context: SinkContext, counters: Arc<Counters>) -> Self {
-        let shared = Arc::new(Shared::default());
-        let state = Lane::new(lane, config.clone(), context.clone(), counters, shared.clone());
+    /// A writer whose lane works on a thread of its own: it lives as long as the pipeline, and the runtime's threads
+    /// for blocking work are for what ends soon.
+    ///
+    /// # Errors
+    /// `SinkNotWritable` when the system gives no thread.
+    pub(crate) fn start(lane: Lane, config: Arc<FileConfig>, context: SinkContext, queue_bytes: usize) -> Result<Self> {
+        let shared = lane.shared();
+        let units = (queue_bytes / QUEUE_UNIT).max(1);
         // Twice the queue's units: writes can never fill it, so there is always room for the other commands.
-        let (commands, inbox) = mpsc::channel(2 * QUEUE_UNITS);
-        let (figures, runtime) = (shared.clone(), Handle::current());
-        tokio::task::spawn_blocking(move || run(state, inbox, &figures, &runtime));
-        let queue = Arc::new(Semaphore::new(QUEUE_UNITS));
-        Self { config, context, shared, queue, commands, layouts: HashMap::new() }
+        let (commands, inbox) = mpsc::sync_channel(2 * units + OTHER_COMMANDS);
+        let thread = std::thread::Builder::new().name(format!("file-lane-{}", lane.number()));
+        let figures = shared.clone();
+        thread.spawn(move || run(lane, &inbox, &figures)).map_err(|error| {
+            Error::new(Code::SinkNotWritable, "the system gives no thread for a lane of the sink")
+                .help("lower `pipeline.parallelism`, or raise the limit of threads of this user")
+                .with_source(error)
+        })?;
+        let queue = Arc::new(Semaphore::new(units));
+        Ok(Self { config, context, shared, queue, units, commands, layouts: HashMap::new() })
     }
 
     fn layout(&mut self, table: &Arc<TableSchema>) -> Result<Arc<Layout>> {
@@ -79,44 +90,60 @@ impl FileWriter {
     }
 }
 
+/// A lane that cannot write is in trouble with rows it has taken before: the batch at hand is innocent.
+fn of_earlier_rows(error: Error) -> Error {
+    if error.code() != Code::SinkWrite {
+        return error;
+    }
+    let earlier = Error::new(Code::SinkUnwritten, "rows taken earlier cannot be written");
+    let facts = error.facts().iter().cloned();
+    facts
+        .fold(earlier, |earlier, (name, value)| earlier.fact(name, value))
+        .help("mend the disk or the folder; nothing is lost: a new start reads everything since the last checkpoint again")
+        .with_source(error)
+}
+
 fn gone() -> Error {
     Error::new(Code::Bug, "the thread of a file writer has ended")
 }
 
 /// Serves commands until the writer is dropped. Files that no epoch ended stay behind as staged, for the next start to
 /// remove.
-fn run(mut lane: Lane, mut inbox: mpsc::Receiver<Command>, shared: &Shared, runtime: &Handle) {
+fn run(mut lane: Lane, inbox: &mpsc::Receiver<Command>, shared: &Shared) {
     loop {
-        let command = if shared.is_stuck() {
-            match runtime.block_on(async { tokio::time::timeout(RETRY_PAUSE, inbox.recv()).await }) {
-                Ok(command) => command,
-                Err(_) => {
-                    note(lane.catch_up(), shared, None);
-                    continue;
-                }
-            }
-        } else {
-            inbox.blocking_recv()
+        let received = match lane.pause() {
+            Some(left) => inbox.recv_timeout(left),
+            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
-        let Some(command) = command else { return };
-        match command {
-            Command::Write(job, permit) => {
-                note(lane.write(*job), shared, None);
-                drop(permit);
-            }
-            Command::Retry(reply) => note(lane.catch_up(), shared, Some(reply)),
-            Command::Spill(reply) => note(lane.spill(), shared, Some(reply)),
-            Command::EndEpoch(cut) => note(lane.end_epoch(cut), shared, None),
+        match received {
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => note(lane.catch_up(), shared, None),
+            Ok(command) => obey(command, &mut lane, shared),
         }
+    }
+}
+
+fn obey(command: Command, lane: &mut Lane, shared: &Shared) {
+    match command {
+        Command::Write(job, permit) => {
+            note(lane.write(*job), shared, None);
+            drop(permit);
+        }
+        Command::Retry(reply) => note(lane.catch_up(), shared, Some(reply)),
+        Command::Spill(reply) => note(lane.spill(), shared, Some(reply)),
+        Command::EndEpoch(cut) => note(lane.end_epoch(cut), shared, None),
     }
 }
 
 /// Remembers whether the disk refuses rows, tells of it once, and answers who asked.
 fn note(result: Result<()>, shared: &Shared, reply: Option<oneshot::Sender<Result<()>>>) {
-    let was_stuck = shared.set_stuck(result.is_err());
+    let why = result.as_ref().err().map(Error::to_string);
+    let before = shared.set_trouble(why);
     match &result {
-        Err(error) if !was_stuck => tracing::warn!(%error, "rows wait in memory: a staged file cannot be written"),
-        Ok(()) if was_stuck => tracing::info!("staged files can be written again"),
+        Err(error) if before.is_none() => {
+            tracing::warn!(%error, "rows wait in memory: a staged file cannot be written")
+        }
+        Ok(()) if before.is_some() => tracing::info!("staged files can be written again"),
         _ => {}
     }
     if let Some(reply) = reply {
@@ -128,8 +155,8 @@ fn note(result: Result<()>, shared: &Shared, reply: Option<oneshot::Sender<Resul
 #[async_trait]
 impl Writer for FileWriter {
     async fn write(&mut self, batch: &ChangeBatch) -> Result<Vec<RowError>> {
-        if self.shared.is_stuck() {
-            self.ask(Command::Retry).await?;
+        if self.shared.trouble().is_some() {
+            self.ask(Command::Retry).await.map_err(of_earlier_rows)?;
         }
         let layout = self.layout(&batch.schema)?;
         let bad = match self.config.format {
@@ -141,7 +168,7 @@ impl Writer for FileWriter {
             return Ok(bad);
         }
         let bytes = batch.memory();
-        let units = bytes.div_ceil(QUEUE_UNIT).clamp(1, QUEUE_UNITS) as u32;
+        let units = bytes.div_ceil(QUEUE_UNIT).clamp(1, self.units) as u32;
         let permit = self.queue.clone().acquire_many_owned(units).await.or_code(Code::Bug, || "queue".to_owned())?;
         let held = self.context.budget.hold(bytes);
         self.send(Command::Write(Box::new(Job { batch, layout, _held: held }), permit))?;
@@ -166,7 +193,11 @@ impl Writer for FileWriter {
     }
 
     async fn spill(&mut self) -> Result<()> {
-        self.ask(Command::Spill).await
+        self.ask(Command::Spill).await.map_err(of_earlier_rows)
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.shared.trouble()
     }
 
     fn figures(&self) -> SinkFigures {

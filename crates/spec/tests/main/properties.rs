@@ -41,6 +41,7 @@ fn valid(def: &OptionDef) -> BoxedStrategy<String> {
         ("guarantee", _) => words(&["at-least-once"]).boxed(),
         ("checkpoint.interval", _) => (1u32..100_000).prop_map(|n| format!("{n}ms")).boxed(),
         ("execution.runtime-mode", _) => words(&["streaming", "STREAMING"]).boxed(),
+        ("parallelism", _) => (1u32..=256).prop_map(|n| n.to_string()).boxed(),
         ("memory.limit", _) => (1u32..4096).prop_map(|n| format!("{n} MB")).boxed(),
         (_, OptionType::Text | OptionType::Secret) => any_text().boxed(),
         (_, OptionType::Integer { min, max }) => {

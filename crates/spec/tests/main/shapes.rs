@@ -218,6 +218,7 @@ fn settings_are_checked_beyond_their_type() {
         ("name: ''", "E0105"),
         ("checkpoint.interval: 0s", "E0105"),
         ("memory.limit: 10kb", "E0105"),
+        ("parallelism: 257", "E0105"),
         ("parallelism: 0", "E0105"),
         ("schema.operator.uid: a\n  operator.uid.prefix: b", "E0111"),
     ];
