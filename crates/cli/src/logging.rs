@@ -4,8 +4,10 @@ use crate::clock::now_text;
 use crate::console::Console;
 use indicatif::MultiProgress;
 use serde_json::{Map, Value};
+use std::cell::RefCell;
 use std::fmt::{Debug, Write as _};
 use std::io::Write as _;
+use tracing::dispatcher::{DefaultGuard, Dispatch};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -16,11 +18,26 @@ const FILTER_VARIABLE: &str = "DUJIANG_LOG";
 
 /// Starts logging for this process. Lines go above the progress bars.
 pub fn start(console: &Console, pipeline: &str, bars: MultiProgress) {
+    // What has been started before stays.
+    let _ = tracing::dispatcher::set_global_default(dispatch(console, pipeline, bars));
+}
+
+/// A log whose lines name a pipeline; of several pipelines in one process each has its own, on its own threads.
+pub fn dispatch(console: &Console, pipeline: &str, bars: MultiProgress) -> Dispatch {
     let wanted = std::env::var(FILTER_VARIABLE).ok();
     let filter = wanted.and_then(|text| EnvFilter::try_new(text).ok()).unwrap_or_else(|| EnvFilter::new("info"));
     let lines = Lines { json: console.json, colour: console.colour, pipeline: pipeline.to_owned(), bars };
-    // A second pipeline in one process would keep the first one's log; there is none today.
-    let _ = tracing::subscriber::set_global_default(registry().with(lines.with_filter(filter)));
+    Dispatch::new(registry().with(lines.with_filter(filter)))
+}
+
+thread_local! {
+    /// The log of this thread, for as long as it lives.
+    static OWN_LOG: RefCell<Option<DefaultGuard>> = const { RefCell::new(None) };
+}
+
+/// Sends what this thread logs to a log of its own.
+pub fn on_this_thread(log: &Dispatch) {
+    OWN_LOG.set(Some(tracing::dispatcher::set_default(log)));
 }
 
 struct Lines {

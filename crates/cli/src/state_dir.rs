@@ -1,6 +1,6 @@
 //! Where a pipeline keeps its state.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The folder of a pipeline: the one given, else `$XDG_STATE_HOME/dujiang/<pipeline>`, else
 /// `~/.local/state/dujiang/<pipeline>`.
@@ -16,6 +16,14 @@ pub fn of(pipeline: &str, given: Option<PathBuf>) -> Result<PathBuf, String> {
     let base = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
     let base = base.ok_or("neither XDG_STATE_HOME nor HOME names a folder for the pipeline's state")?;
     Ok(base.join("dujiang").join(folder_name(pipeline)))
+}
+
+/// The folder of one of several pipelines that share the folder given.
+///
+/// # Errors
+/// As [`of`].
+pub fn of_one_of(pipeline: &str, given: Option<&Path>) -> Result<PathBuf, String> {
+    of(pipeline, given.map(|folder| folder.join(folder_name(pipeline))))
 }
 
 /// A pipeline's name as a folder's name: what could lead elsewhere is escaped as `%XX`.

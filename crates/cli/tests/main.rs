@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod commands;
+mod configuration;
 mod damage;
 mod e2e;
 mod kill_loop;

@@ -6,7 +6,7 @@ use dujiang_core::Code;
 use std::sync::Arc;
 
 /// Largest pipeline file, in bytes.
-pub(crate) const MAX_FILE_BYTES: usize = 16 << 20;
+pub const MAX_FILE_BYTES: usize = 16 << 20;
 
 impl SourceText {
     /// A text from a file's bytes; a byte order mark is dropped.

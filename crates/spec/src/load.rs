@@ -4,6 +4,7 @@ use crate::blocks::{self, Blocks, RawBlock};
 use crate::bytes;
 use crate::diagnostic::Diagnostic;
 use crate::document;
+use crate::effective::Given;
 use crate::finding::{Finding, Findings};
 use crate::guarantee::{self, Asked};
 use crate::overrides::{self, Setting, Target, Variable};
@@ -154,6 +155,7 @@ pub fn load_all(inputs: AllInputs<'_>, registry: &dyn Registry) -> Result<Vec<Lo
             secrets: Vec::new(),
             misspelt: Vec::new(),
             default_name: document.name,
+            given: Vec::new(),
         };
         match loader.finish(document.blocks) {
             Ok(pipeline) => loaded.push(pipeline),
@@ -227,6 +229,8 @@ struct Loader<'a> {
     misspelt: Vec<&'static str>,
     /// The name of a pipeline that gives none.
     default_name: String,
+    /// Every option that was given.
+    given: Vec<Given>,
 }
 
 impl Loader<'_> {
@@ -293,6 +297,7 @@ impl Loader<'_> {
         for (index, block) in raw.iter_mut().enumerate() {
             let target = Target::rule(list, index);
             overrides::apply(target, block, defs, &self.variables, &self.set, &mut self.findings);
+            self.given.push(Given::new(format!("{list}.{index}"), block));
         }
         raw
     }
@@ -301,6 +306,7 @@ impl Loader<'_> {
     fn settings(&mut self, mut raw: RawBlock) -> (Option<PipelineSettings>, Option<Asked>) {
         let target = Target::block("pipeline");
         overrides::apply(target, &mut raw, PipelineSettings::DEFS, &self.variables, &self.set, &mut self.findings);
+        self.given.push(Given::new("pipeline", &raw));
         let asked = guarantee::asked_for(raw.get("guarantee"), "pipeline.guarantee");
         match PipelineSettings::parse(&raw.options) {
             Ok(settings) => {
@@ -367,6 +373,7 @@ impl Loader<'_> {
     fn overrides(&mut self, block: &'static str, raw: &mut RawBlock, options: &[OptionDef]) {
         let known: Vec<OptionDef> = common_options(block).iter().chain(options).copied().collect();
         overrides::apply(Target::block(block), raw, &known, &self.variables, &self.set, &mut self.findings);
+        self.given.push(Given::new(block, raw));
     }
 
     /// Splits what the block itself reads from what its connector reads, and remembers the secrets.
@@ -478,6 +485,7 @@ impl Loader<'_> {
                     schema_changes,
                     guarantee,
                     file: self.file,
+                    given: self.given,
                     secrets,
                 };
                 Ok(Loaded { pipeline, source, sink, warnings: diagnostics })

@@ -1,5 +1,6 @@
 //! A pipeline as its file describes it.
 
+use crate::effective::Given;
 use crate::references::Origin;
 use crate::rules::{RouteRule, TransformRule};
 use crate::source_text::SourceText;
@@ -187,6 +188,8 @@ pub struct Pipeline {
     pub guarantee: Option<Guarantee>,
     /// The text it was read from.
     pub file: SourceText,
+    /// Every option that was given, as text.
+    pub(crate) given: Vec<Given>,
     /// Values that must not appear in any message, whoever wrote it.
     pub(crate) secrets: Vec<Secret>,
 }

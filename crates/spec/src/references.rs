@@ -7,7 +7,7 @@ use std::io;
 use std::ops::Range;
 
 /// Largest file that `${file:path}` may name, in bytes.
-const MAX_REFERENCED_BYTES: usize = 1 << 20;
+pub const MAX_REFERENCED_BYTES: usize = 1 << 20;
 
 /// Where references look.
 pub(crate) struct Resolver<'a> {

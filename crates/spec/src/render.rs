@@ -182,6 +182,13 @@ fn is_near(diagnostic: &Diagnostic, related: &Range<usize>) -> bool {
     diagnostic.span().is_some_and(|span| span.start.abs_diff(related.start) <= MAX_EXCERPT_BYTES)
 }
 
+impl Diagnostic {
+    /// Its place in words, when there is nothing to point at.
+    pub(crate) fn elsewhere(&self) -> String {
+        elsewhere(self)
+    }
+}
+
 /// A place without a snippet, in words.
 fn elsewhere(diagnostic: &Diagnostic) -> String {
     match &diagnostic.place {

@@ -101,6 +101,13 @@ pub(crate) fn is_secret_option(defs: &[OptionDef], key: &str) -> bool {
     })
 }
 
+/// Whether a text holds the password of a `scheme://user:password@host`.
+pub(crate) fn holds_url_password(text: &str) -> bool {
+    let mut spans = Vec::new();
+    url_passwords(text, &mut spans);
+    !spans.is_empty()
+}
+
 /// Shortest text that [`scrub`] looks for. Shorter secrets are likely to be ordinary words, and hiding those wherever
 /// they occur would say more than it hides.
 const SCRUBBED_BYTES: usize = 8;

@@ -32,31 +32,39 @@ enum OutputFormat {
     Concise,
     /// One JSON document for all files
     Json,
+    /// Commands of a GitHub workflow, which shows them in the pull request
+    Github,
+    /// One SARIF 2.1.0 document for all files
+    Sarif,
 }
 
 /// Checks every file; nothing outside the process is touched.
 pub fn run(arguments: &Arguments, console: &Console) -> u8 {
-    let mut all = Vec::new();
-    for file in &arguments.files {
-        let found = match pipeline_file::open(file, &arguments.settings) {
-            Ok(loaded) => {
-                praise(&loaded, console);
-                loaded.warnings
-            }
-            Err(mistakes) => mistakes,
-        };
-        all.extend(found);
-    }
-    let errors = all.iter().filter(|d| d.severity == Severity::Error).count();
+    let found = match pipeline_file::open_all(&arguments.files, &arguments.settings) {
+        Ok(loaded) => {
+            loaded.iter().for_each(|pipeline| praise(pipeline, console));
+            next(&arguments.files, console);
+            loaded.into_iter().flat_map(|pipeline| pipeline.warnings).collect()
+        }
+        Err(mistakes) => mistakes,
+    };
+    let errors = found.iter().filter(|d| d.severity == Severity::Error).count();
     match arguments.output_format {
-        OutputFormat::Full => all.iter().for_each(|d| print(&format!("{}\n", d.render(console.colour_out)))),
-        OutputFormat::Concise => all.iter().for_each(|d| print(&format!("{}\n", d.render_line()))),
-        OutputFormat::Json => print(&format!("{}\n", envelope(&all, errors))),
+        OutputFormat::Full => found.iter().for_each(|d| print(&format!("{}\n", d.render(console.colour_out)))),
+        OutputFormat::Concise => found.iter().for_each(|d| print(&format!("{}\n", d.render_line()))),
+        OutputFormat::Json => print(&format!("{}\n", envelope(&found, errors))),
+        OutputFormat::Github => found.iter().for_each(|d| print(&format!("{}\n", d.render_github()))),
+        OutputFormat::Sarif => print(&format!("{}\n", dujiang_spec::sarif(&found, env!("CARGO_PKG_VERSION")))),
     }
     if errors > 0 {
         console.tell(&format!("{errors} {} to mend", if errors == 1 { "mistake" } else { "mistakes" }));
     }
     if errors > 0 { FINDINGS } else { 0 }
+}
+
+fn next(files: &[PathBuf], console: &Console) {
+    let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+    console.tell(&format!("next: dujiang run {}", files.join(" ")));
 }
 
 fn praise(loaded: &dujiang_spec::Loaded, console: &Console) {
@@ -68,10 +76,21 @@ fn praise(loaded: &dujiang_spec::Loaded, console: &Console) {
     };
     let file = pipeline.file.name();
     console.tell(&format!(
-        "ok: {file}: pipeline `{}`, {} to {}{warnings}",
-        pipeline.name, pipeline.source.kind, pipeline.sink.kind
+        "ok: {file}: pipeline `{}`, {} to {}{}{}{warnings}",
+        pipeline.name,
+        pipeline.source.kind,
+        pipeline.sink.kind,
+        counted(pipeline.transforms.len(), "transform"),
+        counted(pipeline.routes.len(), "route"),
     ));
-    console.tell(&format!("next: dujiang run {file}"));
+}
+
+fn counted(count: usize, what: &str) -> String {
+    match count {
+        0 => String::new(),
+        1 => format!(", 1 {what}"),
+        n => format!(", {n} {what}s"),
+    }
 }
 
 /// The envelope of every check-like command.

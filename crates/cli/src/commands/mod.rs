@@ -1,9 +1,11 @@
 //! One file per command.
 
 mod check;
+mod config;
 mod demo;
 mod dlq;
 mod explain;
+mod export;
 mod run;
 
 use crate::console::Console;
@@ -19,6 +21,12 @@ pub enum Command {
     Run(run::Arguments),
     /// Check pipeline files offline: every mistake at once
     Check(check::Arguments),
+    /// Look at what pipelines are set to
+    #[command(subcommand)]
+    Config(config::Arguments),
+    /// Print files for other programs
+    #[command(subcommand)]
+    Export(export::Arguments),
     /// Look at the dead letters of a pipeline: records that could not be processed
     #[command(subcommand)]
     Dlq(dlq::Arguments),
@@ -39,6 +47,8 @@ pub fn run(command: Command, console: &Console) -> u8 {
         Command::Demo(arguments) => demo::run(&arguments, console),
         Command::Run(arguments) => run::run(arguments, console),
         Command::Check(arguments) => check::run(&arguments, console),
+        Command::Config(arguments) => config::run(&arguments, console),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Dlq(arguments) => dlq::run(&arguments, console),
         Command::Explain(arguments) => explain::run(&arguments, console),
     }

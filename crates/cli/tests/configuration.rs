@@ -1,0 +1,180 @@
+//! Configuration from file, environment and flags; what other programs are told about it; several pipelines at once.
+
+use crate::support::Place;
+use serde_json::Value;
+
+const CANARY: &str = "Canary7Bird";
+
+const GOOD: &str = "\
+source:
+  type: mysql
+  hostname: db1
+  username: capture
+  password: ${env:DB_PASSWORD}
+  tables: shop.\\.*
+  debezium.snapshot.mode: initial
+sink:
+  type: file
+  path: ${env:OUT:-out}
+route:
+  - source-table: shop.orders
+    sink-table: ods.orders
+pipeline:
+  parallelism: 2
+";
+
+fn generator(name: &str, rows: u32) -> String {
+    format!(
+        "source:\n  type: generator\n  rows: {rows}\nsink:\n  type: file\n  path: out/{name}\n  format: json\n\
+         pipeline:\n  name: {name}\n"
+    )
+}
+
+#[test]
+fn config_show_tells_values_and_where_they_came_from() {
+    let place = Place::new();
+    place.file("p.yaml", GOOD);
+    let mut command = place.dujiang();
+    command.env("DB_PASSWORD", CANARY).env("DUJIANG__SOURCE__PORT", "3307").env("DUJIANG__ROUTE__0__SINK_TABLE", "a.b");
+    command.args(["config", "show", "p.yaml", "--origin", "--set", "pipeline.parallelism=4"]);
+    let output = command.output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    for line in [
+        "# pipeline p",
+        "source.hostname = db1\t# p.yaml:3:13",
+        "source.port = 3307\t# environment variable DUJIANG__SOURCE__PORT",
+        "source.password = ***\t# p.yaml:5:13, from the environment variable `DB_PASSWORD`",
+        "sink.path = out\t# p.yaml:10:9, from the environment variable `OUT`",
+        "route.0.sink-table = a.b\t# environment variable DUJIANG__ROUTE__0__SINK_TABLE",
+        "pipeline.parallelism = 4\t# command line",
+        "pipeline.retry.attempts = 3\t# default",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line} is missing:\n{shown}");
+    }
+    let json = place.dujiang().env("DB_PASSWORD", CANARY).args(["config", "show", "p.yaml", "-o", "json"]).output();
+    let json = String::from_utf8(json.unwrap().stdout).unwrap();
+    let all: Value = serde_json::from_str(&json).unwrap();
+    let option = |path: &str| all[0]["options"].as_array().unwrap().iter().find(|o| o["path"] == path).unwrap().clone();
+    assert_eq!(
+        (option("source.password")["value"].clone(), option("source.password")["secret"].clone()),
+        (Value::Null, true.into())
+    );
+    assert_eq!(option("source.tables")["value"], "shop.\\.*");
+}
+
+/// A secret from a variable, in every output of every command that reads a pipeline file.
+#[test]
+fn a_secret_is_printed_by_no_command() {
+    let place = Place::new();
+    place.file("good.yaml", GOOD);
+    place.file("wrong.yaml", &GOOD.replace("hostname", "hostnme").replace("db1", &format!("db1 # password={CANARY}")));
+    place.file("written.yaml", &GOOD.replace("${env:DB_PASSWORD}", CANARY));
+    place.file("url.yaml", &GOOD.replace("${env:OUT:-out}", &format!("s3://u:{CANARY}@bucket")));
+    let formats = ["full", "concise", "json", "github", "sarif"];
+    let mut commands: Vec<Vec<String>> = Vec::new();
+    for file in ["good.yaml", "wrong.yaml", "written.yaml", "url.yaml"] {
+        for format in formats {
+            commands.push(["check", file, "--output-format", format].map(str::to_owned).to_vec());
+        }
+        commands.push(["config", "show", file, "--origin"].map(str::to_owned).to_vec());
+        commands.push(["config", "show", file, "-o", "json"].map(str::to_owned).to_vec());
+        commands.push(["run", file, "--set", &format!("source.passwrd={CANARY}")].map(str::to_owned).to_vec());
+    }
+    for arguments in commands {
+        let output = place.dujiang().env("DB_PASSWORD", CANARY).args(&arguments).output().unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        assert!(!said.contains(CANARY), "{arguments:?}:\n{said}");
+        assert!(!said.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn check_speaks_to_github_and_sarif() {
+    let place = Place::new();
+    place.file("wrong.yaml", &generator("x", 1).replace("format", "formt"));
+    let github = place.run(["check", "wrong.yaml", "--output-format", "github"]).code(1).out;
+    assert_eq!(
+        github,
+        "::error file=wrong.yaml,line=7,col=3,endLine=7,endColumn=8,title=E0103::unknown option `formt` for sink type \
+         `file`%0Ahelp: did you mean `format`?\n"
+    );
+    let sarif = place.run(["check", "wrong.yaml", "--output-format", "sarif"]).code(1).out;
+    let log: Value = serde_json::from_str(&sarif).unwrap();
+    assert_eq!(log["version"], "2.1.0");
+    let result = &log["runs"][0]["results"][0];
+    assert_eq!((result["ruleId"].clone(), result["level"].clone()), ("E0103".into(), "error".into()));
+    assert_eq!(result["locations"][0]["physicalLocation"]["region"]["startColumn"], 3);
+    assert_eq!(log["runs"][0]["tool"]["driver"]["rules"][0]["id"], "E0103");
+}
+
+#[test]
+fn foreign_options_are_warned_about_by_check() {
+    let place = Place::new();
+    place.file("p.yaml", GOOD);
+    let output = place.dujiang().env("DB_PASSWORD", "x").args(["check", "p.yaml"]).output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    assert!(shown.contains("`debezium.snapshot.mode` has no meaning here"), "{shown}");
+    assert!(shown.contains("p.yaml:7:3"), "{shown}");
+}
+
+#[test]
+fn several_pipelines_run_in_one_process() {
+    let place = Place::new();
+    place.file("two.yaml", &format!("{}---\n{}", generator("one", 100), generator("two", 200)));
+    place.file("three.yaml", &generator("three", 300));
+    let ended = place.run(["run", "two.yaml", "three.yaml", "--state-dir", "states"]).code(0);
+    for name in ["one", "two", "three"] {
+        assert!(place.path(&format!("states/{name}")).is_dir(), "{name}");
+        let done = ended.log().into_iter().any(|line| {
+            line["pipeline"] == name && line["message"].as_str().is_some_and(|m| m.starts_with("the source has ended"))
+        });
+        assert!(done, "{name}: {}", ended.err);
+    }
+}
+
+#[test]
+fn one_that_fails_stops_the_others() {
+    let place = Place::new();
+    place.file("not-a-folder", "");
+    let broken = generator("broken", 1).replace("out/broken", "not-a-folder/x");
+    let endless = generator("endless", 1).replace("rows: 1", "rows: 1000000000000");
+    place.file("p.yaml", &format!("{broken}---\n{endless}"));
+    let ended = place.run(["run", "p.yaml"]);
+    assert!(ended.code.is_some_and(|code| code != 0), "{}", ended.err);
+    let stopped = ended.log().into_iter().any(|line| {
+        line["pipeline"] == "endless" && line["message"].as_str().is_some_and(|m| m.starts_with("stopped as asked"))
+    });
+    assert!(stopped, "{}", ended.err);
+}
+
+#[test]
+fn hostile_files_are_refused_in_bounded_time_and_memory() {
+    let place = Place::new();
+    place.file("empty.yaml", "");
+    std::fs::write(place.path("binary.yaml"), [0xff; 1000]).unwrap();
+    std::fs::File::create(place.path("huge.yaml")).unwrap().set_len(100 << 20).unwrap();
+    place.file("deep.yaml", &"[".repeat(10_000));
+    place.file("duplicate.yaml", &generator("x", 1).replace("  rows", "  rows: 1\n  rows"));
+    let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for (this, below) in "bcdefghij".chars().zip("abcdefghi".chars()) {
+        bomb.push_str(&format!("{this}: &{this} [*{below}, *{below}, *{below}, *{below}, *{below}, *{below}]\n"));
+    }
+    place.file("bomb.yaml", &bomb);
+    for bomb in ["(x+x+)+y", "(((((a{500}){500}){500}){500}){500})", "(?=(a+)+b)(a+)+c"] {
+        let name = format!("regex-{}.yaml", bomb.len());
+        let rule = format!("{}route:\n  - source-table: 'a.{bomb}'\n    sink-table: c.d\n", generator("x", 1));
+        place.file(&name, &rule);
+        let ended = place.run(["check", &name]);
+        assert!(matches!(ended.code, Some(0 | 1)), "{bomb}: {}", ended.err);
+    }
+    for name in ["empty", "binary", "huge", "deep", "duplicate", "bomb"] {
+        let file = format!("{name}.yaml");
+        let ended = place.run(["check", &file, "--output-format", "concise"]).code(1);
+        assert!(ended.out.contains("error[E01") && ended.out.len() < 100_000, "{name}: {}", ended.out);
+    }
+    let device = place.run(["check", "/dev/zero", "--output-format", "concise"]).code(1);
+    assert!(device.out.contains("larger than 16 MiB"), "{}", device.out);
+    place.file("device.yaml", &generator("${file:/dev/zero}", 1));
+    assert!(place.run(["check", "device.yaml"]).code(1).out.contains("too large"));
+}
