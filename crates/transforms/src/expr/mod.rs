@@ -1,0 +1,12 @@
+//! The SQL of projections and filters: text to checked, compiled expressions.
+
+pub(crate) mod ast;
+pub(crate) mod bind;
+pub(crate) mod input;
+mod lex;
+mod parse;
+pub(crate) mod types;
+mod walk;
+
+pub(crate) use parse::{expression, projection};
+pub(crate) use walk::check_calls;

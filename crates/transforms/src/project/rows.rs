@@ -1,0 +1,244 @@
+//! One batch through a compiled rule.
+
+use super::compile::{Compiled, Expressions, Source, columns_read};
+use super::meta;
+use crate::eval::row_error;
+use crate::expr::input::{InputKind, Meta};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_empty_array, new_null_array};
+use dujiang_core::transform::{RowError, Transformed};
+use dujiang_core::{ChangeBatch, Code, Error, Kind, Result, ResultExt};
+
+/// What one run over a batch gives.
+struct Run {
+    batch: Option<ChangeBatch>,
+    filtered: u64,
+}
+
+impl Compiled {
+    /// Sends a batch through the rule. A row whose expression fails is handed back; the others go on.
+    ///
+    /// # Errors
+    /// [`Code::Bug`] only.
+    pub fn apply(&self, batch: &ChangeBatch) -> Result<Transformed> {
+        let mut done = Transformed::default();
+        match self.run(batch) {
+            Ok(run) => add(&mut done, run),
+            Err(error) if is_of_a_row(&error) => self.apply_apart(batch, &mut done)?,
+            Err(error) => return Err(error),
+        }
+        Ok(done)
+    }
+
+    /// Finds the rows that fail by halving, then runs the others together.
+    fn apply_apart(&self, batch: &ChangeBatch, done: &mut Transformed) -> Result<()> {
+        let changes = changes(batch);
+        self.find_failing(batch, &changes, &mut done.failed)?;
+        let mut failed = done.failed.iter().map(|f| f.row).peekable();
+        let mut good: Vec<u32> = Vec::with_capacity(batch.images());
+        for (start, length) in changes {
+            if failed.next_if_eq(&start).is_none() {
+                good.extend((start..start + length).map(|row| row as u32));
+            }
+        }
+        if good.is_empty() {
+            return Ok(());
+        }
+        match self.run(&batch.take(&good)?) {
+            Ok(run) => add(done, run),
+            // Every row is fine alone, together they are too large for one batch.
+            Err(error) if is_of_a_row(&error) => {
+                let middle = good.len() / 2;
+                let middle = middle + usize::from(batch.kinds[good[middle] as usize] == Kind::UpdateAfter);
+                for half in [&good[..middle], &good[middle..]] {
+                    add(done, self.run(&batch.take(half)?)?);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn find_failing(&self, batch: &ChangeBatch, changes: &[(usize, usize)], failed: &mut Vec<RowError>) -> Result<()> {
+        let rows: Vec<u32> =
+            changes.iter().flat_map(|(start, length)| *start..start + length).map(|r| r as u32).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        match (self.run(&batch.take(&rows)?), changes) {
+            (Ok(_), _) => {}
+            (Err(error), _) if !is_of_a_row(&error) => return Err(error),
+            (Err(error), [(row, _)]) => failed.push(RowError { row: *row, error }),
+            (Err(_), _) => {
+                let (left, right) = changes.split_at(changes.len() / 2);
+                self.find_failing(batch, left, failed)?;
+                self.find_failing(batch, right, failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&self, batch: &ChangeBatch) -> Result<Run> {
+        let Some(filter) = &self.filter else {
+            return Ok(Run {
+                batch: Some(self.project(batch, soft(batch.kinds.to_vec(), self.soft_delete))?),
+                filtered: 0,
+            });
+        };
+        let found = self.values(filter, batch)?;
+        let kept = Kept::of(&batch.kinds, found[0].as_boolean());
+        let filtered = (batch.images() - kept.rows.len()) as u64;
+        if kept.rows.is_empty() {
+            return Ok(Run { batch: None, filtered });
+        }
+        let kinds = soft(kept.kinds, self.soft_delete);
+        let out = if kept.rows.len() == batch.images() {
+            self.project(batch, kinds)?
+        } else {
+            self.project(&self.narrowed(batch).take(&kept.rows)?, kinds)?
+        };
+        Ok(Run { batch: Some(out), filtered })
+    }
+
+    /// The batch without the values nobody reads, so that picking rows costs less.
+    fn narrowed(&self, batch: &ChangeBatch) -> ChangeBatch {
+        let identified = self.computed.inputs.iter().any(|i| i.kind == InputKind::Meta(Meta::Identity));
+        let mut read = vec![false; batch.rows.num_columns()];
+        for source in &self.columns {
+            if let Source::Column(index) = source {
+                read[*index] = true;
+            }
+        }
+        columns_read(&self.computed.inputs).for_each(|index| read[index] = true);
+        if identified {
+            batch.schema.key.iter().for_each(|index| read[*index] = true);
+        }
+        if read.iter().all(|r| *r) {
+            return batch.clone();
+        }
+        let rows = batch.images();
+        let fields: Vec<_> = batch
+            .rows
+            .schema()
+            .fields()
+            .iter()
+            .zip(&read)
+            .map(|(field, read)| {
+                if *read {
+                    field.clone()
+                } else {
+                    std::sync::Arc::new(arrow_schema::Field::new(field.name(), arrow_schema::DataType::Null, true))
+                }
+            })
+            .collect();
+        let columns = batch.rows.columns().iter().zip(&read);
+        let columns = columns
+            .map(|(c, read)| if *read { c.clone() } else { new_null_array(&arrow_schema::DataType::Null, rows) });
+        let schema = std::sync::Arc::new(arrow_schema::Schema::new(fields));
+        match RecordBatch::try_new(schema, columns.collect()) {
+            Ok(rows) => ChangeBatch { rows, ..batch.clone() },
+            Err(_) => batch.clone(),
+        }
+    }
+
+    fn values(&self, expressions: &Expressions, batch: &ChangeBatch) -> Result<Vec<ArrayRef>> {
+        if expressions.exprs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let input = meta::inputs(expressions, batch, &self.context)?;
+        if batch.images() == 0 {
+            let empty = |e: &std::sync::Arc<dyn datafusion_physical_expr::PhysicalExpr>| {
+                e.data_type(&expressions.schema).map(|ty| new_empty_array(&ty)).map_err(row_error)
+            };
+            return expressions.exprs.iter().map(empty).collect();
+        }
+        let rows = batch.images();
+        let value = |e: &std::sync::Arc<dyn datafusion_physical_expr::PhysicalExpr>| {
+            e.evaluate(&input).and_then(|value| value.into_array(rows)).map_err(row_error)
+        };
+        expressions.exprs.iter().map(value).collect()
+    }
+
+    fn project(&self, batch: &ChangeBatch, kinds: Vec<Kind>) -> Result<ChangeBatch> {
+        let computed = self.values(&self.computed, batch)?;
+        let column = |source: &Source| match source {
+            Source::Column(index) => batch.rows.column(*index).clone(),
+            Source::Computed(index) => computed[*index].clone(),
+        };
+        let columns: Vec<ArrayRef> = self.columns.iter().map(column).collect();
+        if self.new_key {
+            self.check_key(&columns)?;
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.images()));
+        let rows = RecordBatch::try_new_with_options(self.output.arrow.clone(), columns, &options)
+            .or_code(Code::Bug, || format!("put together the output of {}", self.output.id))?;
+        Ok(ChangeBatch { schema: self.output.clone(), rows, kinds: kinds.into(), origins: batch.origins.clone() })
+    }
+
+    fn check_key(&self, columns: &[ArrayRef]) -> Result<()> {
+        for at in &self.output.key {
+            if columns[*at].logical_null_count() > 0 {
+                let name = self.output.arrow.field(*at).name();
+                return Err(Error::new(
+                    Code::BadRecord,
+                    format!("the key column `{name}` of {} is NULL", self.output.id),
+                )
+                .help("name other primary-keys, or filter such rows out"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn add(done: &mut Transformed, run: Run) {
+    done.batches.extend(run.batch);
+    done.filtered += run.filtered;
+}
+
+/// Whether an error is some row's rather than the program's.
+fn is_of_a_row(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        Code::DivisionByZero | Code::ValueOutOfRange | Code::BadCast | Code::BadArgument | Code::BadRecord
+    )
+}
+
+/// The changes of a batch: (first row, number of rows).
+fn changes(batch: &ChangeBatch) -> Vec<(usize, usize)> {
+    let starts = batch.kinds.iter().enumerate().filter(|(_, kind)| **kind != Kind::UpdateAfter);
+    starts.map(|(row, kind)| (row, if *kind == Kind::UpdateBefore { 2 } else { 1 })).collect()
+}
+
+/// The rows a filter lets through, and what they are then.
+struct Kept {
+    rows: Vec<u32>,
+    kinds: Vec<Kind>,
+}
+
+impl Kept {
+    /// An update whose images are both let through stays one; with the before image alone it is a delete, with the after
+    /// image alone an insert.
+    fn of(kinds: &[Kind], found: &BooleanArray) -> Self {
+        let passes = |row: usize| found.is_valid(row) && found.value(row);
+        let (mut rows, mut kept) = (Vec::with_capacity(kinds.len()), Vec::with_capacity(kinds.len()));
+        for (row, kind) in kinds.iter().enumerate() {
+            if !passes(row) {
+                continue;
+            }
+            rows.push(row as u32);
+            kept.push(match kind {
+                Kind::UpdateBefore if !passes(row + 1) => Kind::Delete,
+                Kind::UpdateAfter if !passes(row - 1) => Kind::Insert,
+                kind => *kind,
+            });
+        }
+        Self { rows, kinds: kept }
+    }
+}
+
+fn soft(mut kinds: Vec<Kind>, soft_delete: bool) -> Vec<Kind> {
+    if soft_delete {
+        kinds.iter_mut().filter(|kind| **kind == Kind::Delete).for_each(|kind| *kind = Kind::Insert);
+    }
+    kinds
+}
