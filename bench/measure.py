@@ -36,9 +36,9 @@ def alternate(ours, theirs, pairs):
     return [(ours(), theirs()) for _ in range(pairs)]
 
 
-def spread(values):
+def spread(values, digits=2):
     """`median (min - max)`."""
-    return f"{statistics.median(values):.2f} ({min(values):.2f} - {max(values):.2f})"
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} - {max(values):.{digits}f})"
 
 
 def ratio_of_rates(samples):
