@@ -42,7 +42,10 @@ impl View {
     /// # Errors
     /// `ConnectionLost`, `SourceQuery`.
     pub async fn is_confirmed(&self, connection: &mut Connection) -> Result<bool> {
-        Ok(!self.told || agreed(connection).await?.as_ref() == Some(&self.point))
+        if !self.told || fault::removed("hand-off-in-snapshot") {
+            return Ok(true);
+        }
+        Ok(agreed(connection).await?.as_ref() == Some(&self.point))
     }
 
     /// Closes the view.
