@@ -75,7 +75,7 @@ fn pairs(settings: &[Setting]) -> Vec<(String, String)> {
 }
 
 /// A file's text. No more of it is read than a pipeline file may hold: it could be a device without an end.
-fn read(path: &Path) -> Result<SourceText, Box<Diagnostic>> {
+pub fn read(path: &Path) -> Result<SourceText, Box<Diagnostic>> {
     let name = path.display().to_string();
     let bytes = read_at_most(path, MAX_FILE_BYTES).map_err(|error| Box::new(unreadable(&name, &error)))?;
     SourceText::from_bytes(name, bytes).map_err(Box::new)

@@ -6,7 +6,7 @@ use crate::checkpoint::{Generation, PipelineIdentity, Token};
 use crate::clock::Clock;
 use crate::evolution::{SchemaEvent, SinkChange};
 use crate::position::Epoch;
-use crate::schema::TableSchema;
+use crate::schema::{TableId, TableSchema};
 use crate::transform::RowError;
 use crate::{Code, Error, Result};
 use async_trait::async_trait;
@@ -32,6 +32,11 @@ pub enum SinkClass {
 pub trait Sink: Send + Sync {
     /// The strongest it can promise.
     fn class(&self) -> SinkClass;
+
+    /// Where rows of a table go, for people: a folder, a topic, a table. `None` when there is no such place.
+    fn place_of(&self, _table: &TableId) -> Option<String> {
+        None
+    }
 
     /// The one committer of the pipeline.
     ///

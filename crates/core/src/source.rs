@@ -1,6 +1,5 @@
 //! What a source promises.
 
-use crate::Result;
 use crate::batch::ChangeBatch;
 use crate::budget::Budget;
 use crate::checkpoint::PipelineIdentity;
@@ -8,6 +7,7 @@ use crate::clock::Clock;
 use crate::options::Problem;
 use crate::position::Position;
 use crate::schema::{SchemaChange, TableId, TableSchema};
+use crate::{Error, Result};
 use async_trait::async_trait;
 use std::sync::Arc;
 
@@ -19,6 +19,15 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// Everything the user has to mend, each under its own code (`E02xx`, `E03xx`); nothing has been touched.
     async fn discover(&self) -> Result<Vec<Arc<TableSchema>>>;
+
+    /// Connects and tells, read-only, what a run would meet: tables with estimates, near misses, and everything that
+    /// stands in the way, not the first thing only.
+    async fn survey(&self) -> Survey {
+        match self.discover().await {
+            Ok(tables) => Survey { tables: tables.into_iter().map(SurveyedTable::new).collect(), ..Survey::default() },
+            Err(error) => Survey { refusals: vec![error], ..Survey::default() },
+        }
+    }
 
     /// Starts reading after `from`, or at the configured start when `None`.
     ///
@@ -39,6 +48,37 @@ pub trait Source: Send + Sync {
     /// first row. Default: none.
     fn schemas_at(&self, _position: &Position) -> Vec<Arc<TableSchema>> {
         Vec::new()
+    }
+}
+
+/// What a source tells before anything is read.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// The tables that would be captured.
+    pub tables: Vec<SurveyedTable>,
+    /// Tables that no pattern means although they stand beside those that are meant.
+    pub near_misses: Vec<TableId>,
+    /// What is no obstacle and should be known.
+    pub warnings: Vec<String>,
+    /// Everything that stands in the way of a run.
+    pub refusals: Vec<Error>,
+}
+
+/// A table that would be captured.
+#[derive(Debug)]
+pub struct SurveyedTable {
+    /// Its shape.
+    pub schema: Arc<TableSchema>,
+    /// Rows as the source estimates them.
+    pub rows: Option<u64>,
+    /// Bytes of its rows at the source, as the source estimates them.
+    pub bytes: Option<u64>,
+}
+
+impl SurveyedTable {
+    /// A table of which no estimate is known.
+    pub fn new(schema: Arc<TableSchema>) -> Self {
+        Self { schema, rows: None, bytes: None }
     }
 }
 

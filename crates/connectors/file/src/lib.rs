@@ -26,7 +26,7 @@ use crate::lane::Lane;
 use crate::shared::Counters;
 use crate::writer::FileWriter;
 use async_trait::async_trait;
-use dujiang_core::Result;
+use dujiang_core::{Result, TableId};
 use dujiang_core::connector::SinkSpec;
 use dujiang_core::options::{Problem, RawOption};
 use dujiang_core::sink::{Committer, Sink, SinkClass, SinkContext, Writer};
@@ -75,6 +75,10 @@ impl FileSink {
 impl Sink for FileSink {
     fn class(&self) -> SinkClass {
         SinkClass::Staged
+    }
+
+    fn place_of(&self, table: &TableId) -> Option<String> {
+        Some(self.config.path.join(names::table_folder(table)).display().to_string())
     }
 
     async fn committer(&self, context: SinkContext) -> Result<Box<dyn Committer>> {

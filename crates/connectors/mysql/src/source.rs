@@ -16,7 +16,7 @@ use crate::startup;
 use crate::stream::{Machine, Tables, worth_another_try};
 use async_trait::async_trait;
 use dujiang_core::options::Problem;
-use dujiang_core::source::{Acker, Reader, Source, SourceContext};
+use dujiang_core::source::{Acker, Reader, Source, SourceContext, Survey};
 use dujiang_core::{Code, Error, Position, Result, TableId, TableSchema};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex};
@@ -51,14 +51,16 @@ impl MysqlSource {
         }
     }
 
-    async fn checked(&self, connection: &mut Connection) -> Result<Vec<Shape>> {
-        let options = &self.config.options;
-        let demands = Demands {
+    fn demands(&self) -> Demands<'_> {
+        Demands {
             filter: &self.config.filter,
-            accept_cascades: options.accept_cascades,
+            accept_cascades: self.config.options.accept_cascades,
             server_id: self.config.server_id,
-        };
-        let checked = preflight::check(connection, demands).await?;
+        }
+    }
+
+    async fn checked(&self, connection: &mut Connection) -> Result<Vec<Shape>> {
+        let checked = preflight::check(connection, self.demands()).await?;
         for warning in &checked.warnings {
             tracing::warn!("{warning}");
         }
@@ -260,6 +262,14 @@ impl Source for MysqlSource {
         let mut connection = self.connect().await?;
         let shapes = self.checked(&mut connection).await?;
         shapes.iter().map(|shape| Ok(shape.decodable()?.schema)).collect()
+    }
+
+    async fn survey(&self) -> Survey {
+        let surveyed = match self.connect().await {
+            Ok(mut connection) => preflight::survey(&mut connection, self.demands()).await,
+            Err(error) => Err(error),
+        };
+        surveyed.unwrap_or_else(|error| Survey { refusals: vec![error], ..Survey::default() })
     }
 
     fn warnings(&self) -> Vec<Problem> {

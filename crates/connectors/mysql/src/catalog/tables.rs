@@ -192,3 +192,21 @@ pub async fn estimated_rows(connection: &mut Connection, tables: &[TableId]) -> 
     }
     Ok(out)
 }
+
+/// Rows of tables and bytes of those rows, as the server estimates them.
+///
+/// # Errors
+/// `ConnectionLost`, `SourceQuery`.
+pub async fn estimated_sizes(
+    connection: &mut Connection,
+    tables: &[TableId],
+) -> Result<HashMap<TableId, (Option<u64>, Option<u64>)>> {
+    let select = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_ROWS, DATA_LENGTH FROM information_schema.TABLES";
+    let mut out = HashMap::with_capacity(tables.len());
+    for rows in run(connection, queries(tables, select, "")).await? {
+        for row in rows.iter() {
+            out.insert(table_of(&row)?, (row.parse(2)?, row.parse(3)?));
+        }
+    }
+    Ok(out)
+}

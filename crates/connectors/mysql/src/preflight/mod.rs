@@ -6,12 +6,15 @@
 mod logged;
 mod privileges;
 mod settings;
+mod survey;
 mod tables;
 
 use crate::catalog::{self, ServerProfile, TableFilter};
 use crate::client::Connection;
 use crate::shape::Shape;
 use dujiang_core::{Error, Result};
+
+pub use survey::survey;
 
 /// Longest list of things in one error.
 const LISTED: usize = 200;
