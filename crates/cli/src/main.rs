@@ -9,13 +9,17 @@ mod demo;
 #[cfg(test)]
 mod docs;
 mod faults;
+mod fixture;
 mod logging;
 mod pipeline_file;
+mod plan;
 mod progress;
 mod registry;
 mod session;
+mod several;
 mod signals;
 mod state_dir;
+mod wiring;
 
 use clap::Parser;
 use console::{ColorChoice, Console, LogFormat};
@@ -30,6 +34,7 @@ const EXAMPLES: &str = "\
 Examples:
   dujiang demo                          a private database, a write load, Parquet files: see it work
   dujiang check pipeline.yaml           every mistake of the file at once
+  dujiang plan pipeline.yaml            connect read-only and tell what a run would do
   dujiang run pipeline.yaml             run it in the foreground; Ctrl-C finishes the epoch and ends
   dujiang run pipeline.yaml --until snapshot
   dujiang explain E0211                 what an error code means and what to do

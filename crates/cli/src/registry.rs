@@ -1,11 +1,12 @@
 //! The connectors of this build: adding one is one line here.
 
+use crate::wiring::Sql;
 use dujiang_core::connector::{SinkSpec, SourceSpec};
-use dujiang_spec::Registry;
+use dujiang_spec::{Registry, SqlChecker};
 
 const SOURCES: &[SourceSpec] = &[dujiang_mysql::SPECS[0], dujiang_mysql::SPECS[1], dujiang_generator::SPEC];
 
-const SINKS: &[SinkSpec] = &[dujiang_file::SPEC, dujiang_blackhole::SPEC];
+const SINKS: &[SinkSpec] = &[dujiang_file::SPEC, dujiang_blackhole::SPEC, dujiang_values::SPEC];
 
 /// Hands the lists to whoever resolves a pipeline file.
 pub struct Connectors;
@@ -17,5 +18,9 @@ impl Registry for Connectors {
 
     fn sinks(&self) -> &[SinkSpec] {
         SINKS
+    }
+
+    fn sql(&self) -> Option<&dyn SqlChecker> {
+        Some(&Sql)
     }
 }

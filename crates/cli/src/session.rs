@@ -3,7 +3,7 @@
 use crate::clock::SystemClock;
 use crate::console::Console;
 use crate::progress::{self, Progress};
-use crate::{faults, logging, signals};
+use crate::{faults, logging, signals, wiring};
 use dujiang_core::{Code, Epoch, Error, Result};
 use dujiang_engine::{End, Job, Outcome, Settings, StatusBoard, StopSignal, Stopper, Until};
 use dujiang_spec::{Diagnostic, ErrorPolicy, Guarantee, Loaded, Pipeline};
@@ -11,7 +11,7 @@ use indicatif::MultiProgress;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 /// How a loaded pipeline is to be run.
 pub struct Plan {
@@ -41,8 +41,36 @@ impl Session {
         let bars = MultiProgress::new();
         logging::start(console, pipeline, bars.clone());
         faults::install_from_environment().map_err(|why| Error::new(Code::Usage, why))?;
+        Self::with_runtime(console, pipeline, bars, &mut Builder::new_multi_thread())
+    }
+
+    /// Starts one of several pipelines of this process ([`Session::prepare_several`] comes first): with threads of its
+    /// own, whose log lines name it.
+    ///
+    /// # Errors
+    /// `Bug` when the system gives no threads.
+    pub fn start_one_of(console: &Console, pipeline: &str) -> Result<Self> {
+        let bars = MultiProgress::new();
+        let log = logging::dispatch(console, pipeline, bars.clone());
+        logging::on_this_thread(&log);
+        let mut builder = Builder::new_multi_thread();
+        builder.on_thread_start(move || logging::on_this_thread(&log));
+        let console = Console { interactive: false, ..console.clone() };
+        Self::with_runtime(&console, pipeline, bars, &mut builder)
+    }
+
+    /// What several pipelines of this process share.
+    ///
+    /// # Errors
+    /// `Usage` for a fault plan that makes no sense.
+    pub fn prepare_several(console: &Console) -> Result<()> {
+        logging::start(console, "", MultiProgress::new());
+        faults::install_from_environment().map_err(|why| Error::new(Code::Usage, why))
+    }
+
+    fn with_runtime(console: &Console, pipeline: &str, bars: MultiProgress, builder: &mut Builder) -> Result<Self> {
         let cannot = |e: std::io::Error| Error::new(Code::Bug, "the runtime could not be started").with_source(e);
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(cannot)?;
+        let runtime = builder.enable_all().build().map_err(cannot)?;
         let (stopper, stop) = StopSignal::new();
         runtime.block_on(async { signals::listen(stopper.clone()) }).map_err(cannot)?;
         Ok(Self {
@@ -73,7 +101,10 @@ impl Session {
     pub fn run(self, loaded: Loaded, plan: Plan) -> u8 {
         let pipeline = loaded.pipeline.clone();
         let board = StatusBoard::new();
-        let job = job(loaded, plan);
+        let job = match job(loaded, plan) {
+            Ok(job) => job,
+            Err(error) => return self.conclude(&Err(error), &pipeline, &board),
+        };
         let live = self.console.interactive.then(|| self.bars.clone());
         let outcome = self.runtime.block_on(async {
             let shown = Progress::new(board.clone(), live, self.stop.clone());
@@ -125,19 +156,20 @@ fn flatten(ended: std::result::Result<Result<Outcome>, tokio::task::JoinError>) 
     })
 }
 
-fn job(loaded: Loaded, plan: Plan) -> Job {
+fn job(loaded: Loaded, plan: Plan) -> Result<Job> {
     let pipeline = loaded.pipeline;
-    Job {
+    Ok(Job {
         name: pipeline.name.clone(),
         source: loaded.source,
-        transforms: Vec::new(),
+        transforms: wiring::transforms(&pipeline, Arc::new(SystemClock))?,
+        routing: Some(wiring::routing(&pipeline)?),
         sink: loaded.sink,
         settings: settings(&pipeline),
         state_dir: plan.state_dir,
         until: plan.until,
         restore_from: plan.restore_from,
         clock: Arc::new(SystemClock),
-    }
+    })
 }
 
 fn settings(pipeline: &Pipeline) -> Settings {

@@ -33,6 +33,7 @@ mod settings;
 mod source_text;
 mod spanned;
 mod sql;
+mod yaml;
 
 pub use bytes::MAX_FILE_BYTES;
 pub use diagnostic::{Diagnostic, Severity};
@@ -50,3 +51,4 @@ pub use schema::json_schema;
 pub use source_text::SourceText;
 pub use spanned::SpannedText;
 pub use sql::{Clause, SqlChecker, SqlMistake, SqlRule};
+pub use yaml::{Tree, TreeValue, mistake_at, read_tree};

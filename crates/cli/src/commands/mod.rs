@@ -6,7 +6,9 @@ mod demo;
 mod dlq;
 mod explain;
 mod export;
+mod plan;
 mod run;
+mod test;
 
 use crate::console::Console;
 use dujiang_core::Error;
@@ -21,6 +23,10 @@ pub enum Command {
     Run(run::Arguments),
     /// Check pipeline files offline: every mistake at once
     Check(check::Arguments),
+    /// Look up, read-only, what a run would do: tables, types, places, and what stands in the way
+    Plan(plan::Arguments),
+    /// Play fixtures: unit tests of pipelines, without a database
+    Test(test::Arguments),
     /// Look at what pipelines are set to
     #[command(subcommand)]
     Config(config::Arguments),
@@ -47,6 +53,8 @@ pub fn run(command: Command, console: &Console) -> u8 {
         Command::Demo(arguments) => demo::run(&arguments, console),
         Command::Run(arguments) => run::run(arguments, console),
         Command::Check(arguments) => check::run(&arguments, console),
+        Command::Plan(arguments) => plan::run(&arguments, console),
+        Command::Test(arguments) => test::run(&arguments, console),
         Command::Config(arguments) => config::run(&arguments, console),
         Command::Export(arguments) => export::run(&arguments),
         Command::Dlq(arguments) => dlq::run(&arguments, console),

@@ -1,25 +1,28 @@
-//! `dujiang run FILE`.
+//! `dujiang run FILE...`.
 
 use super::{fail, refuse};
 use crate::console::Console;
 use crate::pipeline_file::{self, Setting};
 use crate::session::{Plan, Session};
+use crate::several::{self, Run};
 use crate::state_dir;
 use clap::{Args, ValueEnum};
-use dujiang_core::{Code, Epoch, Error};
-use dujiang_spec::{Diagnostic, Pipeline};
+use dujiang_core::{Code, Epoch, Error, Result};
+use dujiang_spec::Loaded;
 use std::path::PathBuf;
 
 /// Flags of `run`.
 #[derive(Args)]
 pub struct Arguments {
-    /// The pipeline file
-    file: PathBuf,
+    /// Pipeline files; all pipelines in them run in this process, and the first that fails stops the others
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// End by itself at this point, for scripts
     #[arg(long, value_enum, value_name = "POINT")]
     until: Option<Until>,
     /// This pipeline's own folder for checkpoints and dead letters
-    /// [default: $XDG_STATE_HOME/dujiang/<pipeline>, else ~/.local/state/dujiang/<pipeline>]
+    /// [default: $XDG_STATE_HOME/dujiang/<pipeline>, else ~/.local/state/dujiang/<pipeline>]; of several pipelines each
+    /// has a folder of its name in it
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Override one value of the file, e.g. `--set source.port=3307`; wins over the environment
@@ -38,45 +41,62 @@ enum Until {
     CaughtUp,
 }
 
-/// Runs the pipeline to its end.
+/// Runs the pipelines to their end.
 pub fn run(arguments: Arguments, console: &Console) -> u8 {
-    let loaded = match pipeline_file::open(&arguments.file, &arguments.settings) {
+    let mut loaded = match pipeline_file::open_all(&arguments.files, &arguments.settings) {
         Ok(loaded) => loaded,
         Err(mistakes) => return refuse(&mistakes, console),
     };
-    if let Some(mistake) = not_wired(&loaded.pipeline) {
-        return refuse(&[mistake], console);
+    loaded.iter().flat_map(|loaded| &loaded.warnings).for_each(|warning| console.report(warning));
+    match loaded.pop() {
+        Some(only) if loaded.is_empty() => run_one(only, &arguments, console),
+        last => run_several(loaded.into_iter().chain(last).collect(), &arguments, console),
     }
-    loaded.warnings.iter().for_each(|warning| console.report(warning));
-    let state_dir = match state_dir::of(&loaded.pipeline.name, arguments.state_dir) {
-        Ok(folder) => folder,
-        Err(why) => {
-            let error = Error::new(Code::StateUnusable, why).help("name a folder with --state-dir");
-            return fail(&error, console);
-        }
-    };
-    let session = match Session::start(console, &loaded.pipeline.name) {
-        Ok(session) => session,
-        Err(error) => return fail(&error, console),
-    };
-    let until = arguments.until.map(|until| match until {
-        Until::Snapshot => dujiang_engine::Until::Snapshot,
-        Until::CaughtUp => dujiang_engine::Until::CaughtUp,
-    });
-    session.run(loaded, Plan { state_dir, until, restore_from: arguments.restore_from.map(Epoch) })
 }
 
-/// Rules must never be passed over: until the engine applies them, a file that has some is refused.
-fn not_wired(pipeline: &Pipeline) -> Option<Diagnostic> {
-    let place = match (pipeline.transforms.first(), pipeline.routes.first()) {
-        (Some(rule), _) => rule.place.clone(),
-        (None, Some(rule)) => rule.place.clone(),
-        (None, None) => return None,
+fn run_one(loaded: Loaded, arguments: &Arguments, console: &Console) -> u8 {
+    let state_dir = state_dir::of(&loaded.pipeline.name, arguments.state_dir.clone());
+    let started = state_dir
+        .map_err(no_state_dir)
+        .and_then(|state_dir| Ok((state_dir, Session::start(console, &loaded.pipeline.name)?)));
+    match started {
+        Ok((state_dir, session)) => session.run(loaded, arguments.plan(state_dir)),
+        Err(error) => fail(&error, console),
+    }
+}
+
+fn run_several(all: Vec<Loaded>, arguments: &Arguments, console: &Console) -> u8 {
+    match several(all, arguments, console) {
+        Ok(runs) => several::to_the_end(runs),
+        Err(error) => fail(&error, console),
+    }
+}
+
+/// What is to be run; nothing has been started but logging and threads.
+fn several(all: Vec<Loaded>, arguments: &Arguments, console: &Console) -> Result<Vec<Run>> {
+    if arguments.restore_from.is_some() {
+        let error = Error::new(Code::Usage, "`--restore-from` is about one pipeline, but several were named");
+        return Err(error.help("go back with one pipeline at a time"));
+    }
+    Session::prepare_several(console)?;
+    let run = |loaded: Loaded| {
+        let name = &loaded.pipeline.name;
+        let state_dir = state_dir::of_one_of(name, arguments.state_dir.as_deref()).map_err(no_state_dir)?;
+        Ok(Run { plan: arguments.plan(state_dir), loaded, console: console.clone() })
     };
-    let message = "`run` does not carry out `transform` and `route` yet";
-    let mut mistake = Diagnostic::about_file(Code::NotSupported, message, pipeline.file.name());
-    mistake.place = place;
-    mistake.file = pipeline.file.clone();
-    mistake.help = Some("`dujiang check` reads them; remove them to run the pipeline without".into());
-    Some(mistake)
+    all.into_iter().map(run).collect()
+}
+
+fn no_state_dir(why: String) -> Error {
+    Error::new(Code::StateUnusable, why).help("name a folder with --state-dir")
+}
+
+impl Arguments {
+    fn plan(&self, state_dir: PathBuf) -> Plan {
+        let until = self.until.map(|until| match until {
+            Until::Snapshot => dujiang_engine::Until::Snapshot,
+            Until::CaughtUp => dujiang_engine::Until::CaughtUp,
+        });
+        Plan { state_dir, until, restore_from: self.restore_from.map(Epoch) }
+    }
 }
