@@ -1,13 +1,14 @@
 //! Makes epochs visible.
 //!
-//! The order of `commit` is: (1) the epoch's record, as `pending`; (2) every staged file is renamed to its final name,
-//! folders fsynced; (3) the record is renamed to `manifest`. The checkpoint that names the files is already published,
-//! so a commit that stops anywhere is simply done again:
+//! The order of `commit` is: (0) every file is found staged, with its size; (1) the epoch's record, as `pending`;
+//! (2) every staged file is renamed to its final name, folders fsynced; (3) the record is renamed to `manifest`. The
+//! checkpoint that names the files is already published, so a commit that stops anywhere is simply done again:
 //!
-//! - before (1): nothing of the epoch is visible, everything is staged;
-//! - in (2): a file is staged or at its final place, never both (a rename is atomic), so one that is no longer staged
-//!   is committed; its size is compared;
-//! - after (3): the manifest proves it, the call returns at once, even if a reader has moved files away since.
+//! - before (1): nothing of the epoch is visible, everything is staged, and that is checked;
+//! - in (2): the `pending` record proves that every file was staged. Only (2) takes files out of the staging folder, so
+//!   one that is no longer there has become visible, once. Where it is now is its readers' business: they may move it
+//!   away the moment they see it, and its folder with it;
+//! - after (3): the manifest proves it, the call returns at once.
 //!
 //! The record comes before the first visible file, so that nothing is ever visible that no record names: a pipeline
 //! whose state was lost finds out here. Records carry the generation; the owner's record is read before every commit,
@@ -15,7 +16,9 @@
 //! check and a rename does no harm: it can only repeat a published epoch.
 
 use crate::config::FileConfig;
-use crate::durable::{create_folder, entries, parent, remove, rename, size, sync_folder, write_record};
+use crate::durable::{
+    create_folder, entries, parent, remove, rename, size, sync_folder, sync_folder_or_above, write_record,
+};
 use crate::manifests::{read_manifest, read_owner, record_path, stages, withdrawing};
 use crate::metadata::Layout;
 use crate::records::{FileRecord, Folders, Manifest, Owner, Stage, to_json};
@@ -190,6 +193,10 @@ impl Place {
             return Err(Error::new(Code::SinkMismatch, format!("the withdrawal of epoch {epoch} was interrupted"))
                 .help("repeat the command with the same `--restore-from`"));
         }
+        let repeated = self.begun(epoch, &files)?;
+        if !repeated {
+            all_staged(&self.folders, &files)?;
+        }
         let manifest = Manifest {
             epoch,
             generation: request.generation.0,
@@ -209,6 +216,20 @@ impl Place {
         self.last = Some(epoch);
         self.empty = manifest.files.is_empty().then_some(epoch);
         Ok(())
+    }
+
+    /// Whether an earlier try has got as far as the `pending` record.
+    fn begun(&self, epoch: u64, files: &[FileRecord]) -> Result<bool> {
+        match read_manifest(&self.folders, epoch, Stage::Pending)? {
+            None => Ok(false),
+            Some(pending) if pending.files == files => Ok(true),
+            Some(_) => Err(Error::new(
+                Code::SinkMismatch,
+                format!("the sink has begun epoch {epoch} with other files than the checkpoint names"),
+            )
+            .fact("path", record_path(&self.folders, epoch, Stage::Pending).display().to_string())
+            .help("the state directory and the sink's folder do not belong together; restore both from one backup")),
+        }
     }
 
     /// The manifest is there: the epoch is visible, whatever readers have done with its files since.
@@ -251,23 +272,34 @@ fn staged_by(name: &str) -> Option<u64> {
     name.strip_suffix(".staged")?.strip_prefix('g')?.split('-').next()?.parse().ok()
 }
 
-/// Renames staged files to their final names; those that are there already are left.
+/// What the `pending` record will prove: every file waits, whole, and nothing has its name.
+fn all_staged(folders: &Folders, files: &[FileRecord]) -> Result<()> {
+    for file in files {
+        let (waiting, visible) = (size(&folders.inside(&file.staged)?)?, size(&folders.inside(&file.file)?)?);
+        if waiting != Some(file.bytes) || visible.is_some() {
+            return Err(mismatch(folders, file, waiting, visible));
+        }
+    }
+    Ok(())
+}
+
+/// Renames staged files to their final names; those that are no longer staged have been visible before.
 fn publish(folders: &Folders, files: &[FileRecord]) -> Result<()> {
     let mut touched = BTreeSet::new();
     for file in files {
         let (staged, target) = (folders.inside(&file.staged)?, folders.inside(&file.file)?);
         touched.insert(parent(&target));
-        match (size(&staged)?, size(&target)?) {
-            (Some(waiting), None) if waiting == file.bytes => {
-                create_folder(&parent(&target))?;
-                rename(&staged, &target)?;
-            }
-            (None, Some(visible)) if visible == file.bytes => {}
-            (waiting, visible) => return Err(mismatch(folders, file, waiting, visible)),
+        let Some(waiting) = size(&staged)? else { continue };
+        let visible = size(&target)?;
+        if waiting != file.bytes || visible.is_some() {
+            return Err(mismatch(folders, file, Some(waiting), visible));
         }
+        create_folder(&parent(&target))?;
+        rename(&staged, &target)?;
     }
     // A file that was renamed before a crash may not be durable yet: its folder is synced in every case.
-    touched.iter().try_for_each(|folder| sync_folder(folder))
+    touched.iter().try_for_each(|folder| sync_folder_or_above(folder, &folders.root))?;
+    sync_folder(&folders.staged())
 }
 
 fn mismatch(folders: &Folders, file: &FileRecord, waiting: Option<u64>, visible: Option<u64>) -> Error {

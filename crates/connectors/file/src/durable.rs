@@ -51,6 +51,25 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     File::open(folder).and_then(|f| f.sync_all()).map_err(|e| sync_error(folder, e))
 }
 
+/// As [`sync_folder`], for a folder that readers may have removed after they took the files out of it: then what is
+/// left to make durable is its absence, in the nearest folder above it. `root` is the sink's own.
+pub(crate) fn sync_folder_or_above(folder: &Path, root: &Path) -> Result<()> {
+    if folder == root {
+        return sync_folder(folder);
+    }
+    if fault::removed("directory-fsync") {
+        return Ok(());
+    }
+    fault::point("file.step");
+    match File::open(folder) {
+        Ok(opened) => opened.sync_all().map_err(|e| sync_error(folder, e)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            sync_folder_or_above(&parent(folder), root)
+        }
+        Err(error) => Err(sync_error(folder, error)),
+    }
+}
+
 /// Makes a folder and those above it, as far as they are missing, durably.
 pub(crate) fn create_folder(folder: &Path) -> Result<()> {
     match fs::metadata(folder) {

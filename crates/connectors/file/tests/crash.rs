@@ -16,6 +16,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 /// Threads of the sweep's runtimes have this name; other tests of the process are left alone.
 const THREAD: &str = "crash-sweep";
 
+/// The lane of the sweep; its thread has this name.
+const LANE: usize = 77;
+const LANE_THREAD: &str = "file-lane-77";
+
 /// Threads of this name never make a folder durable.
 pub const SABOTEUR: &str = "no-directory-fsync";
 
@@ -26,7 +30,8 @@ struct Crash;
 
 impl Faults for Crash {
     fn at(&self, _point: &'static str) {
-        if std::thread::current().name() != Some(THREAD) || STEPS_LEFT.load(Ordering::SeqCst) < 0 {
+        let ours = matches!(std::thread::current().name(), Some(THREAD | LANE_THREAD));
+        if !ours || STEPS_LEFT.load(Ordering::SeqCst) < 0 {
             return;
         }
         if STEPS_LEFT.fetch_sub(1, Ordering::SeqCst) <= 0 {
@@ -74,7 +79,7 @@ async fn live(path: &Path, generation: u64, published: &mut Published) -> Result
         committer.commit(&request(published.epoch, generation, &published.tokens)).await?;
     }
     committer.abort_except(&published.tokens).await?;
-    let mut writer = writer(&sink, 0, &context).await;
+    let mut writer = writer(&sink, LANE, &context).await;
     while published.epoch < EPOCHS {
         let epoch = published.epoch + 1;
         let rows = rows_of(epoch);

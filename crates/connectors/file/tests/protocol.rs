@@ -242,3 +242,62 @@ async fn added_columns_tell_where_a_row_comes_from() {
         \"__event_id\":\"00000000000000aa/0-1-99/shop.t/1\",\"__position\":\"bin.000001:4\",\"__transaction\":\"0-1-99\"}";
     assert_eq!(text.lines().nth(1), Some(expected));
 }
+
+/// A reader that takes every file away as soon as it sees it, folder and all, meets a commit that is repeated: it is neither
+/// stopped nor shown twice.
+#[tokio::test]
+async fn a_reader_that_moves_files_away_at_once_never_stops_a_repeated_commit() {
+    let (dir, taken) = (scratch(), scratch());
+    let sink = sink(dir.path(), JSON);
+    let mut committer = opened(&sink, &context(1)).await;
+    let mut writer = writer(&sink, 0, &context(1)).await;
+    for name in ["t", "u"] {
+        writer.write(&inserts(&table(name), 0..5)).await.unwrap();
+    }
+    let tokens = writer.prepare(Epoch(1)).await.unwrap();
+    // The second file cannot become visible: something stands where its folder should be.
+    let obstacle = dir.path().join("shop.u");
+    fs::write(&obstacle, "x").unwrap();
+    committer.commit(&request(1, 1, &tokens)).await.unwrap_err();
+    let shown = visible(&dir.path().join("shop.t"));
+    assert_eq!(shown.len(), 1, "the first one is visible");
+    fs::rename(&shown[0], taken.path().join("a")).unwrap();
+    fs::remove_dir_all(dir.path().join("shop.t")).unwrap();
+    fs::remove_file(&obstacle).unwrap();
+    drop((committer, writer));
+
+    // The same process and a new one do the same.
+    let mut committer = sink.committer(context(2)).await.unwrap();
+    committer.open().await.unwrap();
+    for _ in 0..2 {
+        committer.commit(&request(1, 2, &tokens)).await.unwrap();
+    }
+    committer.abort_except(&tokens).await.unwrap();
+    assert!(!dir.path().join("shop.t").exists(), "what was taken is not shown again");
+    assert_eq!(visible_ids(dir.path()), (0..5).collect::<Vec<_>>());
+    assert_eq!(files(&dir.path().join(".dujiang/manifests"), |f| f.ends_with(".manifest")).len(), 1);
+}
+
+/// A withdrawal that stopped in the middle holds its epoch no more: a start sees the epoch before it.
+#[tokio::test]
+async fn an_interrupted_withdrawal_is_not_held() {
+    let (dir, context) = (scratch(), context(1));
+    let sink = sink(dir.path(), JSON);
+    let mut committer = opened(&sink, &context).await;
+    let mut writer = writer(&sink, 0, &context).await;
+    let mut last = Vec::new();
+    for epoch in 1..=2 {
+        writer.write(&inserts(&table("t"), epoch * 10..epoch * 10 + 3)).await.unwrap();
+        last = writer.prepare(Epoch(epoch as u64)).await.unwrap();
+        committer.commit(&request(epoch as u64, 1, &last)).await.unwrap();
+    }
+    let records = dir.path().join(".dujiang/manifests");
+    fs::rename(records.join("e0000000002.manifest"), records.join("e0000000002.withdrawing")).unwrap();
+    let held = SinkState::Holds { generation: Generation(1), epoch: Epoch(1) };
+    let mut committer = sink.committer(context.clone()).await.unwrap();
+    assert_eq!(committer.open().await.unwrap(), held);
+    assert_eq!(committer.commit(&request(2, 1, &last)).await.unwrap_err().code(), Code::SinkMismatch);
+    committer.withdraw_after(Epoch(1)).await.unwrap();
+    assert_eq!(visible_ids(dir.path()), [10, 11, 12]);
+    assert_eq!(committer.open().await.unwrap(), held);
+}
