@@ -1,4 +1,5 @@
-//! How fast the decoder is: generates a binlog on a private MariaDB, then decodes the file in one thread.
+//! How fast the decoder is: generates a binlog on a private MariaDB, then decodes the file in one thread, beside the
+//! row decoder of `mysql_common`, which gives one value per cell.
 //!
 //! `cargo run --release -p dujiang-mysql --example decode_bench [rows] [rounds] [folder] [case]`; the folder keeps the
 //! generated files for the next run.
@@ -11,6 +12,9 @@ use dujiang_mysql::decode::event::{Event, EventData, EventFormat};
 use dujiang_mysql::decode::file::FileEvents;
 use dujiang_mysql::decode::{CatalogColumn, Column, RowsEvent, TableBuilder, TableMap, column};
 use dujiang_scratch::{Options, Server, Session};
+use mysql_common::binlog::EventStreamReader;
+use mysql_common::binlog::consts::{BinlogVersion, EventType};
+use mysql_common::binlog::events::EventData as LibraryData;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -35,6 +39,10 @@ const SBTEST: &str = "CREATE TABLE sbtest (id INT NOT NULL AUTO_INCREMENT PRIMAR
 const SBTEST_ROWS: &str = "INSERT INTO sbtest SELECT seq, seq*7919 % 1000000, REPEAT(LPAD(seq, 11, '0'), 10),
     REPEAT(LPAD(seq, 11, '7'), 5) FROM ";
 
+/// As in the command.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Rows of a batch; larger ones leave the processor's caches, and their memory comes fresh from the kernel.
 const BATCH_ROWS: usize = 8192;
 const CASES: [&str; 4] = ["lineitem", "sbtest", "sparse", "small"];
@@ -52,6 +60,7 @@ fn main() {
     for case in CASES.iter().filter(|case| only.as_deref().is_none_or(|only| only == **case)) {
         let file = std::fs::read(dir.join(case)).unwrap();
         measure(case, file.len(), rounds, || decode(&file, &tables));
+        measure(&format!("{case}, library"), file.len(), rounds.min(3), || decode_with_library(&file));
     }
     let (buffer, packets) = result_rows(BATCH_ROWS as u32);
     let bytes = buffer.len() * RESULT_BATCHES;
@@ -252,6 +261,30 @@ fn decode_result(tables: &Tables, mut append: impl FnMut(&mut TableBuilder)) -> 
     }
     images
 }
+
+/// What `mysql_common` makes of the file: one row object per image.
+fn decode_with_library(file: &[u8]) -> u64 {
+    let mut reader = EventStreamReader::new(BinlogVersion::Version4);
+    let mut rest = &file[BINLOG_MAGIC..];
+    let mut images = 0;
+    while let Some(event) = reader.read(&mut rest).unwrap() {
+        // It does not know the events of MariaDB that frame transactions.
+        let Ok(kind) = event.header().event_type() else { continue };
+        if !matches!(kind, EventType::WRITE_ROWS_EVENT_V1 | EventType::UPDATE_ROWS_EVENT_V1) {
+            continue;
+        }
+        let Some(LibraryData::RowsEvent(rows)) = event.read_data().unwrap() else { continue };
+        let table = reader.get_tme(rows.table_id()).unwrap();
+        for row in rows.rows(table) {
+            let (before, after) = std::hint::black_box(row.unwrap());
+            images += u64::from(before.is_some()) + u64::from(after.is_some());
+        }
+    }
+    images
+}
+
+/// Bytes before a binlog file's first event.
+const BINLOG_MAGIC: usize = 4;
 
 /// One captured table.
 struct Open {

@@ -275,9 +275,35 @@ pub async fn end_of_log(connection: &mut Connection) -> Result<Place> {
 /// As [`end_of_log`].
 pub async fn log_end(connection: &mut Connection) -> Result<Resume> {
     let server = identify(connection).await?;
-    let place = end_of_log(connection).await?;
-    let executed = executed_at(connection, &place).await?;
+    let (place, executed) = match connection.server().family {
+        ServerFamily::MariaDb => mariadb_end(connection).await?,
+        ServerFamily::MySql => {
+            let place = end_of_log(connection).await?;
+            (place.clone(), executed_at(connection, &place).await?)
+        }
+    };
     Ok(Resume { server, place, executed, bound_to_server: false, mark: None, instance: None })
+}
+
+/// How often the end of MariaDB's log is looked at until it stands still for a moment.
+const LOOKS: usize = 50;
+
+/// MariaDB's end of the log and the transactions before it. To tell them for a place the server reads the whole file; those
+/// of now it knows. They are those before the place if the log has not grown meanwhile: a transaction's identifier and its
+/// bytes are added under one lock (`LOCK_log`), which telling the place takes.
+async fn mariadb_end(connection: &mut Connection) -> Result<(Place, Executed)> {
+    let mut place = end_of_log(connection).await?;
+    for _ in 0..LOOKS {
+        let text = connection.query_value("SELECT @@GLOBAL.gtid_binlog_pos").await?.unwrap_or_default();
+        let after = end_of_log(connection).await?;
+        if after == place {
+            let executed = text.parse().map_err(|e: String| Error::new(Code::Protocol, e))?;
+            return Ok((place, Executed::MariaDb(executed)));
+        }
+        place = after;
+    }
+    let executed = executed_at(connection, &place).await?;
+    Ok((place, executed))
 }
 
 /// The transactions before a place of this server.

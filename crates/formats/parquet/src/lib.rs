@@ -58,6 +58,10 @@ impl Default for ParquetOptions {
 /// its limit.
 const SLICE_BYTES: usize = 4 << 20;
 
+/// A column's dictionary ends at so many bytes, and the rest of the row group is stored plainly. A column of a wide table
+/// that hardly ever repeats would otherwise spend half of a row group, and megabytes, on a dictionary of no use.
+const DICTIONARY_BYTES: usize = 256 << 10;
+
 /// Encodes the batches of one file.
 pub struct ParquetEncoder {
     writer: ArrowWriter<Vec<u8>>,
@@ -134,6 +138,7 @@ fn properties(options: &ParquetOptions) -> WriterProperties {
         .set_created_by(concat!("dujiang ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(codec)
         .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_max_row_group_bytes(Some(options.row_group_bytes));
     for name in &options.unique_columns {
         let path = ColumnPath::from(vec![name.clone()]);

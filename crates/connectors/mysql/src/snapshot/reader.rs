@@ -170,6 +170,9 @@ impl Snapshot {
 struct Session {
     connection: Connection,
     view: Option<View>,
+    /// A chunk of the view has been read and confirmed: its table cannot be altered until it is closed, and its place is
+    /// what it is.
+    proven: bool,
     prepared: Option<Prepared>,
     /// The catalog before the view was opened.
     expected: Option<Vec<ShapeColumn>>,
@@ -275,7 +278,8 @@ impl Worker {
     async fn connected(&mut self) -> Result<&mut Session> {
         if self.session.is_none() {
             let connection = self.context.connect().await?;
-            self.session = Some(Session { connection, view: None, prepared: None, expected: None, stale: false });
+            let (view, prepared, expected) = Default::default();
+            self.session = Some(Session { connection, view, proven: false, prepared, expected, stale: false });
         }
         Ok(self.session.as_mut().expect("invariant: just made"))
     }
@@ -324,16 +328,17 @@ impl Session {
         }
     }
 
-    /// The view that is open, if the hand-off takes it, or a new one that it takes.
-    async fn usable_view(&mut self, job: &Job, context: &SnapshotContext) -> Result<View> {
-        if let Some(view) = &self.view
-            && self.prepared.as_ref().is_some_and(|p| p.at == job.at)
-            && !view.locks
+    /// The view that is open, if the hand-off takes it once more.
+    fn proven_view(&self, job: &Job) -> Option<View> {
+        let view = self.view.as_ref().filter(|view| self.proven && !view.locks)?;
+        let usable = self.prepared.as_ref().is_some_and(|p| p.at == job.at)
             && view.opened.elapsed() < self.view_age()
-            && lock(&job.handoff).open(view.point.clone())
-        {
-            return Ok(view.clone());
-        }
+            && lock(&job.handoff).open(view.point.clone());
+        usable.then(|| view.clone())
+    }
+
+    /// A new view that the hand-off takes.
+    async fn usable_view(&mut self, job: &Job, context: &SnapshotContext) -> Result<View> {
         let mut pause = Duration::from_millis(2);
         loop {
             self.close_view().await?;
@@ -362,6 +367,7 @@ impl Session {
     }
 
     async fn close_view(&mut self) -> Result<()> {
+        self.proven = false;
         match self.view.take() {
             Some(view) => view.close(&mut self.connection).await,
             None => Ok(()),
@@ -372,6 +378,7 @@ impl Session {
     async fn renew(&mut self, context: &SnapshotContext) -> Result<()> {
         self.connection = context.connect().await?;
         self.view = None;
+        self.proven = false;
         self.stale = true;
         Ok(())
     }
@@ -401,11 +408,19 @@ impl Session {
 
     /// A chunk's rows, and the view that they are of.
     async fn confirmed(&mut self, job: &Job, context: &SnapshotContext, limit: u32) -> Result<(View, Fetched)> {
+        if let Some(view) = self.proven_view(job) {
+            let fetched = self.fetch(job, &view, context, limit).await?;
+            return Ok((view, fetched));
+        }
         loop {
             let view = self.prepared_view(job, context).await?;
             let fetched = self.fetch(job, &view, context, limit).await?;
             // The rest of a truncated answer is still on its way: nothing can be asked.
-            if fetched.truncated || view.is_confirmed(&mut self.connection).await? {
+            if fetched.truncated {
+                return Ok((view, fetched));
+            }
+            if view.is_confirmed(&mut self.connection).await? {
+                self.proven = true;
                 return Ok((view, fetched));
             }
             tracing::warn!(table = %job.shape.id(), place = %view.point, "the place of a view was not its own; the chunk is read again");

@@ -10,8 +10,8 @@ use crate::server::{Resume, verify};
 use dujiang_core::budget::{Budget, Held};
 use dujiang_core::codes::Retry;
 use dujiang_core::{Code, Error, Result};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -25,18 +25,50 @@ const SEEK_PATIENCE: Duration = Duration::from_secs(600);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// A buffer larger than this is not kept for another block.
+const KEPT_BYTES: usize = 4 * BLOCK_BYTES;
+
 /// Raw events in the server's order.
 pub struct Block {
-    bytes: Vec<u8>,
-    events: Vec<(usize, usize)>,
+    room: Room,
     next: usize,
     _held: Held,
+    spare: Spare,
+}
+
+/// What a block is made of; goes round between the task that reads and the one that takes, since memory that is always new
+/// costs more than the copying.
+#[derive(Default)]
+struct Room {
+    bytes: Vec<u8>,
+    events: Vec<(usize, usize)>,
+}
+
+type Spare = Arc<Mutex<Vec<Room>>>;
+
+impl Room {
+    fn push(&mut self, event: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(event);
+        self.events.push((start, self.bytes.len()));
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let mut room = std::mem::take(&mut self.room);
+        if room.bytes.capacity() <= KEPT_BYTES {
+            room.bytes.clear();
+            room.events.clear();
+            self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(room);
+        }
+    }
 }
 
 impl Block {
     /// The next event, without going past it.
     pub fn peek(&self) -> Option<&[u8]> {
-        self.events.get(self.next).map(|&(start, end)| &self.bytes[start..end])
+        self.room.events.get(self.next).map(|&(start, end)| &self.room.bytes[start..end])
     }
 
     /// Goes past the next event.
@@ -160,15 +192,16 @@ async fn run(
     };
     let mut stream = connection.dump(&request).await?;
     let mut events = 0u64;
+    let spare = Spare::default();
     loop {
         // The first events are made up when the dump begins; only what follows proves that the place is found.
         let patience = if events < 3 { SEEK_PATIENCE } else { options.heartbeat * 3 };
-        let block = match timeout(patience, first_of_block(&mut stream)).await {
-            Ok(first) => fill(first?, &mut stream, budget)?,
+        let block = match timeout(patience, first_of_block(&mut stream, &spare)).await {
+            Ok(first) => fill(first?, &mut stream, budget, &spare)?,
             Err(_) => return Err(silent(patience)),
         };
         connected.store(true, Ordering::Relaxed);
-        events += block.events.len() as u64;
+        events += block.room.events.len() as u64;
         if sender.send(Fed::Block(block)).await.is_err() {
             return Ok(());
         }
@@ -180,24 +213,22 @@ fn silent(patience: Duration) -> Error {
     Error::new(Code::ConnectionLost, message)
 }
 
-async fn first_of_block(stream: &mut BinlogStream) -> Result<Vec<u8>> {
-    match stream.next_event().await? {
-        Some(event) => Ok(event.to_vec()),
-        None => Err(Error::new(Code::ConnectionLost, "the source ended the binlog stream")),
-    }
+async fn first_of_block(stream: &mut BinlogStream, spare: &Spare) -> Result<Room> {
+    let Some(event) = stream.next_event().await? else {
+        return Err(Error::new(Code::ConnectionLost, "the source ended the binlog stream"));
+    };
+    let mut room = spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+    room.push(event);
+    Ok(room)
 }
 
-fn fill(first: Vec<u8>, stream: &mut BinlogStream, budget: &Budget) -> Result<Block> {
-    let mut events = vec![(0, first.len())];
-    let mut bytes = first;
-    while bytes.len() < BLOCK_BYTES {
+fn fill(mut room: Room, stream: &mut BinlogStream, budget: &Budget, spare: &Spare) -> Result<Block> {
+    while room.bytes.len() < BLOCK_BYTES {
         let Some(event) = stream.try_next_buffered()? else { break };
-        let start = bytes.len();
-        bytes.extend_from_slice(event);
-        events.push((start, bytes.len()));
+        room.push(event);
     }
-    let held = budget.hold(bytes.capacity());
-    Ok(Block { bytes, events, next: 0, _held: held })
+    let held = budget.hold(room.bytes.capacity());
+    Ok(Block { room, next: 0, _held: held, spare: spare.clone() })
 }
 
 #[cfg(test)]
