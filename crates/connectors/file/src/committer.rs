@@ -19,6 +19,7 @@ use crate::config::FileConfig;
 use crate::durable::{
     create_folder, entries, parent, remove, rename, size, sync_folder, sync_folder_or_above, write_record,
 };
+use crate::events;
 use crate::manifests::{read_manifest, read_owner, record_path, stages, withdrawing};
 use crate::metadata::Layout;
 use crate::records::{FileRecord, Folders, Manifest, Owner, Stage, to_json};
@@ -26,6 +27,7 @@ use crate::shared::Counters;
 use crate::withdraw;
 use async_trait::async_trait;
 use dujiang_core::checkpoint::Token;
+use dujiang_core::evolution::{SchemaEvent, SinkChange};
 use dujiang_core::sink::{CommitRequest, Committer, SinkContext, SinkState};
 use dujiang_core::{Code, Epoch, Error, Generation, Result, ResultExt, TableSchema, fault};
 use std::collections::{BTreeSet, HashSet};
@@ -93,10 +95,26 @@ impl Committer for FileCommitter {
         Layout::new(next, &self.config).map(drop)
     }
 
+    async fn apply_event(&mut self, change: &SinkChange) -> Result<()> {
+        match change.event {
+            SchemaEvent::TruncateTable | SchemaEvent::DropTable => {
+                let change = change.clone();
+                self.blocking(move |place| {
+                    place.check_owner()?;
+                    let now = place.context.clock.now_micros();
+                    events::record(&place.folders, &change, place.last.unwrap_or(0), now)
+                })
+                .await
+            }
+            _ => self.apply_schema(change.before.as_ref(), &change.after).await,
+        }
+    }
+
     async fn withdraw_after(&mut self, epoch: Epoch) -> Result<()> {
         self.blocking(move |place| {
             place.check_owner()?;
             withdraw::after(&place.folders, epoch)?;
+            events::withdraw_after(&place.folders, epoch)?;
             place.last = place.last.map(|last| last.min(epoch.0));
             place.empty = None;
             Ok(())

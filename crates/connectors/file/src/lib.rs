@@ -10,6 +10,7 @@ mod committer;
 mod config;
 mod durable;
 mod encoder;
+mod events;
 mod lane;
 mod manifests;
 mod metadata;

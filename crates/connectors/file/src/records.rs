@@ -35,6 +35,11 @@ impl Folders {
         self.own().join("manifests")
     }
 
+    /// One record per table that was emptied or dropped at the source.
+    pub(crate) fn events(&self) -> PathBuf {
+        self.own().join("events")
+    }
+
     /// Files of epochs that were taken back.
     pub(crate) fn withdrawn(&self) -> PathBuf {
         self.own().join("withdrawn")

@@ -1,6 +1,7 @@
 //! The contract of a staged sink, step by step.
 
 use crate::support::*;
+use dujiang_core::evolution::{SchemaEvent, SinkChange};
 use dujiang_core::sink::{Sink, SinkState};
 use dujiang_core::{Code, Epoch, Generation, Kind};
 use std::fs;
@@ -300,4 +301,27 @@ async fn an_interrupted_withdrawal_is_not_held() {
     committer.withdraw_after(Epoch(1)).await.unwrap();
     assert_eq!(visible_ids(dir.path()), [10, 11, 12]);
     assert_eq!(committer.open().await.unwrap(), held);
+}
+
+#[tokio::test]
+async fn a_table_that_was_emptied_is_recorded_and_keeps_its_files() {
+    let (dir, context) = (scratch(), context(1));
+    let sink = sink(dir.path(), JSON);
+    let mut committer = opened(&sink, &context).await;
+    let mut writer = writer(&sink, 0, &context).await;
+    for epoch in 1..=2 {
+        writer.write(&inserts(&table("t"), 0..5)).await.unwrap();
+        let tokens = writer.prepare(Epoch(epoch)).await.unwrap();
+        committer.commit(&request(epoch, 1, &tokens)).await.unwrap();
+        for event in [SchemaEvent::TruncateTable, SchemaEvent::DropTable, SchemaEvent::DropTable] {
+            let change = SinkChange { before: Some(table("t")), after: table("t"), event };
+            committer.apply_event(&change).await.unwrap();
+        }
+    }
+    let events = || files(&dir.path().join(".dujiang/events"), |_| true);
+    assert_eq!(events().len(), 4, "the same event again writes the same record: {:?}", events());
+    assert!(events().iter().any(|name| name.to_string_lossy().contains("e0000000002-truncate.table-")));
+    assert_eq!(visible_ids(dir.path()).len(), 10, "no data is removed");
+    committer.withdraw_after(Epoch(1)).await.unwrap();
+    assert!(events().is_empty(), "the source tells them again");
 }

@@ -44,12 +44,24 @@ pub fn schema_event(change: &SinkChange) -> String {
     }
 }
 
-/// A table's shape: ``columns={`id` INT NOT NULL}, primaryKeys=id, options=()``.
+/// A table's shape: ``columns={`id` INT NOT NULL}, primaryKeys=id, options=()``, with `partitionKeys` and options where a
+/// transform rule sets them.
 pub fn schema(table: &TableSchema) -> String {
     let columns: Vec<String> = table.arrow.fields().iter().map(|field| column(field)).collect();
     let keys: Vec<&str> = table.key_names().collect();
-    format!("columns={{{}}}, primaryKeys={}, options=()", columns.join(","), keys.join(";"))
+    let metadata = |key: &str| table.arrow.metadata().get(key).filter(|text| !text.is_empty());
+    let partitions = metadata(META_PARTITION_KEYS)
+        .map_or_else(String::new, |keys| format!(", partitionKeys={}", keys.split(',').collect::<Vec<_>>().join(";")));
+    let options = metadata(META_TABLE_OPTIONS)
+        .map_or_else(String::new, |options| format!("{{{}}}", options.split(',').collect::<Vec<_>>().join(", ")));
+    let (columns, keys) = (columns.join(","), keys.join(";"));
+    format!("columns={{{columns}}}, primaryKeys={keys}{partitions}, options=({options})")
 }
+
+/// Schema metadata that transforms set: the partition keys, joined by commas.
+const META_PARTITION_KEYS: &str = "dujiang.partition_keys";
+/// Schema metadata that transforms set: the table's options, `key=value` joined by commas.
+const META_TABLE_OPTIONS: &str = "dujiang.table_options";
 
 fn column(field: &arrow_schema::Field) -> String {
     format!("{} {}", quoted(field.name()), type_name(field))
