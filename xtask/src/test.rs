@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 /// Installs what is missing, runs every step even after one failed, and ends with `N passed, N failed`.
 pub fn run(arguments: &[&str]) -> Outcome {
     tools::mariadb()?;
+    tools::postgres()?;
     tools::disk_tools()?;
     let python = tools::python()?;
     let mut failed: Vec<String> = checks().into_iter().filter_map(Result::err).collect();

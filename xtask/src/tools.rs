@@ -1,4 +1,4 @@
-//! What the tests need besides Rust: a MariaDB server, tools that watch and cut off a disk, and a Python with independent
+//! What the tests need besides Rust: a MariaDB and a PostgreSQL server, tools that watch and cut off a disk, and a Python with independent
 //! readers of our files.
 
 use crate::shell::{self, Outcome, on_path, output, root, target};
@@ -8,6 +8,9 @@ use std::process::Command;
 
 /// Debian's packages without the service: private servers are started by the tests themselves.
 const MARIADB_PACKAGES: &[&str] = &["mariadb-server-core", "mariadb-client"];
+const POSTGRES_PACKAGES: &[&str] = &["postgresql", "postgresql-client"];
+/// Debian keeps the server's programs of each version in a folder of their own.
+const POSTGRES_FOLDER: &str = "/usr/lib/postgresql";
 const DISK_PACKAGES: &[&str] = &["strace", "e2fsprogs", "mount"];
 const PYTHON_PACKAGES: &[&str] = &["python3", "python3-venv", "python3-pip"];
 const REQUIREMENTS: &str = "xtask/requirements.txt";
@@ -15,6 +18,20 @@ const REQUIREMENTS: &str = "xtask/requirements.txt";
 /// Makes sure that `mariadbd`, `mariadb-install-db` and the clients are there.
 pub fn mariadb() -> Outcome {
     programs(&["mariadbd", "mariadb-install-db", "mariadb", "mariadb-binlog"], MARIADB_PACKAGES)
+}
+
+/// Makes sure that a PostgreSQL server and its client are there.
+pub fn postgres() -> Outcome {
+    let there = || {
+        let versions = std::fs::read_dir(POSTGRES_FOLDER).into_iter().flatten().flatten();
+        let hidden = versions.map(|v| v.path().join("bin/initdb")).any(|p| p.is_file());
+        (hidden || on_path("initdb")) && on_path("psql")
+    };
+    if there() {
+        return Ok(());
+    }
+    install(POSTGRES_PACKAGES)?;
+    if there() { Ok(()) } else { Err("a PostgreSQL server is still missing after installing it".into()) }
 }
 
 /// Makes sure that the tools are there with which tests watch system calls and make disks of their own.

@@ -19,12 +19,14 @@ pub mod route;
 mod error;
 mod eval;
 mod expr;
+mod operator;
 mod project;
+mod types;
 
 pub use chrono_tz::Tz;
 pub use error::SqlError;
 pub use project::{
-    Clause, Compiled, Context, META_PARTITION_KEYS, META_TABLE_OPTIONS, Mistake, Rule, TableRule, Transformer,
+    Clause, Compiled, Context, META_PARTITION_KEYS, META_TABLE_OPTIONS, Mistake, Rule, Selects, TableRule, Transformer,
 };
 
 /// The names of all functions, in upper case.

@@ -1,7 +1,7 @@
 //! ARRAY, MAP and ROW.
 
 use super::{Args, Evaluated, Kernel, arrow_error, bad_argument, boolean_rows, primitive_rows};
-use crate::expr::types::Type;
+use crate::types::Type;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
 use arrow_array::{Array, ArrayRef, ListArray, MapArray, StructArray, UInt32Array};

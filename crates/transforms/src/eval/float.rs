@@ -1,7 +1,7 @@
 //! Binary floating point as PostgreSQL computes, compares and prints it.
 
 use super::{Args, Evaluated, Kernel, division_by_zero, out_of_range, primitive_rows, some};
-use crate::expr::ast::Binary;
+use crate::operator::Binary;
 use arrow_array::ArrowPrimitiveType;
 use arrow_array::types::{Float32Type, Float64Type};
 use dujiang_core::Error;

@@ -2,7 +2,7 @@
 //! its scale is fixed, or an error.
 
 use super::{Args, Kernel, division_by_zero, out_of_range, primitive_rows, some};
-use crate::expr::ast::Binary;
+use crate::operator::Binary;
 use arrow_array::ArrowPrimitiveType;
 use arrow_array::types::{Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type};
 use arrow_buffer::{ArrowNativeType, i256};

@@ -130,7 +130,7 @@ pub(crate) fn extract_all() -> Kernel {
     Arc::new(|args: &Args| {
         let (texts, patterns) = (args.texts(0), args.texts(1));
         let mut compiled = Compiled::default();
-        let field = Arc::new(crate::expr::types::Type::Text.field("item", true));
+        let field = Arc::new(crate::types::Type::Text.field("item", true));
         let mut list = ListBuilder::new(StringBuilder::new()).with_field(field);
         for row in 0..args.rows {
             let (Some(text), Some(pattern), Some(group)) = (texts.get(row), patterns.get(row), group_of(args, row, 1)?)

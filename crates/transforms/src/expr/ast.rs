@@ -1,5 +1,6 @@
 //! What the parser makes of SQL text: a tree with the place of every part.
 
+pub(crate) use crate::operator::Binary;
 use std::ops::Range;
 
 /// Bytes of the SQL text.
@@ -84,22 +85,6 @@ pub(crate) enum Kind {
         operand: Box<Node>,
         index: Box<Node>,
     },
-}
-
-/// Operators with two operands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Binary {
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
-    Modulo,
-    Eq,
-    NotEq,
-    Less,
-    LessEq,
-    Greater,
-    GreaterEq,
 }
 
 /// Operators whose chains are flat.

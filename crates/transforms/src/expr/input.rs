@@ -1,6 +1,6 @@
 //! What expressions read: columns of the table, and facts about the row.
 
-use super::types::Type;
+use crate::types::Type;
 
 /// One column of the batch that expressions are evaluated on.
 #[derive(Debug, Clone, PartialEq)]

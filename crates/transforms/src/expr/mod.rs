@@ -5,7 +5,6 @@ pub(crate) mod bind;
 pub(crate) mod input;
 mod lex;
 mod parse;
-pub(crate) mod types;
 mod walk;
 
 pub(crate) use parse::{expression, projection};

@@ -38,7 +38,7 @@ fn column(meta: Meta, batch: &ChangeBatch, context: &Context) -> ArrayRef {
         Meta::CommitMillis => Arc::new(commit_millis(batch)),
         Meta::Now => {
             let now = context.clock.now_micros();
-            Arc::new(TimestampMicrosecondArray::from_value(now, rows).with_timezone(crate::expr::types::UTC))
+            Arc::new(TimestampMicrosecondArray::from_value(now, rows).with_timezone(crate::types::UTC))
         }
         Meta::Identity => Arc::new(identities(batch)),
     }

@@ -15,7 +15,7 @@ use dujiang_core::clock::Clock;
 use std::sync::Arc;
 
 pub use compile::Compiled;
-pub use transformer::{TableRule, Transformer};
+pub use transformer::{Selects, TableRule, Transformer};
 
 /// Schema metadata: the `partition-keys` of the rule, joined by commas.
 pub const META_PARTITION_KEYS: &str = "dujiang.partition_keys";

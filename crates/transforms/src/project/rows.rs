@@ -30,6 +30,33 @@ impl Compiled {
         Ok(done)
     }
 
+    /// The part of the work that is not this program's: the filter, picking its rows out of the columns, and the
+    /// expressions, as Arrow and DataFusion do them. For the bench, as the yardstick of [`Compiled::apply`].
+    ///
+    /// # Errors
+    /// As the rows have it.
+    #[doc(hidden)]
+    pub fn evaluate_only(&self, batch: &ChangeBatch) -> Result<Vec<ArrayRef>> {
+        let evaluate = |expressions: &Expressions, rows: &RecordBatch| -> Result<Vec<ArrayRef>> {
+            let column = |input: &crate::expr::input::Input| match input.kind {
+                InputKind::Column(index) => rows.column(index).clone(),
+                InputKind::Meta(_) => new_null_array(&input.ty.arrow(), rows.num_rows()),
+            };
+            let columns = expressions.inputs.iter().map(column).collect();
+            let input =
+                RecordBatch::try_new(expressions.schema.clone(), columns).or_code(Code::Bug, || "bench".to_owned())?;
+            let value = |e: &std::sync::Arc<dyn datafusion_physical_expr::PhysicalExpr>| {
+                e.evaluate(&input).and_then(|value| value.into_array(input.num_rows())).map_err(row_error)
+            };
+            expressions.exprs.iter().map(value).collect()
+        };
+        let Some(filter) = &self.filter else { return evaluate(&self.computed, &batch.rows) };
+        let found = evaluate(filter, &batch.rows)?;
+        let kept = arrow_select::filter::filter_record_batch(&batch.rows, found[0].as_boolean())
+            .or_code(Code::Bug, || "bench".to_owned())?;
+        evaluate(&self.computed, &kept)
+    }
+
     /// Finds the rows that fail by halving, then runs the others together.
     fn apply_apart(&self, batch: &ChangeBatch, done: &mut Transformed) -> Result<()> {
         let changes = changes(batch);

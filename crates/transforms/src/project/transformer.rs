@@ -9,10 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Versions of a table whose compiled rule is kept.
 const KEPT_VERSIONS: usize = 4;
 
+/// Whether a rule is for a table.
+pub type Selects = Box<dyn Fn(&TableId) -> Result<bool> + Send + Sync>;
+
 /// A rule and the tables it is for.
 pub struct TableRule {
     /// Whether the rule is for a table (`source-table`).
-    pub selects: Box<dyn Fn(&TableId) -> Result<bool> + Send + Sync>,
+    pub selects: Selects,
     /// The rule.
     pub rule: Rule,
 }

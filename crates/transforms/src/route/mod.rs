@@ -173,7 +173,7 @@ fn renamed(shape: &Arc<TableSchema>, name: &TableId) -> Arc<TableSchema> {
 }
 
 fn same_shape(a: &TableSchema, b: &TableSchema) -> bool {
-    a.arrow == b.arrow && a.key == b.key
+    (Arc::ptr_eq(&a.arrow, &b.arrow) || a.arrow == b.arrow) && a.key == b.key
 }
 
 /// The sink's shape after an event.

@@ -7,7 +7,7 @@ use super::float::Real;
 use super::number::{fits, rescale, too_wide};
 use super::time::civil;
 use super::{Args, Evaluated, Kernel, boolean_rows, out_of_range, primitive_rows, text_rows};
-use crate::expr::types::Type;
+use crate::types::Type;
 use arrow_array::types::*;
 use arrow_array::{Array, ArrayRef};
 use arrow_buffer::i256;

@@ -2,7 +2,7 @@
 
 use super::super::float::Real;
 use super::super::number::power;
-use crate::expr::types::Type;
+use crate::types::Type;
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;

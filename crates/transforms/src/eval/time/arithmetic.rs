@@ -2,7 +2,7 @@
 
 use super::super::{Args, Kernel, out_of_range, primitive_rows, some};
 use super::civil;
-use crate::expr::types::Type;
+use crate::types::Type;
 use arrow_array::types::{
     Date32Type, DurationMicrosecondType, Int32Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType,
 };

@@ -2,7 +2,7 @@
 
 use super::super::{Args, Kernel, primitive_rows, some};
 use super::civil;
-use crate::expr::types::Type;
+use crate::types::Type;
 use arrow_array::types::{
     Date32Type, DurationMicrosecondType, Int64Type, Time64MicrosecondType, TimestampMicrosecondType,
 };

@@ -3,16 +3,19 @@
 use super::super::pattern::{Moment, Pattern};
 use super::super::{Args, Kernel, bad_argument, out_of_range, primitive_rows, some, text_rows};
 use super::civil;
-use crate::expr::types::Type;
+use crate::types::Type;
 use arrow_array::types::{Date32Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType};
 use arrow_schema::DataType;
 use chrono_tz::Tz;
 use dujiang_core::{Code, Error};
 use std::sync::Arc;
 
+/// The time of a row, out of the arguments of a call.
+type MomentOf = Arc<dyn Fn(&Args, usize) -> Result<Option<Moment>, Error> + Send + Sync>;
+
 /// A kernel that prints argument 0 by the pattern in argument 1.
 pub(crate) struct PatternKernel {
-    moment: Arc<dyn Fn(&Args, usize) -> Result<Option<Moment>, Error> + Send + Sync>,
+    moment: MomentOf,
 }
 
 impl PatternKernel {

@@ -2,11 +2,11 @@
 
 use super::super::ast::{Node, Span};
 use super::super::input::{InputKind, Meta};
-use super::super::types::{Type, decimal};
 use super::{Binder, Bound, Typed, not_row_wise, predicates, type_error};
 use crate::error::{SqlError, nearest};
 use crate::eval::cast::Target;
 use crate::eval::number::{self, Unary};
+use crate::types::{Type, decimal};
 use dujiang_core::Code;
 
 mod collections;

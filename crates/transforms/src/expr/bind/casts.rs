@@ -1,10 +1,10 @@
 //! Types as written, CAST, and the conversions that happen by themselves.
 
 use super::super::ast::{Node, Span, TypeName};
-use super::super::types::Type;
 use super::{Binder, Bound, Typed, type_error};
 use crate::error::{SqlError, nearest};
 use crate::eval::cast::{self, Target};
+use crate::types::Type;
 
 const TYPES: &[&str] = &[
     "BOOLEAN",

@@ -1,11 +1,11 @@
 //! Constants as written.
 
 use super::super::ast::{Span, TypeName};
-use super::super::types::Type;
 use super::{Binder, Bound, Typed, type_error};
 use crate::error::SqlError;
 use crate::eval::cast::Target;
 use crate::eval::time::civil;
+use crate::types::Type;
 use datafusion_common::ScalarValue;
 use dujiang_core::Code;
 

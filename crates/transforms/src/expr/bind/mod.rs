@@ -11,9 +11,9 @@ mod temporal;
 
 use super::ast::{Item, Kind, Node, Span};
 use super::input::{Input, InputKind, Meta};
-use super::types::Type;
 use crate::error::{SqlError, nearest};
 use crate::eval::{self, Kernel};
+use crate::types::Type;
 use datafusion_common::ScalarValue;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::{Column, Literal};

@@ -1,7 +1,6 @@
 //! Arithmetic, `||`, AND, OR, NOT, elements and CASE.
 
 use super::super::ast::{Binary, Chain, Node, Span};
-use super::super::types::{Type, decimal, unified};
 use super::{Binder, Bound, Typed, folded, type_error};
 use crate::error::SqlError;
 use crate::eval::cast::Target;
@@ -9,6 +8,7 @@ use crate::eval::float;
 use crate::eval::logic::Logic;
 use crate::eval::number::{self, Unary};
 use crate::eval::text;
+use crate::types::{Type, decimal, unified};
 use arrow_array::types::{Int16Type, Int32Type, Int64Type};
 use datafusion_expr::Operator;
 use datafusion_physical_expr::PhysicalExpr;
@@ -131,7 +131,7 @@ impl Binder<'_> {
             Binary::Multiply => (before_a + before_b, sa + sb),
             Binary::Divide => {
                 let before = before_a + sb as u32;
-                let wanted = (i32::from(sa) + before_b as i32 + i32::from(sb) + 1).max(6);
+                let wanted = (i32::from(sa) + before_b as i32 + i32::from(sb) + 1).max(16);
                 (before, wanted.min((38 - before as i32).max(6)) as i8)
             }
             _ => (before_a.max(before_b), most),

@@ -1,12 +1,12 @@
 //! Comparisons, IS, BETWEEN, IN, LIKE and SIMILAR TO.
 
 use super::super::ast::{Binary, Node, Span, Truth};
-use super::super::types::{Type, comparable};
 use super::operators::{logic, negated};
 use super::{Binder, Bound, Typed, folded, type_error};
 use crate::error::SqlError;
 use crate::eval::cast::Target;
 use crate::eval::{float, like, regex};
+use crate::types::{Type, comparable};
 use datafusion_common::ScalarValue;
 use datafusion_expr::Operator;
 use datafusion_physical_expr::PhysicalExpr;

@@ -1,11 +1,11 @@
 //! Days and times plus and minus intervals, and the difference of two of them.
 
 use super::super::ast::{Binary, Span};
-use super::super::types::Type;
 use super::literal::IntervalValue;
 use super::{Binder, Bound, Typed, type_error};
 use crate::eval::cast::Target;
 use crate::eval::time::arithmetic::{self, Step};
+use crate::types::Type;
 
 impl Binder<'_> {
     /// The result when one side is an interval or both are points in time; `None` for other operands.

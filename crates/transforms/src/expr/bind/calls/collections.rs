@@ -1,11 +1,11 @@
 //! ARRAY, MAP, ROW, their elements, and elements of JSON documents.
 
 use super::super::super::ast::{Node, Span};
-use super::super::super::types::Type;
 use super::super::{Binder, Bound, Typed, type_error};
 use super::Call;
 use crate::error::{SqlError, nearest};
 use crate::eval::{collection, variant};
+use crate::types::Type;
 
 impl Binder<'_> {
     pub(super) fn collection_call(&self, call: &Call, args: Vec<Typed>) -> Bound {

@@ -1,10 +1,10 @@
 //! Functions on text and on JSON documents.
 
-use super::super::super::types::Type;
 use super::super::{Binder, Bound, Typed, folded, type_error};
 use super::Call;
 use crate::error::SqlError;
 use crate::eval::{self, Kernel, regex, text, variant};
+use crate::types::Type;
 use datafusion_expr::ScalarUDF;
 use datafusion_functions::{string, unicode};
 use std::sync::Arc;

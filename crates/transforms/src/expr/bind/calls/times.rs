@@ -2,7 +2,6 @@
 
 use super::super::super::ast::{Kind, Node, Span};
 use super::super::super::input::{InputKind, Meta};
-use super::super::super::types::Type;
 use super::super::{Binder, Bound, Typed, type_error};
 use super::Call;
 use crate::error::{SqlError, nearest};
@@ -10,6 +9,7 @@ use crate::eval::cast::Target;
 use crate::eval::pattern::Pattern;
 use crate::eval::time::arithmetic::{self, Unit};
 use crate::eval::time::{extract, format};
+use crate::types::Type;
 
 pub(super) const NAMES: &[&str] = &[
     "LOCALTIME",
