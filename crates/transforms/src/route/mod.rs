@@ -290,10 +290,9 @@ impl Routing for Router {
         let state = self.state();
         let source = state.sources.get(&batch.schema.id).filter(|s| same_shape(&s.shape, &batch.schema));
         let Some(source) = source else {
-            return Err(Error::new(
-                Code::Bug,
-                format!("rows of {} come in a shape that nobody announced", batch.schema.id),
-            ));
+            let message = format!("rows of {} come in a shape that the source has not told", batch.schema.id);
+            return Err(Error::new(Code::SchemaMismatch, message)
+                .help("the table was changed while the pipeline started: start it again"));
         };
         let mut out = Transformed::default();
         let mut failed: Unfit = BTreeMap::new();

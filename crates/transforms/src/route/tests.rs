@@ -204,12 +204,12 @@ fn rows_that_do_not_fit_come_back_whole() {
 }
 
 #[test]
-fn rows_nobody_announced_are_a_bug() {
+fn rows_in_an_untold_shape_stop_the_pipeline() {
     let router = router(&[], Behavior::Evolve);
     let t = table("a.t", &[("id", "INT NOT NULL")]);
     let ids: ArrayRef = Arc::new(Int32Array::from(vec![1]));
     let rows = batch(&t, vec![ids], vec![Kind::Insert]);
-    assert_eq!(router.apply(rows.clone()).unwrap_err().code(), Code::Bug);
+    assert_eq!(router.apply(rows.clone()).unwrap_err().code(), Code::SchemaMismatch);
     router.start(&[t.clone()], &[]).unwrap();
     assert_eq!(router.apply(rows.clone()).unwrap().batches, [rows]);
 }
