@@ -41,6 +41,22 @@ fn whole(world: &World) {
     compare(world).unwrap();
 }
 
+/// Calls of every part of a run.
+const PARTS: [&str; 12] = [
+    "source.next",
+    "source.ack",
+    "store.acquire",
+    "store.publish",
+    "sink.open",
+    "sink.write",
+    "sink.prepare",
+    "sink.commit",
+    "sink.abort",
+    "sink.schema",
+    "letters.prepare",
+    "letters.commit",
+];
+
 fn class() -> impl Strategy<Value = SinkClass> {
     prop_oneof![Just(SinkClass::Staged), Just(SinkClass::Transactional)]
 }
@@ -95,6 +111,86 @@ proptest! {
             let written = world.chaos.calls("sink.write") > spared as u64;
             assert_eq!(letters > 0, written);
             assert_eq!(shown + letters, expected, "sink and dead letters together are the input");
+        });
+    }
+
+    /// Rows taken earlier that cannot be written are nobody's fault but the sink's: the batch at hand never becomes dead
+    /// letters for them, whatever the policy; the pipeline stops, and nothing is lost (R3.8).
+    #[test]
+    fn p10_rows_in_trouble_do_not_take_others_with_them(seed: u64, spared in 0usize..4) {
+        in_virtual_time(async {
+            let (world, options) = calm(seed, SinkClass::Staged, 1, 0);
+            world.chaos.script("sink.write", vec![Fate::Pass; spared]);
+            world.chaos.script("sink.write", vec![Fate::FailForEarlier; 4]);
+            let (ended, status) = run(&world, &options).await;
+            if world.chaos.calls("sink.write") > spared as u64 {
+                assert!(matches!(&ended, Ended::Finished(Err(e)) if e.code() == Code::SinkUnwritten), "{ended:?}");
+                assert_eq!((status.retries, status.dead_letters), (3, 0));
+                finished(&run(&world, &options).await.0);
+            }
+            whole(&world);
+        });
+    }
+
+    /// A panic in any part ends the run with an error that has a name, and the next run goes on.
+    #[test]
+    fn p09_a_panic_anywhere_ends_the_run_by_name(seed: u64, class in class(), part in 0usize..PARTS.len()) {
+        in_virtual_time(async {
+            let (world, options) = calm(seed, class, 2, 100);
+            world.chaos.script(PARTS[part], [Fate::Panic]);
+            let (ended, _) = run(&world, &options).await;
+            if world.chaos.calls(PARTS[part]) > 0 {
+                assert!(matches!(&ended, Ended::Finished(Err(e)) if e.code() == Code::Bug), "{}: {ended:?}", PARTS[part]);
+                finished(&run(&world, &options).await.0);
+            }
+            whole(&world);
+        });
+    }
+
+    /// While an epoch cannot be committed, the next one grows to its limit and no further.
+    #[test]
+    fn p09_what_is_open_has_a_bound_while_a_commit_is_tried_again(seed: u64, letters: bool) {
+        in_virtual_time(async {
+            let (mut world, mut options) = calm(seed, SinkClass::Staged, 2, if letters { 1000 } else { 0 });
+            options.script.steps = 3000;
+            options.script.alters = 0;
+            world.script = std::sync::Arc::new(Script::generate(&mut Rng::new(seed), &options.script));
+            options.settings.epoch_images = if letters { u64::MAX } else { 200 };
+            options.settings.epoch_letters = if letters { 100 } else { usize::MAX };
+            options.settings.checkpoint_interval = Duration::from_millis(50);
+            // Small enough that lanes hold little that is still to become letters.
+            options.settings.memory_limit = 16 << 10;
+            let stuck = if letters { "letters.commit" } else { "sink.commit" };
+            world.chaos.script(stuck, vec![Fate::Fail; 1000]);
+            let board = StatusBoard::new();
+            let run = run_process_with(&world, &options, StopSignal::never(), &board);
+            assert!(tokio::time::timeout(Duration::from_secs(1000), run).await.is_err(), "the commit never succeeds");
+            let status = board.status();
+            assert_eq!(status.state, PipelineState::Degraded);
+            let read = status.rows_in.total();
+            assert!(if letters { read < 2500 } else { (1..=600).contains(&read) }, "{read} images are open");
+            assert!(status.dead_letters < 1000, "{} letters are open", status.dead_letters);
+        });
+    }
+
+    /// Letters are taken back only after the store has forgotten their checkpoints: while it has not, they stay.
+    #[test]
+    fn p14_letters_stay_until_the_store_has_gone_back(seed: u64) {
+        in_virtual_time(async {
+            let (world, mut options) = calm(seed, SinkClass::Staged, 2, 500);
+            // The source still serves what it has handed out.
+            options.settings.ack_lag = usize::MAX;
+            finished(&run(&world, &options).await.0);
+            let letters = world.visible_letters();
+            options.restore_from = world.checkpoints().first().copied();
+            world.chaos.script("store.rewind", [Fate::Fail]);
+            let (ended, _) = run(&world, &options).await;
+            if world.chaos.calls("store.rewind") > 0 {
+                assert!(matches!(ended, Ended::Finished(Err(_))), "{ended:?}");
+                assert_eq!(world.visible_letters(), letters);
+            }
+            finished(&run(&world, &options).await.0);
+            whole(&world);
         });
     }
 

@@ -140,6 +140,7 @@ proptest! {
             fs::write(dir.path().join(format!("{name}.tmp")), torn).unwrap();
             let mut store = open(dir.path());
             let acquired = store.acquire().await.unwrap();
+            assert!(temporaries(dir.path()).is_empty(), "a start tidies up");
             assert_eq!(acquired.checkpoints[0].epoch, Epoch(count));
             let after = checkpoint(count + 1, acquired.generation, Standing::Final);
             store.publish((acquired.generation, Epoch(count)), &after).await.unwrap();
@@ -188,6 +189,11 @@ proptest! {
             }
         });
     }
+}
+
+fn temporaries(dir: &std::path::Path) -> Vec<std::ffi::OsString> {
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().ends_with(".tmp")).collect()
 }
 
 /// What a machine may lack (it takes root and mounts). In CI nothing may be lacking.
@@ -239,6 +245,7 @@ fn a_full_disk_refuses_a_checkpoint_and_loses_none() {
         assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
         let refused = store.publish((generation, Epoch(1)), &checkpoint(2, generation, Standing::Final)).await;
         assert_eq!(refused.unwrap_err().code(), Code::StateFull);
+        assert!(temporaries(&dir).is_empty(), "a torn file does not keep the room that the next try needs");
         assert_eq!(store.latest().await.unwrap().map(|c| c.epoch), Some(Epoch(1)));
         fs::remove_file(ballast).unwrap();
         store.publish((generation, Epoch(1)), &checkpoint(3, generation, Standing::Final)).await.unwrap();

@@ -12,7 +12,7 @@ use crate::stages::lanes::{Gauges, Lanes};
 use crate::stages::read::{OpenEpoch, ReadStage};
 use crate::stages::transform::Chain;
 use crate::stages::write::Lane;
-use crate::stages::{EpochPart, ReadCommand, Report};
+use crate::stages::{EpochPart, ReadCommand, Report, broken};
 use dujiang_core::budget::Budget;
 use dujiang_core::checkpoint::PipelineIdentity;
 use dujiang_core::schema::SchemaChange;
@@ -129,6 +129,7 @@ impl Driver {
     pub(crate) async fn drive(mut self, mut stop: StopSignal) -> Result<Outcome> {
         let ended = self.turns(&mut stop).await;
         self.stages.shutdown().await;
+        self.tell_what_else_failed();
         // A start that was stopped may hang in the source's connection.
         if ended.is_err() || self.reading.is_none() {
             self.committer.shutdown().await;
@@ -141,6 +142,15 @@ impl Driver {
         match late {
             Some(error) => Err(error),
             None => Ok(Outcome { end: self.end, epoch: self.machine.published() }),
+        }
+    }
+
+    /// Two stages may fail in the same moment: the run ends with the first error, and the others are told too.
+    fn tell_what_else_failed(&mut self) {
+        while let Ok(report) = self.reports.try_recv() {
+            if let Report::Failed(error) | Report::Setback(_, error) = report {
+                self.health.also_failed(&error);
+            }
         }
     }
 
@@ -169,7 +179,7 @@ impl Driver {
         match turn {
             Turn::Report(report) => self.reported(report),
             Turn::Stop => {
-                tracing::info!("asked to stop: the open epoch is finished first");
+                self.health.stopping();
                 self.happened(Event::Due(Cause::Final))
             }
             Turn::Tick if self.machine.is_running() => self.happened(Event::Due(Cause::Due)),
@@ -261,7 +271,7 @@ impl Driver {
             Action::PrepareLetters(epoch) => {
                 let part = std::mem::take(&mut self.part);
                 part.ledger.check()?;
-                Command::PrepareLetters { epoch, letters: part.letters }
+                Command::PrepareLetters { epoch, letters: part.letters, held: part.held }
             }
             Action::Publish { expected, checkpoint, after_pause } => {
                 Command::Publish { expected, checkpoint, after_pause }
@@ -333,6 +343,8 @@ impl Driver {
                     part: EpochPart::default(),
                     shown: SinkFigures::default(),
                     prepares: JoinSet::new(),
+                    open: false,
+                    troubled: false,
                 }
                 .run(),
             );
@@ -404,8 +416,4 @@ impl Driver {
             (s.budget_used, s.budget_peak) = (used, peak);
         });
     }
-}
-
-fn broken(error: JoinError) -> Error {
-    Error::new(Code::Bug, "a stage of the pipeline broke").with_source(error)
 }

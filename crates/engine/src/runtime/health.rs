@@ -14,6 +14,8 @@ pub(crate) enum Concern {
     Source,
     /// Writing to the sink, by lane.
     Write(usize),
+    /// Rows accepted by a writer that cannot be written, by lane.
+    Flush(usize),
     /// Publishing checkpoints.
     Publish,
     /// Making epochs visible.
@@ -27,6 +29,7 @@ impl Concern {
         match self {
             Concern::Source => "source",
             Concern::Write(_) => "write",
+            Concern::Flush(_) => "flush",
             Concern::Publish => "publish",
             Concern::Commit => "commit",
             Concern::Schema => "schema",
@@ -45,6 +48,8 @@ struct State {
     base: PipelineState,
     position: String,
     open: BTreeMap<Concern, OpenFault>,
+    /// The run has been asked to end.
+    stopping: bool,
 }
 
 /// Keeps the pipeline's state honest: degraded as long as one fault is open.
@@ -57,7 +62,8 @@ pub(crate) struct Health {
 
 impl Health {
     pub(crate) fn new(board: Arc<StatusBoard>, clock: Arc<dyn Clock>) -> Self {
-        let state = State { base: PipelineState::Created, position: String::new(), open: BTreeMap::new() };
+        let state =
+            State { base: PipelineState::Created, position: String::new(), open: BTreeMap::new(), stopping: false };
         Self { board, clock, state: Arc::new(Mutex::new(state)) }
     }
 
@@ -84,6 +90,12 @@ impl Health {
         text.clone_into(&mut self.lock().position);
     }
 
+    /// Something failed while the run was ending for another reason.
+    pub(crate) fn also_failed(&self, error: &Error) {
+        let position = self.lock().position.clone();
+        tracing::warn!(what = "end", cause = %error, position, next_step = "the run is ending anyway", "fault");
+    }
+
     /// The pipeline ends with an error.
     pub(crate) fn failed(&self, error: &Error) {
         let state = self.lock();
@@ -91,6 +103,16 @@ impl Health {
         tracing::info!(code = error.code().number(), cause = %error, position = state.position, "the pipeline failed");
         let next = error.help_text().unwrap_or("mend the cause and start the pipeline again");
         self.board.enter(&*self.clock, PipelineState::Failed, &error.to_string(), next);
+    }
+
+    /// The run has been asked to end; whatever keeps it from ending is told from now on.
+    pub(crate) fn stopping(&self) {
+        let mut state = self.lock();
+        state.stopping = true;
+        tracing::info!("asked to stop: the open epoch is finished first");
+        if let Some((concern, fault)) = state.open.first_key_value() {
+            tell_what_a_stop_waits_for(*concern, fault);
+        }
     }
 
     /// Something failed and will be tried again.
@@ -106,6 +128,10 @@ impl Health {
         fault.times += 1;
         cause.clone_into(&mut fault.why);
         tracing::warn!(what = concern.name(), times = fault.times, cause, position, next_step, "fault");
+        let fault = &state.open[&concern];
+        if state.stopping {
+            tell_what_a_stop_waits_for(concern, fault);
+        }
         self.show(&state, "");
     }
 
@@ -144,4 +170,14 @@ impl Health {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn tell_what_a_stop_waits_for(concern: Concern, fault: &OpenFault) {
+    tracing::warn!(
+        what = concern.name(),
+        cause = fault.why,
+        next_step = fault.next_step,
+        "the stop waits for this to pass; a second signal quits at once and loses nothing: the next start goes on from \
+         the last checkpoint"
+    );
 }

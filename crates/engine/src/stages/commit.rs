@@ -8,13 +8,13 @@ use crate::runtime::health::{Concern, Health};
 use crate::runtime::job::Settings;
 use crate::runtime::retry::{self, Retrier};
 use bytes::Bytes;
-use dujiang_core::budget::Budget;
+use dujiang_core::budget::{self, Budget};
 use dujiang_core::checkpoint::{Acquired, Checkpoint, CheckpointStore, Generation, PipelineIdentity, Token};
 use dujiang_core::clock::Clock;
 use dujiang_core::dead_letter::{DeadLetter, DeadLetterStore};
 use dujiang_core::evolution::{SchemaEvent, SinkChange};
 use dujiang_core::schema::{Ddl, SchemaChange};
-use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkContext};
+use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkContext, SinkState};
 use dujiang_core::source::{Acker, Source, SourceContext};
 use dujiang_core::{Code, Epoch, Error, Position, Result, TableSchema, fault};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(crate) enum Command {
     Commit { participant: Participant, request: CommitRequest, failures: u32 },
     AbortExcept { sink: Vec<Token>, letters: Vec<Token> },
     OpenSource(Option<Position>),
-    PrepareLetters { epoch: Epoch, letters: Vec<DeadLetter> },
+    PrepareLetters { epoch: Epoch, letters: Vec<DeadLetter>, held: Vec<budget::Held> },
     Publish { expected: (Generation, Epoch), checkpoint: Checkpoint, after_pause: bool },
     ReadBack,
     Ack(Position),
@@ -99,9 +99,11 @@ impl CommitStage {
             }
             Command::AbortExcept { sink, letters } => self.abort_except(&sink, &letters).await?,
             Command::OpenSource(from) => return self.open_source(from).await.map(Some),
-            Command::PrepareLetters { epoch, letters } => {
+            Command::PrepareLetters { epoch, letters, held } => {
                 letters.into_iter().for_each(|letter| self.letters.add(letter));
-                Event::LettersPrepared(self.letters.prepare(epoch).await?)
+                let tokens = self.letters.prepare(epoch).await?;
+                drop(held);
+                Event::LettersPrepared(tokens)
             }
             Command::Publish { expected, checkpoint, after_pause } => {
                 return self.publish(expected, checkpoint, after_pause).await.map(Some);
@@ -140,11 +142,24 @@ impl CommitStage {
             // Whatever is wrong with the source is said before the sink is touched.
             self.held.discovered = self.source.discover().await?;
         }
+        // What passes by itself (a full disk) is waited out here as everywhere else.
+        let mut failures = 0;
+        loop {
+            match self.try_open_sink().await {
+                Ok(state) => {
+                    self.health.recovered(Concern::Commit);
+                    return Ok(Event::SinkOpened(state));
+                }
+                Err(error) => failures = self.retrier.pause_after(Concern::Commit, error, failures + 1).await?,
+            }
+        }
+    }
+
+    async fn try_open_sink(&mut self) -> Result<SinkState> {
         if self.held.committer.is_none() {
             self.held.committer = Some(self.sink.committer(self.context()?).await?);
         }
-        let state = self.committer()?.open().await?;
-        Ok(Event::SinkOpened(state))
+        self.committer()?.open().await
     }
 
     async fn withdraw(&mut self, epoch: Epoch) -> Result<Event> {

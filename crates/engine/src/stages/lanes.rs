@@ -46,6 +46,8 @@ impl Drop for Room {
 pub(crate) struct Gauges {
     /// Bytes waiting in queues or being written.
     queued: AtomicUsize,
+    /// Dead letters of the lanes since the last barrier.
+    letters: AtomicUsize,
     /// Rings when a batch has left.
     progress: Notify,
     lanes: Vec<LaneGauge>,
@@ -60,7 +62,22 @@ struct LaneGauge {
 impl Gauges {
     pub(crate) fn new(lanes: usize) -> Arc<Self> {
         let lanes = (0..lanes).map(|_| LaneGauge::default()).collect();
-        Arc::new(Self { queued: AtomicUsize::new(0), progress: Notify::new(), lanes })
+        Arc::new(Self { queued: AtomicUsize::new(0), letters: AtomicUsize::new(0), progress: Notify::new(), lanes })
+    }
+
+    /// A lane has sent records to the dead letters.
+    pub(crate) fn add_letters(&self, count: usize) {
+        self.letters.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Dead letters of the lanes since the last barrier.
+    pub(crate) fn letters(&self) -> usize {
+        self.letters.load(Ordering::Relaxed)
+    }
+
+    /// The reader passes a barrier.
+    pub(crate) fn forget_letters(&self) {
+        self.letters.store(0, Ordering::Relaxed);
     }
 
     /// Waits while the budget is exceeded and lanes still have something to work off.

@@ -44,6 +44,13 @@ pub(crate) fn build(
     }
 }
 
+/// Bytes a letter takes in memory, about.
+pub(crate) fn memory(letter: &DeadLetter) -> usize {
+    let rows = [&letter.before, &letter.after].into_iter().flatten().map(String::len).sum::<usize>();
+    let texts = [&letter.event_id, &letter.table, &letter.position, &letter.transaction, &letter.message];
+    size_of::<DeadLetter>() + rows + texts.iter().map(|text| text.len()).sum::<usize>()
+}
+
 fn letter(
     lineage: &Lineage,
     table: &TableId,

@@ -62,7 +62,9 @@ impl ReadStage {
     async fn work(&mut self) -> Result<()> {
         self.show_status();
         loop {
-            if self.open.holding {
+            // A full epoch waits for its barrier. That comes at once, unless the epoch before it cannot be ended yet:
+            // then nothing more is read, so that what is open has a bound however long that takes.
+            if self.open.holding || self.open.large {
                 match self.commands.recv().await {
                     Some(command) => self.obey(command).await?,
                     None => return Ok(()),
@@ -155,6 +157,7 @@ impl ReadStage {
         read.add(&batch.kinds);
         let (letters, filtered) = (self.open.part.letters.len(), self.open.part.ledger.filtered());
         let batches = self.chain.apply(&self.lineage, batch, &mut self.open.part)?;
+        self.open.part.hold_letters(letters, &self.budget);
         let letters = (self.open.part.letters.len() - letters) as u64;
         let filtered = self.open.part.ledger.filtered() - filtered;
         self.health.board().update(|s| {
@@ -174,7 +177,7 @@ impl ReadStage {
         let open = &mut self.open;
         let large = open.images >= self.settings.epoch_images
             || open.bytes >= self.settings.epoch_bytes
-            || open.part.letters.len() >= self.settings.epoch_letters;
+            || open.part.letters.len() + self.gauges.letters() >= self.settings.epoch_letters;
         if large && !open.large {
             open.large = true;
             return self.report(Report::Large).await;
@@ -195,6 +198,7 @@ impl ReadStage {
         let mark = Mark { position, text, shapes: self.chain.kept() };
         let part = std::mem::take(&mut self.open.part);
         (self.open.images, self.open.bytes, self.open.large) = (0, 0, false);
+        self.gauges.forget_letters();
         // Told before the lanes hear of it: a lane that has little to do would otherwise answer first.
         self.report(Report::BarrierPassed { epoch, mark, any, part }).await?;
         if any {

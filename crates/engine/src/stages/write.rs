@@ -4,7 +4,7 @@ use super::lanes::{Gauges, LaneMessage};
 use super::ledger::Images;
 use super::letters;
 use super::transform::halting;
-use super::{EpochPart, Report};
+use super::{EpochPart, Report, caught};
 use crate::runtime::health::{Concern, Health};
 use crate::runtime::job::{ErrorPolicy, Settings};
 use crate::runtime::retry::{self, Retrier};
@@ -15,8 +15,12 @@ use dujiang_core::sink::{SinkClass, SinkFigures, Writer};
 use dujiang_core::transform::RowError;
 use dujiang_core::{ChangeBatch, Code, Epoch, Error, Kind, Result, TableId, fault};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+
+/// How often a lane looks whether its writer is in trouble, while something waits to be written.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// One lane's task.
 pub(crate) struct Lane {
@@ -34,6 +38,10 @@ pub(crate) struct Lane {
     pub(crate) part: EpochPart,
     pub(crate) shown: SinkFigures,
     pub(crate) prepares: JoinSet<()>,
+    /// Rows have been written since the last barrier.
+    pub(crate) open: bool,
+    /// The writer's trouble has been told.
+    pub(crate) troubled: bool,
 }
 
 impl Lane {
@@ -52,6 +60,11 @@ impl Lane {
                 message = self.queue.recv() => message,
                 () = self.gauges.asked_to_spill(self.lane) => {
                     self.spill_if_over().await?;
+                    continue;
+                }
+                Some(_) = self.prepares.join_next(), if !self.prepares.is_empty() => continue,
+                () = tokio::time::sleep(LOOK_EVERY), if self.open || self.troubled || !self.prepares.is_empty() => {
+                    self.show_trouble();
                     continue;
                 }
             };
@@ -85,7 +98,10 @@ impl Lane {
             let built = letters::build(&self.lineage, table, Stage::Sink, batch, &failed)?;
             dead = built.images;
             self.health.board().update(|s| s.dead_letters += built.letters.len() as u64);
+            self.gauges.add_letters(built.letters.len());
+            let from = self.part.letters.len();
             self.part.letters.extend(built.letters);
+            self.part.hold_letters(from, &self.budget);
         }
         self.count(table, batch, dead, &failed)
     }
@@ -118,6 +134,7 @@ impl Lane {
     }
 
     async fn after_write(&mut self) -> Result<()> {
+        self.open = true;
         self.spill_if_over().await?;
         if self.class == SinkClass::AtLeastOnce && self.queue.is_empty() {
             self.flush().await?;
@@ -159,10 +176,10 @@ impl Lane {
         let part = std::mem::take(&mut self.part);
         self.gauges.must_spill(self.lane, self.writer.buffered(), &self.budget);
         self.show_figures();
-        while self.prepares.try_join_next().is_some() {}
+        self.open = false;
         let (lane, reports) = (self.lane, self.reports.clone());
         self.prepares.spawn(async move {
-            let report = match durable.await {
+            let report = match caught(durable).await {
                 Ok(tokens) => Report::Prepared { epoch, lane, tokens, part },
                 Err(error) => Report::Failed(error.fact("while", format!("preparing epoch {epoch}"))),
             };
@@ -170,6 +187,23 @@ impl Lane {
             let _ = reports.send(report).await;
         });
         Ok(())
+    }
+
+    /// A writer may be stuck with rows that it has accepted while nobody writes: a checkpoint that only takes long has
+    /// to have a reason (R4.6).
+    fn show_trouble(&mut self) {
+        let concern = Concern::Flush(self.lane);
+        match self.writer.trouble() {
+            Some(why) if !self.troubled => {
+                self.troubled = true;
+                self.health.fault(concern, &why, "the write is tried again; the next checkpoint waits for it");
+            }
+            None if self.troubled => {
+                self.troubled = false;
+                self.health.recovered(concern);
+            }
+            _ => {}
+        }
     }
 
     fn show_figures(&mut self) {

@@ -15,8 +15,12 @@ pub(super) const TEMPORARY: &str = ".tmp";
 /// `CheckpointUnknown` when the rename gave an error.
 pub(super) fn replace(dir: &Path, name: &str, bytes: &[u8], failed: Code) -> Result<()> {
     let temporary = dir.join(format!("{name}{TEMPORARY}"));
-    let mut file = File::create(&temporary).map_err(|e| write_error(&temporary, e, failed))?;
-    file.write_all(bytes).map_err(|e| write_error(&temporary, e, failed))?;
+    let written = File::create(&temporary).and_then(|mut file| file.write_all(bytes).map(|()| file));
+    let file = written.map_err(|error| {
+        // A torn file is of no use, and on a full disk it takes the room that the next try needs.
+        let _ = fs::remove_file(&temporary);
+        write_error(&temporary, error, failed)
+    })?;
     sync(&file, &temporary)?;
     let target = dir.join(name);
     fs::rename(&temporary, &target).map_err(|e| {
@@ -80,6 +84,15 @@ fn sync_error(path: &Path, error: io::Error) -> Error {
     Error::new(Code::SyncFailed, format!("fsync {}", path.display()))
         .with_source(error)
         .help("check the disk; the process ends, because what the disk holds is unknown, and a new start reads it back")
+}
+
+/// Removes what writes that never came to their end have left behind, as far as that goes.
+pub(super) fn remove_temporaries(dir: &Path) {
+    for name in file_names(dir).unwrap_or_default() {
+        if name.ends_with(TEMPORARY) {
+            let _ = fs::remove_file(dir.join(name));
+        }
+    }
 }
 
 /// Names of the files in a folder, sorted; none when the folder does not exist.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub(super) const FOLDER: &str = "dlq";
 const STAGED: &str = "staged-";
@@ -38,44 +39,57 @@ pub(super) struct Line {
 pub struct FileLetters {
     dir: PathBuf,
     open: Vec<DeadLetter>,
+    /// Held while something works on the folder.
+    folder: Arc<Mutex<()>>,
 }
 
 impl FileLetters {
     /// The store in this state folder. Touches nothing yet.
     pub fn new(state_dir: &Path) -> Self {
-        Self { dir: state_dir.join(FOLDER), open: Vec::new() }
+        Self { dir: state_dir.join(FOLDER), open: Vec::new(), folder: Arc::default() }
     }
 
-    fn stage(&self, epoch: Epoch) -> Result<Token> {
-        let mut lines = Vec::new();
-        for letter in &self.open {
-            serde_json::to_writer(&mut lines, &line(letter)?)
-                .map_err(|e| Error::new(Code::Bug, "write a dead letter").with_source(e))?;
-            lines.push(b'\n');
-        }
-        let mut random = [0; 4];
-        getrandom::fill(&mut random)
-            .map_err(|e| Error::new(Code::DeadLetterWrite, "get random bytes for a name").with_source(e.to_string()))?;
-        let name = format!("{STAGED}{:020}-{:08x}{SUFFIX}", epoch.0, u32::from_be_bytes(random));
-        fs::create_dir_all(&self.dir).map_err(|e| disk::write_error(&self.dir, e, Code::DeadLetterWrite))?;
-        disk::replace(&self.dir, &name, &lines, Code::DeadLetterWrite)?;
-        Ok(Token(name.into_bytes().into()))
+    /// Runs a blocking piece of work on a thread for it; if the caller goes away meanwhile, the work still ends before
+    /// anything else begins.
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Path) -> Result<T> + Send + 'static) -> Result<T> {
+        let (dir, folder) = (self.dir.clone(), self.folder.clone());
+        let done = tokio::task::spawn_blocking(move || {
+            let _alone = folder.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&dir)
+        });
+        done.await.map_err(|e| Error::new(Code::Bug, "the dead-letter store broke").with_source(e))?
     }
+}
 
-    fn make_visible(&self, token: &Token) -> Result<()> {
-        let (staged, epoch) = parse_token(token)?;
-        let (from, to) = (self.dir.join(&staged), self.dir.join(committed_name(epoch)));
-        match fs::rename(&from, &to) {
-            Ok(()) => Ok(()),
-            // The staged file gone means committed: the call is idempotent.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && to.exists() => Ok(()),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                Err(Error::new(Code::SinkMismatch, "dead letters named by a checkpoint are gone")
-                    .fact("file", from.display().to_string())
-                    .help("bring the folder dlq back from a backup, or go back with --restore-from"))
-            }
-            Err(e) => Err(disk::write_error(&to, e, Code::DeadLetterWrite)),
+fn stage(dir: &Path, epoch: Epoch, letters: &[DeadLetter]) -> Result<Token> {
+    let mut lines = Vec::new();
+    for letter in letters {
+        serde_json::to_writer(&mut lines, &line(letter)?)
+            .map_err(|e| Error::new(Code::Bug, "write a dead letter").with_source(e))?;
+        lines.push(b'\n');
+    }
+    let mut random = [0; 4];
+    getrandom::fill(&mut random)
+        .map_err(|e| Error::new(Code::DeadLetterWrite, "get random bytes for a name").with_source(e.to_string()))?;
+    let name = format!("{STAGED}{:020}-{:08x}{SUFFIX}", epoch.0, u32::from_be_bytes(random));
+    disk::create_folder(dir)?;
+    disk::replace(dir, &name, &lines, Code::DeadLetterWrite)?;
+    Ok(Token(name.into_bytes().into()))
+}
+
+fn make_visible(dir: &Path, token: &Token) -> Result<()> {
+    let (staged, epoch) = parse_token(token)?;
+    let (from, to) = (dir.join(&staged), dir.join(committed_name(epoch)));
+    match fs::rename(&from, &to) {
+        Ok(()) => Ok(()),
+        // The staged file gone means committed: the call is idempotent.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && to.exists() => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::new(Code::SinkMismatch, "dead letters named by a checkpoint are gone")
+                .fact("file", from.display().to_string())
+                .help("bring the folder dlq back from a backup, or go back with --restore-from"))
         }
+        Err(e) => Err(disk::write_error(&to, e, Code::DeadLetterWrite)),
     }
 }
 
@@ -89,35 +103,42 @@ impl DeadLetterStore for FileLetters {
         if self.open.is_empty() {
             return Ok(Vec::new());
         }
-        let token = self.stage(epoch)?;
-        self.open.clear();
-        Ok(vec![token])
+        // An error ends the run, and what is not durable is read again by the next one.
+        let letters = std::mem::take(&mut self.open);
+        self.blocking(move |dir| stage(dir, epoch, &letters).map(|token| vec![token])).await
     }
 
     async fn commit(&mut self, request: &CommitRequest) -> Result<()> {
-        for token in &request.tokens {
-            self.make_visible(token)?;
-        }
-        if request.tokens.is_empty() { Ok(()) } else { disk::sync_dir(&self.dir) }
+        let tokens = request.tokens.clone();
+        self.blocking(move |dir| {
+            tokens.iter().try_for_each(|token| make_visible(dir, token))?;
+            if tokens.is_empty() { Ok(()) } else { disk::sync_dir(dir) }
+        })
+        .await
     }
 
     async fn abort_except(&mut self, keep: &[Token]) -> Result<()> {
-        for name in disk::file_names(&self.dir)? {
-            let kept = keep.iter().any(|token| token.0 == name.as_bytes());
-            if !kept && (name.starts_with(STAGED) || name.ends_with(disk::TEMPORARY)) {
-                disk::remove(&self.dir.join(&name), Code::DeadLetterWrite)?;
+        let keep = keep.to_vec();
+        self.blocking(move |dir| {
+            for name in disk::file_names(dir)? {
+                let kept = keep.iter().any(|token| token.0 == name.as_bytes());
+                if !kept && (name.starts_with(STAGED) || name.ends_with(disk::TEMPORARY)) {
+                    disk::remove(&dir.join(&name), Code::DeadLetterWrite)?;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
+        .await
     }
 
     async fn withdraw_after(&mut self, epoch: Epoch) -> Result<()> {
-        for (of, name) in committed_files(&self.dir)? {
-            if of > epoch {
-                disk::remove(&self.dir.join(&name), Code::DeadLetterWrite)?;
+        self.blocking(move |dir| {
+            for (_, name) in committed_files(dir)?.iter().filter(|(of, _)| *of > epoch) {
+                disk::remove(&dir.join(name), Code::DeadLetterWrite)?;
             }
-        }
-        if self.dir.exists() { disk::sync_dir(&self.dir) } else { Ok(()) }
+            if dir.exists() { disk::sync_dir(dir) } else { Ok(()) }
+        })
+        .await
     }
 }
 

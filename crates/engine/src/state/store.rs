@@ -100,6 +100,7 @@ impl Inner {
     fn acquire(&mut self) -> Result<Acquired> {
         disk::create_folder(&self.dir)?;
         self.take_lock()?;
+        disk::remove_temporaries(&self.dir);
         let identity = self.identity()?;
         let checkpoints = self.read_all()?;
         let newest = checkpoints.iter().map(|c| c.generation).max().unwrap_or_default();

@@ -42,6 +42,10 @@ pub enum Fate {
     Pass,
     /// It does nothing and says so.
     Fail,
+    /// It does nothing, because of what it has been given earlier, and says so.
+    FailForEarlier,
+    /// It does nothing and panics.
+    Panic,
     /// It does what it should, and the caller hears an error.
     LoseReply,
     /// It does nothing yet, the caller hears an error, and it may still be done later (where that is possible).
@@ -170,7 +174,11 @@ impl Chaos {
             self.kill();
         }
         self.hang_if_dead(process).await;
-        let done = if fate == Fate::Fail { None } else { Some(work(fate)) };
+        let done = match fate {
+            Fate::Fail | Fate::FailForEarlier => None,
+            Fate::Panic => panic!("{name} panics on purpose"),
+            Fate::Pass | Fate::LoseReply | Fate::Late => Some(work(fate)),
+        };
         if dies == Some(true) {
             self.kill();
         }

@@ -142,7 +142,10 @@ impl MemoryWriter {
 #[async_trait]
 impl Writer for MemoryWriter {
     async fn write(&mut self, batch: &ChangeBatch) -> Result<Vec<RowError>> {
-        let failed = |_| Error::new(Code::SinkWrite, "the sink refused a write");
+        let failed = |fate| match fate {
+            Fate::FailForEarlier => Error::new(Code::SinkUnwritten, "the sink cannot write what it took before"),
+            _ => Error::new(Code::SinkWrite, "the sink refused a write"),
+        };
         let world = self.world.clone();
         let work = |_| Ok(Self::take(&world, batch));
         let (rows, failed) = self.world.chaos.call(self.process, "sink.write", failed, work).await?;
