@@ -178,3 +178,59 @@ fn hostile_files_are_refused_in_bounded_time_and_memory() {
     place.file("device.yaml", &generator("${file:/dev/zero}", 1));
     assert!(place.run(["check", "device.yaml"]).code(1).out.contains("too large"));
 }
+
+/// Reads pipeline files as an editor does and holds them against the exported schema; prints what does not fit.
+const VALIDATE: &str = r#"
+import json, sys, yaml, jsonschema
+schema = json.load(open(sys.argv[1]))
+jsonschema.Draft7Validator.check_schema(schema)
+validator = jsonschema.Draft7Validator(schema)
+for path in sys.argv[2:]:
+    for document in yaml.safe_load_all(open(path)):
+        for error in validator.iter_errors(document):
+            print(path.rsplit("/", 1)[-1], error.json_path, error.message[:200])
+"#;
+
+fn held_against_schema(place: &Place, files: &[std::path::PathBuf]) -> String {
+    let schema = place.run(["export", "jsonschema"]).code(0).out;
+    let schema = place.file("dujiang.schema.json", &schema);
+    let python = std::env::var_os("DUJIANG_PYTHON").unwrap_or_else(|| "python3".into());
+    let output = std::process::Command::new(python).args(["-c", VALIDATE]).arg(schema).args(files).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_exported_schema_is_valid_and_accepts_the_examples() {
+    let examples = std::fs::read_dir(crate::support::root().join("examples")).unwrap();
+    let examples: Vec<_> = examples
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .collect();
+    assert!(examples.len() >= 5);
+    assert_eq!(held_against_schema(&Place::new(), &examples), "");
+}
+
+#[test]
+fn the_exported_schema_finds_what_check_finds() {
+    let place = Place::new();
+    let good = generator("x", 1);
+    let rule = "transform:\n  - source-table: a.b\n    projection: \"*\"\n";
+    let wrong = [
+        ("kind", good.replace("type: generator", "type: generatr")),
+        ("value", good.replace("rows: 1", "rows: many")),
+        ("block", format!("{good}transfrm: []\n")),
+        ("missing", good.replace("  path: out/x\n", "")),
+        ("rule", format!("{good}{}", rule.replace("projection", "projecton"))),
+        ("shape", format!("{good}{}", rule.replace("- source", "  source"))),
+        ("no-table", format!("{good}{}", rule.replace("source-table: a.b\n    ", ""))),
+    ];
+    for (name, text) in &wrong {
+        let file = place.file(&format!("{name}.yaml"), text);
+        let found = held_against_schema(&place, &[file]);
+        assert!(!found.is_empty(), "{name}");
+        place.run(["check", &format!("{name}.yaml")]).code(1);
+    }
+    let file = place.file("good.yaml", &format!("{good}{rule}"));
+    assert_eq!(held_against_schema(&place, &[file]), "");
+}

@@ -297,6 +297,11 @@ fn explain(info: &str) -> (String, Option<&'static str>) {
         ),
         ("did not find expected ',' or '}'", "a `{` is not closed", "add the missing `}` or `,`"),
         ("did not find expected ',' or ']'", "a `[` is not closed", "add the missing `]` or `,`"),
+        (
+            "did not find expected node content",
+            "a value is missing here, or a bracket above is not closed",
+            "close every `[` and `{`; put a value that begins with a bracket in quotes",
+        ),
         ("unexpected character", "a value begins with a character that YAML reserves", "put the value in quotes"),
         ("anchor", "a value that begins with `*` or `&` must stand in quotes", "put the value in quotes"),
         ("recursion limit", "nests too deeply", "a pipeline file needs at most five levels"),

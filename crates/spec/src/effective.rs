@@ -1,6 +1,6 @@
 //! What a pipeline is set to in the end, and where each value came from.
 
-use crate::blocks::RawBlock;
+use crate::given::Given;
 use crate::load::common_options;
 use crate::pipeline::{Pipeline, PipelineSettings};
 use crate::references::Origin;
@@ -8,29 +8,6 @@ use crate::registry::Registry;
 use crate::rules::{RouteOptions, TransformOptions};
 use crate::secrets::{self, SecretNames};
 use dujiang_core::options::{OptionDef, Place, Presence, RawOption};
-
-/// The options that were given for a block, from wherever.
-#[derive(Clone)]
-pub(crate) struct Given {
-    /// `source`, `transform.0`, ...
-    path: String,
-    options: Vec<RawOption>,
-    origins: Vec<(String, Origin)>,
-}
-
-/// Prints keys only: values may be secrets.
-impl std::fmt::Debug for Given {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let keys: Vec<_> = self.options.iter().map(|o| &o.key).collect();
-        f.debug_struct("Given").field("path", &self.path).field("options", &keys).finish_non_exhaustive()
-    }
-}
-
-impl Given {
-    pub fn new(path: impl Into<String>, raw: &RawBlock) -> Self {
-        Self { path: path.into(), options: raw.options.clone(), origins: raw.origins.clone() }
-    }
-}
 
 /// One option in force.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,6 +15,7 @@ mod effective;
 mod environment;
 mod finding;
 mod formats;
+mod given;
 mod guarantee;
 mod load;
 mod overrides;
@@ -33,6 +34,7 @@ mod settings;
 mod source_text;
 mod spanned;
 mod sql;
+mod sql_place;
 mod yaml;
 
 pub use bytes::MAX_FILE_BYTES;

@@ -1,6 +1,6 @@
 //! A pipeline as its file describes it.
 
-use crate::effective::Given;
+use crate::given::Given;
 use crate::references::Origin;
 use crate::rules::{RouteRule, TransformRule};
 use crate::source_text::SourceText;

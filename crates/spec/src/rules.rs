@@ -4,7 +4,7 @@ use crate::blocks::RawBlock;
 use crate::finding::{Finding, Findings};
 use crate::source_text::SourceText;
 use crate::spanned::SpannedText;
-use crate::sql::{self, SqlChecker, SqlRule};
+use crate::sql::{self, Clause, SqlChecker, SqlMistake, SqlRule};
 use dujiang_core::Code;
 use dujiang_core::options::{Place, Problem};
 use dujiang_core::pattern::{Route, RoutePart, Selectors};
@@ -169,7 +169,44 @@ fn check_sql(rule: &TransformRule, checker: Option<&dyn SqlChecker>, file: &Sour
         primary_keys: &names(&rule.primary_keys),
         partition_keys: &names(&rule.partition_keys),
     };
-    checker.check(&sql).into_iter().for_each(|mistake| findings.push(sql::finding(mistake, rule, file)));
+    checker.check(&sql).into_iter().for_each(|mistake| findings.push(finding(mistake, rule, file)));
+}
+
+/// Turns what the checker found into findings with their place in the file.
+pub(crate) fn finding(mistake: SqlMistake, rule: &TransformRule, file: &SourceText) -> Finding {
+    let mut finding =
+        Finding::error(mistake.code, mistake.message, clause_place(mistake.clause, &mistake.span, rule, file));
+    finding.label = mistake.label;
+    finding.notes = mistake.notes;
+    finding.help = mistake.help;
+    if !matches!(finding.place, Place::File(_))
+        && let Some(part) = clause_text(mistake.clause, rule).and_then(|text| text.get(mistake.span.clone()))
+        && !part.is_empty()
+    {
+        finding.notes.push(format!("at `{}`", part.chars().take(60).collect::<String>()));
+    }
+    finding
+}
+
+/// The text of a clause that mistakes count in.
+fn clause_text(clause: Clause, rule: &TransformRule) -> Option<&str> {
+    match clause {
+        Clause::Projection => rule.projection.as_ref().map(SpannedText::text),
+        Clause::Filter => rule.filter.as_ref().map(SpannedText::text),
+        Clause::PrimaryKey(index) => rule.primary_keys.get(index).map(|key| key.name.as_str()),
+        Clause::PartitionKey(index) => rule.partition_keys.get(index).map(|key| key.name.as_str()),
+    }
+}
+
+/// Where a part of a clause was written.
+fn clause_place(clause: Clause, span: &Range<usize>, rule: &TransformRule, file: &SourceText) -> Place {
+    let found = match clause {
+        Clause::Projection => rule.projection.as_ref().map(|text| text.place_of(file, span.clone())),
+        Clause::Filter => rule.filter.as_ref().map(|text| text.place_of(file, span.clone())),
+        Clause::PrimaryKey(index) => rule.primary_keys.get(index).map(|key| key.place.clone()),
+        Clause::PartitionKey(index) => rule.partition_keys.get(index).map(|key| key.place.clone()),
+    };
+    found.unwrap_or_else(|| rule.place.clone())
 }
 
 /// A comma-separated list of columns.

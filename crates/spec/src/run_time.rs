@@ -37,7 +37,9 @@ impl Diagnostic {
             cause = below.source();
         }
         diagnostic.help = error.help_text().map(str::to_owned);
-        diagnostic.point_at_option(error, pipeline);
+        if !diagnostic.point_into_sql(error, pipeline) {
+            diagnostic.point_at_option(error, pipeline);
+        }
         for text in diagnostic.notes.iter_mut().chain([&mut diagnostic.message]).chain(&mut diagnostic.help) {
             secrets::scrub(text, &pipeline.secrets);
         }

@@ -1,10 +1,6 @@
-//! SQL inside a pipeline file: who checks it, and how its mistakes are shown.
+//! SQL inside a pipeline file: who checks it, and what is wrong with it.
 
-use crate::diagnostic::Diagnostic;
 use crate::finding::{Finding, Findings};
-use crate::pipeline::Pipeline;
-use crate::rules::TransformRule;
-use crate::source_text::SourceText;
 use crate::spanned::SpannedText;
 use dujiang_core::Code;
 use dujiang_core::options::Place;
@@ -112,53 +108,4 @@ fn too_deep(text: &str) -> Option<usize> {
         }
     }
     None
-}
-
-/// Turns what the checker found into findings with their place in the file.
-pub(crate) fn finding(mistake: SqlMistake, rule: &TransformRule, file: &SourceText) -> Finding {
-    let mut finding = Finding::error(mistake.code, mistake.message, place(mistake.clause, &mistake.span, rule, file));
-    finding.label = mistake.label;
-    finding.notes = mistake.notes;
-    finding.help = mistake.help;
-    if !matches!(finding.place, Place::File(_))
-        && let Some(part) = text(mistake.clause, rule).and_then(|text| text.get(mistake.span.clone()))
-        && !part.is_empty()
-    {
-        finding.notes.push(format!("at `{}`", part.chars().take(60).collect::<String>()));
-    }
-    finding
-}
-
-/// The text of a clause that mistakes count in.
-fn text(clause: Clause, rule: &TransformRule) -> Option<&str> {
-    match clause {
-        Clause::Projection => rule.projection.as_ref().map(SpannedText::text),
-        Clause::Filter => rule.filter.as_ref().map(SpannedText::text),
-        Clause::PrimaryKey(index) => rule.primary_keys.get(index).map(|key| key.name.as_str()),
-        Clause::PartitionKey(index) => rule.partition_keys.get(index).map(|key| key.name.as_str()),
-    }
-}
-
-/// Where a part of a clause was written.
-fn place(clause: Clause, span: &Range<usize>, rule: &TransformRule, file: &SourceText) -> Place {
-    let found = match clause {
-        Clause::Projection => rule.projection.as_ref().map(|text| text.place_of(file, span.clone())),
-        Clause::Filter => rule.filter.as_ref().map(|text| text.place_of(file, span.clone())),
-        Clause::PrimaryKey(index) => rule.primary_keys.get(index).map(|key| key.place.clone()),
-        Clause::PartitionKey(index) => rule.partition_keys.get(index).map(|key| key.place.clone()),
-    };
-    found.unwrap_or_else(|| rule.place.clone())
-}
-
-impl Diagnostic {
-    /// A mistake in the SQL of a pipeline's rule that was found later, against the real tables; `rule` is its index.
-    pub fn from_sql(mistake: SqlMistake, rule: usize, pipeline: &Pipeline) -> Self {
-        let Some(rule) = pipeline.transforms.get(rule) else {
-            return Self::about_file(mistake.code, mistake.message, pipeline.file.name());
-        };
-        let mut findings = Findings::default();
-        findings.push(finding(mistake, rule, &pipeline.file));
-        let mut all = findings.into_diagnostics(&pipeline.file);
-        all.pop().expect("invariant: one finding makes one diagnostic")
-    }
 }

@@ -3,6 +3,7 @@
 mod canary;
 mod messages;
 mod properties;
+mod rule_properties;
 mod rules;
 mod several;
 

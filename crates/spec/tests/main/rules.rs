@@ -277,6 +277,28 @@ fn mistakes_found_against_real_tables_point_into_the_file() {
 }
 
 #[test]
+fn errors_of_a_running_transform_point_into_the_file() {
+    let pipeline = load_with(&with_rules(), &[("PRICE", "total")], &[]).unwrap().pipeline;
+    let error = dujiang_core::Error::new(dujiang_core::Code::SqlUnknownColumn, "table shop.web_1 has no column `name`")
+        .fact("sql", "*, upper(name) AS name")
+        .fact("at", "line 1, column 10")
+        .fact("in", "projection")
+        .fact("table", "shop.web_1")
+        .fact("rule", "1");
+    let said = Diagnostic::from_error(&error, &pipeline).render(false);
+    let expected = "\
+error[E0121]: table shop.web_1 has no column `name`
+  --> pipeline.yaml:17:27
+   |
+17 |     projection: \\*, upper(name) AS name, ${env:PRICE} * 2 AS price
+   |                           ^^^^
+   |
+   = note: table: shop.web_1
+";
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn oversized_sql_is_refused_without_being_parsed() {
     let load = |filter: &str| {
         CHECKED.with_borrow_mut(|checked| *checked = 0);
