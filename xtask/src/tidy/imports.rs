@@ -52,7 +52,19 @@ const TABLE: &[Row] = &[
     Row {
         package: "crates/cli",
         ours: &["dujiang-*"],
-        heavy: &["clap", "indicatif", "tokio", "tracing-subscriber", "rustix"],
+        // Arrow and the calendar for the values of fixtures (`dujiang test`).
+        heavy: &[
+            "clap",
+            "indicatif",
+            "tokio",
+            "tracing-subscriber",
+            "rustix",
+            "arrow-array",
+            "arrow-buffer",
+            "arrow-cast",
+            "arrow-schema",
+            "chrono",
+        ],
     },
 ];
 
