@@ -1,7 +1,7 @@
 //! How a run is shown: bars and a live line on a terminal, log lines otherwise.
 
 use dujiang_core::TableId;
-use dujiang_engine::{PipelineStatus, StatusBoard, StopSignal};
+use dujiang_engine::{PipelineState, PipelineStatus, StatusBoard, StopSignal};
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -197,7 +197,9 @@ fn live_line(status: &PipelineStatus, rate: f64, stopping: bool) -> String {
         parts.push(format!("{} dead letters", HumanCount(status.dead_letters)));
     }
     if stopping {
-        parts.push("finishing the epoch; Ctrl-C again quits at once".into());
+        let waits_for =
+            if status.state == PipelineState::Degraded { status.why.as_str() } else { "the end of the epoch" };
+        parts.push(format!("stopping, waits for: {waits_for}; Ctrl-C again quits at once and loses nothing"));
     }
     parts.join("   ")
 }

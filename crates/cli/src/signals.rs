@@ -15,7 +15,7 @@ pub fn listen(stopper: Stopper) -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
         next(&mut terminate, &mut interrupt).await;
-        tracing::info!("stopping: the open epoch is finished first; a second signal quits at once");
+        tracing::info!("stopping: the open epoch is finished first; a second signal quits at once, and loses nothing");
         stopper.stop();
         next(&mut terminate, &mut interrupt).await;
         // As safe as a crash: everything published stays published.
