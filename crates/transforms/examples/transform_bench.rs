@@ -3,6 +3,8 @@
 //!
 //! `cargo run --release -p dujiang-transforms --example transform_bench`
 
+#![allow(clippy::print_stdout, reason = "a bench prints")]
+
 use arrow_array::types::Decimal128Type;
 use arrow_array::{ArrayRef, Int64Array, PrimitiveArray, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
@@ -44,7 +46,7 @@ fn column(nth: usize, rows: usize) -> (Field, ArrayRef) {
                 Arc::new(all.collect::<StringArray>()),
             )
         }
-        _ if nth % 2 == 0 => {
+        _ if nth.is_multiple_of(2) => {
             let all = (0..rows).map(|row| Some(value(row) as i128));
             let array: PrimitiveArray<Decimal128Type> = all.collect();
             let ty = DataType::Decimal128(12, 2);

@@ -7,7 +7,7 @@ use crate::expr::bind::{self, Binder, Typed};
 use crate::expr::input::{Input, InputKind, Meta};
 use crate::expr::{self};
 use crate::types::Type;
-use arrow_schema::{FieldRef, Schema};
+use arrow_schema::{DataType, Field, FieldRef, Schema};
 use datafusion_physical_expr::PhysicalExpr;
 use dujiang_core::{Code, TableSchema};
 use std::collections::HashMap;
@@ -19,6 +19,10 @@ pub struct Compiled {
     pub(super) filter: Option<Expressions>,
     pub(super) columns: Vec<Source>,
     pub(super) computed: Expressions,
+    /// For each column of the table whether the output or an expression needs it.
+    pub(super) reads: Vec<bool>,
+    /// The table's shape with nothing but what is read.
+    pub(super) picked_schema: Arc<Schema>,
     pub(super) soft_delete: bool,
     pub(super) new_key: bool,
     pub(super) context: Context,
@@ -119,7 +123,11 @@ impl Compiled {
             key: key.columns,
             key_equality: key.equality,
         });
+        let reads = reads(input, &columns, &computed.inputs);
+        let picked_schema = picked_schema(input, &reads);
         Ok(Self {
+            reads,
+            picked_schema,
             output,
             filter,
             columns,
@@ -261,10 +269,28 @@ pub(super) fn no_such_output(clause: Clause, name: &str, fields: &[FieldRef]) ->
     mistake
 }
 
-/// Columns of the table that expressions read.
-pub(super) fn columns_read(inputs: &[Input]) -> impl Iterator<Item = usize> {
-    inputs.iter().filter_map(|input| match input.kind {
-        InputKind::Column(index) => Some(index),
-        InputKind::Meta(_) => None,
-    })
+fn reads(input: &TableSchema, columns: &[Source], inputs: &[Input]) -> Vec<bool> {
+    let mut reads = vec![false; input.arrow.fields().len()];
+    for source in columns {
+        if let Source::Column(index) = source {
+            reads[*index] = true;
+        }
+    }
+    for input_of_expressions in inputs {
+        match input_of_expressions.kind {
+            InputKind::Column(index) => reads[index] = true,
+            // What identifies a change is made of the key.
+            InputKind::Meta(Meta::Identity) => input.key.iter().for_each(|index| reads[*index] = true),
+            InputKind::Meta(_) => {}
+        }
+    }
+    reads
+}
+
+fn picked_schema(input: &TableSchema, reads: &[bool]) -> Arc<Schema> {
+    let field = |(field, read): (&FieldRef, &bool)| match read {
+        true => Arc::new(field.as_ref().clone().with_nullable(true)),
+        false => Arc::new(Field::new(field.name(), DataType::Null, true)),
+    };
+    Arc::new(Schema::new(input.arrow.fields().iter().zip(reads).map(field).collect::<Vec<_>>()))
 }

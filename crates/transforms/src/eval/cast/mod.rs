@@ -71,7 +71,7 @@ pub(crate) fn kernel(from: &Type, target: &Target, lenient: bool, zone: Tz) -> K
 fn widening(from: &Type, target: &Target) -> Option<Kernel> {
     use Type::*;
     let exact = match (from, &target.ty) {
-        (Float, Double) | (Date, Timestamp) => true,
+        (Float, Double) => true,
         (a, Double | Decimal(38, _)) if a.is_integer() => {
             *a != BigInt || target.ty == Double || fits_bigint(&target.ty)
         }
@@ -356,7 +356,7 @@ impl Cast<'_> {
     fn timestamp(&self, cell: Cell<'_>) -> Result<i64, Error> {
         match cell {
             Cell::Timestamp(micros) => Ok(micros),
-            Cell::Date(days) => Ok(i64::from(days) * civil::DAY),
+            Cell::Date(days) => civil::midnight(days),
             Cell::Instant(micros) => civil::to_local(micros, self.zone),
             Cell::Text(text) => civil::read_timestamp(text).map(|t| t.micros).ok_or_else(|| self.refuse(&cell)),
             _ => Err(self.refuse(&cell)),
@@ -367,9 +367,11 @@ impl Cast<'_> {
         match cell {
             Cell::Instant(micros) => Ok(micros),
             Cell::Timestamp(micros) => civil::to_utc(micros, self.zone),
-            Cell::Date(days) => civil::to_utc(i64::from(days) * civil::DAY, self.zone),
+            Cell::Date(days) => civil::to_utc(civil::midnight(days)?, self.zone),
             Cell::Text(text) => match civil::read_timestamp(text) {
-                Some(civil::ReadTime { micros, offset: Some(seconds) }) => Ok(micros - seconds * civil::SECOND),
+                Some(civil::ReadTime { micros, offset: Some(seconds) }) => {
+                    micros.checked_sub(seconds * civil::SECOND).ok_or_else(civil::beyond)
+                }
                 Some(read) => civil::to_utc(read.micros, self.zone),
                 None => Err(self.refuse(&cell)),
             },

@@ -137,7 +137,7 @@ pub(crate) fn add(unit: Unit, ty: &Type, zone: Tz) -> Kernel {
             let values = args.numbers::<Date32Type>(1);
             return primitive_rows::<Date32Type>(args.rows, DataType::Date32, |row| {
                 let (count, day) = (some!(counts.get(row)), some!(values.get(row)));
-                let micros = shifted(i64::from(day) * civil::DAY, step(count)?).ok_or_else(civil::beyond)?;
+                let micros = shifted(civil::midnight(day)?, step(count)?).ok_or_else(civil::beyond)?;
                 Ok(Some(civil::day_of(micros)))
             });
         }

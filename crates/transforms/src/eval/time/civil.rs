@@ -16,6 +16,11 @@ pub(crate) fn day_of(micros: i64) -> i32 {
     micros.div_euclid(DAY) as i32
 }
 
+/// The first microsecond of a day since 1970.
+pub(crate) fn midnight(days: i32) -> Result<i64, Error> {
+    i64::from(days).checked_mul(DAY).ok_or_else(beyond)
+}
+
 /// The date of a day since 1970, within some 262,000 years.
 pub(crate) fn date(days: i32) -> Option<NaiveDate> {
     NaiveDate::from_num_days_from_ce_opt(days.checked_add(719_163)?)
@@ -68,7 +73,7 @@ pub(crate) fn to_utc(micros: i64, zone: Tz) -> Result<i64, Error> {
 pub(crate) fn rounded(micros: i64, digits: u32) -> i64 {
     let unit = 10_i64.pow(6 - digits.min(6));
     let rest = micros.rem_euclid(unit);
-    let down = micros - rest;
+    let down = micros.saturating_sub(rest);
     if rest * 2 >= unit { down.saturating_add(unit) } else { down }
 }
 

@@ -121,7 +121,7 @@ pub(crate) fn extract(part: Part, ty: &Type) -> Kernel {
         Type::Date => {
             let values = args.numbers::<Date32Type>(0);
             primitive_rows::<Int64Type>(args.rows, DataType::Int64, |row| {
-                part.of_timestamp(i64::from(some!(values.get(row))) * civil::DAY).map(Some)
+                part.of_timestamp(civil::midnight(some!(values.get(row)))?).map(Some)
             })
         }
         Type::Time => {

@@ -53,7 +53,8 @@ fn cached<'c>(last: &'c mut Option<(String, Pattern)>, text: &str) -> Result<&'c
 pub(crate) fn date_format(ty: &Type, zone: Tz) -> PatternKernel {
     match ty {
         Type::Date => PatternKernel::new(|args, row| {
-            Ok(args.numbers::<Date32Type>(0).get(row).map(|day| Moment::local(i64::from(day) * civil::DAY)))
+            let day = some!(args.numbers::<Date32Type>(0).get(row));
+            Ok(Some(Moment::local(civil::midnight(day)?)))
         }),
         Type::Time => {
             PatternKernel::new(|args, row| Ok(args.numbers::<Time64MicrosecondType>(0).get(row).map(Moment::local)))

@@ -13,7 +13,7 @@ pub fn reason(pair: &Pair, ours: &Answer, theirs: &Answer) -> Option<&'static st
     if ours_refused("is out of range") && ours_refused("E0711") && decimals(&pair.ours) {
         return Some("a decimal has at most 38 digits");
     }
-    if far_future(theirs_text) && pair.ours.contains("TIMESTAMP_LTZ") {
+    if far_future(theirs_text) && (pair.ours.contains("TIMESTAMP_LTZ") || pair.ours.contains("tz")) {
         return Some("daylight saving time is known up to 2099");
     }
     if ours_refused("is no ") && loose_time(&pair.theirs) {

@@ -50,6 +50,9 @@ fn compare(expressions: usize, zone: Tz) {
     while pairs.len() < expressions {
         pairs.push(generator.pair());
     }
+    for name in dujiang_transforms::functions() {
+        assert!(pairs.iter().any(|pair| pair.ours.contains(name)), "{name} is compared with nothing");
+    }
     let mut random = dujiang_scratch::Random::new(seed ^ 1);
     let mut rows = || random.below(batch.images() as u64) as u32;
     let cases: Vec<(Pair, Vec<u32>)> = pairs
