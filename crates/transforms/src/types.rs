@@ -61,9 +61,11 @@ pub enum Type {
 }
 
 impl Type {
-    /// The type under which an expression sees a column; `None` for what no expression can read.
+    /// The type under which an expression sees a column; `None` for what no expression can read. A database's JSON is
+    /// text in the dialect; only its own VARIANT is a document.
     pub fn of(field: &Field) -> Option<Self> {
-        if schema::logical(field) == Some(LOGICAL_JSON) {
+        let declared = field.metadata().get(schema::META_SOURCE_TYPE).map_or("", String::as_str);
+        if schema::logical(field) == Some(LOGICAL_JSON) && declared.to_ascii_uppercase().starts_with("VARIANT") {
             return Some(Type::Variant);
         }
         Self::of_arrow(field.data_type())

@@ -59,6 +59,34 @@ fn nesting_and_length_are_bounded() {
 }
 
 #[test]
+fn what_is_within_the_bounds_is_computed() {
+    let deep = [
+        format!("{}b{} AS x", "UPPER(".repeat(99), ")".repeat(99)),
+        format!("{}1{} AS x", "CASE WHEN a > 0 THEN ".repeat(99), " END".repeat(99)),
+        format!("{}TRUE AS x", "NOT ".repeat(98)),
+        format!("{}a{} AS x", "(".repeat(98), ")".repeat(98)),
+        format!("1{} AS x", " + 0".repeat(298)),
+        format!("{}1{} AS x", "COALESCE(a, ".repeat(99), ")".repeat(99)),
+        format!("{}a{} AS x", "CAST(".repeat(99), " AS BIGINT)".repeat(99)),
+    ];
+    for text in &deep {
+        assert_eq!(outcome(text), None, "{}", &text[..40]);
+    }
+}
+
+#[test]
+fn names_that_stand_for_names_are_not_followed_for_ever() {
+    let columns: Vec<String> = (1..60).map(|i| format!("a + a AS x{i}, x{} + x{} AS y{i}", i - 1, i - 1)).collect();
+    let rule = Rule {
+        projection: Some(format!("a AS x0, {}", columns.join(", "))),
+        filter: Some("y59 + x59 + a > 0".to_owned()),
+        ..Rule::default()
+    };
+    let mistakes = Compiled::new(&rule, &table(), &support::context()).unwrap_err();
+    assert!(mistakes.iter().all(|m| m.error.code == Code::SqlUnknownColumn), "{mistakes:?}");
+}
+
+#[test]
 fn long_chains_that_stay_flat_are_fine() {
     let terms: Vec<String> = (0..5_000).map(|i| format!("a = {i}")).collect();
     assert_eq!(outcome(&format!("{} AS x", terms.join(" OR "))), None);

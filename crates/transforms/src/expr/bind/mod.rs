@@ -35,7 +35,7 @@ pub(crate) struct Binder<'a> {
     /// Columns the compiled expressions read, in the order of their physical columns.
     pub inputs: Vec<Input>,
     pub errors: Vec<SqlError>,
-    expanding: Vec<String>,
+    expanding: bool,
     calls_of_uuid: usize,
 }
 
@@ -96,7 +96,7 @@ impl<'a> Binder<'a> {
             aliases: HashMap::new(),
             inputs: Vec::new(),
             errors: Vec::new(),
-            expanding: Vec::new(),
+            expanding: false,
             calls_of_uuid: 0,
         }
     }
@@ -198,13 +198,13 @@ impl<'a> Binder<'a> {
     }
 
     fn column(&mut self, name: &str, span: Span) -> Bound {
-        // The projected name wins, except inside its own definition (`upper(name) AS name`).
-        if !self.expanding.iter().any(|open| open == name)
+        // The projected name wins; inside its own definition names are those of the table.
+        if !self.expanding
             && let Some(node) = self.aliases.get(name).cloned()
         {
-            self.expanding.push(name.to_owned());
+            self.expanding = true;
             let bound = self.node(&node);
-            self.expanding.pop();
+            self.expanding = false;
             return bound.map_err(|e| SqlError { span, ..e });
         }
         if let Some(meta) = Meta::named(name, self.metadata) {
