@@ -1,0 +1,178 @@
+//! Transforms, routes and schema changes, through the real binary.
+
+use crate::support::{Place, root};
+use dujiang_scratch::{Options, Server};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const SHOP: &str = "source:\n  type: generator\n  rate: 0\n  initial-rows: 20\n  alter-after: 10\n";
+
+/// Rows of every JSON file below a folder, by the table's folder.
+fn rows(folder: &Path) -> BTreeMap<String, Vec<serde_json::Value>> {
+    let mut tables: BTreeMap<String, Vec<serde_json::Value>> = BTreeMap::new();
+    for table in std::fs::read_dir(folder).unwrap() {
+        let table = table.unwrap().path();
+        let name = table.file_name().unwrap().to_string_lossy().into_owned();
+        if name == ".dujiang" {
+            continue;
+        }
+        let mut files: Vec<_> = std::fs::read_dir(&table).unwrap().map(|f| f.unwrap().path()).collect();
+        files.sort();
+        for file in files {
+            let text = std::fs::read_to_string(file).unwrap();
+            let rows = text.lines().map(|line| serde_json::from_str(line).unwrap());
+            tables.entry(name.clone()).or_default().extend(rows);
+        }
+    }
+    tables
+}
+
+#[test]
+fn rules_are_carried_out_and_printed() {
+    let place = Place::new();
+    let rules = "  rows: 200\n  tables: customers,orders\ntransform:\n  - source-table: shop.customers\n    projection: id, \
+                 UPPER(name) AS loud\n    filter: id > 5\nroute:\n  - source-table: shop.\\.*\n    sink-table: ods.<>\n    \
+                 replace-symbol: <>\nsink:\n  type: values\n";
+    place.file("p.yaml", &format!("{SHOP}{rules}"));
+    let out = place.run(["run", "p.yaml"]).code(0).out;
+    let customers = "CreateTableEvent{tableId=ods.customers, schema=columns={`id` DECIMAL(20, 0) NOT NULL,`loud` STRING NOT \
+                     NULL}, primaryKeys=id, options=()}";
+    assert!(out.lines().any(|line| line == customers), "{out}");
+    assert!(!out.contains("shop.") && !out.contains("loyalty"), "{out}");
+    let ids =
+        out.lines().filter_map(|line| line.strip_prefix("DataChangeEvent{tableId=ods.customers, before=[], after=["));
+    let ids: Vec<u64> = ids.map(|rest| rest.split(',').next().unwrap().parse().unwrap()).collect();
+    assert!(ids.len() > 10 && ids.iter().all(|id| *id > 5), "{ids:?}");
+    assert!(
+        out.lines().any(|line| line.contains("tableId=ods.orders, before=[") && line.ends_with("op=UPDATE, meta=()}"))
+    );
+}
+
+#[test]
+fn a_table_is_copied_and_bad_rows_become_dead_letters_of_the_transform() {
+    let place = Place::new();
+    let rules = "  rows: 2000\ntransform:\n  - source-table: shop.orders\n    projection: id, 100 / (id % 10) AS share\nroute:\n  \
+                 - source-table: shop.customers\n    sink-table: ods.people\n  - source-table: shop.\\.*\n    sink-table: \
+                 copy.<>\n    replace-symbol: <>\nsink:\n  type: file\n  path: out\n  format: json\npipeline:\n  name: copies\n  \
+                 parallelism: 2\n  error.policy: dead-letter\n";
+    place.file("p.yaml", &format!("{SHOP}{rules}"));
+    place.run(["run", "p.yaml"]).code(0);
+    let tables = rows(&place.path("out"));
+    assert_eq!(tables.keys().map(String::as_str).collect::<Vec<_>>().len(), 6, "{:?}", tables.keys());
+    let events = |table: &str| {
+        let mut ids: Vec<String> =
+            tables[table].iter().map(|row| format!("{} {}", row["__event_id"], row["__op"])).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(events("ods.people"), events("copy.customers"), "copies keep their event ids");
+    assert!(events("ods.people")[0].contains("shop.customers"), "the id names the source");
+    assert!(tables["copy.orders"].iter().all(|row| row["id"].as_u64().unwrap() % 10 != 0));
+    let letters = place.run(["dlq", "list", "p.yaml", "-o", "json"]).code(0).out;
+    let letters: serde_json::Value = serde_json::from_str(&letters).unwrap();
+    let letters = letters.as_array().unwrap();
+    assert!(!letters.is_empty());
+    for letter in letters {
+        assert_eq!(
+            (letter["stage"].as_str(), letter["table"].as_str()),
+            (Some("transform"), Some("shop.orders")),
+            "{letter}"
+        );
+    }
+}
+
+/// What `ignore` has ignored stays ignored after a restart: the sink's shape stands in the checkpoint.
+#[test]
+fn the_sinks_shape_survives_a_restart() {
+    for (behavior, expected) in [("ignore", false), ("evolve", true), ("lenient", true)] {
+        let place = Place::new();
+        let text = |rows: u32| {
+            format!(
+                "{SHOP}  rows: {rows}\n  tables: customers\nsink:\n  type: file\n  path: out\n  format: json\npipeline:\n  name: \
+                 shape\n  schema.change.behavior: {behavior}\n"
+            )
+        };
+        for total in [100, 300] {
+            place.file("p.yaml", &text(total));
+            place.run(["run", "p.yaml"]).code(0);
+        }
+        let tables = rows(&place.path("out"));
+        let customers = &tables["shop.customers"];
+        assert!(customers.len() >= 300, "{}", customers.len());
+        assert_eq!(customers.iter().any(|row| row.get("loyalty_points").is_some()), expected, "{behavior}");
+    }
+    let place = Place::new();
+    let exception =
+        "  rows: 300\n  tables: customers\nsink:\n  type: values\npipeline:\n  schema.change.behavior: exception\n";
+    place.file("p.yaml", &format!("{SHOP}{exception}"));
+    let ended = place.run(["run", "p.yaml"]).code(65);
+    assert!(ended.err.contains("E0304") && ended.err.contains("add.column"), "{}", ended.err);
+}
+
+#[test]
+fn tables_of_a_server_flow_into_one() {
+    let (place, server) = (Place::new(), Server::start(&Options::default()).expect("a server"));
+    let shards = "CREATE DATABASE app; CREATE TABLE app.orders_1 (id INT PRIMARY KEY, amount INT NOT NULL); CREATE TABLE \
+                  app.orders_2 (id BIGINT PRIMARY KEY, amount DECIMAL(8,2), city VARCHAR(20)); INSERT INTO app.orders_1 VALUES \
+                  (1, 5), (2, 6); INSERT INTO app.orders_2 VALUES (10, 7.25, 'Chengdu')";
+    server.sql(shards).unwrap();
+    let text = format!(
+        "source:\n  type: mariadb\n  hostname: 127.0.0.1\n  port: {}\n  username: root\n  password: ''\n  tables: \
+         app.orders_\\d\nroute:\n  - source-table: app.orders_\\d\n    sink-table: ods.orders\nsink:\n  type: values\n",
+        server.port()
+    );
+    place.file("p.yaml", &text);
+    let out = place.run(["run", "p.yaml", "--until", "caught-up"]).code(0).out;
+    let mut lines: Vec<&str> = out.lines().collect();
+    lines[1..].sort_unstable();
+    let insert =
+        |row: &str| format!("DataChangeEvent{{tableId=ods.orders, before=[], after=[{row}], op=INSERT, meta=()}}");
+    let table = |columns: &str| {
+        format!("CreateTableEvent{{tableId=ods.orders, schema=columns={{{columns}}}, primaryKeys=id, options=()}}")
+    };
+    let first = table("`id` BIGINT NOT NULL,`amount` DECIMAL(12, 2),`city` VARCHAR(20)");
+    assert_eq!(lines, [first.clone(), insert("1, 5.00, null"), insert("10, 7.25, Chengdu"), insert("2, 6.00, null")]);
+    let changes = "UPDATE app.orders_1 SET amount = 50 WHERE id = 1; ALTER TABLE app.orders_1 ADD COLUMN paid DATE; INSERT INTO \
+                   app.orders_1 VALUES (3, 1, '2026-11-20'); DELETE FROM app.orders_2 WHERE id = 10";
+    server.sql(changes).unwrap();
+    let out = place.run(["run", "p.yaml", "--until", "caught-up"]).code(0).out;
+    let data: Vec<&str> = out.lines().filter(|line| !line.starts_with("CreateTableEvent")).collect();
+    let mut expected = vec![
+        "DataChangeEvent{tableId=ods.orders, before=[1, 5.00, null], after=[1, 50.00, null], op=UPDATE, meta=()}"
+            .to_owned(),
+        "AddColumnEvent{tableId=ods.orders, addedColumns=[ColumnWithPosition{column=`paid` DATE, position=LAST, \
+         existedColumnName=null}]}"
+            .to_owned(),
+        insert("3, 1.00, null, 2026-11-20"),
+        "DataChangeEvent{tableId=ods.orders, before=[10, 7.25, Chengdu, null], after=[], op=DELETE, meta=()}"
+            .to_owned(),
+    ];
+    // Different tables are in no order.
+    let mut data: Vec<String> = data.into_iter().map(str::to_owned).collect();
+    data[2..].sort();
+    expected[2..].sort();
+    assert_eq!(data, expected);
+    let out = place.run(["run", "p.yaml", "--until", "caught-up"]).code(0).out;
+    let evolved = table("`id` BIGINT NOT NULL,`amount` DECIMAL(12, 2),`city` VARCHAR(20),`paid` DATE");
+    assert_eq!(out.lines().collect::<Vec<_>>(), [evolved], "the merged shape is in the checkpoint");
+}
+
+#[test]
+fn fixtures_are_played() {
+    let examples = root().join("examples/tests");
+    let place = Place::new();
+    let played = place.run(["test", examples.to_str().unwrap()]).code(0);
+    assert!(played.out.contains("ok      ") && played.err.contains(" passed, 0 failed"), "{played:?}");
+    let text = std::fs::read_to_string(examples.join("orders.test.yaml")).unwrap();
+    let wrong =
+        place.file("wrong.test.yaml", &text.replace("[1, PAID, 25.00], op=INSERT", "[1, PAID, 24.00], op=INSERT"));
+    let failed = place.run(["test", "wrong.test.yaml"]).code(1);
+    assert!(failed.out.contains("  - Data") && failed.out.contains("  + Data"), "{failed:?}");
+    place.run(["test", "--update", "."]).code(0);
+    assert_eq!(std::fs::read_to_string(wrong).unwrap(), text);
+    place.file("mistake.test.yaml", "tables: {d.t: {columns: {id: UUID}}}\n");
+    let mistaken = place.run(["test", "."]).code(78);
+    assert!(mistaken.err.contains("mistake.test.yaml:1:"), "{mistaken:?}");
+    std::fs::create_dir(place.path("empty")).unwrap();
+    place.run(["test", "empty"]).code(2);
+}
