@@ -3,24 +3,27 @@
 use crate::support::{Place, root};
 use dujiang_scratch::{Options, Server};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const SHOP: &str = "source:\n  type: generator\n  rate: 0\n  initial-rows: 20\n  alter-after: 10\n";
 
 /// Rows of every JSON file below a folder, by the table's folder.
 fn rows(folder: &Path) -> BTreeMap<String, Vec<serde_json::Value>> {
+    let list = |folder: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).expect("a folder of the sink");
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        paths.sort();
+        paths
+    };
     let mut tables: BTreeMap<String, Vec<serde_json::Value>> = BTreeMap::new();
-    for table in std::fs::read_dir(folder).unwrap() {
-        let table = table.unwrap().path();
-        let name = table.file_name().unwrap().to_string_lossy().into_owned();
+    for table in list(folder) {
+        let name = table.file_name().expect("a name").to_string_lossy().into_owned();
         if name == ".dujiang" {
             continue;
         }
-        let mut files: Vec<_> = std::fs::read_dir(&table).unwrap().map(|f| f.unwrap().path()).collect();
-        files.sort();
-        for file in files {
-            let text = std::fs::read_to_string(file).unwrap();
-            let rows = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        for file in list(&table) {
+            let text = std::fs::read_to_string(file).expect("a data file");
+            let rows = text.lines().map(|line| serde_json::from_str(line).expect("a row"));
             tables.entry(name.clone()).or_default().extend(rows);
         }
     }

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dujiang_core::checkpoint::Token;
 use dujiang_core::connector::SinkSpec;
+use dujiang_core::evolution::SinkChange;
 use dujiang_core::sink::{
     CommitRequest, Committer, Detached, Sink, SinkClass, SinkContext, SinkFigures, SinkState, Writer,
 };
@@ -102,6 +103,10 @@ impl Committer for Nothing {
     }
 
     async fn apply_schema(&mut self, _expected: Option<&Arc<TableSchema>>, _next: &Arc<TableSchema>) -> Result<()> {
+        Ok(())
+    }
+
+    async fn apply_event(&mut self, _change: &SinkChange) -> Result<()> {
         Ok(())
     }
 
