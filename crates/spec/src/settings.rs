@@ -2,7 +2,7 @@
 
 use crate::blocks::RawBlock;
 use crate::finding::{Finding, Findings};
-use crate::pipeline::{Block, PipelineSettings, RuntimeMode, SchemaBehavior};
+use crate::pipeline::{Block, PipelineSettings, RuntimeMode};
 use crate::source_text::SourceText;
 use crate::sql::SqlChecker;
 use dujiang_core::Code;
@@ -64,24 +64,15 @@ pub(crate) fn check(
         let finding = Finding::error(Code::Conflict, message, settings.place("schema.operator.uid"));
         findings.push(finding.help("remove `schema.operator.uid`, the deprecated one"));
     }
-    warn(settings, raw, findings);
+    warn(raw, findings);
 }
 
-fn warn(settings: &PipelineSettings, raw: &RawBlock, findings: &mut Findings) {
+fn warn(raw: &RawBlock, findings: &mut Findings) {
     for (key, why) in WITHOUT_EFFECT {
         if let Some(option) = raw.get(key) {
             let message = format!("`{key}` has no effect: {why}");
             findings.push(Finding::warning(Code::NotSupported, message, option.key_place.clone()));
         }
-    }
-    if settings.schema_change_behavior != SchemaBehavior::Evolve {
-        let message = "only `evolve` is carried out so far: added and dropped columns reach the sink, and any other \
-                       schema change of a captured table stops the pipeline";
-        let place = settings.place("schema.change.behavior");
-        findings.push(
-            Finding::warning(Code::NotSupported, message, place)
-                .help("write `schema.change.behavior: evolve`, or leave it out"),
-        );
     }
 }
 

@@ -234,7 +234,7 @@ fn settings_of_the_dialect_without_effect_are_named() {
                schema.operator.uid: x\n  schema-operator.rpc-timeout: 3 min\n  route-mode: ALL_MATCH\n  \
                sink.partitioning.strategy: TABLE_ID\n  transform.decimal.precision.mode: UP_TO_19";
     let loaded = load_text(&GOOD.replace("name: orders-lake", all)).unwrap();
-    assert_eq!(loaded.warnings.len(), 5);
+    assert_eq!(loaded.warnings.len(), 4);
     let silent = "schema.change.behavior: EVOLVE\n  execution.runtime-mode: STREAMING";
     assert_eq!(load_text(&GOOD.replace("name: orders-lake", silent)).unwrap().warnings.len(), 0);
 }
