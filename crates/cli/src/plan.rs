@@ -93,7 +93,7 @@ fn follow(table: &SurveyedTable, transforms: &[Box<dyn Transform>], loaded: &Loa
             None => None,
         };
     }
-    let (key, columns) = schema.as_ref().map(|schema| shape(schema)).unwrap_or_default();
+    let (key, columns) = schema.as_ref().map(shape).unwrap_or_default();
     let targets = match &schema {
         Some(schema) => targets(&schema.id, loaded)?,
         None => Vec::new(),

@@ -195,9 +195,14 @@ fn held_against_schema(place: &Place, files: &[std::path::PathBuf]) -> String {
     let schema = place.run(["export", "jsonschema"]).code(0).out;
     let schema = place.file("dujiang.schema.json", &schema);
     let python = std::env::var_os("DUJIANG_PYTHON").unwrap_or_else(|| "python3".into());
-    let output = std::process::Command::new(python).args(["-c", VALIDATE]).arg(schema).args(files).output().unwrap();
+    let output = std::process::Command::new(python)
+        .args(["-c", VALIDATE])
+        .arg(schema)
+        .args(files)
+        .output()
+        .expect("start Python");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 #[test]
