@@ -239,3 +239,21 @@ fn the_exported_schema_finds_what_check_finds() {
     let file = place.file("good.yaml", &format!("{good}{rule}"));
     assert_eq!(held_against_schema(&place, &[file]), "");
 }
+
+#[test]
+fn plan_tells_tables_targets_and_types_and_writes_nothing() {
+    let place = Place::new();
+    let rules = "transform:\n  - source-table: shop.orders\n    projection: \"*, 'x' AS note\"\n\
+                 route:\n  - source-table: shop.(\\.*)\n    sink-table: ods.$1\n";
+    place.file("p.yaml", &format!("{}{rules}", generator("x", 1)));
+    let ended = place.run(["plan", "p.yaml"]).code(0);
+    for part in ["shop.orders\n", "to ods.orders in out/x/ods.orders", "key: id", "note"] {
+        assert!(ended.out.contains(part), "{part} is missing:\n{}", ended.out);
+    }
+    let json: Value = serde_json::from_str(&place.run(["plan", "p.yaml", "-o", "json"]).code(0).out).unwrap();
+    assert!(json[0]["tables"].as_array().is_some_and(|tables| tables.len() == 5), "{json}");
+    assert!(!place.path("out").exists() && !place.path("state").exists());
+    place.file("wrong.yaml", &format!("{}{}", generator("x", 1), rules.replace("'x'", "nonsense")));
+    let refused = place.run(["plan", "wrong.yaml"]).code(1);
+    assert!(refused.err.contains("wrong.yaml:12:21"), "{}", refused.err);
+}
