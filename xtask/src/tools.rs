@@ -1,5 +1,5 @@
-//! What the tests need besides Rust: a MariaDB and a PostgreSQL server, tools that watch and cut off a disk, and a Python with independent
-//! readers of our files.
+//! What the tests need besides Rust: a MariaDB and a PostgreSQL server, tools that watch and cut off a disk, and a Python
+//! with independent readers of our files.
 
 use crate::shell::{self, Outcome, on_path, output, root, target};
 use std::ffi::OsString;
@@ -11,6 +11,7 @@ const MARIADB_PACKAGES: &[&str] = &["mariadb-server-core", "mariadb-client"];
 const POSTGRES_PACKAGES: &[&str] = &["postgresql", "postgresql-client"];
 /// Debian keeps the server's programs of each version in a folder of their own.
 const POSTGRES_FOLDER: &str = "/usr/lib/postgresql";
+const POSTGRES_SETTINGS: &str = "/etc/postgresql-common/createcluster.d";
 const DISK_PACKAGES: &[&str] = &["strace", "e2fsprogs", "mount"];
 const PYTHON_PACKAGES: &[&str] = &["python3", "python3-venv", "python3-pip"];
 const REQUIREMENTS: &str = "xtask/requirements.txt";
@@ -30,8 +31,21 @@ pub fn postgres() -> Outcome {
     if there() {
         return Ok(());
     }
-    install(POSTGRES_PACKAGES)?;
+    without_cluster(|| install(POSTGRES_PACKAGES))?;
     if there() { Ok(()) } else { Err("a PostgreSQL server is still missing after installing it".into()) }
+}
+
+/// Debian's package starts a server of the machine's own when it is installed, unless its settings say otherwise.
+fn without_cluster(install: impl FnOnce() -> Outcome) -> Outcome {
+    let setting = Path::new(POSTGRES_SETTINGS).join("no-cluster-for-tests.conf");
+    let wrote = std::fs::create_dir_all(POSTGRES_SETTINGS)
+        .and_then(|()| std::fs::write(&setting, "create_main_cluster = false\n"));
+    // Who may not write there may not install either, and is told so by the installation.
+    let installed = install();
+    if wrote.is_ok() {
+        std::fs::remove_file(&setting).map_err(|e| format!("{}: {e}", setting.display()))?;
+    }
+    installed
 }
 
 /// Makes sure that the tools are there with which tests watch system calls and make disks of their own.
