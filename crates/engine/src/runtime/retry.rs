@@ -34,7 +34,10 @@ impl Retrier {
     /// `error` itself, when it is not to be tried again.
     pub(crate) async fn pause_after(&self, concern: Concern, error: Error, failures: u32) -> Result<u32> {
         let Some(pause) = pause_before_next(&error, failures, &self.settings) else {
-            self.health.gave_up(concern, &error);
+            // An error that nobody tries again is told by whoever meets it.
+            if failures > 1 {
+                self.health.gave_up(concern, &error);
+            }
             return Err(error);
         };
         self.health.fault(concern, &error.to_string(), "it is tried again after a pause");
