@@ -27,10 +27,10 @@ use crate::lane::Lane;
 use crate::shared::Counters;
 use crate::writer::FileWriter;
 use async_trait::async_trait;
-use dujiang_core::{Result, TableId};
 use dujiang_core::connector::SinkSpec;
 use dujiang_core::options::{Problem, RawOption};
 use dujiang_core::sink::{Committer, Sink, SinkClass, SinkContext, Writer};
+use dujiang_core::{Result, TableId};
 use std::sync::Arc;
 
 pub use crate::config::{BeforeImages, CompressionOption, FileOptions, Format, PartitionBy, Switch};

@@ -187,7 +187,8 @@ impl World {
             self.closing_bad = std::mem::take(&mut self.bad);
             self.preparing = vec![Some((epoch, rows)); LANES];
         }
-        let mark = Mark { position: Position::new(vec![self.read]), text: self.read.to_string(), shapes: Default::default() };
+        let mark =
+            Mark { position: Position::new(vec![self.read]), text: self.read.to_string(), shapes: Default::default() };
         self.happened(Event::BarrierPassed { epoch, mark, any });
     }
 
