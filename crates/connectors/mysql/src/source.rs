@@ -203,7 +203,7 @@ impl MysqlSource {
             table.handoff = Some(handoff.clone());
             if !read {
                 let (shape, frontier) = (table.shape.clone(), saved.frontier.clone());
-                jobs.push(Job { at, shape, handoff, frontier });
+                jobs.push(Job { at, shape, handoff, frontier, rows: saved.rows });
             }
             let estimated = estimates.get(&table.id).copied().unwrap_or(0);
             sides.push(SideTable { at, rows: saved.rows, estimated, frontier: saved.frontier, read, passed: false });

@@ -45,6 +45,9 @@ pub struct Job {
     pub handoff: SharedHandoff,
     /// The last key read, if the table was begun.
     pub frontier: Option<Vec<KeyValue>>,
+    /// Rows read up to there: ordinals go on from chunk to chunk, since a sink may have thrown the key away and have
+    /// nothing else to tell rows of the snapshot apart.
+    pub rows: u64,
 }
 
 /// A chunk, completely read.
@@ -226,6 +229,7 @@ impl Worker {
             failures = 0;
             fault::point("snapshot.chunk-read");
             job.frontier.clone_from(&chunk.frontier);
+            job.rows += chunk.batch.as_ref().map_or(0, |batch| batch.images() as u64);
             let more = job.frontier.is_some();
             if !self.send(chunk).await || !more {
                 self.end_view().await;
@@ -437,7 +441,7 @@ impl Session {
             position: &view.point.to_string(),
             commit_micros: view.micros,
             precision: TimePrecision::Micros,
-            first_ordinal: 0,
+            first_ordinal: job.rows,
         });
         let values: Vec<OwnedParam> = job.frontier.iter().flatten().map(OwnedParam::new).collect::<Result<_>>()?;
         let mut params: Vec<Param<'_>> = Vec::new();

@@ -111,6 +111,12 @@ pub struct Sink {
 
 impl Sink {
     pub fn take(&mut self, batch: &ChangeBatch) {
+        for (row, (ordinal, origin)) in batch.ordinals().enumerate().filter(|(row, _)| batch.kinds[*row] == Kind::Read)
+        {
+            let place = format!("{}/{}#{ordinal}", origin.transaction, batch.schema.id);
+            // A sink that has thrown the key away has nothing else to tell rows of the snapshot apart.
+            assert!(self.seen.insert((place, true)), "row {row} has the ordinal {ordinal} of another row");
+        }
         for image in images(batch) {
             let key: Vec<String> = batch.schema.key.iter().map(|&k| image.cells[k].clone()).collect();
             let rows = self.rows.entry(image.table.clone()).or_default();
