@@ -9,10 +9,12 @@
 //! | wall clock, instant | `2026-11-20T17:38:25.123456`, for an instant with `Z` |
 //! | durations | `-838:59:59.000001`: hours, minutes, seconds |
 //! | binary | base64, RFC 4648 §4, padded |
+//! | lists, structs, maps (JSON only) | arrays, objects, objects whose names are the text of the keys |
 //!
 //! Times have a fraction of exactly their unit's digits, or none if it is zero.
 
 mod json;
+mod nested;
 mod number;
 mod time;
 
@@ -30,12 +32,15 @@ pub use time::write_instant;
 /// Appends the JSON form of one cell: exact numbers (decimals as plain numbers with all their digits, never rounded),
 /// text escaped as RFC 8259 asks, binary as base64, dates and times as ISO 8601 text, instants with `Z`, NULL as
 /// `null`, a column marked `json` as the document itself on one line, NaN and infinities as text. Text in a column
-/// marked `json` or `number` that is no such thing is written as a string; [`is_json_document`] tells beforehand.
+/// marked `json` or `number` that is no such thing is written as a string; [`is_json_document`] tells beforehand. A list
+/// is an array, a struct an object, and a map an object whose names are the text of its keys.
 ///
 /// # Panics
-/// For a type that [`crate::cells::check_types`] refuses.
+/// For a type that [`crate::cells::check_types`] refuses, other than a list, struct or map of types it accepts.
 pub fn write_json_value(field: &Field, column: &dyn Array, row: usize, out: &mut Vec<u8>) {
-    cells(field, column).write_json(row, out);
+    if !nested::write(column, row, out) {
+        cells(field, column).write_json(row, out);
+    }
 }
 
 /// Appends the plain text of one cell (no quotes, no escapes); nothing for NULL.
@@ -49,7 +54,7 @@ pub fn write_plain_value(field: &Field, column: &dyn Array, row: usize, out: &mu
 /// Appends a row as one JSON object without a line end.
 ///
 /// # Panics
-/// For a type that [`crate::cells::check_types`] refuses.
+/// As [`write_json_value`].
 pub fn write_json_row(batch: &ChangeBatch, row: usize, out: &mut Vec<u8>) {
     out.push(b'{');
     for (index, field) in batch.schema.arrow.fields().iter().enumerate() {

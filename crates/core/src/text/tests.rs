@@ -91,6 +91,31 @@ fn text_is_escaped_and_documents_are_not() {
 }
 
 #[test]
+fn nested_cells_are_json_values() {
+    use arrow_array::builder::{Int32Builder, MapBuilder, StringBuilder};
+    use arrow_array::types::Int32Type;
+    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None]), None, Some(vec![])]);
+    assert_eq!(json_of(lists.clone()), ["[1,null]", "null", "[]"]);
+    assert_eq!(json_of(lists.slice(2, 1)), ["[]"]);
+    let mut maps = MapBuilder::new(None, Int32Builder::new(), StringBuilder::new());
+    maps.keys().append_slice(&[7, 8]);
+    maps.values().append_value("a\"b");
+    maps.values().append_null();
+    maps.append(true).unwrap();
+    maps.append(false).unwrap();
+    maps.append(true).unwrap();
+    let maps = maps.finish();
+    assert_eq!(json_of(maps.clone()), [r#"{"7":"a\"b","8":null}"#, "null", "{}"]);
+    let row = StructArray::from(vec![
+        (Arc::new(Field::new("l", lists.data_type().clone(), true)), Arc::new(lists) as ArrayRef),
+        (Arc::new(Field::new("m", maps.data_type().clone(), true)), Arc::new(maps) as ArrayRef),
+    ]);
+    let written = json_of(row);
+    assert_eq!(written[0], r#"{"l":[1,null],"m":{"7":"a\"b","8":null}}"#);
+    assert!(written.iter().all(|document| is_json_document(document.as_bytes())));
+}
+
+#[test]
 fn json_documents_are_told_from_other_text() {
     for good in ["1", " [ ] ", "{\"a\":{\"b\":[1,2,{}]},\"c\":null}", "\"\\u00e9\"", "-0.5e-7", "[[[]],[]]"] {
         assert!(is_json_document(good.as_bytes()), "{good}");

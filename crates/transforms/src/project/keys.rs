@@ -2,9 +2,10 @@
 
 use super::compile::{Source, no_such_output};
 use super::{Clause, Mistake, Rule};
-use arrow_schema::{DataType, FieldRef};
-use dujiang_core::TableSchema;
+use crate::error::SqlError;
+use arrow_schema::{DataType, Field, FieldRef};
 use dujiang_core::schema::KeyEquality;
+use dujiang_core::{Code, TableSchema};
 use std::sync::Arc;
 
 /// The key columns of an output and how they compare.
@@ -28,7 +29,14 @@ pub(super) fn choose(
         }
     }
     if rule.primary_keys.is_empty() {
-        return own(input, sources, fields);
+        let key = own(input, sources, fields);
+        // A computed column can have taken the place of a key column.
+        let nested = key.columns.iter().map(|at| &fields[*at]).find(|f| f.data_type().is_nested());
+        mistakes.extend(nested.map(|field| {
+            let error = SqlError::new(Code::SqlOutput, 0..rule.projection_text().len(), no_key(field));
+            Mistake { clause: Clause::Projection, error: error.help("name other primary-keys, or rename the column") }
+        }));
+        return key;
     }
     let mut columns = Vec::new();
     for (nth, name) in rule.primary_keys.iter().enumerate() {
@@ -36,6 +44,11 @@ pub(super) fn choose(
             None => mistakes.push(no_such_output(Clause::PrimaryKey(nth), name, fields)),
             Some(at) if columns.contains(&at) => {
                 mistakes.push(Mistake::key(Clause::PrimaryKey(nth), name, format!("`{name}` is in the key twice")));
+            }
+            Some(at) if fields[at].data_type().is_nested() => {
+                let mut mistake = Mistake::key(Clause::PrimaryKey(nth), name, no_key(&fields[at]));
+                mistake.error = mistake.error.help("name columns of single values: numbers, texts, times");
+                mistakes.push(mistake);
             }
             Some(at) => {
                 fields[at] = Arc::new(fields[at].as_ref().clone().with_nullable(false));
@@ -45,6 +58,10 @@ pub(super) fn choose(
     }
     let by_value = columns.iter().all(|at| compares_by_value(input, sources[*at], &fields[*at]));
     Key { columns, equality: if by_value { KeyEquality::ByValue } else { KeyEquality::ServerOnly } }
+}
+
+fn no_key(field: &Field) -> String {
+    format!("`{}` is an ARRAY, MAP or ROW, which cannot be in a key", field.name())
 }
 
 fn own(input: &TableSchema, sources: &[Source], fields: &[FieldRef]) -> Key {

@@ -69,33 +69,33 @@ impl Compiled {
         let changes = changes(batch);
         self.find_failing(batch, &changes, &mut done.failed)?;
         let mut failed = done.failed.iter().map(|f| f.row).peekable();
-        let mut good: Vec<u32> = Vec::with_capacity(batch.images());
-        for (start, length) in changes {
-            if failed.next_if_eq(&start).is_none() {
-                good.extend((start..start + length).map(|row| row as u32));
-            }
-        }
-        if good.is_empty() {
+        let good: Vec<(usize, usize)> =
+            changes.into_iter().filter(|(start, _)| failed.next_if_eq(start).is_none()).collect();
+        self.run_in_pieces(batch, &good, done)
+    }
+
+    /// Runs changes each of which is fine alone. All of them may still be too large for one batch; then they are halved
+    /// until they fit.
+    fn run_in_pieces(&self, batch: &ChangeBatch, changes: &[(usize, usize)], done: &mut Transformed) -> Result<()> {
+        let rows = rows_of(changes);
+        if rows.is_empty() {
             return Ok(());
         }
-        match self.run(&batch.take(&good)?) {
-            Ok(run) => add(done, run),
-            // Every row is fine alone, together they are too large for one batch.
-            Err(error) if is_of_a_row(&error) => {
-                let middle = good.len() / 2;
-                let middle = middle + usize::from(batch.kinds[good[middle] as usize] == Kind::UpdateAfter);
-                for half in [&good[..middle], &good[middle..]] {
-                    add(done, self.run(&batch.take(half)?)?);
-                }
+        match (self.run(&batch.take(&rows)?), changes) {
+            (Ok(run), _) => add(done, run),
+            (Err(error), _) if !is_of_a_row(&error) => return Err(error),
+            (Err(error), [(row, _)]) => done.failed.push(RowError { row: *row, error }),
+            (Err(_), _) => {
+                let (left, right) = changes.split_at(changes.len() / 2);
+                self.run_in_pieces(batch, left, done)?;
+                self.run_in_pieces(batch, right, done)?;
             }
-            Err(error) => return Err(error),
         }
         Ok(())
     }
 
     fn find_failing(&self, batch: &ChangeBatch, changes: &[(usize, usize)], failed: &mut Vec<RowError>) -> Result<()> {
-        let rows: Vec<u32> =
-            changes.iter().flat_map(|(start, length)| *start..start + length).map(|r| r as u32).collect();
+        let rows = rows_of(changes);
         if rows.is_empty() {
             return Ok(());
         }
@@ -219,6 +219,11 @@ fn is_of_a_row(error: &Error) -> bool {
 fn changes(batch: &ChangeBatch) -> Vec<(usize, usize)> {
     let starts = batch.kinds.iter().enumerate().filter(|(_, kind)| **kind != Kind::UpdateAfter);
     starts.map(|(row, kind)| (row, if *kind == Kind::UpdateBefore { 2 } else { 1 })).collect()
+}
+
+/// The rows of changes, in order.
+fn rows_of(changes: &[(usize, usize)]) -> Vec<u32> {
+    changes.iter().flat_map(|(start, length)| *start..start + length).map(|row| row as u32).collect()
 }
 
 /// The rows a filter lets through, and what they are then.

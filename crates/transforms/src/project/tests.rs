@@ -2,6 +2,8 @@ use super::*;
 use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field};
+use datafusion_expr::ColumnarValue;
+use datafusion_physical_expr::PhysicalExpr;
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::transform::Transform;
 use dujiang_core::{ChangeBatch, Kind, Origin, Origins, TableId, TableSchema};
@@ -110,6 +112,81 @@ fn a_row_that_fails_does_not_stop_the_others() {
     assert!(guarded.failed.is_empty());
 }
 
+/// Stands for an expression whose values of more than `most` rows are too large for one batch.
+#[derive(Debug, Eq)]
+struct Crowded {
+    value: Arc<dyn PhysicalExpr>,
+    most: usize,
+}
+
+impl PartialEq for Crowded {
+    fn eq(&self, other: &Self) -> bool {
+        self.value.eq(&other.value) && self.most == other.most
+    }
+}
+
+impl std::hash::Hash for Crowded {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.value.hash(state);
+        self.most.hash(state);
+    }
+}
+
+impl std::fmt::Display for Crowded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.value)
+    }
+}
+
+impl PhysicalExpr for Crowded {
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+
+    fn evaluate(&self, batch: &RecordBatch) -> datafusion_common::Result<ColumnarValue> {
+        if batch.num_rows() <= self.most {
+            return self.value.evaluate(batch);
+        }
+        let error = dujiang_core::Error::new(Code::ValueOutOfRange, "too much for one batch");
+        Err(datafusion_common::DataFusionError::External(Box::new(error)))
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
+        vec![&self.value]
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn PhysicalExpr>>,
+    ) -> datafusion_common::Result<Arc<dyn PhysicalExpr>> {
+        Ok(self)
+    }
+
+    fn fmt_sql(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+#[test]
+fn a_batch_too_large_as_a_whole_is_halved_until_it_fits() {
+    let mut rows: Vec<_> = (0..9).map(|id| (Insert, id, Some(1), "a")).collect();
+    rows.extend([(UpdateBefore, 9, Some(1), "b"), (UpdateAfter, 9, Some(1), "c")]);
+    let crowded = |most| {
+        let mut compiled = compiled(&rule("id, n + 1 AS m", None));
+        let value = compiled.computed.exprs[0].clone();
+        compiled.computed.exprs[0] = Arc::new(Crowded { value, most });
+        compiled
+    };
+    let done = crowded(2).apply(&batch(&rows)).unwrap();
+    assert!(done.failed.is_empty());
+    let kinds: Vec<Kind> = done.batches.iter().flat_map(|b| b.kinds.to_vec()).collect();
+    assert_eq!(kinds, rows.iter().map(|r| r.0).collect::<Vec<_>>());
+    // Nothing to split in an update alone.
+    let done = crowded(1).apply(&batch(&rows)).unwrap();
+    assert_eq!(done.failed.iter().map(|f| f.row).collect::<Vec<_>>(), [9]);
+    assert_eq!(done.batches.iter().map(ChangeBatch::images).sum::<usize>(), 9);
+}
+
 #[test]
 fn names_win_in_the_order_of_the_dialect() {
     let done = compiled(&rule("*, id + 1 AS id, upper(name) AS big", Some("id > 1 AND big = 'A'"))).apply(&batch(&[
@@ -140,6 +217,20 @@ fn keys_can_be_named() {
     let mistakes = Compiled::new(&wrong, &schema(), &context()).unwrap_err();
     assert_eq!(mistakes[0].clause, Clause::PrimaryKey(0));
     assert_eq!(mistakes[0].error.help.as_deref(), Some("did you mean `name`?"));
+}
+
+#[test]
+fn nested_columns_are_no_keys() {
+    for nested in ["ARRAY[id]", "MAP[name, id]", "ROW(id, n)"] {
+        let named = Rule { primary_keys: vec!["k".to_owned()], ..rule(&format!("*, {nested} AS k"), None) };
+        let mistakes = Compiled::new(&named, &schema(), &context()).unwrap_err();
+        assert_eq!((mistakes.len(), mistakes[0].clause), (1, Clause::PrimaryKey(0)), "{nested}");
+        assert_eq!(mistakes[0].error.message, "`k` is an ARRAY, MAP or ROW, which cannot be in a key");
+        assert!(mistakes[0].error.help.is_some());
+        let in_place = rule(&format!("*, {nested} AS id"), None);
+        let mistakes = Compiled::new(&in_place, &schema(), &context()).unwrap_err();
+        assert_eq!((mistakes.len(), mistakes[0].clause), (1, Clause::Projection), "{nested}");
+    }
 }
 
 #[test]
