@@ -1,13 +1,14 @@
 //! Rows of one shape -> rows of another, column by column and by name.
 //!
-//! Every value keeps its meaning or its row comes back as an error: a whole number that a DOUBLE cannot hold, a time beyond
-//! the range of nanoseconds, a column that is NOT NULL at the sink and that the source no longer has.
+//! Every value keeps its meaning or its row comes back as an error: a number with more digits than its column, a time beyond
+//! the range of nanoseconds or with a fraction that is not kept, a column that is NOT NULL at the sink and that the source no longer has.
 
+use super::exact::{self, exactly, safely};
 use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Date32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType};
 use arrow_array::types::{TimestampNanosecondType, TimestampSecondType, UInt64Type};
-use arrow_array::{Array, ArrayRef, PrimitiveArray, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow_array::{Array, ArrayRef, Int64Array, PrimitiveArray, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow_schema::{DataType, Field, FieldRef, TimeUnit};
 use chrono::{DateTime, Duration, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::Tz;
@@ -120,16 +121,19 @@ fn misfit(to: &Field, from: &Field, column: &ArrayRef, row: usize) -> Error {
 fn cast(from: &Field, to: &Field, column: &ArrayRef, zone: Tz, unfit: &mut Unfit) -> Result<ArrayRef> {
     let out = match (from.data_type(), to.data_type()) {
         (_, DataType::Utf8) => text(from, column)?,
+        (DataType::Utf8, _) => exact::read(column, to)?,
         (DataType::Date32, DataType::Timestamp(unit, zoned)) => {
             let local = midnights(column, *unit);
-            if zoned.is_some() { instants(&local, *unit, to.data_type(), zone) } else { local }
+            if zoned.is_some() { instants(&local, *unit, to.data_type(), zone)? } else { local }
         }
         (DataType::Timestamp(_, None), DataType::Timestamp(unit, Some(_))) => {
-            let local = arrow(column, &DataType::Timestamp(*unit, None))?;
-            instants(&local, *unit, to.data_type(), zone)
+            let local = exactly(column, &DataType::Timestamp(*unit, None))?;
+            instants(&local, *unit, to.data_type(), zone)?
         }
+        (DataType::Timestamp(_, Some(_)), DataType::Timestamp(_, Some(_))) => exactly(column, to.data_type())?,
+        (DataType::Timestamp(unit, Some(_)), wanted) => exactly(&clocks(column, *unit, zone)?, wanted)?,
         (DataType::Int64 | DataType::UInt64, DataType::Float64) => exact_doubles(column),
-        (_, wanted) => arrow(column, wanted)?,
+        (_, wanted) => exactly(column, wanted)?,
     };
     if out.null_count() > column.null_count() {
         let lost = (0..out.len()).filter(|&row| out.is_null(row) && column.is_valid(row));
@@ -140,14 +144,8 @@ fn cast(from: &Field, to: &Field, column: &ArrayRef, zone: Tz, unfit: &mut Unfit
     Ok(out)
 }
 
-/// A value that does not fit becomes NULL, for the caller to see.
-fn arrow(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
-    let options = arrow_cast::CastOptions { safe: true, ..Default::default() };
-    arrow_cast::cast_with_options(column, wanted, &options)
-        .or_code(Code::Bug, || format!("a column of type {} cannot become {wanted}", column.data_type()))
-}
-
-fn text(from: &Field, column: &ArrayRef) -> Result<ArrayRef> {
+/// Every value as plain text.
+pub(super) fn text(from: &Field, column: &ArrayRef) -> Result<ArrayRef> {
     let cells = Cells::new(from, column.as_ref())?;
     let mut out = StringBuilder::with_capacity(column.len(), column.len() * 8);
     let mut value = Vec::new();
@@ -191,28 +189,36 @@ fn exact_doubles(column: &ArrayRef) -> ArrayRef {
 
 /// Wall clock times of a zone as points in time. A time that occurs twice is the first; one that is skipped is as far after
 /// the skip as it lies in it. Times beyond the calendar's range become NULL.
-fn instants(local: &ArrayRef, unit: TimeUnit, wanted: &DataType, zone: Tz) -> ArrayRef {
-    let per_second: i64 = if unit == TimeUnit::Nanosecond { 1_000_000_000 } else { 1_000_000 };
+fn instants(local: &ArrayRef, unit: TimeUnit, wanted: &DataType, zone: Tz) -> Result<ArrayRef> {
+    shifted(local, unit, wanted, |clock| offset_seconds(clock, zone)?.checked_neg())
+}
+
+/// Points in time as what a clock of the zone showed then. Times beyond the calendar's range become NULL.
+fn clocks(instants: &ArrayRef, unit: TimeUnit, zone: Tz) -> Result<ArrayRef> {
+    let offset = |utc: NaiveDateTime| Some(zone.offset_from_utc_datetime(&utc).fix().local_minus_utc());
+    shifted(instants, unit, &DataType::Timestamp(unit, None), offset)
+}
+
+/// Times moved by so many seconds as `offset` tells of each; `wanted` is of the same unit.
+fn shifted(
+    times: &ArrayRef,
+    unit: TimeUnit,
+    wanted: &DataType,
+    offset: impl Fn(NaiveDateTime) -> Option<i32>,
+) -> Result<ArrayRef> {
+    let per_second: i64 = match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    };
     let shift = |count: i64| {
-        let seconds = count.div_euclid(per_second);
-        let clock = DateTime::from_timestamp(seconds, 0)?.naive_utc();
-        count.checked_sub(i64::from(offset_seconds(clock, zone)?).checked_mul(per_second)?)
+        let time = DateTime::from_timestamp(count.div_euclid(per_second), 0)?.naive_utc();
+        count.checked_add(i64::from(offset(time)?).checked_mul(per_second)?)
     };
-    let zone_of = |data_type: &DataType| match data_type {
-        DataType::Timestamp(_, zone) => zone.clone(),
-        _ => None,
-    };
-    let zone_name = zone_of(wanted);
-    if unit == TimeUnit::Nanosecond {
-        let shifted: PrimitiveArray<TimestampNanosecondType> =
-            local.as_primitive::<TimestampNanosecondType>().iter().map(|count| count.and_then(shift)).collect();
-        return Arc::new(shifted.with_timezone_opt(zone_name));
-    }
-    let micros = arrow(local, &DataType::Timestamp(TimeUnit::Microsecond, None)).unwrap_or_else(|_| local.clone());
-    let shifted: PrimitiveArray<TimestampMicrosecondType> =
-        micros.as_primitive::<TimestampMicrosecondType>().iter().map(|count| count.and_then(shift)).collect();
-    let shifted: ArrayRef = Arc::new(shifted.with_timezone_opt(zone_name));
-    if unit == TimeUnit::Microsecond { shifted } else { arrow(&shifted, wanted).unwrap_or(shifted) }
+    let counts = safely(times, &DataType::Int64)?;
+    let counts: Int64Array = counts.as_primitive::<Int64Type>().iter().map(|count| count.and_then(shift)).collect();
+    safely(&(Arc::new(counts) as ArrayRef), wanted)
 }
 
 fn offset_seconds(clock: NaiveDateTime, zone: Tz) -> Option<i32> {
@@ -225,7 +231,11 @@ fn offset_seconds(clock: NaiveDateTime, zone: Tz) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow_array::{Date32Array, Float64Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
+    use arrow_array::types::{Decimal128Type, Float32Type};
+    use arrow_array::{
+        BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int32Array, StringArray,
+    };
+    use arrow_array::{TimestampMicrosecondArray, TimestampNanosecondArray};
     use dujiang_core::TableId;
     use dujiang_core::dialect::parse_field;
 
@@ -287,6 +297,95 @@ mod tests {
         let days: ArrayRef = Arc::new(Date32Array::from(vec![Some(0), Some(i32::MAX)]));
         let unfit = run(&[("t", "DATE")], &[("t", "TIMESTAMP_LTZ(6)")], vec![days]).unwrap_err();
         assert_eq!(unfit.len(), 1);
+    }
+
+    /// The rows that do not fit: all but those must come out when they come alone.
+    fn unfit(from: &str, to: &str, column: ArrayRef) -> Vec<usize> {
+        let run = |column| run(&[("c", from)], &[("c", to)], vec![column]);
+        let unfit: Vec<usize> = run(column.clone()).err().unwrap_or_default().into_keys().collect();
+        for row in 0..column.len() {
+            let alone = run(column.slice(row, 1));
+            assert_eq!(alone.is_err(), unfit.contains(&row), "{from} to {to}, row {row}");
+            assert!(alone.is_err() || alone.unwrap().column(0).is_null(0) == column.is_null(row));
+        }
+        unfit
+    }
+
+    #[test]
+    fn values_that_narrower_columns_would_bend_do_not_fit() {
+        let decimals = |precision, scale, values: &[i128]| -> ArrayRef {
+            let values = values.iter().map(|&v| Some(v)).chain([None]);
+            Arc::new(values.collect::<Decimal128Array>().with_precision_and_scale(precision, scale).unwrap())
+        };
+        let doubles = |values: &[f64]| -> ArrayRef { Arc::new(Float64Array::from(values.to_vec())) };
+        let ints = |values: &[i32]| -> ArrayRef { Arc::new(Int32Array::from(values.to_vec())) };
+        let micros = |values: &[i64]| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(values.to_vec())) };
+        let nanos = |values: &[i64]| -> ArrayRef { Arc::new(TimestampNanosecondArray::from(values.to_vec())) };
+        let words = |values: &[&str]| -> ArrayRef { Arc::new(StringArray::from(values.to_vec())) };
+        let day = 86_400_000_000;
+        let cases = [
+            ("DECIMAL(12, 4)", "DECIMAL(10, 2)", decimals(12, 4, &[12_350, 12_300]), &[0][..]),
+            ("DECIMAL(12, 4)", "DECIMAL(6, 4)", decimals(12, 4, &[1_000_000, 999_999]), &[0]),
+            ("DECIMAL(10, 2)", "INT", decimals(10, 2, &[150, 200, -101]), &[0, 2]),
+            ("DECIMAL(20, 1)", "DOUBLE", decimals(20, 1, &[90_071_992_547_409_931, 1]), &[0]),
+            ("DOUBLE", "INT", doubles(&[1.9, 2.0, f64::NAN, 3e9]), &[0, 2, 3]),
+            ("DOUBLE", "FLOAT", doubles(&[0.1, 0.5, f64::NAN, f64::INFINITY, 1e300]), &[0, 4]),
+            ("DOUBLE", "DECIMAL(10, 2)", doubles(&[1.235, 0.1, f64::NAN]), &[0, 2]),
+            ("INT", "FLOAT", ints(&[16_777_217, 16_777_216, i32::MAX, -3]), &[0, 2]),
+            ("INT", "TINYINT", ints(&[128, 127]), &[0]),
+            ("INT", "BOOLEAN", ints(&[2, 1, 0]), &[0]),
+            ("INT", "DATE", ints(&[2]), &[0]),
+            ("INT", "BYTES", ints(&[2]), &[0]),
+            ("TIMESTAMP(6)", "DATE", micros(&[1, day, -1]), &[0, 2]),
+            ("TIMESTAMP(9)", "TIMESTAMP(6)", nanos(&[1, 1_000, -1]), &[0, 2]),
+            ("TIMESTAMP(9)", "TIMESTAMP_LTZ(6)", nanos(&[1, 1_000]), &[0]),
+            ("TIMESTAMP(6)", "TIMESTAMP(9)", micros(&[i64::MAX, 1]), &[0]),
+            ("STRING", "DECIMAL(10, 2)", words(&["1.005", "1.5", "1.500", "x", "007"]), &[0, 3, 4]),
+            ("STRING", "INT", words(&["1.5", "15", "007", "-3"]), &[0, 2]),
+            ("STRING", "DATE", words(&["2026-01-02", "2026-01-02 10:00:00"]), &[1]),
+            ("STRING", "TIMESTAMP(6)", words(&["2026-01-02 10:00:00.1234567", "2026-01-02T10:00:00"]), &[0]),
+            ("STRING", "TIMESTAMP(6)", words(&["2026-01-02 10:00:00Z", "2026-01-02 10:00:00.5"]), &[0]),
+            ("STRING", "TIMESTAMP_LTZ(6)", words(&["2026-01-02 10:00:00", "2026-01-02T10:00:00Z"]), &[0]),
+            ("STRING", "DOUBLE", words(&["1e400", "0.1", "0.12345678901234567890"]), &[0, 2]),
+            ("STRING", "BYTES", words(&["1"]), &[]),
+        ];
+        for (from, to, column, expected) in cases {
+            assert_eq!(unfit(from, to, column), expected, "{from} to {to}");
+        }
+    }
+
+    #[test]
+    fn values_that_narrower_columns_hold_are_the_same() {
+        let one = |from, to, column| run(&[("c", from)], &[("c", to)], vec![column]).unwrap().column(0).clone();
+        let decimal: ArrayRef = Arc::new(Decimal128Array::from(vec![12_300]).with_precision_and_scale(12, 4).unwrap());
+        let out = one("DECIMAL(12, 4)", "DECIMAL(10, 2)", decimal);
+        assert_eq!(out.as_primitive::<Decimal128Type>().value(0), 123);
+        let out = one("DOUBLE", "FLOAT", Arc::new(Float64Array::from(vec![f64::NAN, 0.5])));
+        assert!(out.as_primitive::<Float32Type>().value(0).is_nan());
+        assert_eq!(out.slice(1, 1).as_ref(), &Float32Array::from(vec![0.5]));
+        let out = one("INT", "BOOLEAN", Arc::new(Int32Array::from(vec![Some(1), Some(0), None])));
+        assert_eq!(out.as_ref(), &BooleanArray::from(vec![Some(true), Some(false), None]));
+    }
+
+    #[test]
+    fn instants_become_wall_clocks_of_the_zone() {
+        let at = |text: &str| NaiveDateTime::parse_from_str(text, "%F %T").unwrap().and_utc().timestamp_micros();
+        // Winter and summer.
+        let instants = ["2026-01-01 23:00:00", "2026-07-01 22:00:00"].map(at);
+        let instants = |plus| -> ArrayRef {
+            Arc::new(TimestampMicrosecondArray::from(instants.map(|at| at + plus).to_vec()).with_timezone("UTC"))
+        };
+        let out = run(&[("t", "TIMESTAMP_LTZ(6)")], &[("t", "TIMESTAMP(6)")], vec![instants(1)]).unwrap();
+        let clocks = ["2026-01-02 00:00:00", "2026-07-02 00:00:00"].map(at);
+        let out = out.column(0).as_primitive::<TimestampMicrosecondType>().values().to_vec();
+        assert_eq!(out, clocks.map(|clock| clock + 1));
+        let out = run(&[("t", "TIMESTAMP_LTZ(6)")], &[("t", "DATE")], vec![instants(0)]).unwrap();
+        let days = clocks.map(|clock| (clock / 86_400_000_000) as i32);
+        assert_eq!(out.column(0).as_ref(), &Date32Array::from(days.to_vec()));
+        assert_eq!(unfit("TIMESTAMP_LTZ(6)", "DATE", instants(1)), [0, 1]);
+        let nanos: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1, 1_000]).with_timezone("UTC"));
+        assert_eq!(unfit("TIMESTAMP_LTZ(9)", "TIMESTAMP(6)", nanos.clone()), [0]);
+        assert_eq!(unfit("TIMESTAMP_LTZ(9)", "TIMESTAMP_LTZ(6)", nanos), [0]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! source's, and nothing has to be kept. All others have a shape and a version of their own, which every checkpoint keeps.
 
 mod cast;
+mod exact;
 mod kept;
 mod merge;
 
@@ -294,13 +295,7 @@ impl Routing for Router {
             return Err(Error::new(Code::SchemaMismatch, message)
                 .help("the table was changed while the pipeline started: start it again"));
         };
-        let mut out = Transformed::default();
-        let mut failed: Unfit = BTreeMap::new();
-        for target in &source.targets {
-            out.batches.extend(target.take(&batch, &mut failed)?);
-        }
-        out.failed = failed.into_iter().map(|(row, error)| RowError { row, error }).collect();
-        Ok(out)
+        source.take(&batch)
     }
 
     fn kept(&self) -> Bytes {
@@ -318,28 +313,58 @@ impl Routing for Router {
     }
 }
 
-impl Target {
-    /// The rows of a batch that fit, in the sink's shape; the others join `failed`, an update by its before image.
-    fn take(&self, batch: &ChangeBatch, failed: &mut Unfit) -> Result<Option<ChangeBatch>> {
-        let Some(plan) = &self.plan else { return Ok(Some(self.named(batch, batch.rows.clone()))) };
-        let unfit = match plan.apply(&batch.rows)? {
-            Ok(rows) => return Ok(Some(self.named(batch, rows))),
-            Err(unfit) => unfit,
+impl Source {
+    /// A batch for every table of the sink. A record that does not fit one of them goes to none, so that it is never both at
+    /// the sink and among the failed.
+    fn take(&self, batch: &ChangeBatch) -> Result<Transformed> {
+        let mut batches = Vec::with_capacity(self.targets.len());
+        let mut failed = Unfit::new();
+        for target in &self.targets {
+            match target.fit(batch)? {
+                Ok(whole) => batches.push(whole),
+                Err(unfit) => target.tell(batch, unfit, &mut failed),
+            }
+        }
+        if !failed.is_empty() {
+            batches = self.take_others(batch, &failed)?;
+        }
+        let failed = failed.into_iter().map(|(row, error)| RowError { row, error }).collect();
+        Ok(Transformed { batches, failed, ..Transformed::default() })
+    }
+
+    fn take_others(&self, batch: &ChangeBatch, failed: &Unfit) -> Result<Vec<ChangeBatch>> {
+        let others = (0..batch.images()).filter(|&row| !failed.contains_key(&record(batch, row)));
+        let others: Vec<u32> = others.map(|row| row as u32).collect();
+        if others.is_empty() {
+            return Ok(Vec::new());
+        }
+        let part = batch.take(&others)?;
+        let fit = |target: &Target| {
+            target
+                .fit(&part)?
+                .map_err(|_| Error::new(Code::Bug, format!("rows that fit {} do not fit it", target.schema.id)))
         };
+        self.targets.iter().map(fit).collect()
+    }
+}
+
+/// The row that stands for a record: of an update, its before image.
+fn record(batch: &ChangeBatch, row: usize) -> usize {
+    if batch.kinds[row] == Kind::UpdateAfter { row - 1 } else { row }
+}
+
+impl Target {
+    /// The batch in the sink's shape. If any row does not fit, only those are told of.
+    fn fit(&self, batch: &ChangeBatch) -> Result<std::result::Result<ChangeBatch, Unfit>> {
+        let Some(plan) = &self.plan else { return Ok(Ok(self.named(batch, batch.rows.clone()))) };
+        Ok(plan.apply(&batch.rows)?.map(|rows| self.named(batch, rows)))
+    }
+
+    /// Rows that do not fit join `failed`, unless a table before this one has told of their record.
+    fn tell(&self, batch: &ChangeBatch, unfit: Unfit, failed: &mut Unfit) {
         for (row, error) in unfit {
-            let record = if batch.kinds[row] == Kind::UpdateAfter { row - 1 } else { row };
-            failed.entry(record).or_insert_with(|| error.fact("sink table", self.schema.id.to_string()));
-        }
-        let record = |row: u32| row - u32::from(batch.kinds[row as usize] == Kind::UpdateAfter);
-        let good: Vec<u32> =
-            (0..batch.images() as u32).filter(|&row| !failed.contains_key(&(record(row) as usize))).collect();
-        if good.is_empty() {
-            return Ok(None);
-        }
-        let part = batch.take(&good)?;
-        match plan.apply(&part.rows)? {
-            Ok(rows) => Ok(Some(self.named(&part, rows))),
-            Err(_) => Err(Error::new(Code::Bug, format!("rows that fit {} do not fit it", self.schema.id))),
+            let error = || error.fact("sink table", self.schema.id.to_string());
+            failed.entry(record(batch, row)).or_insert_with(error);
         }
     }
 

@@ -201,7 +201,39 @@ fn rows_that_do_not_fit_come_back_whole() {
     let out = router.apply(batch(&a, columns, kinds)).unwrap();
     assert_eq!(out.failed.iter().map(|e| (e.row, e.error.code())).collect::<Vec<_>>(), [(1, Code::BadRecord)]);
     let images: Vec<(String, usize)> = out.batches.iter().map(|b| (b.schema.id.to_string(), b.images())).collect();
-    assert_eq!(images, [("ods.t".to_owned(), 2), ("copy.t".to_owned(), 4)], "the other copy is whole");
+    assert_eq!(images, [("ods.t".to_owned(), 2), ("copy.t".to_owned(), 2)], "a record goes everywhere or nowhere");
+}
+
+#[test]
+fn a_record_goes_to_every_table_of_the_sink_or_to_none() {
+    let t = table("a.t", &[("id", "INT NOT NULL"), ("n", "BIGINT"), ("m", "BIGINT")]);
+    let wide_n = table("a.n", &[("id", "INT NOT NULL"), ("n", "DOUBLE"), ("m", "BIGINT")]);
+    let wide_m = table("a.m", &[("id", "INT NOT NULL"), ("n", "BIGINT"), ("m", "DOUBLE")]);
+    let rules = [("a.t", "s.all"), ("a.t", "s.n"), ("a.n", "s.n"), ("a.t", "s.m"), ("a.m", "s.m")];
+    let router = router(&rules, Behavior::Evolve);
+    router.start(&[t.clone(), wide_n, wide_m], &[]).unwrap();
+    let big = (1 << 53) + 1;
+    // Row 0 fits everywhere, 1 not `s.n`, 2 not `s.m`, 3 neither.
+    let rows = [(5, 5), (big, 5), (5, big), (big, big)];
+    let apply = |picked: &[usize]| {
+        let ids: ArrayRef = Arc::new(Int32Array::from_iter_values(picked.iter().map(|&row| row as i32)));
+        let n: ArrayRef = Arc::new(Int64Array::from_iter_values(picked.iter().map(|&row| rows[row].0)));
+        let m: ArrayRef = Arc::new(Int64Array::from_iter_values(picked.iter().map(|&row| rows[row].1)));
+        router.apply(batch(&t, vec![ids, n, m], vec![Kind::Insert; picked.len()])).unwrap()
+    };
+    let told = |failed: &RowError| format!("{:?}", failed.error);
+    for picked in [&[0, 1, 2, 3][..], &[3, 2, 1, 0], &[1, 2], &[2, 0], &[0], &[1], &[2], &[3]] {
+        let out = apply(picked);
+        let failed: Vec<usize> = out.failed.iter().map(|failed| picked[failed.row]).collect();
+        assert_eq!(failed, picked.iter().copied().filter(|&row| row != 0).collect::<Vec<_>>(), "{picked:?}");
+        assert_eq!(out.batches.len(), if picked.contains(&0) { 3 } else { 0 }, "{picked:?}");
+        for batch in &out.batches {
+            assert_eq!(batch.rows.column(0).as_ref(), &Int32Array::from(vec![0]), "{}", batch.schema.id);
+        }
+        for (row, error) in failed.into_iter().zip(&out.failed) {
+            assert_eq!(told(error), told(&apply(&[row]).failed[0]), "the same error as alone");
+        }
+    }
 }
 
 #[test]
