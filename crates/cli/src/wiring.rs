@@ -4,11 +4,11 @@ use dujiang_core::clock::Clock;
 use dujiang_core::routing::Routing;
 use dujiang_core::transform::Transform;
 use dujiang_core::{Code, Error, Result};
-use dujiang_spec::{Clause, Converter, Pipeline, RouteMode, SchemaBehavior};
+use dujiang_spec::{Converter, Pipeline, RouteMode, SchemaBehavior};
 use dujiang_spec::{SqlChecker, SqlMistake, SqlRule, TransformRule};
 use dujiang_transforms::evolve::{Behavior, Policy};
 use dujiang_transforms::route::{Mode, Router};
-use dujiang_transforms::{Context, Rule, SqlError, TableRule, Transformer, Tz};
+use dujiang_transforms::{Context, Mistake, Rule, SqlError, TableRule, Transformer, Tz};
 use std::sync::Arc;
 
 /// The pipeline's transforms; none without rules.
@@ -89,14 +89,8 @@ impl SqlChecker for Sql {
     }
 }
 
-fn sql_mistake(mistake: dujiang_transforms::Mistake) -> SqlMistake {
-    let clause = match mistake.clause {
-        dujiang_transforms::Clause::Projection => Clause::Projection,
-        dujiang_transforms::Clause::Filter => Clause::Filter,
-        dujiang_transforms::Clause::PrimaryKey(at) => Clause::PrimaryKey(at),
-        dujiang_transforms::Clause::PartitionKey(at) => Clause::PartitionKey(at),
-    };
-    let SqlError { code, message, span, help } = mistake.error;
+fn sql_mistake(mistake: Mistake) -> SqlMistake {
+    let Mistake { clause, error: SqlError { code, message, span, help } } = mistake;
     SqlMistake { clause, span, code, message, label: None, notes: Vec::new(), help }
 }
 

@@ -21,6 +21,19 @@ pub trait Transform: Send + Sync {
     fn apply(&self, batch: ChangeBatch) -> Result<Transformed>;
 }
 
+/// A part of a rule that holds SQL or names of columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clause {
+    /// `projection`.
+    Projection,
+    /// `filter`.
+    Filter,
+    /// One entry of `primary-keys`, counted from 0.
+    PrimaryKey(usize),
+    /// One entry of `partition-keys`, counted from 0.
+    PartitionKey(usize),
+}
+
 /// What became of a batch.
 #[derive(Debug, Default)]
 pub struct Transformed {

@@ -4,6 +4,7 @@ use crate::finding::{Finding, Findings};
 use crate::spanned::SpannedText;
 use dujiang_core::Code;
 use dujiang_core::options::Place;
+pub use dujiang_core::transform::Clause;
 use std::ops::Range;
 
 /// Checks the SQL of transforms as far as that is possible without knowing the tables: syntax, functions, numbers of
@@ -32,19 +33,6 @@ pub struct SqlRule<'a> {
     pub primary_keys: &'a [String],
     /// Columns of the output by which the sink partitions.
     pub partition_keys: &'a [String],
-}
-
-/// A part of a rule that holds SQL or names of columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Clause {
-    /// `projection`.
-    Projection,
-    /// `filter`.
-    Filter,
-    /// One entry of `primary-keys`, counted from 0.
-    PrimaryKey(usize),
-    /// One entry of `partition-keys`, counted from 0.
-    PartitionKey(usize),
 }
 
 /// A mistake in the SQL of a rule.

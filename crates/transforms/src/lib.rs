@@ -30,6 +30,6 @@ pub use project::{
 };
 
 /// The names of all functions, in upper case.
-pub fn functions() -> &'static [&'static str] {
-    expr::bind::FUNCTIONS
+pub fn functions() -> impl Iterator<Item = &'static str> {
+    expr::bind::functions()
 }

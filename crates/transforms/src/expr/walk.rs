@@ -7,7 +7,7 @@ use crate::error::SqlError;
 /// Calls of functions that do not exist.
 pub(crate) fn check_calls(node: &Node, errors: &mut Vec<SqlError>) {
     if let Kind::Call { name, name_span, .. } = &node.kind
-        && !bind::FUNCTIONS.contains(&name.as_str())
+        && !bind::functions().any(|known| known == name)
     {
         errors.push(bind::unknown_function(name, name_span.clone()));
     }

@@ -15,6 +15,7 @@ use dujiang_core::clock::Clock;
 use std::sync::Arc;
 
 pub use compile::Compiled;
+pub use dujiang_core::transform::Clause;
 pub use transformer::{Selects, TableRule, Transformer};
 
 /// Schema metadata: the `partition-keys` of the rule, joined by commas.
@@ -49,19 +50,6 @@ pub struct Context {
     /// Connector metadata that may be read (`metadata.list`): `op_ts`, `table_name`, `database_name`, `schema_name`,
     /// `row_kind`.
     pub metadata: Vec<String>,
-}
-
-/// The part of a rule a mistake is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Clause {
-    /// `projection`.
-    Projection,
-    /// `filter`.
-    Filter,
-    /// One entry of `primary-keys`, counted from 0.
-    PrimaryKey(usize),
-    /// One entry of `partition-keys`, counted from 0.
-    PartitionKey(usize),
 }
 
 /// A mistake in a rule; the span of its error lies in the text of the clause.

@@ -282,8 +282,7 @@ impl Worker {
     async fn connected(&mut self) -> Result<&mut Session> {
         if self.session.is_none() {
             let connection = self.context.connect().await?;
-            let (view, prepared, expected) = Default::default();
-            self.session = Some(Session { connection, view, proven: false, prepared, expected, stale: false });
+            self.session = Some(Session::on(connection));
         }
         Ok(self.session.as_mut().expect("invariant: just made"))
     }
@@ -316,6 +315,11 @@ struct Fetched {
 }
 
 impl Session {
+    /// A session without a view.
+    fn on(connection: Connection) -> Self {
+        Self { connection, view: None, proven: false, prepared: None, expected: None, stale: false }
+    }
+
     /// A view, and statements for the columns that it shows. A column added or dropped in an instant between opening the
     /// view and touching the table would be in the catalog and not in the view: such a view is not used.
     async fn prepared_view(&mut self, job: &Job, context: &SnapshotContext) -> Result<View> {

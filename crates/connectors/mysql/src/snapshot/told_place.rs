@@ -7,7 +7,7 @@
 //!   for the answer (`set_binlog_snapshot_file` and `binlog_status_vars_detail` in `sql/log.cc`, under a lock that
 //!   `SHOW STATUS` takes for reading only). Any `SHOW STATUS` that runs at the same moment, of another of our connections or
 //!   of a monitor, can put its own place there. The session's place is constant, so it is read until the same answer
-//!   comes several times in a row, one connection of this process at a time, and once more when a chunk has been read.
+//!   comes several times in a row, one connection of this process at a time, and once more when the view's first chunk has been read.
 //! - **Rotation moves the place past invisible commits.** A new binlog file, and every checkpoint event, sets the place to
 //!   the end of the log, whatever waits to become visible. Such a place is not that of a commit: [`ends_a_transaction`]
 //!   tells them apart by the file's own events.

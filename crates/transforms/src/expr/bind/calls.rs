@@ -14,7 +14,12 @@ mod texts;
 mod times;
 
 /// Every function, for did-you-mean and the documentation.
-pub(crate) const FUNCTIONS: &[&str] = &[
+pub(crate) fn functions() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().chain(times::NAMES).copied()
+}
+
+/// Functions other than those that `times` binds.
+const FUNCTIONS: &[&str] = &[
     "ABS",
     "CEIL",
     "CEILING",
@@ -54,34 +59,9 @@ pub(crate) const FUNCTIONS: &[&str] = &[
     "TO_BASE64",
     "FROM_BASE64",
     "FROM_BASE64_BINARY",
-    "LOCALTIME",
-    "LOCALTIMESTAMP",
-    "CURRENT_TIME",
-    "CURRENT_DATE",
-    "CURRENT_TIMESTAMP",
-    "NOW",
-    "UNIX_TIMESTAMP",
-    "FROM_UNIXTIME",
-    "DATE_FORMAT",
-    "DATE_FORMAT_TZ",
     "TIMESTAMPADD",
     "TIMESTAMPDIFF",
     "TIMESTAMP_DIFF",
-    "TO_DATE",
-    "TO_TIMESTAMP",
-    "TO_TIMESTAMP_LTZ",
-    "DATE_ADD",
-    "EXTRACT",
-    "YEAR",
-    "QUARTER",
-    "MONTH",
-    "WEEK",
-    "DAYOFYEAR",
-    "DAYOFMONTH",
-    "DAYOFWEEK",
-    "HOUR",
-    "MINUTE",
-    "SECOND",
     "COALESCE",
     "IF",
     "IFNULL",
@@ -160,13 +140,13 @@ impl Call {
 
 impl Binder<'_> {
     pub(super) fn call_node(&mut self, name: &str, name_span: Span, args: &[Node], span: Span) -> Bound {
-        let Some(known) = FUNCTIONS.iter().find(|known| **known == name) else {
+        let Some(known) = functions().find(|known| *known == name) else {
             // Mistakes in the arguments are mistakes of their own.
             let _ = self.parts(args);
             return Err(unknown_function(name, name_span));
         };
         let call = Call { name: known, name_span, span: span.clone() };
-        let typed = match *known {
+        let typed = match known {
             "TIMESTAMPADD" | "TIMESTAMPDIFF" | "TIMESTAMP_DIFF" => self.time_with_unit(&call, args)?,
             _ => {
                 let args = self.parts(args)?;
@@ -311,7 +291,7 @@ pub(crate) fn unknown_function(name: &str, span: Span) -> SqlError {
         .help("leave the column out");
     }
     let error = SqlError::new(Code::SqlUnknownFunction, span, format!("there is no function {name}"));
-    match nearest(name, FUNCTIONS.iter().copied()) {
+    match nearest(name, functions()) {
         Some(near) => error.help(format!("did you mean {near}?")),
         None => error.help("functions of one's own are not supported yet; the guide lists those there are"),
     }

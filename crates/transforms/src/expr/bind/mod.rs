@@ -22,7 +22,7 @@ use literal::IntervalValue;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub(crate) use calls::{FUNCTIONS, unknown_function};
+pub(crate) use calls::{functions, unknown_function};
 
 /// What expressions are compiled for.
 pub(crate) struct Binder<'a> {
