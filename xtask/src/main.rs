@@ -1,4 +1,4 @@
-//! Tasks of the repository: `cargo xtask test`, `cargo xtask tidy`, `cargo xtask bench`.
+//! Tasks of the repository: `cargo xtask test`, `cargo xtask servers`, `cargo xtask tidy`, `cargo xtask bench`.
 //!
 //! Standard library only, and no crate of ours: the task runner must build in seconds and never wait for the product.
 
@@ -6,6 +6,7 @@
 
 mod bench;
 mod lexer;
+mod servers;
 mod shell;
 mod test;
 mod tidy;
@@ -17,6 +18,7 @@ const HELP: &str = "\
 Tasks of the repository. Usage: cargo xtask <task>
 
   test    install what the tests need, then format check, tidy, clippy, build and every test
+  servers unpack the database servers of several versions that the tests start (no installation)
   tidy    the rules of the house: import table, module rings, lengths, banned calls, examples, fragments
           --shrink  rewrite the ratchet list with today's smaller figures
   bench   measure against the yardsticks of bench/README.md and rewrite bench/RESULTS.md
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     let rest: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
     let outcome = match arguments.first().map(String::as_str) {
         Some("test") => test::run(&rest),
+        Some("servers") => servers::all(),
         Some("tidy") => tidy::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("help" | "--help" | "-h") | None => {

@@ -1,12 +1,13 @@
 //! `cargo xtask test`: everything a change must pass, on one build.
 
 use crate::shell::{self, Outcome, cargo};
-use crate::{tidy, tools};
+use crate::{servers, tidy, tools};
 use std::ffi::OsStr;
 
 /// Installs what is missing, runs every step even after one failed, and ends with `N passed, N failed`.
 pub fn run(arguments: &[&str]) -> Outcome {
     tools::mariadb()?;
+    servers::all()?;
     tools::postgres()?;
     tools::disk_tools()?;
     let python = tools::python()?;

@@ -53,14 +53,18 @@ pub fn disk_tools() -> Outcome {
     programs(&["strace", "mkfs.ext4", "mount"], DISK_PACKAGES)
 }
 
-fn programs(needed: &[&str], packages: &[&str]) -> Outcome {
+/// Installs `packages` if one of the programs is missing; with none to install the program must be there.
+pub fn programs(needed: &[&str], packages: &[&str]) -> Outcome {
     let missing = || needed.iter().find(|p| !on_path(p));
     if missing().is_none() {
         return Ok(());
     }
-    install(packages)?;
+    if !packages.is_empty() {
+        install(packages)?;
+    }
     match missing() {
         None => Ok(()),
+        Some(program) if packages.is_empty() => Err(format!("`{program}` is missing")),
         Some(program) => Err(format!("`{program}` is still missing after installing {}", packages.join(" "))),
     }
 }

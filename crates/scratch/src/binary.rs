@@ -13,6 +13,54 @@ pub enum Family {
     MySql,
 }
 
+/// A server that the tests know by name; `cargo xtask test` sees to it that all of them are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The machine's own MariaDB, as its distribution packages it.
+    MariaDb,
+    /// The newest MariaDB that `cargo xtask servers` found.
+    MariaDbNewest,
+    /// MySQL 5.7: no metadata in table maps, SHA-1 passwords, the binlog that OceanBase's Binlog Service imitates.
+    Mysql57,
+    /// The newest MySQL that `cargo xtask servers` found.
+    MysqlNewest,
+}
+
+impl Kind {
+    /// All of them, oldest first within each family.
+    pub const ALL: [Self; 4] = [Self::MariaDb, Self::MariaDbNewest, Self::Mysql57, Self::MysqlNewest];
+    /// Those of MySQL's family.
+    pub const MYSQL: [Self; 2] = [Self::Mysql57, Self::MysqlNewest];
+    /// Those of MariaDB's family.
+    pub const MARIADB: [Self; 2] = [Self::MariaDb, Self::MariaDbNewest];
+
+    /// Which family it belongs to.
+    pub fn family(self) -> Family {
+        match self {
+            Self::MariaDb | Self::MariaDbNewest => Family::MariaDb,
+            Self::Mysql57 | Self::MysqlNewest => Family::MySql,
+        }
+    }
+
+    /// The program, seen from the folder of unpacked servers; `None` is the machine's own.
+    fn unpacked(self) -> Option<&'static str> {
+        match self {
+            Self::MariaDb => None,
+            Self::MariaDbNewest => Some("mariadb/bin/mariadbd"),
+            Self::Mysql57 => Some("mysql-5.7/bin/mysqld"),
+            Self::MysqlNewest => Some("mysql/bin/mysqld"),
+        }
+    }
+}
+
+/// Where `cargo xtask servers` unpacks servers: `DUJIANG_SERVERS`, else `dujiang/servers` in the user's cache folder.
+fn servers_folder() -> PathBuf {
+    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = || named("XDG_CACHE_HOME").or_else(|| named("HOME").map(|home| home.join(".cache")));
+    let default = || cache().unwrap_or_else(std::env::temp_dir).join("dujiang/servers");
+    named("DUJIANG_SERVERS").unwrap_or_else(default)
+}
+
 /// An installed database server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerBinary {
@@ -29,6 +77,19 @@ impl ServerBinary {
     /// PATH of ordinary users.
     pub fn find() -> Option<Self> {
         ["mariadbd", "mysqld"].into_iter().filter_map(find_program).find_map(|path| Self::at(&path))
+    }
+
+    /// The server of this name.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchServer`] with what to do about it.
+    pub fn of(kind: Kind) -> Result<Self> {
+        let path = match kind.unpacked() {
+            Some(program) => servers_folder().join(program),
+            None => find_program("mariadbd").unwrap_or_else(|| "/usr/sbin/mariadbd".into()),
+        };
+        let found = Self::at(&path).filter(|found| found.family == kind.family());
+        found.ok_or(Error::NoSuchServer { kind, path })
     }
 
     /// As [`ServerBinary::find`], with an error that says what was looked for.

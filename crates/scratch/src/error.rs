@@ -11,6 +11,18 @@ pub enum Error {
     /// Neither `mariadbd` nor `mysqld` is installed.
     #[error("no database server found: neither `mariadbd` nor `mysqld` is on the PATH or in /usr/sbin")]
     NoServer,
+    /// A server that a test asks for by name is not there.
+    #[error(
+        "{kind:?} is not at `{}`; `cargo xtask servers` gets it (and `cargo xtask test` does so by itself), or DUJIANG_SERVERS \
+         names the folder of the unpacked servers",
+        path.display()
+    )]
+    NoSuchServer {
+        /// Which one.
+        kind: crate::Kind,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// A program that belongs to the server is missing.
     #[error("`{0}` is not installed, although a database server is")]
     MissingProgram(&'static str),

@@ -29,7 +29,7 @@ mod session;
 pub mod shop;
 mod template;
 
-pub use binary::{Family, ServerBinary};
+pub use binary::{Family, Kind, ServerBinary};
 pub use error::{Error, Result};
 pub use options::Options;
 pub use port::free_port;

@@ -1,12 +1,14 @@
 //! How a scratch server is set up.
 
-use crate::binary::Family;
+use crate::binary::{Family, Kind};
 use std::path::PathBuf;
 
 /// Settings of a scratch server. The default is a server that Dujiang can capture from: binlog in ROW format with full
 /// images and metadata, checksums, a server id.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Which server; `None` takes the first of `mariadbd` and `mysqld` that the machine has.
+    pub kind: Option<Kind>,
     /// The folder for everything the server writes; made if missing. `None`: a new folder under the system's folder for
     /// temporary files, removed when the server is dropped. A folder that is named here is never removed; one that
     /// already holds a data folder is started as it is.
@@ -38,6 +40,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            kind: None,
             dir: None,
             port: None,
             binlog: true,
@@ -62,6 +65,35 @@ impl Options {
         self
     }
 
+    /// Names the server.
+    #[must_use]
+    pub fn on(mut self, kind: Kind) -> Self {
+        self.kind = Some(kind);
+        self
+    }
+
+    /// Loads the server's half of semi-synchronous replication and switches it on, so that a commit waits for a replica after
+    /// its transaction is in the log and before its rows are visible (`AFTER_SYNC`). MySQL 5.7 of `cargo xtask servers` comes
+    /// without the plugin.
+    #[must_use]
+    pub fn semi_sync(mut self, family: Family) -> Self {
+        let wait = 3_600_000;
+        self.args.extend(match family {
+            Family::MariaDb => vec![
+                "--rpl-semi-sync-master-enabled=ON".to_owned(),
+                "--rpl-semi-sync-master-wait-point=AFTER_SYNC".to_owned(),
+                format!("--rpl-semi-sync-master-timeout={wait}"),
+            ],
+            Family::MySql => vec![
+                "--plugin-load-add=semisync_source.so".to_owned(),
+                "--loose-rpl-semi-sync-source-enabled=ON".to_owned(),
+                "--loose-rpl-semi-sync-source-wait-point=AFTER_SYNC".to_owned(),
+                format!("--loose-rpl-semi-sync-source-timeout={wait}"),
+            ],
+        });
+        self
+    }
+
     /// Names the folder.
     #[must_use]
     pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
@@ -83,7 +115,10 @@ impl Options {
             }
             Family::MySql => {
                 args.push(format!("--loose-innodb-redo-log-capacity={}M", self.redo_log_mb.max(8)));
+                args.push(format!("--loose-innodb-log-file-size={}M", (self.redo_log_mb / 2).max(4)));
                 args.push("--loose-mysqlx=OFF".to_owned());
+                args.push("--loose-explicit-defaults-for-timestamp=ON".to_owned());
+                args.push("--innodb-flush-method=nosync".to_owned());
             }
         }
         args.extend(self.args.iter().cloned());
@@ -102,8 +137,9 @@ impl Options {
             format!("--binlog-checksum={}", if self.checksum { "CRC32" } else { "NONE" }),
             "--sync-binlog=0".to_owned(),
         ];
-        if family == Family::MySql && self.gtid {
-            args.extend(["--gtid-mode=ON", "--enforce-gtid-consistency=ON"].map(str::to_owned));
+        if family == Family::MySql {
+            let mode = if self.gtid { "ON" } else { "OFF" };
+            args.extend([format!("--gtid-mode={mode}"), format!("--enforce-gtid-consistency={mode}")]);
         }
         args
     }

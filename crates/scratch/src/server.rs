@@ -40,9 +40,10 @@ impl Server {
     /// Starts a server and waits until it answers.
     ///
     /// # Errors
-    /// [`Error::NoServer`]; [`Error::DidNotStart`] with the end of the server's log, e.g. for a wrong argument; I/O errors.
+    /// [`Error::NoServer`], [`Error::NoSuchServer`]; [`Error::DidNotStart`] with the end of the server's log, e.g. for a wrong argument; I/O errors.
     pub fn start(options: &Options) -> Result<Self> {
-        Self::start_with(&ServerBinary::required()?, options)
+        let binary = options.kind.map_or_else(ServerBinary::required, ServerBinary::of)?;
+        Self::start_with(&binary, options)
     }
 
     /// As [`Server::start`], with a certain server.

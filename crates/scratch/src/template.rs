@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Rises when a template is prepared differently, so that an older one is not used.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Written last, with what the folder must contain; systems clean old files out of their temporary folder one by one.
 const MARKER: &str = "dujiang-complete";
 
@@ -85,13 +85,17 @@ fn count(folder: &Path) -> Result<(u64, u64)> {
 
 fn prepare(server: &ServerBinary, data: &Path) -> Result<()> {
     match server.family {
-        Family::MariaDb => prepare_mariadb(data),
+        Family::MariaDb => prepare_mariadb(server, data),
         Family::MySql => prepare_mysql(server, data),
     }
 }
 
-fn prepare_mariadb(data: &Path) -> Result<()> {
-    let program = find_program("mariadb-install-db")
+/// The installer beside the server belongs to it; the PATH may have another version's.
+fn prepare_mariadb(server: &ServerBinary, data: &Path) -> Result<()> {
+    let beside = server.path.with_file_name("mariadb-install-db");
+    let program = Some(beside)
+        .filter(|program| program.is_file())
+        .or_else(|| find_program("mariadb-install-db"))
         .or_else(|| find_program("mysql_install_db"))
         .ok_or(Error::MissingProgram("mariadb-install-db"))?;
     let mut command = Command::new(&program);
@@ -110,7 +114,9 @@ fn prepare_mysql(server: &ServerBinary, data: &Path) -> Result<()> {
         "CREATE USER root@'127.0.0.1' IDENTIFIED BY '';\nGRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;\n";
     fs::write(&init, sql).at("write", &init)?;
     let mut command = Command::new(&server.path);
-    command.args(["--no-defaults", "--initialize-insecure"]).args(as_root());
+    command.args(["--no-defaults", "--initialize-insecure", "--innodb-flush-method=nosync"]).args(as_root());
+    // Whatever the data folder holds is copied for every server.
+    command.args(["--loose-innodb-redo-log-capacity=8M", "--loose-innodb-log-file-size=4M"]);
     command.arg(format!("--init-file={}", init.display())).arg(format!("--datadir={}", data.display()));
     let output = command.output().at("run", &server.path)?;
     must_succeed(&server.path, &output)?;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use dujiang_scratch::{Error, Options, Server};
+use dujiang_scratch::{Error, Family, Kind, Options, Server};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -132,4 +132,49 @@ fn the_shop_runs_on_a_real_server() {
     println!("{changes} changes in {:?}", started.elapsed());
     assert_eq!(session.number("SELECT COUNT(*) FROM shop.orders o LEFT JOIN shop.order_items i ON o.id = i.order_id WHERE o.id > 1000 AND i.line IS NULL").unwrap(), 0);
     assert!(session.number("SELECT COUNT(loyalty_points IS NULL) FROM shop.customers").unwrap() > 1_000);
+}
+
+#[test]
+fn every_kind_of_server_starts_and_logs() {
+    for kind in Kind::ALL {
+        let started = Instant::now();
+        let server = Server::start(&Options::default().on(kind)).unwrap();
+        println!("{kind:?}: {} in {:?}", server.version(), started.elapsed());
+        assert_eq!(server.family(), kind.family());
+        let settings = "SELECT @@log_bin, @@binlog_format, @@binlog_row_image, @@binlog_checksum, @@bind_address";
+        assert_eq!(server.sql(settings).unwrap(), "1\tROW\tFULL\tCRC32\t127.0.0.1\n", "{kind:?}");
+        assert_eq!(
+            server.sql("SELECT COUNT(*) FROM mysql.user WHERE user='root' AND host='127.0.0.1'").unwrap(),
+            "1\n"
+        );
+        match kind.family() {
+            Family::MySql => {
+                assert_eq!(server.sql("SELECT @@gtid_mode, @@enforce_gtid_consistency").unwrap(), "ON\tON\n");
+                let other = Server::start(&Options { gtid: false, ..Options::default().on(kind) }).unwrap();
+                assert_eq!(other.sql("SELECT @@gtid_mode").unwrap(), "OFF\n");
+                let id = |server: &Server| server.sql("SELECT @@server_uuid").unwrap();
+                assert_ne!(id(&server), id(&other), "two servers have two identities");
+            }
+            Family::MariaDb => assert!(server.version().contains("MariaDB")),
+        }
+    }
+}
+
+#[test]
+fn a_commit_can_be_made_to_wait_for_a_replica() {
+    for kind in [Kind::MariaDb, Kind::MariaDbNewest, Kind::MysqlNewest] {
+        let server = Server::start(&Options::default().on(kind).semi_sync(kind.family())).unwrap();
+        let status = server.sql("SHOW GLOBAL VARIABLES LIKE 'rpl_semi_sync%wait_point'").unwrap();
+        assert!(status.contains("AFTER_SYNC"), "{kind:?}: {status}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_says_how_to_get_it() {
+    let error = dujiang_scratch::Error::NoSuchServer { kind: Kind::Mysql57, path: "/nowhere/mysqld".into() };
+    assert_eq!(
+        error.to_string(),
+        "Mysql57 is not at `/nowhere/mysqld`; `cargo xtask servers` gets it (and `cargo xtask test` does so by itself), or \
+         DUJIANG_SERVERS names the folder of the unpacked servers"
+    );
 }

