@@ -135,6 +135,37 @@ codes! {
     /// The source reported that events were lost on its side.
     SourceIncident = "E0236", User, Never, exit 65, "the source reports lost events";
 
+    // E026, E027: PostgreSQL's log and its readers
+    /// The server does not write what logical replication needs. `wal_level = logical` takes a restart of the server.
+    WalLevel = "E0260", User, Never, exit 78, "wal_level is not logical";
+    /// The role may not replicate: it lacks the attribute REPLICATION, or pg_hba.conf does not let it.
+    ReplicationRole = "E0261", User, Never, exit 77, "the role may not replicate";
+    /// The replication slot is gone: it was dropped, or did not follow a failover. The log after the checkpoint may be
+    /// gone with it, and a new slot would begin later: the pipeline halts instead of leaving a gap.
+    SlotLost = "E0262", User, Never, exit 65, "the replication slot is gone";
+    /// The server has given the slot up, because it held more of the log than `max_slot_wal_keep_size` allows, or for
+    /// another reason that it names. What came after the checkpoint can no longer be read.
+    SlotInvalid = "E0263", User, Never, exit 65, "the server has invalidated the replication slot";
+    /// Another session reads from the slot: an older instance of this pipeline, or another program. It is tried again
+    /// until that session ends; a session that is dead is ended by the server after `wal_sender_timeout`.
+    SlotActive = "E0264", External, Endless, exit 75, "the replication slot is in use";
+    /// The slot of this name is not the one that this pipeline has read from: it stands after the checkpoint, belongs to
+    /// another database or plugin, or was made anew.
+    SlotForeign = "E0265", User, Never, exit 65, "the replication slot is not this pipeline's";
+    /// The publication is missing, or does not publish what has to be read.
+    Publication = "E0266", User, Never, exit 78, "the publication does not fit";
+    /// The server has no replication slot or no replication connection left.
+    NoSlotsLeft = "E0267", User, Bounded, exit 78, "no replication slot or connection is left";
+    /// What answers is a connection pooler, through which neither replication nor a snapshot can be read.
+    Pooler = "E0268", User, Never, exit 78, "a connection pooler is in between";
+    /// The snapshot of a table without a comparable key was interrupted. Such a table is read as a whole, so that what is
+    /// missing cannot be told from what has been handed out.
+    SnapshotInterrupted = "E0269", User, Never, exit 65, "a snapshot cannot be resumed";
+    /// Updates and deletes of the table do not tell the old row, because its replica identity does not.
+    ReplicaIdentity = "E0270", User, Never, exit 78, "the replica identity does not tell old rows";
+    /// The server or its version cannot do what is asked.
+    ServerVersion = "E0271", User, Never, exit 78, "the server's version is not supported";
+
     // E03: schema and keys
     /// No table matches the patterns.
     NoTable = "E0300", User, Never, exit 78, "no table matches";

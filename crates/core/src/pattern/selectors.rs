@@ -93,6 +93,12 @@ impl Selector {
         self.parts.len()
     }
 
+    /// The namespace's name, when the entry has three parts and gives it as a plain name.
+    pub fn plain_namespace(&self) -> Option<&str> {
+        let at = self.parts.len().checked_sub(3)?;
+        self.parts[at].plain.as_deref()
+    }
+
     /// The database's name, when it is given as a plain name.
     pub fn plain_database(&self) -> Option<&str> {
         let at = self.parts.len().checked_sub(2)?;

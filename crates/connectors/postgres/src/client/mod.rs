@@ -1,0 +1,29 @@
+//! Our own connection to PostgreSQL servers.
+//!
+//! One connection reads into one buffer in large pieces and hands messages out as slices of it, so that a row or a change
+//! costs neither an allocation nor a copy; the replication stream hands out the buffers themselves. Messages to the
+//! server and the exchanges of its authentication are `postgres-protocol`'s.
+//!
+//! Protocol facts: <https://www.postgresql.org/docs/current/protocol.html> and
+//! <https://www.postgresql.org/docs/current/protocol-replication.html>.
+
+mod auth;
+mod channel;
+mod connection;
+mod copy;
+mod endpoint;
+mod frame;
+mod login;
+pub mod quote;
+mod refusal;
+mod replication;
+mod rows;
+mod tls;
+pub mod wire;
+
+pub use connection::{Connection, Session};
+pub use copy::{CopyOut, after_header};
+pub use endpoint::{Endpoint, TlsMode};
+pub use refusal::sqlstate;
+pub use replication::{Block, EPOCH_MICROS, Message, Messages, Replication, Status};
+pub use rows::{Column, Row, Rows};

@@ -1,0 +1,159 @@
+//! The server's error messages, turned into errors that say what to do.
+//!
+//! Codes: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+
+use super::Endpoint;
+use super::wire::Reader;
+use dujiang_core::{Code, Error, Result};
+
+/// Longest part of a statement shown in an error.
+const SHOWN_STATEMENT: usize = 300;
+/// The fact that carries the server's code.
+const SQLSTATE: &str = "sqlstate";
+
+/// The SQLSTATE of the server's refusal behind an error, if there is one.
+pub fn sqlstate(error: &Error) -> Option<&str> {
+    error.facts().iter().find(|(name, _)| *name == SQLSTATE).map(|(_, value)| value.as_str())
+}
+
+/// An ErrorResponse.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Refusal {
+    pub state: String,
+    pub message: String,
+    pub detail: String,
+    pub hint: String,
+}
+
+impl Refusal {
+    /// Reads an ErrorResponse or a NoticeResponse: fields of a type and a text, ended by type 0. Before the encoding is
+    /// agreed on, texts may be in any.
+    pub fn read(body: &[u8]) -> Result<Self> {
+        let mut refusal = Self::default();
+        let mut r = Reader::new(body, "an error");
+        loop {
+            let field = r.u8()?;
+            if field == 0 {
+                return Ok(refusal);
+            }
+            let end = r.rest().iter().position(|&b| b == 0).unwrap_or(r.rest().len());
+            let text = String::from_utf8_lossy(r.take(end)?).into_owned();
+            r.u8()?;
+            match field {
+                b'C' => refusal.state = text,
+                b'M' => refusal.message = text,
+                b'D' => refusal.detail = text,
+                b'H' => refusal.hint = text,
+                _ => {}
+            }
+        }
+    }
+
+    fn error(&self, code: Code, message: impl Into<String>) -> Error {
+        let mut error = Error::new(code, message).fact("server says", self.message.clone());
+        for (name, text) in [("detail", &self.detail), ("hint", &self.hint)] {
+            if !text.is_empty() {
+                error = error.fact(name, text.clone());
+            }
+        }
+        error.fact(SQLSTATE, self.state.clone())
+    }
+
+    /// An error in answer to the login.
+    pub fn of_login(&self, endpoint: &Endpoint, encrypted: bool) -> Error {
+        let address = endpoint.address();
+        let (code, message, help) = match self.state.as_str() {
+            "3D000" => (
+                Code::UnknownDatabase,
+                format!("{address} has no database `{}`", endpoint.database),
+                "check the first part of the patterns in `tables`",
+            ),
+            "53300" if self.message.contains("max_wal_senders") => (
+                Code::NoSlotsLeft,
+                format!("{address} has no place left for a replication connection"),
+                "raise max_wal_senders on the server and restart it, or end a replication that is not needed",
+            ),
+            "53300" => (
+                Code::SourceUnreachable,
+                format!("{address} has no connection left for `{}`", endpoint.user),
+                "raise max_connections (or the user's limit), or close other sessions",
+            ),
+            "57P03" | "57P01" | "57P02" => (
+                Code::SourceUnreachable,
+                format!("{address} is starting up, shutting down or recovering"),
+                "wait for the server to be up",
+            ),
+            "42501" | "28000" if self.message.contains("replication") && !self.message.contains("pg_hba") => (
+                Code::ReplicationRole,
+                format!("`{}` may not replicate from {address}", endpoint.user),
+                "ALTER ROLE the user WITH REPLICATION (on RDS: GRANT rds_replication TO the user)",
+            ),
+            "08P01" | "0A000" | "42601" => (
+                Code::Pooler,
+                format!("{address} does not take the session's settings; it seems to be a connection pooler"),
+                "connect to the server itself: replication and snapshots need sessions of their own",
+            ),
+            "28000" if !encrypted => (
+                Code::LoginRefused,
+                format!("{address} refused the login of `{}`", endpoint.user),
+                "see pg_hba.conf: it has no entry for this user, database, host and missing encryption (`tls.mode`)",
+            ),
+            _ => (
+                Code::LoginRefused,
+                format!("{address} refused the login of `{}`", endpoint.user),
+                "check user name and password, and the entries of pg_hba.conf",
+            ),
+        };
+        let password = if endpoint.password.reveal().is_empty() { "empty" } else { "given" };
+        self.error(code, message).fact("password", password).help(help)
+    }
+
+    /// An error in answer to a statement, or in the middle of an answer.
+    pub fn of_statement(&self, peer: &str, sql: &str) -> Error {
+        let (code, message, help) = match self.state.as_str() {
+            "42501" => (Code::MissingPrivilege, format!("{peer} denies a statement"), "grant the privilege named"),
+            "3D000" => (Code::UnknownDatabase, format!("{peer} does not know a database"), "check the name"),
+            "42P01" => (
+                Code::TableGone,
+                format!("a table does not exist on {peer}"),
+                "check whether it was dropped or renamed",
+            ),
+            "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => {
+                (Code::ConnectionLost, format!("{peer} ended the session"), "see whether the server is up")
+            }
+            "55006" if self.message.contains("replication slot") => (
+                Code::SlotActive,
+                format!("the replication slot is in use by another session of {peer}"),
+                "end the other session (pg_stat_replication names it), or give this pipeline a slot of its own with \
+                 `slot.name`",
+            ),
+            "53400" if self.message.contains("replication slots") => (
+                Code::NoSlotsLeft,
+                format!("{peer} has no replication slot left"),
+                "raise max_replication_slots and restart the server, or drop a slot that is not needed",
+            ),
+            _ => (Code::SourceQuery, format!("{peer} refused a statement"), "see what the server says"),
+        };
+        let shown: String = sql.chars().take(SHOWN_STATEMENT).collect();
+        self.error(code, message).fact("statement", shown).help(help)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &[u8] = b"SFATAL\0VFATAL\0C28P01\0Mpassword authentication failed for user \"x\"\0Hask\0Fauth.c\0\0";
+
+    #[test]
+    fn a_refusal_is_read_and_its_state_found_again() {
+        let refusal = Refusal::read(BODY).unwrap();
+        assert_eq!((refusal.state.as_str(), refusal.hint.as_str()), ("28P01", "ask"));
+        let error = refusal.of_statement("db:5432", "SELECT 1");
+        assert_eq!((error.code(), sqlstate(&error)), (Code::SourceQuery, Some("28P01")));
+        assert_eq!(refusal.of_login(&Endpoint::new("db", 5432, "d", "x"), false).code(), Code::LoginRefused);
+        for cut in 0..BODY.len() - 1 {
+            assert_eq!(Refusal::read(&BODY[..cut]).unwrap_err().code(), Code::Protocol, "{cut}");
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! The options of `source.type: postgres`: Flink CDC's names and defaults, and a few of our own.
+
+use crate::client::{Endpoint, TlsMode};
+use crate::selector::TableFilter;
+use dujiang_core::connector::PipelineOptions;
+use dujiang_core::options::{Problem, RawOption};
+use dujiang_core::{Code, Secret};
+use std::num::{NonZeroU16, NonZeroU32};
+use std::path::PathBuf;
+use std::time::Duration;
+
+dujiang_core::choice! {
+    /// Where a new pipeline begins.
+    pub enum StartupMode {
+        /// Everything that is there, then every change.
+        Initial = "initial",
+        /// Everything that is there, then the end.
+        Snapshot = "snapshot",
+        /// Every change from now on.
+        LatestOffset = "latest-offset",
+        /// Every change that the slot, which must be there, still has.
+        CommittedOffset = "committed-offset",
+    }
+}
+
+dujiang_core::choice! {
+    /// How the server decodes its log.
+    pub enum Plugin {
+        /// The plugin that every server has.
+        Pgoutput = "pgoutput",
+    }
+}
+
+dujiang_core::options! {
+    /// Options of the `postgres` source.
+    pub struct PostgresOptions {
+        /// Host name or address of the server; a path is the folder of its Unix socket.
+        "hostname" => hostname: String, required;
+        /// TCP port of the server.
+        "port" => port: NonZeroU16, default "5432";
+        /// Role to log in as; it needs the attribute REPLICATION and may read the tables.
+        "username" => username: String, required;
+        /// Password of the role.
+        "password" => password: Secret, required;
+        /// Tables to capture: patterns `database.schema.table`, separated by commas, all of one database; schema and table
+        /// are regular expressions, a dot in them is written `\.`.
+        "tables" => tables: String, required;
+        /// Tables to leave out, written like `tables`.
+        "tables.exclude" => tables_exclude: String, optional;
+        /// Replication slot to read from. Made when it is not there. Default: a name derived from the pipeline's.
+        "slot.name" => slot_name: String, optional;
+        /// Publication that names the captured tables. One that is there is used as it is, and must publish them; one that
+        /// is not is made. Default: a name derived from the pipeline's, made and kept up to date.
+        "publication.name" => publication_name: String, optional;
+        /// How the server decodes its log.
+        "decoding.plugin.name" => plugin: Plugin, default "pgoutput";
+        /// Where a new pipeline begins.
+        "scan.startup.mode" => startup_mode: StartupMode, default "initial";
+        /// Rows of one chunk of the snapshot.
+        "scan.incremental.snapshot.chunk.size" => chunk_size: NonZeroU32, default "8096";
+        /// Accepted and not needed: rows are read from the socket as they come.
+        "scan.snapshot.fetch.size" => fetch_size: NonZeroU32, default "1024";
+        /// Connections that read the snapshot.
+        "scan.incremental.snapshot.parallelism" => snapshot_parallelism: NonZeroU16, default "2";
+        /// Checkpoints that the slot stays behind, so that older ones can still be gone back to.
+        "scan.lsn-commit.checkpoints-num-delay" => ack_lag: u32, default "3";
+        /// Longest time for one attempt to connect.
+        "connect.timeout" => connect_timeout: Duration, default "30s";
+        /// Attempts for the first connection; a lost one is re-established for ever.
+        "connect.max-retries" => connect_max_retries: u32, default "3";
+        /// Most connections at a time; bounds the snapshot's parallelism.
+        "connection.pool.size" => connection_pool_size: NonZeroU32, default "20";
+        /// How often an idle database is given something to log, so that the slot does not hold back the server's log while
+        /// other databases are written to.
+        "heartbeat.interval" => heartbeat_interval: Duration, default "30s";
+        /// Encryption of the connections.
+        "tls.mode" => tls_mode: TlsMode, default "preferred";
+        /// PEM file of the authorities that may sign the server's certificate; default: the system's.
+        "tls.ca" => tls_ca: String, optional;
+        /// PEM file of the certificate to show to the server.
+        "tls.cert" => tls_cert: String, optional;
+        /// PEM file of the key of `tls.cert`.
+        "tls.key" => tls_key: String, optional;
+        /// Whether added and dropped columns are carried through; if not, they halt the pipeline.
+        "schema-change.enabled" => schema_change: bool, default "true";
+        /// The database as first part of table names. Not supported yet: names are `schema.table`.
+        "table-id.include-database" => include_database: bool, default "false";
+        /// Accepted and not needed: the hand-off is always exact.
+        "scan.incremental.snapshot.backfill.skip" => backfill_skip: bool, default "true";
+        /// Accepted and not needed: there are no idle readers.
+        "scan.incremental.close-idle-reader.enabled" => close_idle_reader: bool, default "false";
+        /// Accepted and not needed: a table is read in one pass in key order.
+        "scan.incremental.snapshot.unbounded-chunk-first.enabled" => unbounded_chunk_first: bool, default "false";
+        /// Metadata columns. Not supported yet: the sink adds its own.
+        "metadata.list" => metadata_list: String, optional;
+        /// Accepted and not needed.
+        "chunk-meta.group.size" => chunk_meta_group_size: NonZeroU32, default "1000";
+        /// Accepted and not needed.
+        "chunk-key.even-distribution.factor.upper-bound" => even_upper: f64, default "1000.0";
+        /// Accepted and not needed.
+        "chunk-key.even-distribution.factor.lower-bound" => even_lower: f64, default "0.05";
+        /// Properties of a JDBC driver; those with a meaning here are mapped, others are warned about.
+        "jdbc.properties." => jdbc: String, prefix;
+        /// Properties of Debezium; those with a meaning here are mapped, others are warned about.
+        "debezium." => debezium: String, prefix;
+    }
+}
+
+/// The options after all checks, in the form the source works with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// As written.
+    pub options: PostgresOptions,
+    /// Where to connect.
+    pub endpoint: Endpoint,
+    /// Which tables are captured.
+    pub filter: TableFilter,
+    /// The slot.
+    pub slot: String,
+    /// The publication.
+    pub publication: String,
+    /// What is accepted without effect and was set by the user.
+    pub warnings: Vec<Problem>,
+}
+
+impl Config {
+    /// Reads and checks the block.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn parse(raw: &[RawOption], pipeline: &PipelineOptions) -> Result<Self, Vec<Problem>> {
+        let options = PostgresOptions::parse(raw)?;
+        let mut problems = unsupported(&options);
+        problems.extend(contradictions(&options));
+        let mut warnings = without_effect(raw);
+        let filter = TableFilter::parse(&options.tables, options.tables_exclude.as_deref()).map_err(|(key, why)| {
+            problems.push(Problem::new(Code::BadValue, format!("`{key}` {why}"), options.place(key)));
+        });
+        let database = filter.as_ref().map_or("", TableFilter::database);
+        let mut endpoint = endpoint(&options, database);
+        map_foreign(raw, &options, &mut endpoint, &mut warnings, &mut problems);
+        let (Ok(filter), true) = (filter, problems.is_empty()) else { return Err(problems) };
+        let derived = derived_name(&pipeline.name);
+        let slot = options.slot_name.clone().unwrap_or_else(|| derived.clone());
+        let publication = options.publication_name.clone().unwrap_or(derived);
+        Ok(Self { options, endpoint, filter, slot, publication, warnings })
+    }
+
+    /// Connections that read the snapshot at a time.
+    pub fn snapshot_connections(&self) -> usize {
+        let wanted = u32::from(self.options.snapshot_parallelism.get());
+        wanted.min(self.options.connection_pool_size.get()) as usize
+    }
+
+    /// Whether the publication is made and kept up to date here.
+    pub fn owns_publication(&self) -> bool {
+        self.options.publication_name.is_none()
+    }
+}
+
+fn endpoint(options: &PostgresOptions, database: &str) -> Endpoint {
+    let mut endpoint = Endpoint::new(options.hostname.clone(), options.port.get(), database, options.username.clone());
+    endpoint.password = options.password.clone();
+    endpoint.tls = options.tls_mode;
+    endpoint.ca_file = options.tls_ca.as_ref().map(PathBuf::from);
+    endpoint.client_cert_file = options.tls_cert.as_ref().map(PathBuf::from);
+    endpoint.client_key_file = options.tls_key.as_ref().map(PathBuf::from);
+    endpoint.connect_timeout = options.connect_timeout;
+    endpoint
+}
+
+/// Longest name of a slot or a publication, in bytes (`NAMEDATALEN` - 1).
+const LONGEST_NAME: usize = 63;
+
+/// `dujiang_orders_lake` of `orders-lake`. Slots take lower-case letters, digits and underscores only; a name that had to be
+/// changed gets a hash of the original, so that two pipelines never share a slot (F17).
+fn derived_name(pipeline: &str) -> String {
+    let keep = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '_' };
+    let plain: String = pipeline.chars().map(keep).collect();
+    let name = format!("dujiang_{plain}");
+    if plain == pipeline && name.len() <= LONGEST_NAME {
+        return name;
+    }
+    let suffix = format!("_{:08x}", fnv(pipeline.as_bytes()) as u32);
+    format!("{}{suffix}", &name[..name.len().min(LONGEST_NAME - suffix.len())])
+}
+
+/// FNV-1a, which stays the same in every build.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &b| (hash ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+fn unsupported(options: &PostgresOptions) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut refuse = |asked: bool, key: &str, help: &str| {
+        if asked {
+            let message = format!("`{key}` is not supported yet");
+            problems.push(Problem::new(Code::NotSupported, message, options.place(key)).help(help));
+        }
+    };
+    let route = "leave it out; give tables other names with `route`";
+    refuse(options.include_database, "table-id.include-database", route);
+    let metadata = "leave it out; the sink adds commit time, table and operation by itself";
+    refuse(options.metadata_list.is_some(), "metadata.list", metadata);
+    problems
+}
+
+fn contradictions(options: &PostgresOptions) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let slot_char = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let fits = |name: &str| !name.is_empty() && name.len() <= LONGEST_NAME;
+    if options.slot_name.as_deref().is_some_and(|name| !fits(name) || !name.chars().all(slot_char)) {
+        let message = "`slot.name` must be 1 to 63 lower-case letters, digits and underscores";
+        problems.push(Problem::new(Code::BadValue, message, options.place("slot.name")));
+    }
+    if options.publication_name.as_deref().is_some_and(|name| !fits(name) || name.contains('\0')) {
+        let message = "`publication.name` must be a name of 1 to 63 bytes";
+        problems.push(Problem::new(Code::BadValue, message, options.place("publication.name")));
+    }
+    if options.heartbeat_interval < Duration::from_millis(100) {
+        let message = "`heartbeat.interval` must be at least 100ms";
+        problems.push(Problem::new(Code::BadValue, message, options.place("heartbeat.interval")));
+    }
+    if options.tls_cert.is_some() != options.tls_key.is_some() {
+        let message = "`tls.cert` and `tls.key` need each other";
+        let given = if options.tls_cert.is_some() { "tls.cert" } else { "tls.key" };
+        problems.push(Problem::new(Code::Conflict, message, options.place(given)));
+    }
+    problems
+}
+
+/// Options of the dialect that change nothing here.
+const WITHOUT_EFFECT: &[&str] = &[
+    "scan.snapshot.fetch.size",
+    "scan.incremental.snapshot.backfill.skip",
+    "scan.incremental.close-idle-reader.enabled",
+    "scan.incremental.snapshot.unbounded-chunk-first.enabled",
+    "chunk-meta.group.size",
+    "chunk-key.even-distribution.factor.upper-bound",
+    "chunk-key.even-distribution.factor.lower-bound",
+];
+
+fn without_effect(raw: &[RawOption]) -> Vec<Problem> {
+    let set = raw.iter().filter(|o| WITHOUT_EFFECT.contains(&o.key.as_str()));
+    let warning = |o: &RawOption| {
+        let message = format!("option `{}` is accepted and has no effect", o.key);
+        Problem::new(Code::NotSupported, message, o.key_place.clone())
+    };
+    set.map(warning).collect()
+}
+
+/// Properties of Debezium that decide which data come through: passing them over could reveal or lose some.
+const DECIDES_DATA: &[&str] = &[
+    "column.include.list",
+    "column.exclude.list",
+    "column.mask",
+    "column.truncate",
+    "skipped.operations",
+    "snapshot.select.statement.overrides",
+    "transforms",
+];
+
+/// Maps the properties of a JDBC driver and of Debezium that mean something here. The others are warned about, or refused
+/// if they decide which data come through.
+fn map_foreign(
+    raw: &[RawOption],
+    options: &PostgresOptions,
+    endpoint: &mut Endpoint,
+    warnings: &mut Vec<Problem>,
+    problems: &mut Vec<Problem>,
+) {
+    let place = |key: &str| {
+        raw.iter().find(|option| option.key == key).map_or_else(|| options.place(key), |o| o.key_place.clone())
+    };
+    let without_meaning = |key: &str| {
+        let message = format!("option `{key}` has no meaning here and is ignored");
+        Problem::new(Code::NotSupported, message, place(key))
+    };
+    for (key, value) in &options.jdbc {
+        if !jdbc_property(key, value, endpoint) {
+            warnings.push(without_meaning(&format!("jdbc.properties.{key}")));
+        }
+    }
+    for (key, value) in &options.debezium {
+        let full = format!("debezium.{key}");
+        let neutral = key == "skipped.operations" && value == "none";
+        if !neutral && DECIDES_DATA.iter().any(|known| key == known || key.starts_with(&format!("{known}."))) {
+            let message = format!("`{full}` decides which data come through, and is not supported");
+            let help = "remove it; choose columns and rows with `transform` (`projection`, `filter`)";
+            problems.push(Problem::new(Code::NotSupported, message, place(&full)).help(help));
+        } else if !debezium_property(key, value, endpoint) {
+            warnings.push(without_meaning(&full));
+        }
+    }
+}
+
+fn tls_mode(word: &str) -> Option<TlsMode> {
+    Some(match word {
+        "disable" => TlsMode::Disabled,
+        "allow" | "prefer" => TlsMode::Preferred,
+        "require" => TlsMode::Required,
+        "verify-ca" => TlsMode::VerifyCa,
+        "verify-full" => TlsMode::VerifyIdentity,
+        _ => return None,
+    })
+}
+
+/// Whether a property of PostgreSQL's JDBC driver has been mapped, or says what holds anyway.
+fn jdbc_property(key: &str, value: &str, endpoint: &mut Endpoint) -> bool {
+    match key {
+        "sslmode" => tls_mode(value).map(|mode| endpoint.tls = mode).is_some(),
+        "ssl" if value == "true" => {
+            endpoint.tls = TlsMode::VerifyIdentity;
+            true
+        }
+        "sslrootcert" => {
+            endpoint.ca_file = Some(PathBuf::from(value));
+            true
+        }
+        "ApplicationName" => {
+            value.clone_into(&mut endpoint.application_name);
+            true
+        }
+        "connectTimeout" => set_timeout(value, 1000, endpoint),
+        "tcpKeepAlive" => value == "true",
+        _ => false,
+    }
+}
+
+/// Whether a property of Debezium has been mapped, or says what holds anyway.
+fn debezium_property(key: &str, value: &str, endpoint: &mut Endpoint) -> bool {
+    match (key, value) {
+        ("database.sslmode", word) => tls_mode(word).map(|mode| endpoint.tls = mode).is_some(),
+        ("connect.timeout.ms", millis) => set_timeout(millis, 1, endpoint),
+        ("plugin.name", "pgoutput") | ("event.processing.failure.handling.mode", "fail") => true,
+        ("decimal.handling.mode", "precise") | ("binary.handling.mode", "bytes") => true,
+        ("skipped.operations", "none") | ("slot.drop.on.stop", "false") => true,
+        _ => false,
+    }
+}
+
+fn set_timeout(text: &str, unit_millis: u64, endpoint: &mut Endpoint) -> bool {
+    let parsed = text.parse::<u64>().ok().filter(|n| *n > 0).and_then(|n| n.checked_mul(unit_millis));
+    if let Some(millis) = parsed {
+        endpoint.connect_timeout = Duration::from_millis(millis);
+    }
+    parsed.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dujiang_core::options::Place;
+
+    fn parse(pairs: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
+        let must = [("hostname", "db"), ("username", "u"), ("password", "012"), ("tables", "shop.public.\\.*")];
+        let raw: Vec<_> = must.iter().chain(pairs).map(|(k, v)| RawOption::new(*k, *v, Place::CommandLine)).collect();
+        let pipeline = PipelineOptions { name: "orders-lake".into(), parallelism: 1, memory_limit: 1 << 27 };
+        Config::parse(&raw, &pipeline)
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_dialect_or_better() {
+        let config = parse(&[]).unwrap();
+        assert_eq!((config.endpoint.port, config.options.chunk_size.get()), (5432, 8096));
+        assert_eq!((config.endpoint.database.as_str(), config.options.ack_lag), ("shop", 3));
+        assert!(config.options.schema_change && config.warnings.is_empty() && config.owns_publication());
+        let named = parse(&[("slot.name", "s_1"), ("publication.name", "P")]).unwrap();
+        assert_eq!((named.slot.as_str(), named.publication.as_str()), ("s_1", "P"));
+        assert!(!named.owns_publication());
+    }
+
+    #[test]
+    fn f17_two_pipelines_never_share_a_slot() {
+        assert_eq!(derived_name("orders"), "dujiang_orders");
+        let names = ["orders-lake", "orders_lake", "orders.lake", "Orders_lake", &"x".repeat(80), &"x".repeat(81)];
+        let mut derived: Vec<_> = names.iter().map(|name| derived_name(name)).collect();
+        assert!(derived.iter().all(|name| name.len() <= LONGEST_NAME));
+        derived.sort();
+        derived.dedup();
+        assert_eq!(derived.len(), names.len());
+        assert_eq!(derived_name("orders-lake"), parse(&[]).unwrap().slot);
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let problems = parse(&[
+            ("slot.name", "No"),
+            ("table-id.include-database", "true"),
+            ("tables.exclude", "x.public.t"),
+            ("tls.cert", "c.pem"),
+        ]);
+        let codes: Vec<_> = problems.unwrap_err().iter().map(|p| p.code).collect();
+        assert_eq!(codes, [Code::NotSupported, Code::BadValue, Code::Conflict, Code::BadValue]);
+    }
+
+    #[test]
+    fn foreign_properties_are_mapped_or_warned_about() {
+        let config = parse(&[("jdbc.properties.sslmode", "verify-full"), ("debezium.snapshot.mode", "x")]).unwrap();
+        assert_eq!((config.endpoint.tls, config.warnings.len()), (TlsMode::VerifyIdentity, 1));
+        let config = parse(&[("debezium.connect.timeout.ms", "700"), ("debezium.plugin.name", "pgoutput")]).unwrap();
+        assert_eq!((config.endpoint.connect_timeout, config.warnings.len()), (Duration::from_millis(700), 0));
+        let problems = parse(&[("debezium.column.exclude.list", "d")]).unwrap_err();
+        assert!(problems[0].message.contains("decides which data"));
+    }
+}
