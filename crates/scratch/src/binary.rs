@@ -89,7 +89,7 @@ impl ServerBinary {
             None => find_program("mariadbd").unwrap_or_else(|| "/usr/sbin/mariadbd".into()),
         };
         let found = Self::at(&path).filter(|found| found.family == kind.family());
-        found.ok_or(Error::NoSuchServer { kind, path })
+        found.ok_or(Error::NoSuchServer { kind: format!("{kind:?}"), path })
     }
 
     /// As [`ServerBinary::find`], with an error that says what was looked for.

@@ -13,13 +13,13 @@ pub enum Error {
     NoServer,
     /// A server that a test asks for by name is not there.
     #[error(
-        "{kind:?} is not at `{}`; `cargo xtask servers` gets it (and `cargo xtask test` does so by itself), or DUJIANG_SERVERS \
+        "{kind} is not at `{}`; `cargo xtask servers` gets it (and `cargo xtask test` does so by itself), or DUJIANG_SERVERS \
          names the folder of the unpacked servers",
         path.display()
     )]
     NoSuchServer {
         /// Which one.
-        kind: crate::Kind,
+        kind: String,
         /// Where it was looked for.
         path: PathBuf,
     },

@@ -171,7 +171,8 @@ fn a_commit_can_be_made_to_wait_for_a_replica() {
 
 #[test]
 fn a_server_that_is_not_there_says_how_to_get_it() {
-    let error = dujiang_scratch::Error::NoSuchServer { kind: Kind::Mysql57, path: "/nowhere/mysqld".into() };
+    let error =
+        dujiang_scratch::Error::NoSuchServer { kind: format!("{:?}", Kind::Mysql57), path: "/nowhere/mysqld".into() };
     assert_eq!(
         error.to_string(),
         "Mysql57 is not at `/nowhere/mysqld`; `cargo xtask servers` gets it (and `cargo xtask test` does so by itself), or \

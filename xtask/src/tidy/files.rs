@@ -103,7 +103,8 @@ fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Outcome {
             if !matches!(name.to_str(), Some("target" | ".git" | "__pycache__" | ".venv")) {
                 walk(&entry.path(), paths)?;
             }
-        } else if kind.is_file() {
+        // In a second worktree `.git` is a file that names the first one.
+        } else if kind.is_file() && name != ".git" {
             paths.push(entry.path());
         }
     }
