@@ -135,6 +135,15 @@ codes! {
     /// The source reported that events were lost on its side.
     SourceIncident = "E0236", User, Never, exit 65, "the source reports lost events";
 
+    /// Transactions whose outcome is not known yet (prepared distributed transactions, transactions in progress) wait on
+    /// disk, and together they need more room than `spool.max-bytes` allows. End them at the source, or raise the limit.
+    SpoolFull = "E0237", User, Never, exit 73, "undecided transactions need too much room";
+    /// The folder where transactions wait for their outcome cannot be written or read, or does not hold what was written.
+    SpoolUnusable = "E0238", External, Never, exit 74, "the folder of undecided transactions cannot be used";
+    /// A distributed (XA) transaction is committed whose rows were logged before the place where the pipeline began to read.
+    /// A pipeline that begins with a snapshot looks for prepared transactions first (`XA RECOVER`, for which MySQL 8 asks the
+    /// privilege XA_RECOVER_ADMIN) and reads their rows; one that begins elsewhere cannot know them.
+    PreparedBefore = "E0239", User, Never, exit 65, "a distributed transaction was prepared before the start";
     // E026, E027: PostgreSQL's log and its readers
     /// The server does not write what logical replication needs. `wal_level = logical` takes a restart of the server.
     WalLevel = "E0260", User, Never, exit 78, "wal_level is not logical";

@@ -9,6 +9,7 @@ use crate::position::Position;
 use crate::schema::{SchemaChange, TableId, TableSchema};
 use crate::{Error, Result};
 use async_trait::async_trait;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A system whose committed changes can be read.
@@ -91,6 +92,8 @@ pub struct SourceContext {
     pub clock: Arc<dyn Clock>,
     /// Open builders and snapshot chunks count against it.
     pub budget: Budget,
+    /// A folder of this pipeline's own for what need not outlive the process; made by the source when it needs it.
+    pub work_dir: PathBuf,
 }
 
 /// What a reader has to tell.

@@ -19,7 +19,12 @@ impl Clock for StoppedClock {
 
 fn context() -> SourceContext {
     let identity = PipelineIdentity { name: "p".into(), lineage: Lineage("0123456789abcdef".into()) };
-    SourceContext { identity, clock: Arc::new(StoppedClock(1_800_000_000_000_000)), budget: Budget::new(1 << 30) }
+    SourceContext {
+        identity,
+        clock: Arc::new(StoppedClock(1_800_000_000_000_000)),
+        budget: Budget::new(1 << 30),
+        work_dir: "unused".into(),
+    }
 }
 
 fn generator(options: &[(&str, &str)]) -> Generator {

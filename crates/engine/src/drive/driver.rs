@@ -85,6 +85,7 @@ impl Driver {
             identity: identity_sender,
             settings: settings.clone(),
             budget: budget.clone(),
+            work_dir: job.state_dir.join("work"),
             clock: job.clock,
             health: health.clone(),
             retrier: Retrier { settings: settings.clone(), health: health.clone() },

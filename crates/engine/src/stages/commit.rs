@@ -17,6 +17,7 @@ use dujiang_core::schema::{Ddl, SchemaChange};
 use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkContext, SinkState};
 use dujiang_core::source::{Acker, Source, SourceContext};
 use dujiang_core::{Code, Epoch, Error, Position, Result, TableSchema, fault};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
@@ -48,6 +49,8 @@ pub(crate) struct CommitStage {
     pub(crate) identity: watch::Sender<Option<PipelineIdentity>>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) budget: Budget,
+    /// See [`SourceContext::work_dir`].
+    pub(crate) work_dir: PathBuf,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) health: Health,
     pub(crate) retrier: Retrier,
@@ -222,7 +225,12 @@ impl CommitStage {
         for lane in 0..self.settings.parallelism {
             writers.push(self.sink.writer(lane, context.clone()).await?);
         }
-        let source = SourceContext { identity: context.identity, clock: context.clock, budget: context.budget };
+        let source = SourceContext {
+            identity: context.identity,
+            clock: context.clock,
+            budget: context.budget,
+            work_dir: self.work_dir.clone(),
+        };
         let (reader, acker) = self.source.open(from, source).await?;
         self.held.acker = Some(acker);
         Ok(Report::Opened(reader, writers))

@@ -9,6 +9,7 @@
 //!   savepoint-<epoch>.ckpt        kept on request, never removed
 //!   dlq/staged-<epoch>-<id>.jsonl letters of an epoch that is not committed
 //!   dlq/letters-<epoch>.jsonl     committed letters
+//!   work/                         the source's own; need not outlive the process
 //! ```
 
 mod disk;

@@ -6,7 +6,9 @@ use dujiang_core::clock::Clock;
 use dujiang_core::source::{Reader, Source, SourceContext, SourceEvent};
 use dujiang_core::text::write_event_id;
 use dujiang_core::{ChangeBatch, Kind, Position};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 struct Standing;
@@ -17,11 +19,19 @@ impl Clock for Standing {
     }
 }
 
+/// A folder of its own for each opening; nobody makes it unless a source needs it, and that source removes it.
+fn work_dir() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("dujiang-work-{}-{number}", std::process::id()))
+}
+
 fn context() -> SourceContext {
     SourceContext {
         identity: PipelineIdentity { name: "conformance".into(), lineage: Lineage("00000000000000aa".into()) },
         clock: Arc::new(Standing),
         budget: Budget::new(64 << 20),
+        work_dir: work_dir(),
     }
 }
 

@@ -13,7 +13,9 @@ use dujiang_core::{ChangeBatch, Error, Kind, Lineage, PipelineIdentity, Position
 use dujiang_mysql::SPECS;
 use dujiang_scratch::{Family, Options, Server, ServerBinary};
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 struct WallClock;
@@ -25,11 +27,19 @@ impl Clock for WallClock {
     }
 }
 
+/// A folder of its own for each opening; it is made and removed by the source if it needs it.
+fn work_dir() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("dujiang-work-{}-{number}", std::process::id()))
+}
+
 pub fn context() -> SourceContext {
     SourceContext {
         identity: PipelineIdentity { name: "test".into(), lineage: Lineage("00112233aabbccdd".into()) },
         clock: Arc::new(WallClock),
         budget: Budget::new(128 << 20),
+        work_dir: work_dir(),
     }
 }
 
