@@ -175,6 +175,14 @@ codes! {
     /// The server or its version cannot do what is asked.
     ServerVersion = "E0271", User, Never, exit 78, "the server's version is not supported";
 
+    // E028: PostgreSQL's values
+    /// A column has a type that the database's catalog no longer has: it was dropped after rows with it were written, so
+    /// that what the type was cannot be known. Take a new snapshot of the table.
+    TypeGone = "E0280", User, Never, exit 65, "a column's type is gone";
+    /// An update of a row did not touch a large value, which the server keeps apart (TOAST), and the log holds neither the
+    /// value nor the old row. With `REPLICA IDENTITY FULL` the log holds it.
+    ValueNotLogged = "E0281", User, Never, exit 65, "the log does not hold a value";
+
     // E03: schema and keys
     /// No table matches the patterns.
     NoTable = "E0300", User, Never, exit 78, "no table matches";

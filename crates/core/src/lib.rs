@@ -27,6 +27,7 @@ pub mod schema;
 pub mod secret;
 pub mod sink;
 pub mod source;
+pub mod span;
 pub mod text;
 pub mod transform;
 

@@ -54,7 +54,7 @@ impl Kind {
 }
 
 /// Where `cargo xtask servers` unpacks servers: `DUJIANG_SERVERS`, else `dujiang/servers` in the user's cache folder.
-fn servers_folder() -> PathBuf {
+pub(crate) fn servers_folder() -> PathBuf {
     let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = || named("XDG_CACHE_HOME").or_else(|| named("HOME").map(|home| home.join(".cache")));
     let default = || cache().unwrap_or_else(std::env::temp_dir).join("dujiang/servers");

@@ -26,6 +26,9 @@ pub enum Error {
     /// A program that belongs to the server is missing.
     #[error("`{0}` is not installed, although a database server is")]
     MissingProgram(&'static str),
+    /// The newest PostgreSQL is not where the tests look for it.
+    #[error("there is no `{}`; `cargo xtask test` unpacks the newest PostgreSQL there, or name another folder in DUJIANG_SERVERS", .0.display())]
+    NoNewestPostgres(PathBuf),
     /// A file or a process could not be handled.
     #[error("{what} `{}`: {source}", path.display())]
     Io {

@@ -33,7 +33,7 @@ pub use binary::{Family, Kind, ServerBinary};
 pub use error::{Error, Result};
 pub use options::Options;
 pub use port::free_port;
-pub use postgres::Postgres;
+pub use postgres::{Postgres, PostgresKind, PostgresOptions};
 pub use random::Random;
 pub use server::Server;
 pub use session::{Row, Session, quoted};

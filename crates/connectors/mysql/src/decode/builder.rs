@@ -5,13 +5,13 @@ use super::columns::OpenColumn;
 use super::image::{Change, RowImage};
 use super::plan::RowPlan;
 use super::rows::{RowsEvent, RowsKind};
-use super::span::OpenSpan;
 use super::staged::{self, Staged};
 use super::table_map::TableMap;
 use super::types::Column;
 use super::value::BadValue;
 use super::walk::{Step, Walk};
 use arrow_array::RecordBatch;
+use dujiang_core::span::OpenSpan;
 use dujiang_core::{ChangeBatch, Code, Error, Kind, Origin, Result, ResultExt, TableSchema};
 use std::sync::Arc;
 

@@ -24,7 +24,6 @@ mod labels;
 mod plan;
 pub mod rows;
 pub mod sort_key;
-mod span;
 mod staged;
 pub mod statement;
 pub mod table_map;

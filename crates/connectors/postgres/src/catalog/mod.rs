@@ -1,0 +1,13 @@
+//! The catalog, read-only: tables, columns, types, keys, identities, partitions, publications; PostgreSQL 14 to 18.
+//!
+//! Every query answers with one JSON document per row ([`sql`]), which the server makes and [`tables`] reads: one query sees one
+//! state of the catalog, whatever its nesting.
+
+pub mod identity;
+pub mod sql;
+pub mod tables;
+
+pub use identity::{IdentityDemand, check_identity, key_of, old_rows};
+pub use tables::{
+    CatalogColumn, CatalogIndex, Database, IdentityKind, Leaf, Published, TableDetail, TableEntry, read_all,
+};

@@ -1,0 +1,75 @@
+//! Values that cannot be carried, before table and column are known.
+
+use dujiang_core::{Code, Error, TableId};
+
+/// Why one cell could not be decoded.
+#[derive(Debug)]
+pub struct BadValue(Box<Reason>);
+
+#[derive(Debug)]
+enum Reason {
+    /// The value is what the source holds, but has no exact representation.
+    Unrepresentable { text: String, why: &'static str, help: &'static str },
+    /// The bytes do not have the layout they should have.
+    Corrupt(&'static str),
+}
+
+/// Bytes of a value that a message shows.
+const SHOWN: usize = 64;
+
+impl BadValue {
+    /// A value that the source holds and its column cannot.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn unrepresentable(text: &[u8], why: &'static str, help: &'static str) -> Self {
+        let cut = text.len().min(SHOWN);
+        let mut text = String::from_utf8_lossy(&text[..cut]).into_owned() + if cut < text.len() { "..." } else { "" };
+        text.retain(|c| !c.is_control());
+        Self(Box::new(Reason::Unrepresentable { text, why, help }))
+    }
+
+    /// Bytes without the structure they should have.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn corrupt(what: &'static str) -> Self {
+        Self(Box::new(Reason::Corrupt(what)))
+    }
+
+    /// Bytes that are not UTF-8, from a database that does not look at its text.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn not_utf8(bytes: &[u8]) -> Self {
+        let shown: String = bytes.iter().take(SHOWN / 4).map(|b| format!("\\x{b:02x}")).collect();
+        let why = "the bytes are no UTF-8, and a database with the encoding SQL_ASCII does not say what else they are";
+        Self::unrepresentable(
+            shown.as_bytes(),
+            why,
+            "correct the value at the source, or leave the table out of `tables`",
+        )
+    }
+
+    /// Whether the value is well-formed: then only its record is at fault, else the bytes are damaged.
+    pub fn is_of_the_record(&self) -> bool {
+        matches!(*self.0, Reason::Unrepresentable { .. })
+    }
+
+    /// The error, for `table` and `column`.
+    #[cold]
+    pub fn into_error(self, table: &TableId, column: &str) -> Error {
+        match *self.0 {
+            Reason::Unrepresentable { text, why, help } => {
+                Error::new(Code::BadRecord, format!("{table}, column {column}: {text} cannot be carried: {why}"))
+                    .fact("table", table.to_string())
+                    .fact("column", column)
+                    .fact("value", text)
+                    .help(help)
+            }
+            Reason::Corrupt(what) => {
+                Error::new(Code::Protocol, format!("{table}, column {column}: {what} cannot be read"))
+                    .fact("table", table.to_string())
+                    .fact("column", column)
+                    .help("if the server's own tools read this row, report a bug")
+            }
+        }
+    }
+}

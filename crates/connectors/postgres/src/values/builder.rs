@@ -1,0 +1,406 @@
+//! One open builder per table: images of rows in, [`ChangeBatch`]es out.
+
+use super::bad::BadValue;
+use super::cells::{self, Reading};
+use super::column::Column;
+use super::open::OpenColumn;
+use super::types::ValueSettings;
+use crate::pgoutput::{Cell, OldKind, Tuple};
+use arrow_array::RecordBatch;
+use dujiang_core::span::OpenSpan;
+use dujiang_core::{ChangeBatch, Code, Error, Kind, Origin, Result, ResultExt, TableSchema};
+use std::sync::Arc;
+
+/// A change of one row, as the stream tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowChange<'a> {
+    /// A row was inserted.
+    Insert(Tuple<'a>),
+    /// A row was updated.
+    Update {
+        /// The whole old row (identity full), or the old key if it changed.
+        old: Option<(OldKind, Tuple<'a>)>,
+        /// The row.
+        new: Tuple<'a>,
+    },
+    /// A row was deleted.
+    Delete((OldKind, Tuple<'a>)),
+}
+
+/// What of a change is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// All of it.
+    Whole,
+    /// Of an update its old image, as a delete (its new key belongs to a chunk not yet read).
+    Before,
+    /// Of an update its new image, as an insert.
+    After,
+}
+
+/// Why a change was not appended. The builder then holds what it held before.
+#[derive(Debug)]
+pub enum Refused {
+    /// A value that its column cannot hold (`BadRecord`, naming table, column and value): the record is at fault.
+    Record(Error),
+    /// NULL in this column, which the shape declares NOT NULL: it was declared so later than this row was written. The caller
+    /// goes on with the shape's `relaxed`.
+    Null(usize),
+    /// Large values that the change did not touch and whose old image the log does not have (the identity is not full), in
+    /// these columns. The caller finds them out and appends again with `known`, or gives up the record.
+    Unchanged(Vec<usize>),
+    /// Anything else: damaged bytes, an image of another shape.
+    Other(Error),
+}
+
+impl Refused {
+    /// The error that says so, for callers without another way out.
+    pub fn into_error(self, schema: &TableSchema) -> Error {
+        let name = |column: usize| schema.arrow.field(column).name().clone();
+        match self {
+            Refused::Record(error) | Refused::Other(error) => error,
+            Refused::Null(column) => {
+                let message = format!("{} column {} holds a NULL although it is NOT NULL", schema.id, name(column));
+                Error::new(Code::SchemaMismatch, message)
+            }
+            Refused::Unchanged(columns) => {
+                let columns: Vec<String> = columns.into_iter().map(name).collect();
+                let message = format!("an update of {} does not carry all values of its row", schema.id);
+                Error::new(Code::ValueNotLogged, message)
+                    .fact("table", schema.id.to_string())
+                    .fact("columns", columns.join(", "))
+                    .help(
+                        "run ALTER TABLE ... REPLICA IDENTITY FULL at the source, and take a new snapshot of the table",
+                    )
+            }
+        }
+    }
+}
+
+/// Decodes the rows of one table at one schema version.
+#[derive(Debug)]
+pub struct TableBuilder {
+    schema: Arc<TableSchema>,
+    columns: Arc<[Column]>,
+    unchecked_text: bool,
+    /// Whether old images may hold the key alone.
+    key_images: bool,
+    open: Vec<OpenColumn>,
+    kinds: Vec<Kind>,
+    span: OpenSpan,
+}
+
+impl TableBuilder {
+    /// A builder of `schema`, whose columns are `columns`. `key_images`: whether old images may hold the key alone.
+    ///
+    /// # Errors
+    /// `Bug` when the two do not fit.
+    pub fn new(
+        schema: Arc<TableSchema>,
+        columns: Arc<[Column]>,
+        key_images: bool,
+        settings: &ValueSettings,
+    ) -> Result<Self> {
+        let fields = schema.arrow.fields();
+        let fits = fields.len() == columns.len()
+            && fields.iter().zip(columns.iter()).all(|(f, c)| f.data_type() == c.field.data_type());
+        let open: Option<Vec<_>> = fields.iter().map(|f| OpenColumn::new(f.data_type())).collect();
+        let Some(open) = open.filter(|_| fits) else {
+            return Err(Error::new(Code::Bug, format!("columns and schema of {} do not fit", schema.id)));
+        };
+        let unchecked_text = settings.unchecked_text;
+        Ok(Self { schema, columns, unchecked_text, key_images, open, kinds: Vec::new(), span: OpenSpan::default() })
+    }
+
+    /// The schema.
+    pub fn schema(&self) -> &Arc<TableSchema> {
+        &self.schema
+    }
+
+    /// The columns.
+    pub fn columns(&self) -> &Arc<[Column]> {
+        &self.columns
+    }
+
+    /// Says where the rows appended next come from. `origin.first_ordinal` is the ordinal of the next change within
+    /// (transaction, table); the builder counts on from there.
+    pub fn begin_span(&mut self, origin: Origin<'_>) {
+        self.span.begin(origin);
+    }
+
+    /// Counts a change that is not wanted: it has an ordinal like every other.
+    pub fn skip(&mut self) {
+        self.span.change(self.kinds.len());
+    }
+
+    /// Appends a change of the stream. `known` are texts (or NULL) of columns that the change did not touch, found out by the
+    /// caller after [`Refused::Unchanged`].
+    ///
+    /// An update's old image has every column if the log does (identity full); otherwise the key alone, and NULL in all other
+    /// columns, which the shape then declares nullable.
+    ///
+    /// # Errors
+    /// [`Refused`]; nothing is appended then, and no ordinal is used.
+    pub fn append(
+        &mut self,
+        change: RowChange<'_>,
+        keep: Keep,
+        known: &[(usize, Option<&[u8]>)],
+    ) -> std::result::Result<(), Refused> {
+        let before = self.begin_append();
+        let done = match change {
+            RowChange::Insert(new) => self.image(Kind::Insert, new.cells(), new.len()),
+            RowChange::Delete((kind, old)) => self.old_image(Kind::Delete, kind, old),
+            RowChange::Update { old, new } => self.update(old, new, keep, known),
+        };
+        if done.is_err() {
+            self.truncate(before);
+        } else {
+            self.span.change(self.kinds.len());
+        }
+        done
+    }
+
+    fn update(
+        &mut self,
+        old: Option<(OldKind, Tuple<'_>)>,
+        new: Tuple<'_>,
+        keep: Keep,
+        known: &[(usize, Option<&[u8]>)],
+    ) -> std::result::Result<(), Refused> {
+        if keep != Keep::After {
+            let kind = if keep == Keep::Before { Kind::Delete } else { Kind::UpdateBefore };
+            match old {
+                Some((is, old)) => self.old_image(kind, is, old)?,
+                // The key did not change: it is that of the new image.
+                None => self.old_image(kind, OldKind::Key, new)?,
+            }
+        }
+        if keep == Keep::Before {
+            return Ok(());
+        }
+        let kind = if keep == Keep::After { Kind::Insert } else { Kind::UpdateAfter };
+        match old {
+            // What the change did not touch is in the whole old row; the server takes large values out of their own table for it.
+            Some((OldKind::Row, old)) if old.len() == new.len() => {
+                let filled =
+                    new.cells().zip(old.cells()).map(|(new, old)| if new == Cell::Unchanged { old } else { new });
+                self.image(kind, filled, new.len())
+            }
+            _ if known.is_empty() => self.image(kind, new.cells(), new.len()),
+            _ => {
+                let found = |column: usize| known.iter().find(|(at, _)| *at == column).map(|(_, text)| *text);
+                let filled = new.cells().enumerate().map(|(at, cell)| match (cell, found(at)) {
+                    (Cell::Unchanged, Some(text)) => text.map_or(Cell::Null, Cell::Text),
+                    _ => cell,
+                });
+                self.image(kind, filled, new.len())
+            }
+        }
+    }
+
+    fn old_image(&mut self, kind: Kind, is: OldKind, old: Tuple<'_>) -> std::result::Result<(), Refused> {
+        match is {
+            OldKind::Row => self.image(kind, old.cells(), old.len()),
+            OldKind::Key if !self.key_images => Err(Refused::Other(self.no_old_row())),
+            OldKind::Key => {
+                let columns = self.columns.clone();
+                let key =
+                    old.cells().zip(columns.iter()).map(|(c, column)| if column.in_identity { c } else { Cell::Null });
+                self.image(kind, key, old.len())
+            }
+        }
+    }
+
+    /// Appends one image.
+    #[inline]
+    fn image<'c>(
+        &mut self,
+        kind: Kind,
+        image: impl Iterator<Item = Cell<'c>>,
+        columns: usize,
+    ) -> std::result::Result<(), Refused> {
+        if columns != self.columns.len() {
+            return Err(Refused::Other(self.another_shape(columns)));
+        }
+        let mut unchanged = Vec::new();
+        for (index, cell) in image.enumerate() {
+            let (column, open) = (&self.columns[index], &mut self.open[index]);
+            let mut reading = Reading { binary: false, check_text: self.unchecked_text };
+            let bytes = match cell {
+                Cell::Text(text) => text,
+                Cell::Binary(bytes) => {
+                    reading.binary = true;
+                    bytes
+                }
+                Cell::Null if column.field.is_nullable() => {
+                    open.push_null();
+                    continue;
+                }
+                Cell::Null => return Err(Refused::Null(index)),
+                Cell::Unchanged => {
+                    unchanged.push(index);
+                    continue;
+                }
+            };
+            if let Err(bad) = cells::append(&column.kind, open, bytes, reading) {
+                return Err(self.refused(bad, index));
+            }
+        }
+        if !unchanged.is_empty() {
+            return Err(Refused::Unchanged(unchanged));
+        }
+        self.kinds.push(kind);
+        Ok(())
+    }
+
+    #[cold]
+    fn refused(&self, bad: BadValue, column: usize) -> Refused {
+        let of_the_record = bad.is_of_the_record();
+        let error = bad.into_error(&self.schema.id, &self.columns[column].name);
+        if of_the_record { Refused::Record(error) } else { Refused::Other(error) }
+    }
+
+    #[cold]
+    fn no_old_row(&self) -> Error {
+        let id = &self.schema.id;
+        Error::new(Code::ReplicaIdentity, format!("the log no longer holds whole old rows of {id}"))
+            .fact("table", id.to_string())
+            .help(
+                "somebody changed the table's REPLICA IDENTITY: old rows of the changes since cannot be known. Set it to FULL \
+                 again, and start a new pipeline with a new snapshot of the table",
+            )
+    }
+
+    #[cold]
+    fn another_shape(&self, columns: usize) -> Error {
+        let (id, known) = (&self.schema.id, self.columns.len());
+        let message = format!("a row of {id} has {columns} columns, its shape {known}");
+        Error::new(Code::SchemaMismatch, message).help("report a bug with the server's version")
+    }
+
+    /// Appends one row that `COPY (SELECT ...) TO STDOUT (FORMAT binary)` sent, as kind [`Kind::Read`]; the list of the SELECT is
+    /// every column's [`Column::select_item`] in order. False at the end of the data.
+    ///
+    /// Layout: <https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format": fields (16 bits, -1 is the end), then
+    /// for each its length (32 bits, -1 is NULL) and bytes.
+    ///
+    /// # Errors
+    /// [`Refused`], never `Unchanged`; nothing is appended then.
+    pub fn append_copy(&mut self, row: &[u8]) -> std::result::Result<bool, Refused> {
+        let Some((head, mut rest)) = row.split_first_chunk::<2>() else { return Err(self.torn()) };
+        let fields = i16::from_be_bytes(*head);
+        if fields == -1 && rest.is_empty() {
+            return Ok(false);
+        }
+        if usize::from(fields as u16) != self.columns.len() {
+            return Err(Refused::Other(self.another_shape(usize::from(fields as u16))));
+        }
+        let before = self.begin_append();
+        let done = self.copied_row(&mut rest);
+        if done.is_err() || !rest.is_empty() {
+            self.truncate(before);
+            return Err(done.err().unwrap_or_else(|| self.torn()));
+        }
+        self.kinds.push(Kind::Read);
+        self.span.change(self.kinds.len());
+        Ok(true)
+    }
+
+    fn copied_row(&mut self, rest: &mut &[u8]) -> std::result::Result<(), Refused> {
+        for index in 0..self.columns.len() {
+            let Some((length, tail)) = rest.split_first_chunk::<4>() else { return Err(self.torn()) };
+            let length = i32::from_be_bytes(*length);
+            let (column, open) = (&self.columns[index], &mut self.open[index]);
+            if length == -1 {
+                if !column.field.is_nullable() {
+                    return Err(Refused::Null(index));
+                }
+                open.push_null();
+                *rest = tail;
+                continue;
+            }
+            let cell = usize::try_from(length).ok().and_then(|length| tail.split_at_checked(length));
+            let Some((bytes, tail)) = cell else { return Err(self.torn()) };
+            let reading = Reading { binary: column.output.is_none(), check_text: self.unchecked_text };
+            if let Err(bad) = cells::append(&column.kind, open, bytes, reading) {
+                return Err(self.refused(bad, index));
+            }
+            *rest = tail;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn torn(&self) -> Refused {
+        let message = format!("a copied row of {} has not the layout it should have", self.schema.id);
+        Refused::Other(Error::new(Code::Protocol, message))
+    }
+
+    /// Rows (images) in the open batch.
+    pub fn rows(&self) -> usize {
+        self.kinds.len()
+    }
+
+    /// Whether the open batch has no row.
+    pub fn is_empty(&self) -> bool {
+        self.kinds.is_empty()
+    }
+
+    /// Bytes held, as counted against the budget.
+    pub fn memory(&self) -> usize {
+        self.open.iter().map(OpenColumn::memory).sum::<usize>() + self.kinds.capacity() + self.span.memory()
+    }
+
+    /// Rows before an append; the first one of a batch makes room for as much as the last batch held.
+    fn begin_append(&mut self) -> usize {
+        if self.kinds.is_empty() {
+            self.open.iter_mut().for_each(OpenColumn::reserve);
+        }
+        self.kinds.len()
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.open.iter_mut().for_each(|column| column.truncate(rows));
+        self.kinds.truncate(rows);
+    }
+
+    /// Throws the open batch away. The origin stays in force.
+    pub fn clear(&mut self) {
+        self.truncate(0);
+        self.span.take();
+    }
+
+    /// Hands out the open batch, `None` when it is empty, and opens the next one. The origin stays in force.
+    ///
+    /// # Errors
+    /// `BadRecord` for text that is not valid UTF-8, which a database with any encoding but `SQL_ASCII` never sends; `Bug`.
+    /// The batch is lost then.
+    pub fn finish(&mut self) -> Result<Option<ChangeBatch>> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let origins = self.span.take();
+        let kinds = std::mem::take(&mut self.kinds);
+        let mut arrays = Vec::with_capacity(self.open.len());
+        let mut bad = None;
+        for (index, column) in self.open.iter_mut().enumerate() {
+            match column.finish() {
+                Ok(array) => arrays.push(array),
+                Err(failed) => bad = bad.or(Some((index, failed))),
+            }
+        }
+        if let Some((index, (row, value))) = bad {
+            let error = value.into_error(&self.schema.id, &self.columns[index].name);
+            let found = origins.iter().find(|(rows, _)| rows.contains(&row));
+            return Err(match found {
+                Some((_, origin)) => error.fact("transaction", origin.transaction).fact("position", origin.position),
+                None => error,
+            });
+        }
+        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(kinds.len()));
+        let rows = RecordBatch::try_new_with_options(self.schema.arrow.clone(), arrays, &options)
+            .or_code(Code::Bug, || format!("rows of {} do not fit their schema", self.schema.id))?;
+        ChangeBatch::new(self.schema.clone(), rows, kinds, origins).map(Some)
+    }
+}
