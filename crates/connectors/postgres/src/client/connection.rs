@@ -54,6 +54,11 @@ impl Connection {
         let statement = String::new();
         let mut connection = Self { channel, greeting, idle: true, statement, notices: Vec::new() };
         connection.execute(SESSION).await?;
+        // Such a database does not know what its text is: asked for UTF-8 the server refuses rows with other bytes, and every
+        // row around them.
+        if connection.parameter("server_encoding") == Some("SQL_ASCII") {
+            connection.execute("SET client_encoding = 'SQL_ASCII'").await?;
+        }
         // Since 14 an idle session may be ended as well; F19.
         if connection.version() >= 140_000 {
             connection.execute("SET idle_session_timeout = 0").await?;

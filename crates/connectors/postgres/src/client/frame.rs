@@ -68,7 +68,7 @@ impl Framing {
         let unread = self.end - self.start;
         let wanted = self.length_of_next().ok().flatten().unwrap_or(HEADER).max(unread + 1);
         if unread == 0 && self.buffer.len() > 4 * LARGEST_BUFFER {
-            self.buffer = Vec::new();
+            (self.buffer, self.start, self.end) = (Vec::new(), 0, 0);
         }
         let full = self.end == self.buffer.len() && self.start == 0;
         if self.start > 0

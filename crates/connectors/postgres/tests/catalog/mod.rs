@@ -1,0 +1,2 @@
+mod evolution;
+mod tables;

@@ -1,0 +1,7 @@
+//! The source against real servers.
+
+#![allow(clippy::unwrap_used, missing_docs, clippy::print_stdout)]
+
+mod catalog;
+mod support;
+mod values;

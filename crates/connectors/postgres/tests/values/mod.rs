@@ -1,0 +1,5 @@
+mod every_type;
+mod fuzz;
+mod generated;
+mod keys;
+mod pitfalls;
