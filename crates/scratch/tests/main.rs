@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use dujiang_scratch::{Error, Family, Kind, Options, Server};
+use dujiang_scratch::{Error, Family, Kind, Options, Postgres, PostgresKind, PostgresOptions, Server};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -178,4 +178,31 @@ fn a_server_that_is_not_there_says_how_to_get_it() {
         "Mysql57 is not at `/nowhere/mysqld`; `cargo xtask servers` gets it (and `cargo xtask test` does so by itself), or \
          DUJIANG_SERVERS names the folder of the unpacked servers"
     );
+}
+
+#[test]
+fn postgres_of_every_version_logs_changes_comes_back_after_a_crash_and_leaves_nothing_behind() {
+    let mut versions = Vec::new();
+    for kind in PostgresKind::ALL {
+        let mut server = Postgres::start_with(&PostgresOptions::default().on(kind).set("work_mem=5MB")).unwrap();
+        println!("PostgreSQL {}", server.version());
+        let told =
+            server.sql("SHOW wal_level; SHOW work_mem; CREATE TABLE t (x int); INSERT INTO t VALUES (7)").unwrap();
+        assert_eq!(told, "logical\n5MB\n");
+        let port = server.port();
+        server.kill9();
+        assert!(server.sql("SELECT 1").is_err());
+        server.restart().unwrap();
+        assert_eq!((server.sql("SELECT x FROM t").unwrap().as_str(), server.port()), ("7\n", port));
+        server.restart_with(&["wal_level=replica"]).unwrap();
+        assert_eq!(server.sql("SHOW wal_level").unwrap(), "replica\n");
+        assert!(matches!(server.sql("SELECT no FROM t"), Err(Error::Sql { .. })));
+        versions.push(server.version().to_owned());
+        let dir = server.socket_dir().to_owned();
+        drop(server);
+        assert!(!dir.exists());
+    }
+    assert_ne!(versions[0], versions[1]);
+    let error = Postgres::start_with(&PostgresOptions::default().set("no_such_setting=1")).err().unwrap();
+    assert!(matches!(&error, Error::DidNotStart { log } if log.contains("no_such_setting")), "{error}");
 }
