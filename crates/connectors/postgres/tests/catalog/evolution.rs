@@ -9,11 +9,14 @@ use dujiang_postgres::pgoutput::{Message, Relation};
 use dujiang_postgres::shape::Shape;
 use dujiang_postgres::values::{Keep, RowChange};
 
+/// Names and values.
+type Row = Vec<(String, Option<String>)>;
+
 /// What a replay met: each schema change as the dialect's events, and each row with its shape's version.
 #[derive(Debug, Default, PartialEq)]
 struct Replay {
     changes: Vec<String>,
-    rows: Vec<(u32, Vec<(String, Option<String>)>)>,
+    rows: Vec<(u32, Row)>,
 }
 
 /// Replays what the slot holds from the shape known at its place; `late` asks the catalog as it is now, otherwise as if the
@@ -90,7 +93,7 @@ async fn start(db: &mut Db) -> Known {
     known
 }
 
-fn row(cells: &[(&str, &str)]) -> Vec<(String, Option<String>)> {
+fn row(cells: &[(&str, &str)]) -> Row {
     cells.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned()))).collect()
 }
 
