@@ -168,6 +168,19 @@ impl Origins {
     }
 }
 
+/// A value that the source holds and Arrow's type cannot: its cell in the batch has a placeholder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnfitCell {
+    /// Row of the batch.
+    pub row: u32,
+    /// Column of the batch.
+    pub column: u32,
+    /// The value as the source shows it, or its bytes in hexadecimal digits.
+    pub text: Box<str>,
+    /// Why it cannot be carried.
+    pub why: Box<str>,
+}
+
 /// Changes of **one table at one schema version**, in source order.
 ///
 /// `rows` holds one row per image; `kinds` and `origins` say what each row is and where it comes from.
@@ -181,6 +194,9 @@ pub struct ChangeBatch {
     pub kinds: Arc<[Kind]>,
     /// Runs of rows with one origin.
     pub origins: Arc<Origins>,
+    /// Cells whose value could not be carried, by row and column. Only between a source and the engine's first hop, which
+    /// makes their records dead letters: transforms and sinks never see any.
+    pub unfit: Arc<[UnfitCell]>,
 }
 
 impl ChangeBatch {
@@ -201,7 +217,38 @@ impl ChangeBatch {
         if !updates_are_pairs(&kinds) {
             return Err(bad("an update's before and after image are not neighbours"));
         }
-        Ok(Self { schema, rows, kinds: kinds.into(), origins: Arc::new(origins) })
+        Ok(Self { schema, rows, kinds: kinds.into(), origins: Arc::new(origins), unfit: Arc::new([]) })
+    }
+
+    /// The same rows; the values of these cells could not be carried.
+    #[must_use]
+    pub fn with_unfit(mut self, mut cells: Vec<UnfitCell>) -> Self {
+        cells.sort_unstable_by_key(|cell| (cell.row, cell.column));
+        self.unfit = cells.into();
+        self
+    }
+
+    /// Records with values that could not be carried, in order: (row of the record's first image, why). Empty for nearly
+    /// every batch.
+    pub fn unfit_records(&self) -> Vec<(usize, Error)> {
+        let mut out: Vec<(usize, Error)> = Vec::new();
+        for cell in self.unfit.iter() {
+            let row = cell.row as usize;
+            let first = if self.kinds[row] == Kind::UpdateAfter { row - 1 } else { row };
+            if out.last().is_none_or(|(last, _)| *last != first) {
+                out.push((first, self.unfit_error(cell)));
+            }
+        }
+        out
+    }
+
+    fn unfit_error(&self, cell: &UnfitCell) -> Error {
+        let column = self.schema.arrow.field(cell.column as usize).name();
+        let sentence = format!("{}, column {column}: {} cannot be carried: {}", self.schema.id, cell.text, cell.why);
+        Error::new(Code::BadRecord, sentence)
+            .fact("column", column.as_str())
+            .fact("value", &*cell.text)
+            .help("correct the value at the source, or leave the table out of `tables`")
     }
 
     /// The table the rows were read from; routes give a batch another name, but events keep their ids.
@@ -252,7 +299,14 @@ impl ChangeBatch {
             rows,
             kinds: kinds.into(),
             origins: Arc::new(self.take_origins(indices)),
+            unfit: self.take_unfit(indices),
         })
+    }
+
+    fn take_unfit(&self, indices: &[u32]) -> Arc<[UnfitCell]> {
+        let place = |cell: &UnfitCell| indices.binary_search(&cell.row).ok();
+        let taken = |cell: &UnfitCell| place(cell).map(|row| UnfitCell { row: row as u32, ..cell.clone() });
+        self.unfit.iter().filter_map(taken).collect()
     }
 
     fn take_origins(&self, indices: &[u32]) -> Origins {
@@ -362,6 +416,16 @@ mod tests {
         routed.schema = Arc::new(TableSchema { id: TableId::new("ods", "all"), ..(*routed.schema).clone() });
         assert_eq!(routed.take(&[0, 3]).unwrap().source_table(), &TableId::new("d", "t"));
         assert_eq!(batch().source_table(), &TableId::new("d", "t"));
+    }
+
+    #[test]
+    fn cells_that_could_not_be_carried_stay_with_their_rows() {
+        let cell = |row, text: &str| UnfitCell { row, column: 0, text: text.into(), why: "it is odd".into() };
+        let batch = batch().with_unfit(vec![cell(4, "b"), cell(2, "a")]);
+        let records = batch.unfit_records();
+        assert_eq!(records.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [1, 4], "an update by its first image");
+        assert_eq!(records[0].1.message(), "d.t, column id: a cannot be carried: it is odd");
+        assert_eq!(*batch.take(&[0, 4]).unwrap().unfit, [cell(1, "b")]);
     }
 
     #[test]

@@ -198,6 +198,9 @@ codes! {
     SchemaMismatch = "E0305", External, Never, exit 65, "rows do not fit the table's schema";
     /// A captured table vanished while the pipeline needs it.
     TableGone = "E0306", User, Never, exit 65, "a captured table is gone";
+    /// An option that decides how values are carried differs from what the pipeline began with: columns would change their
+    /// type in the middle.
+    ValuesChanged = "E0320", User, Never, exit 78, "an option would change the type of values";
 
     // E05: the sink
     /// The sink's place cannot be written to.

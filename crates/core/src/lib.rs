@@ -31,7 +31,7 @@ pub mod span;
 pub mod text;
 pub mod transform;
 
-pub use batch::{ChangeBatch, Kind, Origin, OriginSpan, Origins};
+pub use batch::{ChangeBatch, Kind, Origin, OriginSpan, Origins, UnfitCell};
 pub use checkpoint::{Checkpoint, CheckpointStore, Generation, Lineage, PipelineIdentity};
 pub use codes::Code;
 pub use error::{Error, Result, ResultExt};

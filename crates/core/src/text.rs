@@ -51,7 +51,8 @@ pub fn write_plain_value(field: &Field, column: &dyn Array, row: usize, out: &mu
     cells(field, column).write_plain(row, out);
 }
 
-/// Appends a row as one JSON object without a line end.
+/// Appends a row as one JSON object without a line end. A cell whose value could not be carried ([`ChangeBatch::unfit`]) is
+/// the string of the source's text.
 ///
 /// # Panics
 /// As [`write_json_value`].
@@ -63,7 +64,10 @@ pub fn write_json_row(batch: &ChangeBatch, row: usize, out: &mut Vec<u8>) {
         }
         write_json_string(field.name(), out);
         out.push(b':');
-        write_json_value(field, batch.rows.column(index).as_ref(), row, out);
+        match batch.unfit.iter().find(|cell| (cell.row as usize, cell.column as usize) == (row, index)) {
+            Some(unfit) => write_json_string(&unfit.text, out),
+            None => write_json_value(field, batch.rows.column(index).as_ref(), row, out),
+        }
     }
     out.push(b'}');
 }

@@ -2,6 +2,7 @@
 
 use crate::catalog::TableFilter;
 use crate::client::{Endpoint, TlsMode};
+use crate::decode::ZeroDates;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{OptionType, OptionValue, Problem, RawOption};
 use dujiang_core::{Code, Secret};
@@ -108,6 +109,9 @@ dujiang_core::options! {
         "schema-change.enabled" => schema_change: bool, default "true";
         /// TINYINT(1) as BOOLEAN. Refused when true: 2 would become true.
         "treat-tinyint1-as-boolean.enabled" => tinyint1_as_boolean: bool, default "false";
+        /// What becomes of dates that are none (`0000-00-00`, `2020-00-15`): `error` makes their records dead letters, `null`
+        /// makes them NULL (not in keys), `text` carries all dates and times with a date as text, as the server prints it.
+        "zero-dates" => zero_dates: ZeroDates, default "error";
         /// Accept tables whose rows are changed by cascading foreign keys, although the log does not show it.
         "foreign-keys.cascade.accept" => accept_cascades: bool, default "false";
         /// Accepted and not needed: the hand-off is always exact.

@@ -256,6 +256,7 @@ mod tests {
             version: 2,
             columns: vec![],
             key: vec![0],
+            zero_dates: Default::default(),
             key_name: None,
         };
         let position = encode(&head(), &encode_shapes(&[&shape]).unwrap()).unwrap();

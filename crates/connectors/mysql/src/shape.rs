@@ -3,7 +3,7 @@
 
 use crate::client::{Connection, TextRow, quote};
 use crate::decode::charset::Charset;
-use crate::decode::{CatalogColumn, Column, ColumnType, column, compares_by_value};
+use crate::decode::{CatalogColumn, Column, ColumnType, ZeroDates, column, compares_by_value};
 use dujiang_core::schema::{KeyEquality, META_SOURCE_TYPE};
 use dujiang_core::{Code, Error, Result, TableId, TableSchema};
 use serde::{Deserialize, Serialize};
@@ -33,9 +33,8 @@ impl ShapeColumn {
     /// The words of a column that was read from the catalog.
     pub fn of(column: &Column) -> Self {
         let charset = match &column.column_type {
-            ColumnType::Text { charset: Charset::Latin1 } => Some("latin1".to_owned()),
             ColumnType::Text { charset: Charset::Utf8 } => Some(utf8_name(column.collation.as_deref()).to_owned()),
-            ColumnType::Text { charset: Charset::Converted(name, _) } => Some((*name).to_owned()),
+            ColumnType::Text { charset } => Some(charset.name().to_owned()),
             _ => None,
         };
         Self {
@@ -88,6 +87,9 @@ pub struct Shape {
     /// Key columns, as indices in key order.
     #[serde(rename = "k")]
     pub key: Vec<usize>,
+    /// What becomes of dates that are none; the same for all tables of a pipeline.
+    #[serde(rename = "zd", default, skip_serializing_if = "ZeroDates::is_error")]
+    pub zero_dates: ZeroDates,
     /// Name of the key's index, if it is known.
     #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
     pub key_name: Option<String>,
@@ -111,6 +113,7 @@ impl Shape {
             version: schema.version,
             columns: columns.iter().map(ShapeColumn::of).collect(),
             key: schema.key.clone(),
+            zero_dates: ZeroDates::Error,
             key_name: None,
         }
     }
@@ -128,7 +131,8 @@ impl Shape {
         let columns: Vec<Column> = self
             .columns
             .iter()
-            .map(ShapeColumn::decoded)
+            .enumerate()
+            .map(|(at, column)| Ok(column.decoded()?.with_zero_dates(self.zero_dates, self.key.contains(&at))))
             .collect::<Result<_>>()
             .map_err(|e| e.fact("table", self.id().to_string()))?;
         let key_equality = match self.key.as_slice() {

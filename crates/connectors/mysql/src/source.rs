@@ -56,6 +56,7 @@ impl MysqlSource {
             filter: &self.config.filter,
             accept_cascades: self.config.options.accept_cascades,
             server_id: self.config.server_id,
+            zero_dates: self.config.options.zero_dates,
         }
     }
 
@@ -74,7 +75,7 @@ impl MysqlSource {
         let ids: Vec<TableId> = before.iter().map(Shape::id).collect();
         for _ in 0..10 {
             let resume = log_end(connection).await?;
-            let after = catalog::shapes(connection, &ids).await?;
+            let after = catalog::shapes(connection, &ids, self.config.options.zero_dates).await?;
             if before == after {
                 return Ok((resume, after));
             }
@@ -117,6 +118,7 @@ impl MysqlSource {
         let mut connection = self.connect().await?;
         let (head, shapes) = position::decode(position)?;
         let (head, shapes) = self.still_captured(head, shapes)?;
+        self.check_policies(&shapes)?;
         self.warn_of_new_tables(&mut connection, &shapes).await?;
         let bound_to_server = head.snapshot.is_some();
         let (place, executed) = (head.boundary()?, head.executed()?);
@@ -144,6 +146,15 @@ impl MysqlSource {
             self.begin_snapshot(&mut start, &mut connection, snapshot.id, snapshot.tables).await?;
         }
         Ok(start)
+    }
+
+    /// A column cannot become text, or get NULLs, in the middle of a pipeline.
+    fn check_policies(&self, shapes: &[Shape]) -> Result<()> {
+        let policy = self.config.options.zero_dates;
+        let Some(other) = shapes.iter().find(|shape| shape.zero_dates != policy) else { return Ok(()) };
+        let message = format!("`zero-dates` was `{}` when the pipeline began, and is `{policy}` now", other.zero_dates);
+        Err(Error::new(Code::ValuesChanged, message)
+            .help("set it back, or start a new pipeline (another `pipeline.name`) with a new snapshot"))
     }
 
     /// Forgets tables that `tables` no longer names, so that naming them again later does not pretend to know what happened

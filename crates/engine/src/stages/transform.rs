@@ -10,7 +10,7 @@ use dujiang_core::dead_letter::Stage;
 use dujiang_core::routing::Routing;
 use dujiang_core::schema::SchemaChange;
 use dujiang_core::transform::{RowError, Transform, Transformed};
-use dujiang_core::{ChangeBatch, Code, Error, Result, TableId, TableSchema};
+use dujiang_core::{ChangeBatch, Code, Error, Kind, Result, TableId, TableSchema};
 use std::sync::Arc;
 
 /// The transforms of a pipeline, in order, and after them its routing.
@@ -81,7 +81,8 @@ impl Chain {
     ) -> Result<Vec<ChangeBatch>> {
         let table = batch.schema.id.clone();
         part.ledger.count(&table, Images { read: batch.images() as u64, ..Images::default() });
-        let mut batches = vec![batch];
+        let batch = self.without_unfit(lineage, &table, batch, part)?;
+        let mut batches = if batch.images() > 0 { vec![batch] } else { Vec::new() };
         for transform in &self.transforms {
             let mut next = Vec::with_capacity(batches.len());
             for batch in batches {
@@ -95,6 +96,31 @@ impl Chain {
             routed.extend(self.one(|batch| routing.apply(batch), lineage, &table, batch, part)?);
         }
         Ok(routed)
+    }
+
+    /// Records whose values the source could not carry become letters, or the error that halts.
+    fn without_unfit(
+        &self,
+        lineage: &Lineage,
+        table: &TableId,
+        batch: ChangeBatch,
+        part: &mut EpochPart,
+    ) -> Result<ChangeBatch> {
+        if batch.unfit.is_empty() {
+            return Ok(batch);
+        }
+        let mut failed: Vec<RowError> =
+            batch.unfit_records().into_iter().map(|(row, error)| RowError { row, error }).collect();
+        if self.policy == ErrorPolicy::Halt {
+            return Err(halting(failed.swap_remove(0), table));
+        }
+        let letters = letters::build(lineage, table, Stage::Source, &batch, &failed)?;
+        part.letters.extend(letters.letters);
+        part.ledger.count(table, Images { dead: letters.images, ..Images::default() });
+        let first = |row: usize| if batch.kinds[row] == Kind::UpdateAfter { row - 1 } else { row };
+        let is_good = |row: &usize| failed.binary_search_by_key(&first(*row), |error| error.row).is_err();
+        let good: Vec<u32> = (0..batch.images()).filter(is_good).map(|row| row as u32).collect();
+        batch.take(&good)
     }
 
     fn one(

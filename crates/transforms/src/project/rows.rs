@@ -184,7 +184,7 @@ impl Compiled {
         let options = RecordBatchOptions::new().with_row_count(Some(batch.images()));
         let rows = RecordBatch::try_new_with_options(self.output.arrow.clone(), columns, &options)
             .or_code(Code::Bug, || format!("put together the output of {}", self.output.id))?;
-        Ok(ChangeBatch { schema: self.output.clone(), rows, kinds: kinds.into(), origins: batch.origins.clone() })
+        Ok(ChangeBatch { schema: self.output.clone(), rows, kinds: kinds.into(), ..batch.clone() })
     }
 
     fn check_key(&self, columns: &[ArrayRef]) -> Result<()> {

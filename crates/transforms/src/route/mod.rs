@@ -373,7 +373,7 @@ impl Target {
         if self.schema.id != batch.schema.id {
             Arc::make_mut(&mut origins).keep_table(&batch.schema.id);
         }
-        ChangeBatch { schema: self.schema.clone(), rows, kinds: batch.kinds.clone(), origins }
+        ChangeBatch { schema: self.schema.clone(), rows, origins, ..batch.clone() }
     }
 }
 

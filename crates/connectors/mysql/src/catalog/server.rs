@@ -55,6 +55,7 @@ const VARIABLES: &[&str] = &[
     "log_replica_updates",
     "lower_case_table_names",
     "time_zone",
+    "sql_mode",
     "system_time_zone",
     "max_allowed_packet",
     "wsrep_on",

@@ -2,6 +2,7 @@
 
 use super::selector::{TableFilter, is_system};
 use crate::client::{Connection, TextRow, TextRows, quote};
+use crate::decode::ZeroDates;
 use crate::shape::{Shape, ShapeColumn};
 use dujiang_core::{Result, TableId};
 use std::collections::{BTreeMap, HashMap};
@@ -89,11 +90,11 @@ async fn run(connection: &mut Connection, queries: Vec<String>) -> Result<Vec<Te
     Ok(all)
 }
 
-/// The shapes of tables, version 1, in the order given. A table that is gone meanwhile is left out.
+/// The shapes of tables, version 1, in the order given, under a policy. A table that is gone meanwhile is left out.
 ///
 /// # Errors
 /// `ConnectionLost`, `SourceQuery`.
-pub async fn shapes(connection: &mut Connection, tables: &[TableId]) -> Result<Vec<Shape>> {
+pub async fn shapes(connection: &mut Connection, tables: &[TableId], zero_dates: ZeroDates) -> Result<Vec<Shape>> {
     let mut columns = read_columns(connection, tables).await?;
     let keys = read_keys(connection, tables).await?;
     let shape = |id: &TableId| {
@@ -109,6 +110,7 @@ pub async fn shapes(connection: &mut Connection, tables: &[TableId]) -> Result<V
             version: 1,
             columns,
             key,
+            zero_dates,
             key_name,
         })
     };

@@ -7,12 +7,12 @@ use super::plan::RowPlan;
 use super::rows::{RowsEvent, RowsKind};
 use super::staged::{self, Staged};
 use super::table_map::TableMap;
-use super::types::Column;
+use super::types::{Column, ZeroDates};
 use super::value::BadValue;
 use super::walk::{Step, Walk};
 use arrow_array::RecordBatch;
 use dujiang_core::span::OpenSpan;
-use dujiang_core::{ChangeBatch, Code, Error, Kind, Origin, Result, ResultExt, TableSchema};
+use dujiang_core::{ChangeBatch, Code, Error, Kind, Origin, Result, ResultExt, TableSchema, UnfitCell};
 use std::sync::Arc;
 
 /// What becomes of a change that a filter was asked about.
@@ -73,9 +73,12 @@ impl TableBuilder {
         let fits = fields.len() == columns.len()
             && fields.iter().zip(columns.iter()).all(|(f, c)| f.data_type() == c.field.data_type());
         let open: Option<Vec<_>> = fields.iter().map(|f| OpenColumn::new(f.data_type())).collect();
-        let Some(open) = open.filter(|_| fits) else {
+        let Some(mut open) = open.filter(|_| fits) else {
             return Err(Error::new(Code::Bug, format!("columns and schema of {} do not fit", schema.id)));
         };
+        for (open, column) in open.iter_mut().zip(columns.iter()) {
+            open.null_unfit = column.zero_dates == ZeroDates::Null;
+        }
         Ok(Self {
             schema,
             columns,
@@ -107,7 +110,7 @@ impl TableBuilder {
     /// # Errors
     /// `SchemaMismatch`, naming the table, when it does not fit the columns (position is added by the caller).
     pub fn use_table_map(&mut self, map: &TableMap<'_>) -> Result<()> {
-        let parts = [map.types, map.metadata, map.optional];
+        let parts = [map.types, map.metadata, map.optional, &[u8::from(map.old_json)]];
         if self.log.is_some() && is_concatenation(&self.seen, parts) {
             return Ok(());
         }
@@ -129,8 +132,8 @@ impl TableBuilder {
     /// Appends all images of a rows event.
     ///
     /// # Errors
-    /// `LogDamaged` (structure), `BinlogRowImage` (columns missing), `SchemaMismatch`, `BadRecord` (a value that cannot be
-    /// represented, naming table, column and value).
+    /// `LogDamaged` (structure), `BinlogRowImage` (columns missing), `SchemaMismatch`. A value that cannot be represented is
+    /// no error: its cell is among the batch's [`ChangeBatch::unfit`].
     pub fn append_rows(&mut self, rows: &RowsEvent<'_>) -> Result<Appended> {
         self.append_log(rows, None)
     }
@@ -172,14 +175,14 @@ impl TableBuilder {
     }
 
     /// Appends one result row of the binary protocol, as kind [`Kind::Read`]: a packet's payload, header byte 0x00 first.
-    /// The row has the table's columns in order; strings must come as utf8mb4 (`SET NAMES utf8mb4`), TIMESTAMP in UTC
-    /// (`SET time_zone = '+00:00'`).
+    /// The row has the table's columns in order, read as `snapshot::read_expression` says; texts must come in the characters of
+    /// their columns (`SET character_set_results = NULL`), TIMESTAMP in UTC (`SET time_zone = '+00:00'`).
     ///
     /// Rows are decoded in groups: an error may be that of an earlier row, and that of the last rows comes with
     /// [`TableBuilder::finish`]. No row of a failed group is kept.
     ///
     /// # Errors
-    /// `Protocol` (structure), `BadRecord`.
+    /// `Protocol` (structure).
     #[inline]
     pub fn append_binary_row(&mut self, packet: &[u8]) -> Result<()> {
         if packet.len() > staged::GROUP_BYTES {
@@ -265,8 +268,7 @@ impl TableBuilder {
     /// Hands out the open batch, `None` when it is empty, and opens the next one. The origin stays in force.
     ///
     /// # Errors
-    /// `BadRecord` for text that is not valid UTF-8, naming table, column, value and the row's position; `Bug`. The
-    /// batch is lost then.
+    /// `SchemaMismatch` for a NULL where none may be; `Bug`. The batch is lost then.
     pub fn finish(&mut self) -> Result<Option<ChangeBatch>> {
         self.decode_staged()?;
         if self.is_empty() {
@@ -274,26 +276,25 @@ impl TableBuilder {
         }
         let origins = self.span.take();
         let kinds = std::mem::take(&mut self.kinds);
-        let mut arrays = Vec::with_capacity(self.open.len());
-        let mut bad = None;
-        for (index, column) in self.open.iter_mut().enumerate() {
-            match column.finish() {
-                Ok(array) => arrays.push(array),
-                Err(failed) => bad = bad.or(Some((index, failed))),
-            }
-        }
-        if let Some((index, (row, value))) = bad {
-            let error = value.into_error(&self.schema.id, &self.columns[index].name, Code::LogDamaged);
-            let found = origins.iter().find(|(rows, _)| rows.contains(&row));
-            return Err(match found {
-                Some((_, origin)) => error.fact("transaction", origin.transaction).fact("position", origin.position),
-                None => error,
-            });
-        }
+        let arrays = self.open.iter_mut().map(OpenColumn::finish).collect();
+        let unfit = self.take_unfit();
         let rows = RecordBatch::try_new(self.schema.arrow.clone(), arrays).or_code(Code::SchemaMismatch, || {
             format!("rows of {} hold a NULL in a column that the schema declares NOT NULL", self.schema.id)
         })?;
-        ChangeBatch::new(self.schema.clone(), rows, kinds, origins).map(Some)
+        Ok(Some(ChangeBatch::new(self.schema.clone(), rows, kinds, origins)?.with_unfit(unfit)))
+    }
+
+    fn take_unfit(&mut self) -> Vec<UnfitCell> {
+        let mut cells = Vec::new();
+        for (column, open) in self.open.iter_mut().enumerate() {
+            cells.extend(open.unfit.drain(..).map(|unfit| UnfitCell {
+                row: unfit.row as u32,
+                column: column as u32,
+                text: unfit.text,
+                why: unfit.why.into(),
+            }));
+        }
+        cells
     }
 }
 
@@ -308,11 +309,25 @@ fn check_image(schema: &TableSchema, plan: &RowPlan, rows: &RowsEvent<'_>) -> Re
     if full(rows.present) && full(rows.present_after) {
         return Ok(());
     }
-    Err(Error::new(Code::BinlogRowImage, format!("the log carries only some columns of rows of {}", schema.id))
-        .help("run SET GLOBAL binlog_row_image = 'FULL' at the source, reconnect its clients, and take a new snapshot"))
+    Err(missing_columns(schema, rows))
 }
 
-fn is_concatenation(whole: &[u8], parts: [&[u8]; 3]) -> bool {
+#[cold]
+fn missing_columns(schema: &TableSchema, rows: &RowsEvent<'_>) -> Error {
+    let has = |bits: &[u8], at: usize| bits.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 != 0);
+    let is_missing = |at: &usize| !has(rows.present, *at) || !has(rows.present_after, *at);
+    let fields = schema.arrow.fields();
+    let missing: Vec<&str> = (0..fields.len()).filter(is_missing).map(|at| fields[at].name().as_str()).collect();
+    Error::new(Code::BinlogRowImage, format!("the log carries only some columns of rows of {}", schema.id))
+        .fact("missing", missing.join(", "))
+        .help(
+            "run SET GLOBAL binlog_row_image = 'FULL' at the source, reconnect its clients, and take a new snapshot; if it is \
+             FULL and the missing columns are generated ones, the server leaves them out of updates and deletes (MariaDB 11.8 \
+             does): make them ordinary columns, or leave the table out of `tables`",
+        )
+}
+
+fn is_concatenation(whole: &[u8], parts: [&[u8]; 4]) -> bool {
     let mut rest = whole;
     parts.iter().all(|part| match rest.split_at_checked(part.len()) {
         Some((head, tail)) => {

@@ -1,12 +1,13 @@
 //! Second pass: the cells of one column, in one loop per column and type.
 
 use super::charset::Charset;
-use super::columns::{ByteRun, OpenColumn, Values};
+use super::columns::{ByteRun, OpenColumn, Unfit, Values};
 use super::decimal::{self, DecimalPlan};
 use super::plan::{Op, Size, Step};
 use super::value::BadValue;
 use super::walk::{NULL, Walk, length};
-use super::{compressed, fixed_text, jsonb, labels, temporal};
+use super::{compressed, fixed_text, jsonb, labels, print, temporal};
+use std::cell::RefCell;
 
 /// The cells of one column in a walked chunk.
 struct Cells<'a> {
@@ -16,6 +17,7 @@ struct Cells<'a> {
     offset: usize,
     size: Size,
     has_nulls: bool,
+    unfit: RefCell<Vec<Unfit>>,
 }
 
 type CellResult = Result<(), BadValue>;
@@ -28,7 +30,7 @@ impl<'a> Cells<'a> {
         let (slot, offset) = if walk.is_sparse() { (index, 0) } else { (step.segment, step.offset as usize) };
         let positions = walk.positions(slot);
         let has_nulls = walk.is_sparse() && positions.contains(&NULL);
-        Self { bytes, positions, offset, size: step.size, has_nulls }
+        Self { bytes, positions, offset, size: step.size, has_nulls, unfit: RefCell::default() }
     }
 
     /// The `N` bytes of a cell of fixed size.
@@ -63,8 +65,24 @@ impl<'a> Cells<'a> {
     fn try_map<T: Copy + Default>(&self, out: &mut Vec<T>, decode: impl Fn(u32) -> Result<T, BadValue>) -> CellResult {
         out.reserve(self.positions.len());
         for p in self.positions {
-            out.push(if *p == NULL { T::default() } else { decode(*p)? });
+            let value = if *p == NULL { Ok(T::default()) } else { decode(*p) };
+            match value {
+                Ok(value) => out.push(value),
+                Err(value) => {
+                    self.note(out.len(), value)?;
+                    out.push(T::default());
+                }
+            }
         }
+        Ok(())
+    }
+
+    /// Keeps in mind that the value of a row cannot be carried.
+    #[cold]
+    #[inline(never)]
+    fn note(&self, row: usize, value: BadValue) -> CellResult {
+        let (text, why) = value.into_unfit()?;
+        self.unfit.borrow_mut().push(Unfit { row, text, why });
         Ok(())
     }
 
@@ -78,7 +96,11 @@ impl<'a> Cells<'a> {
         run.offsets.reserve(self.positions.len());
         for p in self.positions {
             if *p != NULL {
-                write(&mut run.data, self.slice(*p))?;
+                let start = run.data.len();
+                if let Err(value) = write(&mut run.data, self.slice(*p)) {
+                    run.data.truncate(start);
+                    self.note(run.offsets.len() - 1, value)?;
+                }
             }
             run.end_cell();
         }
@@ -131,11 +153,11 @@ impl<'a> Cells<'a> {
         run.check()
     }
 
-    /// One string per row, converted; bytes of ASCII stay as they are in every character set that is known here.
+    /// One string per row, converted; bytes of ASCII stay as they are in nearly every character set.
     fn convert(&self, charset: Charset, run: &mut ByteRun) -> CellResult {
         let (rows, start) = (run.offsets.len(), run.data.len());
         self.copy(run)?;
-        if run.data[start..].is_ascii() {
+        if charset.keeps_ascii() && run.data[start..].is_ascii() {
             return Ok(());
         }
         run.offsets.truncate(rows);
@@ -157,7 +179,8 @@ impl<'a> Cells<'a> {
 /// Decodes the cells of the column at `index` of all walked rows to the end of `column`; whether any was NULL.
 ///
 /// # Errors
-/// The first value that cannot be carried; the column then holds some of the rows.
+/// The first value whose bytes are no value; the column then holds some of the rows. A value that cannot be carried is kept in
+/// the column's `unfit`.
 pub(super) fn append(
     walk: &Walk,
     step: &Step,
@@ -172,6 +195,7 @@ pub(super) fn append(
         Values::I128(out) => append_decimals(&cells, &step.op, out),
         values => append_numbers(&cells, &step.op, values),
     };
+    column.unfit.append(&mut cells.unfit.borrow_mut());
     done.map(|()| cells.has_nulls)
 }
 
@@ -277,6 +301,11 @@ fn bits(bytes: &[u8]) -> Result<u64, BadValue> {
 fn append_strings(cells: &Cells<'_>, op: &Op, run: &mut ByteRun) -> CellResult {
     match op {
         Op::Utf8 | Op::Bytes => cells.copy(run),
+        Op::Vector => cells.strings(run, |out, cell| {
+            out.extend_from_slice(cell);
+            if cell.len().is_multiple_of(4) { Ok(()) } else { Err(BadValue::corrupt("a VECTOR")) }
+        }),
+        Op::TimeText(op, fsp) => cells.strings(run, |out, cell| print::append(op, cell, *fsp, out)),
         Op::Converted(charset) => cells.convert(*charset, run),
         Op::FixedBytes(n) => cells.strings(run, |out, cell| {
             let missing = n.checked_sub(cell.len()).ok_or_else(|| BadValue::corrupt("a BINARY"))?;
@@ -286,7 +315,15 @@ fn append_strings(cells: &Cells<'_>, op: &Op, run: &mut ByteRun) -> CellResult {
         }),
         Op::Enum(known) => cells.strings(run, |out, cell| labels::append_enum(cell, known, out)),
         Op::Set(known) => cells.strings(run, |out, cell| labels::append_set(cell, known, out)),
-        Op::Json => cells.strings(run, |out, cell| jsonb::append_text(cell, out)),
+        // MySQL 5.7 breaks long base64 inside a string into lines, which is no JSON.
+        Op::JsonText => cells.strings(run, |out, cell| {
+            for (at, line) in cell.split(|byte| *byte == b'\n').enumerate() {
+                out.extend_from_slice(if at > 0 { b"\\n" } else { b"" });
+                out.extend_from_slice(line);
+            }
+            Ok(())
+        }),
+        Op::Json { old } => cells.strings(run, |out, cell| jsonb::append_text(cell, *old, out)),
         Op::Uuid => cells.strings(run, |out, cell| fixed_text::append_uuid(cell, out)),
         Op::Inet4 => cells.strings(run, |out, cell| fixed_text::append_inet4(cell, out)),
         Op::Inet6 => cells.strings(run, |out, cell| fixed_text::append_inet6(cell, out)),

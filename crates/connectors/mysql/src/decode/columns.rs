@@ -1,13 +1,14 @@
 //! The open columns of a batch: plain vectors that become Arrow arrays without copying.
 
 use super::value::BadValue;
+use arrow_array::builder::StringBuilder;
 use arrow_array::types::{
     ArrowPrimitiveType, Date32Type, Decimal128Type, Decimal256Type, DurationMicrosecondType, Float32Type, Float64Type,
     Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{ArrayRef, BinaryArray, PrimitiveArray, StringArray};
+use arrow_array::{ArrayRef, BinaryArray, Float32Array, ListArray, PrimitiveArray, StringArray};
 use arrow_buffer::{Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer, i256};
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::{DataType, FieldRef, TimeUnit};
 use std::sync::Arc;
 
 /// Values of one column.
@@ -36,12 +37,24 @@ pub(super) struct ByteRun {
     pub data: Vec<u8>,
 }
 
+/// A value that cannot be carried.
+#[derive(Debug)]
+pub(super) struct Unfit {
+    pub row: usize,
+    pub text: Box<str>,
+    pub why: &'static str,
+}
+
 /// One open column.
 #[derive(Debug)]
 pub(super) struct OpenColumn {
     data_type: DataType,
     pub values: Values,
     pub nulls: NullBufferBuilder,
+    /// Values that cannot be carried, in the order of their rows; their cells have placeholders.
+    pub unfit: Vec<Unfit>,
+    /// Whether such values become NULL instead.
+    pub null_unfit: bool,
     /// Rows and bytes of the last batch: room to make for the next one.
     last: (usize, usize),
 }
@@ -83,7 +96,9 @@ impl Values {
             DataType::Float64 => Values::F64(vec![]),
             DataType::Decimal128(..) => Values::I128(vec![]),
             DataType::Decimal256(..) => Values::I256(vec![]),
-            DataType::Utf8 | DataType::Binary => Values::Run(ByteRun { offsets: vec![0], data: vec![] }),
+            DataType::Utf8 | DataType::Binary | DataType::List(_) => {
+                Values::Run(ByteRun { offsets: vec![0], data: vec![] })
+            }
             _ => return None,
         })
     }
@@ -93,7 +108,14 @@ impl OpenColumn {
     /// An empty column; `None` for an Arrow type the decoder never makes.
     pub fn new(data_type: &DataType) -> Option<Self> {
         let values = Values::new(data_type)?;
-        Some(Self { data_type: data_type.clone(), values, nulls: NullBufferBuilder::new(0), last: (0, 0) })
+        Some(Self {
+            data_type: data_type.clone(),
+            values,
+            nulls: NullBufferBuilder::new(0),
+            unfit: vec![],
+            null_unfit: false,
+            last: (0, 0),
+        })
     }
 
     /// Makes room for as much as the last batch held; called when the first row of a batch arrives.
@@ -116,6 +138,7 @@ impl OpenColumn {
             run.data.truncate(run.offsets.last().map_or(0, |end| *end as usize));
         });
         self.nulls.truncate(rows);
+        self.unfit.retain(|unfit| unfit.row < rows);
     }
 
     /// Bytes held.
@@ -125,17 +148,17 @@ impl OpenColumn {
         values + self.nulls.allocated_size()
     }
 
-    /// Takes the values out as an Arrow array and leaves the column empty, with room for about as many.
-    ///
-    /// # Errors
-    /// The row and the reason, when a text is not UTF-8.
-    pub fn finish(&mut self) -> Result<ArrayRef, (usize, BadValue)> {
+    /// Takes the values out as an Arrow array and leaves the column empty, with room for about as many. Texts that are not
+    /// UTF-8 are then among `unfit`, which is the caller's to empty.
+    pub fn finish(&mut self) -> ArrayRef {
         self.last = self.len();
-        let nulls = self.nulls.finish();
-        if let (Values::Run(run), true) = (&mut self.values, self.data_type == DataType::Utf8) {
-            return text(run, nulls);
+        let mut nulls = self.nulls.finish();
+        if self.null_unfit && !self.unfit.is_empty() {
+            nulls = Some(with_nulls(self.last.0, nulls.as_ref(), self.unfit.drain(..)));
         }
-        Ok(match (&mut self.values, &self.data_type) {
+        match (&mut self.values, &self.data_type) {
+            (Values::Run(run), DataType::Utf8) => text(run, nulls, &mut self.unfit),
+            (Values::Run(run), DataType::List(item)) => vectors(run, nulls, item),
             (Values::Run(run), _) => Arc::new(BinaryArray::new(run.take_offsets(), run.take_data(), nulls)),
             (Values::I32(v), DataType::Date32) => primitive::<Date32Type>(v, nulls, &self.data_type),
             (Values::I64(v), DataType::Timestamp(..)) => {
@@ -154,8 +177,23 @@ impl OpenColumn {
             (Values::F64(v), _) => primitive::<Float64Type>(v, nulls, &self.data_type),
             (Values::I128(v), _) => primitive::<Decimal128Type>(v, nulls, &self.data_type),
             (Values::I256(v), _) => primitive::<Decimal256Type>(v, nulls, &self.data_type),
-        })
+        }
     }
+}
+
+fn with_nulls(rows: usize, nulls: Option<&NullBuffer>, more: impl Iterator<Item = Unfit>) -> NullBuffer {
+    let mut valid: Vec<bool> = (0..rows).map(|row| nulls.is_none_or(|nulls| nulls.is_valid(row))).collect();
+    more.for_each(|unfit| valid[unfit.row] = false);
+    valid.into()
+}
+
+/// Lists of 4-byte floats, little-endian; the walk's cells have been checked to be whole ones.
+fn vectors(run: &mut ByteRun, nulls: Option<NullBuffer>, item: &FieldRef) -> ArrayRef {
+    let offsets: Vec<i32> = run.take_offsets().iter().map(|end| end / 4).collect();
+    let data = run.take_data();
+    let values: Vec<f32> = data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let values = Arc::new(Float32Array::from(values));
+    Arc::new(ListArray::new(item.clone(), OffsetBuffer::new(offsets.into()), values, nulls))
 }
 
 fn primitive<T: ArrowPrimitiveType>(
@@ -167,17 +205,25 @@ fn primitive<T: ArrowPrimitiveType>(
     Arc::new(PrimitiveArray::<T>::new(values, nulls).with_data_type(data_type.clone()))
 }
 
-/// Arrow checks the text as a whole; only when that fails is the row looked for.
-fn text(run: &mut ByteRun, nulls: Option<NullBuffer>) -> Result<ArrayRef, (usize, BadValue)> {
+/// Arrow checks the text as a whole; only when that fails are the rows looked at. A text that is none becomes empty.
+fn text(run: &mut ByteRun, nulls: Option<NullBuffer>, unfit: &mut Vec<Unfit>) -> ArrayRef {
     let (offsets, data) = (run.take_offsets(), run.take_data());
-    match StringArray::try_new(offsets.clone(), data.clone(), nulls) {
-        Ok(array) => Ok(Arc::new(array)),
-        Err(_) => {
-            let cell = |row: usize| &data[offsets[row] as usize..offsets[row + 1] as usize];
-            let row = (0..offsets.len() - 1).find(|row| std::str::from_utf8(cell(*row)).is_err()).unwrap_or(0);
-            Err((row, BadValue::invalid_text(cell(row))))
+    if let Ok(array) = StringArray::try_new(offsets.clone(), data.clone(), nulls.clone()) {
+        return Arc::new(array);
+    }
+    let mut texts = StringBuilder::with_capacity(offsets.len(), data.len());
+    for row in 0..offsets.len() - 1 {
+        let bytes = &data[offsets[row] as usize..offsets[row + 1] as usize];
+        match std::str::from_utf8(bytes) {
+            _ if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) => texts.append_null(),
+            Ok(text) => texts.append_value(text),
+            Err(_) => {
+                texts.append_value("");
+                unfit.extend(BadValue::invalid_text(bytes).into_unfit().map(|(text, why)| Unfit { row, text, why }));
+            }
         }
     }
+    Arc::new(texts.finish())
 }
 
 impl ByteRun {

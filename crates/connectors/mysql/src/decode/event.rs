@@ -250,7 +250,10 @@ impl<'a> Event<'a> {
             t::ROTATE => rotate(body)?,
             t::FORMAT_DESCRIPTION => EventData::FormatDescription(EventFormat::parse(body)?),
             t::XID => EventData::Xid(Cursor::new(body, "an XID event").u64()?),
-            t::TABLE_MAP => EventData::TableMap(TableMap::parse(body, format.table_id_bytes(kind))?),
+            t::TABLE_MAP => {
+                let map = TableMap::parse(body, format.table_id_bytes(kind))?;
+                EventData::TableMap(TableMap { old_json: format.server_version.starts_with("5."), ..map })
+            }
             t::WRITE_ROWS_V1 | t::UPDATE_ROWS_V1 | t::DELETE_ROWS_V1 => {
                 let rows =
                     RowsEvent::parse(body, rows_kind(kind - t::WRITE_ROWS_V1), false, format.table_id_bytes(kind))?;

@@ -43,18 +43,20 @@ fn damaged() -> BadValue {
     BadValue::corrupt("a JSON document")
 }
 
-/// Appends the text of a document. An empty one stands for `null`, as the server reads it.
-pub(super) fn append_text(document: &[u8], out: &mut Vec<u8>) -> Result {
+/// Appends the text of a document. An empty one stands for `null`, as the server reads it. `old`: MySQL before 8 prints whole
+/// floating numbers without a point, and strings of bytes as base64.
+pub(super) fn append_text(document: &[u8], old: bool, out: &mut Vec<u8>) -> Result {
     let Some((kind, value)) = document.split_first() else {
         out.extend_from_slice(b"null");
         return Ok(());
     };
     let limit = out.len() + document.len() * MAX_EXPANSION + 64;
-    Printer { out, limit }.value(*kind, value, 0)
+    Printer { out, old, limit }.value(*kind, value, 0)
 }
 
 struct Printer<'o> {
     out: &'o mut Vec<u8>,
+    old: bool,
     /// Offsets could be made to point at one value many times; this bounds what comes of it.
     limit: usize,
 }
@@ -213,9 +215,15 @@ impl Printer<'_> {
         let whole = &digits[..point.min(digits.len())];
         self.out.extend_from_slice(if whole.is_empty() { b"0" } else { whole });
         self.out.extend(std::iter::repeat_n(b'0', point - whole.len()));
-        self.out.push(b'.');
         let fraction = &digits[whole.len()..];
-        self.out.extend_from_slice(if fraction.is_empty() { b"0" } else { fraction });
+        match fraction {
+            [] if self.old => {}
+            [] => self.out.extend_from_slice(b".0"),
+            _ => {
+                self.out.push(b'.');
+                self.out.extend_from_slice(fraction);
+            }
+        }
     }
 
     fn scientific(&mut self, digits: &[u8], exponent: i32) -> Result {
@@ -267,7 +275,7 @@ impl Printer<'_> {
             TIMESTAMP | DATETIME => self.temporal(value, true, true),
             DATE => self.temporal(value, true, false),
             TIME => self.temporal(value, false, true),
-            VAR_STRING => self.string(value),
+            VAR_STRING if !self.old => self.string(value),
             other => self.base64(other, value),
         }
     }
@@ -352,7 +360,7 @@ mod tests {
 
     fn text(document: &[u8]) -> String {
         let mut out = Vec::new();
-        append_text(document, &mut out).unwrap();
+        append_text(document, false, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -410,7 +418,7 @@ mod tests {
         #[test]
         fn p02_any_bytes_are_read_or_refused(kind in 0u8..16, bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let mut out = Vec::new();
-            let _ = append_text(&[&[kind][..], &bytes].concat(), &mut out);
+            let _ = append_text(&[&[kind][..], &bytes].concat(), kind & 1 == 0, &mut out);
             prop_assert!(out.len() <= (bytes.len() + 1) * 32 + 4096);
         }
 

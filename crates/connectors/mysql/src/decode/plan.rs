@@ -56,15 +56,24 @@ pub(super) enum Op {
     DateParts,
     DateTimeParts,
     TimeParts,
+    /// Dates and times as the server prints them, with so many digits of the fraction.
+    TimeText(Box<Op>, u8),
     Utf8,
     Converted(Charset),
     /// Padded with zero bytes to that length.
     FixedBytes(usize),
     Bytes,
+    /// 4-byte floats.
+    Vector,
     /// An index into the labels, or one bit for each.
     Enum(Arc<[Box<str>]>),
     Set(Arc<[Box<str>]>),
-    Json,
+    /// The server's print of a document.
+    JsonText,
+    /// Whether whole floating numbers are printed without a point.
+    Json {
+        old: bool,
+    },
     Uuid,
     Inet4,
     Inet6,
@@ -125,14 +134,17 @@ impl RowPlan {
                 let declared = declared.map_or("?", String::as_str);
                 mismatch(table, &format!("column {} is {declared} in the schema and {found} in the log", column.name))
             })?;
-            cells.push(cell);
+            cells.push(match cell {
+                (Op::Json { .. }, size) => (Op::Json { old: map.old_json }, size),
+                cell => cell,
+            });
         }
         Ok(Self::lay_out(cells, 0, 0))
     }
 
     /// The plan for result rows of the binary protocol with exactly these columns.
     pub fn for_binary_rows(columns: &[Column]) -> Self {
-        Self::lay_out(columns.iter().map(|c| wire::binary_cell(&c.column_type)).collect(), 1, 2)
+        Self::lay_out(columns.iter().map(wire::binary_cell).collect(), 1, 2)
     }
 
     fn lay_out(cells: Vec<(Op, Size)>, lead: usize, first_bit: usize) -> Self {
@@ -206,7 +218,7 @@ fn other_sign(columns: &[Column], map: &TableMap<'_>, bits: &[u8], years: bool) 
 
 /// A label that was moved or renamed without a trace would give wrong values.
 ///
-/// The log has labels in the column's character set, the catalog in UTF-8: only what is certain to differ is refused.
+/// The log has labels in the column's character set, the catalog in UTF-8.
 fn compare_labels(table: &TableId, columns: &[Column], map: &TableMap<'_>) -> Result<()> {
     let (mut enums, mut sets) = (map.enum_labels()?, map.set_labels()?);
     for column in columns {
@@ -220,7 +232,13 @@ fn compare_labels(table: &TableId, columns: &[Column], map: &TableMap<'_>) -> Re
             let found = format!("column {} has {} labels, {} in the log", column.name, known.len(), logged.len());
             return Err(mismatch(table, &found));
         }
-        let differs = |at: &usize| known[*at].as_bytes() != logged[*at] && logged[*at].is_ascii();
+        // A collation's name begins with its character set's.
+        let charset = column.collation.as_deref().and_then(|name| Charset::by_name(name.split('_').next()?));
+        let Some(charset) = charset else { continue };
+        let differs = |at: &usize| {
+            let mut label = Vec::new();
+            charset.append(logged[*at], &mut label).is_err() || label != known[*at].as_bytes()
+        };
         if let Some(at) = (0..known.len()).find(differs) {
             let (known, logged) = (&known[at], String::from_utf8_lossy(logged[at]));
             let found =
@@ -266,6 +284,7 @@ mod tests {
                 metadata: &[],
                 nullable: &[0],
                 optional: &[1, 1, bits],
+                old_json: false,
             };
             RowPlan::for_table_map(&TableId::new("d", "t"), &columns, &map).map(drop).map_err(|e| e.code())
         };

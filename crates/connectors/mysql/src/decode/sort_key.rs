@@ -7,6 +7,7 @@ use super::decimal::DecimalPlan;
 use super::image::RowImage;
 use super::labels;
 use super::plan::Op;
+use super::print;
 use super::temporal;
 use super::types::{Column, ColumnType};
 use super::value::BadValue;
@@ -28,6 +29,7 @@ pub fn is_locally_ordered(column_type: &ColumnType) -> bool {
         ColumnType::Text { .. }
         | ColumnType::Json
         | ColumnType::Geometry
+        | ColumnType::Vector
         | ColumnType::Uuid
         | ColumnType::Inet4
         | ColumnType::Inet6 => false,
@@ -42,7 +44,7 @@ pub fn is_locally_ordered(column_type: &ColumnType) -> bool {
 /// different texts equal: CHAR, which stores none, and the NO PAD collations.
 pub fn compares_by_value(column: &Column) -> bool {
     match &column.column_type {
-        ColumnType::Float | ColumnType::Double | ColumnType::Json | ColumnType::Geometry => false,
+        ColumnType::Float | ColumnType::Double | ColumnType::Json | ColumnType::Geometry | ColumnType::Vector => false,
         ColumnType::Text { .. } => {
             let collation = column.collation.as_deref().unwrap_or_default();
             let declared = column.field.metadata().get(META_SOURCE_TYPE).map_or("", String::as_str);
@@ -185,6 +187,11 @@ fn write_cell(op: &Op, cell: &[u8], out: &mut Vec<u8>) -> std::result::Result<()
             padded.resize(*n, 0);
             put_bytes(&padded, out);
         }
+        Op::TimeText(op, fsp) => {
+            let mut text = Vec::new();
+            print::append(op, cell, *fsp, &mut text)?;
+            put_bytes(&text, out);
+        }
         _ => put_signed(write_time(op, cell)?, out),
     }
     Ok(())
@@ -240,6 +247,11 @@ fn write_value(array: &dyn Array, row: usize, column_type: &ColumnType, out: &mu
                 match column_type {
                     ColumnType::Enum { labels } => labels::enum_index(text, labels)?,
                     ColumnType::Set { labels } => labels::set_bits(text, labels)?,
+                    // Of one width, year first: as text they have the order of time.
+                    ColumnType::Date | ColumnType::DateTime { .. } | ColumnType::Timestamp { .. } => {
+                        put_bytes(text.as_bytes(), out);
+                        return Some(());
+                    }
                     _ => return None,
                 },
                 out,

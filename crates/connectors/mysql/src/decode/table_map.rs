@@ -21,6 +21,8 @@ pub struct TableMap<'a> {
     pub nullable: &'a [u8],
     /// Optional metadata (`binlog_row_metadata`), TLV.
     pub optional: &'a [u8],
+    /// Whether the server that wrote it prints whole floating numbers in JSON without a point: MySQL before 8.
+    pub old_json: bool,
 }
 
 impl<'a> TableMap<'a> {
@@ -42,7 +44,17 @@ impl<'a> TableMap<'a> {
         let types = c.take(columns)?;
         let metadata = c.lenenc_bytes()?;
         let nullable = c.take(columns.div_ceil(8))?;
-        Ok(Self { table_id, flags, database, table, types, metadata, nullable, optional: c.take_rest() })
+        Ok(Self {
+            table_id,
+            flags,
+            database,
+            table,
+            types,
+            metadata,
+            nullable,
+            optional: c.take_rest(),
+            old_json: false,
+        })
     }
 
     /// The column names, if the server writes them (`binlog_row_metadata=FULL`).

@@ -1,5 +1,7 @@
 //! Dates and times: from the log's packed layouts and the parts of result rows to days and microseconds.
 
+use super::plan::Op;
+use super::print::Parts;
 use super::value::BadValue;
 
 const MICROS: i64 = 1_000_000;
@@ -36,39 +38,71 @@ static YEARS: [i32; 10_000] = {
     table
 };
 
+/// Year, month and day of a number of days since 1970-01-01 (proleptic Gregorian, years from 0).
+pub(crate) fn civil(days: i64) -> (u32, u32, u32) {
+    // Days since 0000-03-01, cut into eras of 400 years; the year begins in March, so that the leap day is its last.
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    ((era * 400 + year_of_era + carry) as u32, month as u32, day as u32)
+}
+
 /// DATE: three bytes, day 5 bits, month 4 bits, year.
 #[inline]
-pub(super) fn date(bytes: [u8; 3]) -> Result<i32> {
+fn split_date(bytes: [u8; 3]) -> (u32, u32, u32) {
     let packed = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0]);
-    let (year, month, day) = (packed >> 9, packed >> 5 & 15, packed & 31);
+    (packed >> 9, packed >> 5 & 15, packed & 31)
+}
+
+/// A DATE's day.
+#[inline]
+pub(super) fn date(bytes: [u8; 3]) -> Result<i32> {
+    let (year, month, day) = split_date(bytes);
     days(year, month, day).ok_or_else(|| no_date(year, month, day))
 }
 
 /// DATETIME2: 40 bits, biased: year * 13 + month (17 bits), day 5, hour 5, minute 6, second 6; then the fraction.
 #[inline]
-pub(super) fn datetime(bytes: [u8; 5], fraction: i64) -> Result<i64> {
+fn split_datetime(bytes: [u8; 5]) -> ((u32, u32, u32), (u32, u32, u32)) {
     let word = u64::from_be_bytes([0, 0, 0, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4]]);
     let packed = word ^ 0x80_0000_0000;
     let year_month = (packed >> 22) as u32;
-    let (year, month, day) = (year_month / 13, year_month % 13, (packed >> 17) as u32 & 31);
     let time = packed as u32 & 0x1_ffff;
-    clock(year, month, day, (time >> 12, time >> 6 & 63, time & 63), fraction)
+    ((year_month / 13, year_month % 13, (packed >> 17) as u32 & 31), (time >> 12, time >> 6 & 63, time & 63))
+}
+
+/// A DATETIME2's microseconds.
+#[inline]
+pub(super) fn datetime(bytes: [u8; 5], fraction: i64) -> Result<i64> {
+    let (date, time) = split_datetime(bytes);
+    clock(date, time, fraction)
 }
 
 /// DATETIME before MySQL 5.6: the decimal number YYYYMMDDhhmmss.
 pub(super) fn old_datetime(bytes: [u8; 8]) -> Result<i64> {
+    let (date, time) = split_old_datetime(bytes);
+    clock(date, time, 0)
+}
+
+fn split_old_datetime(bytes: [u8; 8]) -> ((u32, u32, u32), (u32, u32, u32)) {
     let n = u64::from_le_bytes(bytes);
     let (date, time) = (n / 1_000_000, (n % 1_000_000) as u32);
     let year = u32::try_from(date / 10_000).unwrap_or(u32::MAX);
     let (month, day) = ((date / 100 % 100) as u32, (date % 100) as u32);
-    clock(year, month, day, (time / 10_000, time / 100 % 100, time % 100), 0)
+    ((year, month, day), (time / 10_000, time / 100 % 100, time % 100))
 }
 
 #[inline]
-fn clock(year: u32, month: u32, day: u32, (hour, minute, second): (u32, u32, u32), fraction: i64) -> Result<i64> {
+fn clock(date: (u32, u32, u32), (hour, minute, second): (u32, u32, u32), fraction: i64) -> Result<i64> {
+    let (year, month, day) = date;
     let valid = hour < 24 && minute < 60 && second < 60 && month < 13;
     let Some(days) = days(year, month, day).filter(|_| valid) else {
-        return Err(no_datetime(year, month, day, (hour, minute, second)));
+        return Err(no_datetime(date, (hour, minute, second), fraction));
     };
     let seconds = i64::from(hour * 3600 + minute * 60 + second);
     Ok(i64::from(days) * DAY_MICROS + seconds * MICROS + fraction)
@@ -78,7 +112,7 @@ fn clock(year: u32, month: u32, day: u32, (hour, minute, second): (u32, u32, u32
 #[inline]
 pub(super) fn timestamp(seconds: u32, fraction: i64) -> Result<i64> {
     if seconds == 0 && fraction == 0 {
-        return Err(no_datetime(0, 0, 0, (0, 0, 0)));
+        return Err(no_datetime((0, 0, 0), (0, 0, 0), 0));
     }
     Ok(i64::from(seconds) * MICROS + fraction)
 }
@@ -131,38 +165,59 @@ fn span(negative: bool, (hour, minute, second): (u32, u32, u32), micros: i64) ->
     Ok(if negative { -absolute } else { absolute })
 }
 
-/// DATE, DATETIME or TIMESTAMP of a result row: (days, microseconds of the day). Parts that are zero are left out.
-fn parts(bytes: &[u8]) -> Result<(i32, i64)> {
+/// DATE, DATETIME or TIMESTAMP of a result row. Parts that are zero are left out.
+fn split_parts(bytes: &[u8]) -> Result<Parts> {
     let corrupt = || BadValue::corrupt("a date of a result row");
     if !matches!(bytes.len(), 0 | 4 | 7 | 11) {
         return Err(corrupt());
     }
     let at = |i: usize| u32::from(bytes.get(i).copied().unwrap_or(0));
-    let (year, month, day) = (at(0) | at(1) << 8, at(2), at(3));
-    let (hour, minute, second) = (at(4), at(5), at(6));
+    let date = (at(0) | at(1) << 8, at(2), at(3));
+    let clock = (at(4), at(5), at(6));
     let micros = at(7) | at(8) << 8 | at(9) << 16 | at(10) << 24;
-    if hour > 23 || minute > 59 || second > 59 || month > 12 || micros > 999_999 {
+    if clock.0 > 23 || clock.1 > 59 || clock.2 > 59 || date.1 > 12 || micros > 999_999 {
         return Err(corrupt());
     }
-    match days(year, month, day) {
-        Some(days) => Ok((days, i64::from(hour * 3600 + minute * 60 + second) * MICROS + i64::from(micros))),
-        None if bytes.len() <= 4 => Err(no_date(year, month, day)),
-        None => Err(no_datetime(year, month, day, (hour, minute, second))),
+    Ok(Parts { date, clock, micros })
+}
+
+/// What is written in a cell, whether there is such a day or not.
+pub(super) fn parts_of(op: &Op, cell: &[u8]) -> Result<Parts> {
+    let wrong = || BadValue::corrupt("a date");
+    let rest = |n: usize| cell.get(n..).ok_or_else(wrong);
+    let whole = |(date, clock), micros: i64| Parts { date, clock, micros: micros as u32 };
+    Ok(match op {
+        Op::Date => Parts { date: split_date(cell.try_into().map_err(|_| wrong())?), ..Parts::default() },
+        Op::DateTime(_) => whole(split_datetime(*cell.first_chunk().ok_or_else(wrong)?), fraction(rest(5)?)?),
+        Op::OldDateTime => whole(split_old_datetime(cell.try_into().map_err(|_| wrong())?), 0),
+        Op::Timestamp => {
+            instant(u32::from_be_bytes(*cell.first_chunk().ok_or_else(wrong)?), fraction(rest(4)?)? as u32)
+        }
+        Op::OldTimestamp => instant(u32::from_le_bytes(cell.try_into().map_err(|_| wrong())?), 0),
+        Op::DateParts | Op::DateTimeParts => split_parts(cell)?,
+        _ => return Err(wrong()),
+    })
+}
+
+/// 0 is the zero date.
+fn instant(seconds: u32, micros: u32) -> Parts {
+    if seconds == 0 && micros == 0 {
+        return Parts::default();
     }
+    let clock = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    Parts { date: civil(i64::from(seconds / 86_400)), clock, micros }
 }
 
 /// DATE of a result row.
 pub(super) fn date_parts(bytes: &[u8]) -> Result<i32> {
-    parts(bytes).map(|(days, _)| days)
+    let (year, month, day) = split_parts(bytes)?.date;
+    days(year, month, day).ok_or_else(|| no_date(year, month, day))
 }
 
 /// DATETIME or TIMESTAMP of a result row.
 pub(super) fn datetime_parts(bytes: &[u8]) -> Result<i64> {
-    match parts(bytes) {
-        Ok((days, micros)) => Ok(i64::from(days) * DAY_MICROS + micros),
-        Err(_) if bytes.is_empty() => Err(no_datetime(0, 0, 0, (0, 0, 0))),
-        Err(error) => Err(error),
-    }
+    let parts = split_parts(bytes)?;
+    clock(parts.date, parts.clock, parts.micros.into())
 }
 
 /// TIME of a result row: sign, days (four bytes), hours, minutes, seconds, microseconds (four bytes).
@@ -187,8 +242,10 @@ fn no_date(year: u32, month: u32, day: u32) -> BadValue {
 
 #[cold]
 #[inline(never)]
-fn no_datetime(year: u32, month: u32, day: u32, (h, m, s): (u32, u32, u32)) -> BadValue {
-    BadValue::unrepresentable(format!("{year:04}-{month:02}-{day:02} {h:02}:{m:02}:{s:02}"), "there is no such day")
+fn no_datetime((year, month, day): (u32, u32, u32), (h, m, s): (u32, u32, u32), micros: i64) -> BadValue {
+    let fraction = if micros == 0 { String::new() } else { format!(".{micros:06}") };
+    let text = format!("{year:04}-{month:02}-{day:02} {h:02}:{m:02}:{s:02}{fraction}");
+    BadValue::unrepresentable(text, "there is no such day")
 }
 
 #[cfg(test)]
@@ -215,7 +272,11 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]
         fn p02_days_are_counted_as_the_calendar_does(year in 0u32..10_000, month in 0u32..16, day in 0u32..32) {
-            prop_assert_eq!(days(year, month, day), count(year as i32, month, day));
+            let days = days(year, month, day);
+            prop_assert_eq!(days, count(year as i32, month, day));
+            if let Some(days) = days {
+                prop_assert_eq!(civil(days.into()), (year, month, day));
+            }
         }
     }
 

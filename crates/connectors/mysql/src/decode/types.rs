@@ -4,6 +4,7 @@ use super::charset::Charset;
 use arrow_schema::{DataType, Field, TimeUnit};
 use dujiang_core::schema::{self, LOGICAL_BIT, LOGICAL_ENUM, LOGICAL_JSON, LOGICAL_SET, LOGICAL_YEAR};
 use dujiang_core::{Code, Error, Result};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A column's type as far as decoding is concerned.
@@ -99,6 +100,8 @@ pub enum ColumnType {
     Inet4,
     /// MariaDB's `INET6`.
     Inet6,
+    /// `VECTOR`: 4-byte floats, little-endian.
+    Vector,
     /// The spatial types: SRID (4 bytes, little-endian) and WKB, as the server stores and sends them.
     Geometry,
 }
@@ -132,6 +135,63 @@ pub struct Column {
     pub compressed: bool,
     /// The Arrow field, with the source type and the logical type as metadata.
     pub field: Field,
+    /// What becomes of dates that are none.
+    pub zero_dates: ZeroDates,
+}
+
+dujiang_core::choice! {
+    /// What becomes of `0000-00-00`, `2020-00-15`, `2020-02-31` and the like.
+    #[derive(Default, Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum ZeroDates {
+        /// Their records are dead letters.
+        #[default]
+        Error = "error",
+        /// They become NULL, also in columns declared NOT NULL; not in keys.
+        Null = "null",
+        /// Columns of dates and times become text, as the server prints it.
+        Text = "text",
+    }
+}
+
+impl std::fmt::Display for ZeroDates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            ZeroDates::Error => "error",
+            ZeroDates::Null => "null",
+            ZeroDates::Text => "text",
+        })
+    }
+}
+
+impl ZeroDates {
+    /// Whether it is the default.
+    pub fn is_error(&self) -> bool {
+        *self == ZeroDates::Error
+    }
+}
+
+impl Column {
+    /// The same column under a policy; `in_key`: whether it belongs to the table's key, which has no NULLs.
+    #[must_use]
+    pub fn with_zero_dates(mut self, policy: ZeroDates, in_key: bool) -> Self {
+        let is_date =
+            matches!(self.column_type, ColumnType::Date | ColumnType::DateTime { .. } | ColumnType::Timestamp { .. });
+        self.zero_dates = match policy {
+            _ if !is_date => ZeroDates::Error,
+            ZeroDates::Null if in_key => ZeroDates::Error,
+            other => other,
+        };
+        match self.zero_dates {
+            ZeroDates::Error => {}
+            ZeroDates::Null => {
+                self.nullable = true;
+                self.field = self.field.with_nullable(true);
+            }
+            ZeroDates::Text => self.field = self.field.with_data_type(DataType::Utf8),
+        }
+        self
+    }
 }
 
 /// A column as the catalog describes it (`information_schema.COLUMNS`).
@@ -163,6 +223,7 @@ pub fn column(catalog: CatalogColumn<'_>) -> Result<Column> {
         collation: catalog.collation.map(Into::into),
         compressed: declared.has("compressed"),
         field: schema::field(catalog.name, arrow, catalog.nullable, catalog.column_type, logical),
+        zero_dates: ZeroDates::Error,
         column_type,
     })
 }
@@ -201,6 +262,7 @@ fn column_type(catalog: &CatalogColumn<'_>, declared: &Declared) -> Result<Colum
         "enum" => ColumnType::Enum { labels: declared.labels(catalog)? },
         "set" => ColumnType::Set { labels: declared.labels(catalog)? },
         "json" => ColumnType::Json,
+        "vector" => ColumnType::Vector,
         "uuid" => ColumnType::Uuid,
         "inet4" => ColumnType::Inet4,
         "inet6" => ColumnType::Inet6,
@@ -249,6 +311,7 @@ pub fn arrow_type(column_type: &ColumnType) -> (DataType, Option<&'static str>) 
         ColumnType::Timestamp { .. } => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         ColumnType::Text { .. } | ColumnType::Uuid | ColumnType::Inet4 | ColumnType::Inet6 => DataType::Utf8,
         ColumnType::Binary { .. } | ColumnType::Bytes | ColumnType::Geometry => DataType::Binary,
+        ColumnType::Vector => vector(),
         ColumnType::Year => return (DataType::UInt16, Some(LOGICAL_YEAR)),
         ColumnType::Bit { .. } => return (DataType::UInt64, Some(LOGICAL_BIT)),
         ColumnType::Enum { .. } => return (DataType::Utf8, Some(LOGICAL_ENUM)),
@@ -256,6 +319,11 @@ pub fn arrow_type(column_type: &ColumnType) -> (DataType, Option<&'static str>) 
         ColumnType::Json => return (DataType::Utf8, Some(LOGICAL_JSON)),
     };
     (plain, None)
+}
+
+/// The Arrow type of a vector: a list, since MySQL's may be shorter than declared.
+pub(super) fn vector() -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(DataType::Float32, false)))
 }
 
 /// The parts of a COLUMN_TYPE text.

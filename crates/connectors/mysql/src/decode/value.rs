@@ -39,6 +39,14 @@ impl BadValue {
         Self::unrepresentable(text, "the bytes are not valid in the column's character set")
     }
 
+    /// The value's text and the reason, if the value is what the source holds; damage stays what it is.
+    pub fn into_unfit(self) -> Result<(Box<str>, &'static str), Self> {
+        match *self.0 {
+            Reason::Unrepresentable { text, why } => Ok((text.into(), why)),
+            Reason::Corrupt(_) => Err(self),
+        }
+    }
+
     /// The error, for `table` and `column`. Bytes without structure are damage of `Code`.
     pub fn into_error(self, table: &dujiang_core::TableId, column: &str, damage: Code) -> Error {
         match *self.0 {

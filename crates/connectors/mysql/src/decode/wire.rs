@@ -4,7 +4,7 @@ use super::charset::Charset;
 use super::cursor::{Cursor, Malformed};
 use super::decimal::DecimalPlan;
 use super::plan::{Op, Size};
-use super::types::{Column, ColumnType};
+use super::types::{Column, ColumnType, ZeroDates};
 
 // `enum_field_types` of MySQL and MariaDB, as far as they appear in a table map.
 const TINY: u8 = 1;
@@ -27,6 +27,7 @@ const DATETIME2: u8 = 18;
 const TIME2: u8 = 19;
 const BLOB_COMPRESSED: u8 = 140;
 const VARCHAR_COMPRESSED: u8 = 141;
+const VECTOR: u8 = 242;
 const JSON: u8 = 245;
 const NEWDECIMAL: u8 = 246;
 const ENUM: u8 = 247;
@@ -64,6 +65,7 @@ impl WireType {
             VARCHAR | VAR_STRING => "VARCHAR or VARBINARY",
             BIT => "BIT",
             BLOB_COMPRESSED | VARCHAR_COMPRESSED => "a compressed column",
+            VECTOR => "VECTOR",
             JSON => "JSON",
             NEWDECIMAL => "DECIMAL",
             ENUM => "ENUM",
@@ -102,9 +104,16 @@ impl<'a> Metadata<'a> {
         let wide = |metadata| WireType { code, metadata };
         Ok(match code {
             TINY | SHORT | LONG | TIMESTAMP | LONGLONG | INT24 | DATE | TIME | DATETIME | YEAR | NEWDATE => wide(0),
-            FLOAT | DOUBLE | TIMESTAMP2 | DATETIME2 | TIME2 | BLOB_COMPRESSED | JSON | GEOMETRY | TINY_BLOB..=BLOB => {
-                wide(c.u8()?.into())
-            }
+            FLOAT
+            | DOUBLE
+            | TIMESTAMP2
+            | DATETIME2
+            | TIME2
+            | BLOB_COMPRESSED
+            | VECTOR
+            | JSON
+            | GEOMETRY
+            | TINY_BLOB..=BLOB => wide(c.u8()?.into()),
             VARCHAR | VAR_STRING | VARCHAR_COMPRESSED => wide(c.u16()?.into()),
             BIT => {
                 let (bits, bytes) = (u32::from(c.u8()?), u32::from(c.u8()?));
@@ -131,6 +140,20 @@ fn string(first: u8, second: u8) -> WireType {
 
 /// How the cells of `column` look in the log, `None` when the column cannot have the type found there.
 pub(super) fn log_cell(column: &Column, found: WireType) -> Option<(Op, Size)> {
+    log_value(column, found).map(|cell| as_declared(column, cell))
+}
+
+/// Text instead of a date, if the column is to have that.
+fn as_declared(column: &Column, (op, size): (Op, Size)) -> (Op, Size) {
+    let fsp = match (column.zero_dates, &column.column_type) {
+        (ZeroDates::Text, ColumnType::DateTime { fsp } | ColumnType::Timestamp { fsp }) => *fsp,
+        (ZeroDates::Text, ColumnType::Date) => 0,
+        _ => return (op, size),
+    };
+    (Op::TimeText(Box::new(op), fsp), size)
+}
+
+fn log_value(column: &Column, found: WireType) -> Option<(Op, Size)> {
     let n = found.metadata as usize;
     Some(match (&column.column_type, found.code) {
         (ColumnType::TinyInt { unsigned }, TINY) => (signed(*unsigned, Op::I8, Op::U8), Size::Fixed(1)),
@@ -158,7 +181,11 @@ pub(super) fn log_cell(column: &Column, found: WireType) -> Option<(Op, Size)> {
         (ColumnType::Set { labels }, SET) if n == set_bytes(labels.len()) => {
             (Op::Set(labels.clone()), Size::Fixed(n as u32))
         }
-        (ColumnType::Json, JSON) => (Op::Json, blob_prefix(n)?),
+        (ColumnType::Vector, VECTOR) => (Op::Vector, blob_prefix(n)?),
+        // MariaDB's is a VARBINARY with another name.
+        (ColumnType::Vector, VARCHAR) => (Op::Vector, found.string_prefix()),
+        (ColumnType::Vector, TINY_BLOB..=BLOB) => (Op::Vector, blob_prefix(n)?),
+        (ColumnType::Json, JSON) => (Op::Json { old: false }, blob_prefix(n)?),
         (ColumnType::Geometry, GEOMETRY) => (Op::Bytes, blob_prefix(n)?),
         (ColumnType::Uuid, STRING) if n == 16 => (Op::Uuid, Size::Prefixed(1)),
         (ColumnType::Inet4, STRING) if n == 4 => (Op::Inet4, Size::Prefixed(1)),
@@ -242,8 +269,12 @@ fn text_op(charset: Charset) -> Op {
     }
 }
 
-/// How the cells of a column look in result rows of the binary protocol.
-pub(super) fn binary_cell(column_type: &ColumnType) -> (Op, Size) {
+/// How the cells of a column look in result rows of the binary protocol, asked for as `snapshot::read_expression` says.
+pub(super) fn binary_cell(column: &Column) -> (Op, Size) {
+    as_declared(column, binary_value(&column.column_type))
+}
+
+fn binary_value(column_type: &ColumnType) -> (Op, Size) {
     match column_type {
         ColumnType::TinyInt { unsigned } => (signed(*unsigned, Op::I8, Op::U8), Size::Fixed(1)),
         ColumnType::SmallInt { unsigned } => (signed(*unsigned, Op::I16, Op::U16), Size::Fixed(2)),
@@ -259,14 +290,14 @@ pub(super) fn binary_cell(column_type: &ColumnType) -> (Op, Size) {
         ColumnType::Date => (Op::DateParts, Size::Prefixed(1)),
         ColumnType::Time { .. } => (Op::TimeParts, Size::Prefixed(1)),
         ColumnType::DateTime { .. } | ColumnType::Timestamp { .. } => (Op::DateTimeParts, Size::Prefixed(1)),
-        ColumnType::Text { .. }
-        | ColumnType::Enum { .. }
-        | ColumnType::Set { .. }
-        | ColumnType::Json
-        | ColumnType::Uuid
-        | ColumnType::Inet4
-        | ColumnType::Inet6 => (Op::Utf8, Size::LengthEncoded),
+        // The session asks for texts as they are stored, so that both ways of a value go through one converter.
+        ColumnType::Text { charset } => (text_op(*charset), Size::LengthEncoded),
+        ColumnType::Json => (Op::JsonText, Size::LengthEncoded),
+        ColumnType::Enum { .. } | ColumnType::Set { .. } | ColumnType::Uuid | ColumnType::Inet4 | ColumnType::Inet6 => {
+            (Op::Utf8, Size::LengthEncoded)
+        }
         ColumnType::Binary { length } => (Op::FixedBytes(usize::from(*length)), Size::LengthEncoded),
         ColumnType::Bytes | ColumnType::Geometry => (Op::Bytes, Size::LengthEncoded),
+        ColumnType::Vector => (Op::Vector, Size::LengthEncoded),
     }
 }

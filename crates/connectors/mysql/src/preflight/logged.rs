@@ -20,7 +20,11 @@ pub(super) async fn check_replica(connection: &mut Connection, server: &ServerPr
             rows.get(0).map(|r| r.parse::<u32>(1)).transpose()?.flatten().is_some_and(|n| n > 0)
         }
         // Who may not ask is taken for the owner of a server that nobody made a replica.
-        ServerFlavor::MySql => connection.query("SHOW REPLICA STATUS").await.is_ok_and(|rows| !rows.is_empty()),
+        ServerFlavor::MySql => match connection.query("SHOW REPLICA STATUS").await {
+            Ok(rows) => !rows.is_empty(),
+            // Before 8.0.22 it has another name.
+            Err(_) => connection.query("SHOW SLAVE STATUS").await.is_ok_and(|rows| !rows.is_empty()),
+        },
     };
     if !replicates {
         return Ok(());

@@ -11,6 +11,7 @@ mod tables;
 
 use crate::catalog::{self, ServerProfile, TableFilter};
 use crate::client::Connection;
+use crate::decode::ZeroDates;
 use crate::shape::Shape;
 use dujiang_core::{Error, Result};
 
@@ -28,6 +29,8 @@ pub struct Demands<'a> {
     pub accept_cascades: bool,
     /// Our id among the server's replicas.
     pub server_id: u32,
+    /// What becomes of dates that are none.
+    pub zero_dates: ZeroDates,
 }
 
 /// A server that can be captured from.
@@ -55,7 +58,7 @@ pub async fn check(connection: &mut Connection, demands: Demands<'_>) -> Result<
     tables::check_found(connection, demands.filter, &found).await?;
     logged::check_filters(&server, &log_status, &found.captured)?;
     privileges::check_select(connection, &found.captured).await?;
-    let shapes = catalog::shapes(connection, &found.captured).await?;
+    let shapes = catalog::shapes(connection, &found.captured, demands.zero_dates).await?;
     tables::check_keys(&shapes)?;
     if !demands.accept_cascades {
         tables::check_cascades(connection, &server, &found.captured).await?;
@@ -63,6 +66,7 @@ pub async fn check(connection: &mut Connection, demands: Demands<'_>) -> Result<
     tables::check_types(&shapes)?;
     let mut warnings = tables::warnings(demands.filter, &found)?;
     warnings.extend(settings::warnings(&server));
+    warnings.extend(tables::zero_dates(&server, &shapes, demands.zero_dates));
     Ok(Checked { server, tables: shapes, warnings })
 }
 

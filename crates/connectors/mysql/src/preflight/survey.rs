@@ -31,13 +31,14 @@ pub async fn survey(connection: &mut Connection, demands: Demands<'_>) -> Result
     if !demands.accept_cascades {
         note(tables::check_cascades(connection, &server, &found.captured).await, &mut survey);
     }
-    let shapes = catalog::shapes(connection, &found.captured).await?;
+    let shapes = catalog::shapes(connection, &found.captured, demands.zero_dates).await?;
     note(tables::check_keys(&shapes), &mut survey);
     note(tables::check_types(&shapes), &mut survey);
     survey.tables = with_sizes(connection, &shapes).await?;
     survey.near_misses = near_misses(&found);
     survey.warnings = tables::warnings(demands.filter, &found)?;
     survey.warnings.extend(settings::warnings(&server));
+    survey.warnings.extend(tables::zero_dates(&server, &shapes, demands.zero_dates));
     Ok(survey)
 }
 

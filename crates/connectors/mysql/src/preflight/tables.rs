@@ -3,6 +3,7 @@
 use super::listed;
 use crate::catalog::{Found, ServerProfile, TableFilter, Version, cascades, databases};
 use crate::client::Connection;
+use crate::decode::ZeroDates;
 use crate::shape::Shape;
 use dujiang_core::{Code, Error, Result, TableId};
 
@@ -154,6 +155,29 @@ pub(super) fn check_types(shapes: &[Shape]) -> Result<()> {
 pub(super) fn warnings(filter: &TableFilter, found: &Found) -> Result<Vec<String>> {
     let idle = filter.include.without_match(&found.visible)?;
     Ok(idle.into_iter().map(|p| format!("no table matches `{p}` of `tables`")).collect())
+}
+
+/// Tables that may hold dates that are none, on a server that lets them in, while such records become dead letters.
+pub(super) fn zero_dates(server: &ServerProfile, shapes: &[Shape], policy: ZeroDates) -> Option<String> {
+    let mode = server.variable("sql_mode");
+    let kept_out = ["NO_ZERO_DATE", "NO_ZERO_IN_DATE"].iter().all(|part| mode.split(',').any(|m| m == *part));
+    let has_dates = |shape: &&Shape| {
+        let is_date = |t: &str| t.starts_with("date") || t.starts_with("timestamp");
+        shape.columns.iter().any(|column| is_date(&column.column_type))
+    };
+    let tables: Vec<String> = shapes.iter().filter(has_dates).map(|shape| shape.id().to_string()).collect();
+    if policy != ZeroDates::Error || kept_out || tables.is_empty() {
+        return None;
+    }
+    let shown = match tables.as_slice() {
+        [first] => first.clone(),
+        [first, rest @ ..] => format!("{first} and {} more", rest.len()),
+        [] => String::new(),
+    };
+    Some(format!(
+        "the server accepts dates such as 0000-00-00 (sql_mode); records with one become dead letters ({shown}); \
+         `zero-dates: null` or `zero-dates: text` carries them"
+    ))
 }
 
 #[cfg(test)]

@@ -17,7 +17,16 @@ pub fn chunk_query(shape: &Shape, from_begin: bool) -> Result<String> {
     let keys: Vec<&str> = shape.key.iter().map(|&at| columns[at].as_str()).collect();
     let filter = if from_begin { String::new() } else { format!(" WHERE {}", after(&keys)) };
     let table = quote::table(&shape.id())?;
-    Ok(format!("SELECT {} FROM {table}{filter} ORDER BY {} LIMIT ?", columns.join(", "), keys.join(", ")))
+    let read: Vec<String> =
+        shape.columns.iter().zip(&columns).map(|(c, quoted)| read_expression(quoted, &c.column_type)).collect();
+    Ok(format!("SELECT {} FROM {table}{filter} ORDER BY {} LIMIT ?", read.join(", "), keys.join(", ")))
+}
+
+/// How a column is asked for: as it is, and labels as UTF-8, since the catalog has them so. It has no name of its own: ORDER BY
+/// must mean the column.
+pub fn read_expression(quoted: &str, column_type: &str) -> String {
+    let is = |name: &str| column_type.get(..name.len()).is_some_and(|head| head.eq_ignore_ascii_case(name));
+    if is("enum(") || is("set(") { format!("CONVERT({quoted} USING utf8mb4)") } else { quoted.to_owned() }
 }
 
 fn after(keys: &[&str]) -> String {

@@ -1,7 +1,7 @@
 //! Values of keys: from a decoded row to the parameters of the query for the next chunk.
 
 use crate::client::Param;
-use crate::decode::{Column, ColumnType};
+use crate::decode::{Column, ColumnType, civil};
 use crate::position::{KeyValue, from_hex, to_hex};
 use arrow_array::cast::AsArray;
 use arrow_array::types as t;
@@ -68,18 +68,10 @@ fn label_bits(text: &str, labels: &[Box<str>]) -> u64 {
 
 const DAY: i64 = 86_400_000_000;
 
-/// `2026-11-20` of a number of days since 1970-01-01 (proleptic Gregorian).
+/// `2026-11-20` of a number of days since 1970-01-01.
 fn date(days: i64) -> String {
-    // Days since 0000-03-01, cut into eras of 400 years; the year begins in March, so that the leap day is its last.
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    format!("{:04}-{month:02}-{day:02}", era * 400 + year_of_era + carry)
+    let (year, month, day) = civil(days);
+    format!("{year:04}-{month:02}-{day:02}")
 }
 
 fn datetime(micros: i64) -> String {

@@ -10,6 +10,7 @@ pub mod told_place;
 pub mod view;
 mod weights;
 
+pub use chunk_query::read_expression;
 pub use handoff::{Chunk, Handoff, SharedHandoff, Upper, Verdict, lock};
 pub use reader::{ChunkRead, Job, Snapshot, SnapshotContext};
 pub use weights::{OpenKey, ServerOrder};

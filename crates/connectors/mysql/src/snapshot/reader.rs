@@ -95,6 +95,7 @@ impl SnapshotContext {
         let mut connection = Connection::connect(&self.endpoint).await?;
         self.server.check(&mut connection).await?;
         connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+        connection.execute("SET SESSION character_set_results = NULL").await?;
         Ok(connection)
     }
 }
@@ -548,7 +549,15 @@ mod tests {
 
     fn chunk(worker: usize, at: usize, budget: &Budget) -> ChunkRead {
         let (database, table) = ("shop".to_owned(), format!("t{at}"));
-        let shape = Shape { database, table, version: 1, columns: Vec::new(), key: Vec::new(), key_name: None };
+        let shape = Shape {
+            database,
+            table,
+            version: 1,
+            columns: Vec::new(),
+            key: Vec::new(),
+            zero_dates: Default::default(),
+            key_name: None,
+        };
         let point = Place::parse("bin.000001:4").unwrap();
         ChunkRead { worker, at, batch: None, shape, frontier: None, point, held: budget.hold(0) }
     }

@@ -199,6 +199,7 @@ mod tests {
             version: 1,
             columns: vec![column],
             key: vec![0],
+            zero_dates: Default::default(),
             key_name: Some("u".into()),
         };
         Tables::new(vec![shape]).unwrap()

@@ -4,12 +4,13 @@ use crate::support::{connect, own, shared, user};
 use dujiang_core::{Code, Error, TableId};
 use dujiang_mysql::catalog::{ServerFlavor, ServerProfile, TableFilter, estimated_rows, find_tables, shapes};
 use dujiang_mysql::client::Connection;
+use dujiang_mysql::decode::ZeroDates;
 use dujiang_mysql::preflight::{Checked, Demands, check};
 use dujiang_scratch::{Options, Server};
 
 async fn check_as(connection: &mut Connection, tables: &str, accept_cascades: bool) -> Result<Checked, Error> {
     let filter = TableFilter::parse(tables, None).unwrap();
-    check(connection, Demands { filter: &filter, accept_cascades, server_id: 4711 }).await
+    check(connection, Demands { filter: &filter, accept_cascades, server_id: 4711, zero_dates: ZeroDates::Error }).await
 }
 
 async fn error_of(connection: &mut Connection, tables: &str, code: Code) -> Error {
@@ -57,7 +58,7 @@ async fn tables_columns_and_keys_are_read_in_order() {
     let filter = TableFilter::parse(r"cat_shapes.\.*", None).unwrap();
     let found = find_tables(&mut c, &filter).await.unwrap();
     assert_eq!(found.captured.len(), 6, "views and sequences are no tables: {found:?}");
-    let all = shapes(&mut c, &found.captured).await.unwrap();
+    let all = shapes(&mut c, &found.captured, ZeroDates::Error).await.unwrap();
     let keys: Vec<_> = all.iter().map(|s| (s.table.as_str(), s.key.clone())).collect();
     let expected: [(&str, Vec<usize>); 6] = [
         ("A.a", vec![1, 0]),
@@ -85,10 +86,10 @@ async fn many_tables_are_read_as_few_are() {
     let find = |list: &str| TableFilter::parse(list, None).unwrap();
     let all = find_tables(&mut c, &find(r"cat_many.\.*")).await.unwrap().captured;
     assert_eq!(all.len(), 120);
-    let at_once = shapes(&mut c, &all).await.unwrap();
+    let at_once = shapes(&mut c, &all, ZeroDates::Error).await.unwrap();
     let mut one_by_one = Vec::new();
     for part in all.chunks(7) {
-        one_by_one.extend(shapes(&mut c, part).await.unwrap());
+        one_by_one.extend(shapes(&mut c, part, ZeroDates::Error).await.unwrap());
     }
     assert_eq!(at_once, one_by_one);
     assert!(check_as(&mut c, r"cat_many.\.*", false).await.is_ok());
@@ -207,7 +208,8 @@ async fn unknown_databases_and_tables_get_suggestions() {
     assert_eq!((near[0], near.len() <= 5), ("pre_names.orders", true), "{error:?}");
     error_of(&mut c, r"zzz\.*.\.*", Code::NoTable).await;
     let all_excluded = TableFilter::parse("pre_names.orders", Some("pre_names.o\\.*")).unwrap();
-    let demands = Demands { filter: &all_excluded, accept_cascades: false, server_id: 4711 };
+    let demands =
+        Demands { filter: &all_excluded, accept_cascades: false, server_id: 4711, zero_dates: ZeroDates::Error };
     let error = check(&mut c, demands).await.unwrap_err();
     assert!((error.code(), facts(&error, "found")[0].contains("tables.exclude")) == (Code::NoTable, true), "{error:?}");
 }
@@ -249,8 +251,8 @@ async fn columns_that_cannot_be_carried_and_tables_of_a_strange_kind() {
     let mut c = database(
         shared(),
         "pre_types",
-        "CREATE TABLE good (id INT PRIMARY KEY);
-         CREATE TABLE bad (id INT PRIMARY KEY, one VARCHAR(10) CHARACTER SET ucs2, two TEXT CHARACTER SET big5);",
+        "CREATE TABLE good (id INT PRIMARY KEY, c VARCHAR(10) CHARACTER SET ucs2);
+         CREATE TABLE bad (id INT PRIMARY KEY, one YEAR(2), two YEAR(2));",
     )
     .await;
     let error = error_of(&mut c, r"pre_types.\.*", Code::UnknownType).await;

@@ -3,7 +3,7 @@
 use crate::support::{own, root, shared, user};
 use dujiang_core::Code;
 use dujiang_mysql::client::{Connection, Endpoint, ServerFamily, TlsMode};
-use dujiang_scratch::{Options, Server};
+use dujiang_scratch::{Family, Kind, Options, Server};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -41,11 +41,35 @@ async fn a_host_that_may_not_connect_is_told_so() {
 
 #[tokio::test]
 async fn plugins_we_do_not_have_are_named() {
-    let server = own(&Options::default().arg("--plugin-load-add=auth_ed25519").arg("--plugin-maturity=unknown"));
-    server.sql("CREATE USER login_ed@'%' IDENTIFIED VIA ed25519 USING PASSWORD('s3cret')").unwrap();
-    let error = refused(&user(&server, "login_ed", "s3cret")).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut s, _) = listener.accept().await.unwrap();
+        s.write_all(&packet(0, &greeting("mysql_native_password"))).await.unwrap();
+        read_packet(&mut s).await;
+        s.write_all(&packet(2, b"\xfeclient_ed25519\0ABCDEFGHIJKLMNOPQRSTABCDEFGHIJKL")).await.unwrap();
+    });
+    let error = refused(&Endpoint { port, password: dujiang_core::Secret::new("s3cret"), ..root(shared()) }).await;
     assert_eq!(error.code(), Code::LoginRefused);
     assert!(error.message().contains("client_ed25519") && error.help_text().unwrap().contains("mysql_native_password"));
+}
+
+/// Each family's passwords on its own servers: MariaDB's and 5.7's SHA-1, the newest MySQL's SHA-256, for which the password is
+/// sealed with the server's key when nothing is encrypted, and remembered afterwards.
+#[tokio::test]
+async fn every_server_takes_a_password() {
+    for kind in Kind::ALL {
+        let server = own(&Options::default().on(kind));
+        server.sql("CREATE USER app@'127.0.0.1' IDENTIFIED BY 's3cret \u{e9}'").unwrap();
+        for tls in [TlsMode::Disabled, TlsMode::Disabled, TlsMode::Preferred] {
+            let endpoint = Endpoint { tls, ..user(&server, "app", "s3cret \u{e9}") };
+            let connection =
+                Connection::connect(&endpoint).await.unwrap_or_else(|e| panic!("{kind:?}, {tls:?}: {e:?}"));
+            let family = if kind.family() == Family::MariaDb { ServerFamily::MariaDb } else { ServerFamily::MySql };
+            assert_eq!(connection.server().family, family);
+        }
+        assert_eq!(refused(&user(&server, "app", "wrong")).await.code(), Code::LoginRefused);
+    }
 }
 
 /// A certificate authority, and a server certificate it signed for `localhost`.

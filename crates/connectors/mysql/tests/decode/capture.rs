@@ -2,13 +2,14 @@
 
 use crate::support::own;
 use dujiang_core::batch::{ChangeBatch, TimePrecision};
-use dujiang_core::schema::TableSchema;
+use dujiang_core::schema::{META_SOURCE_TYPE, TableSchema};
 use dujiang_core::{Origin, Result, Secret, TableId};
 use dujiang_mysql::client::{Connection, Endpoint, TlsMode};
 use dujiang_mysql::decode::event::{Event, EventData, EventFormat};
 use dujiang_mysql::decode::file::FileEvents;
-use dujiang_mysql::decode::{CatalogColumn, Column, ColumnType, RowsEvent, TableBuilder, TableMap, column};
-use dujiang_scratch::{Options, Server, Session};
+use dujiang_mysql::decode::{CatalogColumn, Column, ColumnType, RowsEvent, TableBuilder, TableMap, ZeroDates, column};
+use dujiang_mysql::snapshot::read_expression;
+use dujiang_scratch::{Kind, Options, Server, Session};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -34,6 +35,45 @@ static SHARED: LazyLock<Host> = LazyLock::new(|| match std::env::var("DUJIANG_TE
     Err(_) => Host::start(&Options::default()),
 });
 
+static OTHERS: [LazyLock<Host>; 3] = [
+    LazyLock::new(|| Host::start(&Options::default().on(Kind::MariaDbNewest))),
+    LazyLock::new(|| Host::start(&Options::default().on(Kind::Mysql57))),
+    LazyLock::new(|| Host::start(&Options::default().on(Kind::MysqlNewest))),
+];
+
+/// The server of that kind that all these tests share.
+pub fn host(kind: Kind) -> &'static Host {
+    match kind {
+        Kind::MariaDb => &SHARED,
+        Kind::MariaDbNewest => &OTHERS[0],
+        Kind::Mysql57 => &OTHERS[1],
+        Kind::MysqlNewest => &OTHERS[2],
+    }
+}
+
+/// Runs a test on every server, on all at the same time.
+pub fn on_each(test: impl Fn(Kind) + Sync) {
+    on_some(&Kind::ALL, test);
+}
+
+/// As [`on_each`] for some servers.
+pub fn on_some(kinds: &[Kind], test: impl Fn(Kind) + Sync) {
+    std::thread::scope(|scope| {
+        let run = |kind: Kind| {
+            (
+                kind,
+                scope.spawn({
+                    let test = &test;
+                    move || test(kind)
+                }),
+            )
+        };
+        let all: Vec<_> = kinds.iter().map(|kind| run(*kind)).collect();
+        let failed: Vec<Kind> = all.into_iter().filter_map(|(kind, t)| t.join().is_err().then_some(kind)).collect();
+        assert!(failed.is_empty(), "fails on {failed:?}");
+    });
+}
+
 impl Host {
     pub fn start(options: &Options) -> Self {
         let server = own(options);
@@ -58,12 +98,18 @@ pub struct Table {
     session: Session,
     pub name: String,
     first_file: String,
+    zero_dates: ZeroDates,
 }
 
 impl Table {
     /// A table with a key `id` and these columns, on the server all these tests share.
     pub fn create(columns: &str) -> Self {
         Self::create_on(&SHARED, columns)
+    }
+
+    /// As [`Table::create`] on the server of that kind.
+    pub fn on(kind: Kind, columns: &str) -> Self {
+        Self::create_on(host(kind), columns)
     }
 
     pub fn create_on(host: &'static Host, columns: &str) -> Self {
@@ -73,11 +119,17 @@ impl Table {
         session.run("FLUSH BINARY LOGS").unwrap();
         let first_file = session.run("SHOW BINARY LOGS").unwrap().pop().unwrap()[0].clone().unwrap();
         session.run(&format!("CREATE TABLE {name} (id INT PRIMARY KEY AUTO_INCREMENT, {columns})")).unwrap();
-        Self { host, session, name, first_file }
+        Self { host, session, name, first_file, zero_dates: ZeroDates::Error }
     }
 
     pub fn run(&mut self, sql: &str) -> Vec<Vec<Option<String>>> {
         self.session.run(&sql.replace("$t", &self.name)).unwrap()
+    }
+
+    /// Decodes under another policy from now on.
+    pub fn zero_dates(mut self, policy: ZeroDates) -> Self {
+        self.zero_dates = policy;
+        self
     }
 
     pub fn columns(&mut self) -> Result<Arc<[Column]>> {
@@ -85,15 +137,17 @@ impl Table {
             "SELECT COLUMN_NAME, COLUMN_TYPE, CHARACTER_SET_NAME, COLLATION_NAME, IS_NULLABLE FROM information_schema.COLUMNS
              WHERE TABLE_SCHEMA='dec_db' AND TABLE_NAME='$t' ORDER BY ORDINAL_POSITION",
         );
+        let policy = self.zero_dates;
         rows.iter()
             .map(|row| {
-                column(CatalogColumn {
+                let column = column(CatalogColumn {
                     name: row[0].as_deref().unwrap(),
                     column_type: row[1].as_deref().unwrap(),
                     charset: row[2].as_deref(),
                     collation: row[3].as_deref(),
                     nullable: row[4].as_deref() == Some("YES"),
-                })
+                })?;
+                Ok(column.with_zero_dates(policy, false))
             })
             .collect()
     }
@@ -147,8 +201,7 @@ impl Table {
         let sql = format!("SELECT {} FROM dec_db.{} ORDER BY id", names(builder.columns()), self.name);
         runtime.block_on(async {
             let mut connection = Connection::connect(&self.host.endpoint()).await?;
-            connection.execute("SET NAMES utf8mb4").await?;
-            connection.execute("SET time_zone='+00:00'").await?;
+            connection.execute("SET character_set_results = NULL").await?;
             let statement = connection.prepare(&sql).await?;
             let mut rows = connection.execute_stmt(&statement, &[]).await?;
             while let Some(packet) = rows.next().await? {
@@ -214,7 +267,8 @@ impl Reading<'_> {
 }
 
 fn names(columns: &[Column]) -> String {
-    columns.iter().map(|c| format!("`{}`", c.name)).collect::<Vec<_>>().join(", ")
+    let read = |c: &Column| read_expression(&format!("`{}`", c.name), &c.field.metadata()[META_SOURCE_TYPE]);
+    columns.iter().map(read).collect::<Vec<_>>().join(", ")
 }
 
 fn expression(column: &Column) -> String {
@@ -223,7 +277,9 @@ fn expression(column: &Column) -> String {
         ColumnType::Text { .. } | ColumnType::Enum { .. } | ColumnType::Set { .. } | ColumnType::Json => {
             format!("HEX(CONVERT({name} USING utf8mb4))")
         }
-        ColumnType::Binary { .. } | ColumnType::Bytes | ColumnType::Geometry => format!("HEX({name})"),
+        ColumnType::Binary { .. } | ColumnType::Bytes | ColumnType::Geometry | ColumnType::Vector => {
+            format!("HEX({name})")
+        }
         ColumnType::Bit { .. } => format!("CAST({name} AS UNSIGNED)"),
         ColumnType::Float => format!("{name} + 0e0"),
         ColumnType::Year

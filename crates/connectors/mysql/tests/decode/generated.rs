@@ -3,14 +3,16 @@
 use super::capture::{Table, origin};
 use super::types::assert_all_equal;
 use dujiang_mysql::decode::{KeyPlan, Verdict};
+use dujiang_scratch::{Family, Kind};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::{BoxedStrategy, Union};
+use proptest::test_runner::TestRunner;
 
 /// A column's declaration, and SQL literals of its values.
-type Kind = (String, BoxedStrategy<String>);
+type Declared = (String, BoxedStrategy<String>);
 
-fn int(name: &str, bits: u32) -> Vec<Kind> {
+fn int(name: &str, bits: u32) -> Vec<Declared> {
     let (low, high) = (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1);
     let signed = Union::new([(low..=high).boxed(), select(vec![low, -1, 0, 1, high]).boxed()]);
     let high = (1i128 << bits) - 1;
@@ -21,7 +23,7 @@ fn int(name: &str, bits: u32) -> Vec<Kind> {
     ]
 }
 
-fn decimal() -> impl Strategy<Value = Kind> {
+fn decimal() -> impl Strategy<Value = Declared> {
     (1usize..=65).prop_flat_map(|precision| (Just(precision), 0..=precision.min(30))).prop_map(|(precision, scale)| {
         let digits = proptest::collection::vec(select(b"00123456789999".to_vec()), 1..=precision);
         let literal = (any::<bool>(), digits).prop_map(move |(negative, digits)| {
@@ -41,7 +43,7 @@ fn date() -> impl Strategy<Value = String> {
     (1..=9998u16, 1..=12u8, 1..=28u8).prop_map(|(y, m, d)| format!("{y:04}-{m:02}-{d:02}"))
 }
 
-fn temporal() -> impl Strategy<Value = Kind> {
+fn temporal() -> impl Strategy<Value = Declared> {
     let time = (any::<bool>(), 0..=838u16, 0..60u8, 0..60u8, 0..1_000_000u32).prop_map(|(negative, h, m, s, f)| {
         let f = if h == 838 { 0 } else { f };
         format!("'{}{h}:{m:02}:{s:02}.{f:06}'", if negative { "-" } else { "" })
@@ -66,7 +68,7 @@ fn hex_literal(max: usize) -> BoxedStrategy<String> {
         .boxed()
 }
 
-fn bytes() -> impl Strategy<Value = Kind> {
+fn bytes() -> impl Strategy<Value = Declared> {
     (1usize..=255, 0..4).prop_map(|(n, kind)| match kind {
         0 => (format!("BINARY({n})"), hex_literal(n)),
         1 => (format!("VARBINARY({n})"), hex_literal(n)),
@@ -75,21 +77,112 @@ fn bytes() -> impl Strategy<Value = Kind> {
     })
 }
 
-fn text() -> impl Strategy<Value = Kind> {
+/// Character sets, and characters that they have besides ASCII's letters.
+const CHARSETS: [(&str, &str); 18] = [
+    ("utf8mb4", "é€日😀\u{301}\u{200b}"),
+    ("utf8mb3", "é€日"),
+    ("latin1", "éÿ€ŠŸ\u{81}"),
+    ("ascii", "&~"),
+    ("utf16", "é€日😀"),
+    ("utf16le", "é€日😀"),
+    ("utf32", "é€日😀"),
+    ("ucs2", "é€日"),
+    ("gbk", "中文，。"),
+    ("big5", "中文"),
+    ("gb2312", "中文"),
+    ("sjis", "日本ｱあ"),
+    ("cp932", "日本ｱ①"),
+    ("ujis", "日本ｱ"),
+    ("euckr", "한국"),
+    ("greek", "αβΩ"),
+    ("cp1251", "Жя"),
+    ("swe7", "ÄÖÅ"),
+];
+
+fn text() -> impl Strategy<Value = Declared> {
     let kinds = select(vec!["CHAR(20)", "VARCHAR(40)", "VARCHAR(200)", "TINYTEXT", "TEXT", "LONGTEXT"]);
-    (kinds, select(vec!["utf8mb4", "utf8mb3", "latin1", "ascii"])).prop_map(|(kind, charset)| {
-        let pattern = match charset {
-            "utf8mb4" => "[a-zA-Z0-9 é€日😀]{0,20}",
-            "utf8mb3" => "[a-zA-Z0-9 é€日]{0,20}",
-            "latin1" => "[a-z éÿ€ŠŸ\u{81}]{0,20}",
-            _ => "[ -&(-\\[\\]-~]{0,20}",
-        };
-        let literal = pattern.prop_map(|text| format!("'{text}'"));
+    (kinds, select(CHARSETS.to_vec())).prop_map(|(kind, (charset, others))| {
+        let characters: Vec<char> = "aZ 09_%\0\n".chars().chain(others.chars()).collect();
+        let literal = proptest::collection::vec(select(characters), 0..=20)
+            .prop_map(|text| format!("'{}'", text.into_iter().collect::<String>()));
         (format!("{kind} CHARACTER SET {charset}"), literal.boxed())
     })
 }
 
-fn labels() -> impl Strategy<Value = Kind> {
+/// A JSON document as a literal.
+fn json() -> BoxedStrategy<String> {
+    let scalar = Union::new([
+        Just("null".to_owned()).boxed(),
+        any::<bool>().prop_map(|b| b.to_string()).boxed(),
+        any::<i64>().prop_map(|n| n.to_string()).boxed(),
+        any::<u64>().prop_map(|n| n.to_string()).boxed(),
+        (-1000i32..1000).prop_map(|n| format!("{n}.0")).boxed(),
+        (-1_000_000i64..1_000_000).prop_map(|n| format!("{}", n as f64 / 64.0)).boxed(),
+        "[a-z é日\u{1f600}]{0,12}".prop_map(|text| format!("\"{text}\"")).boxed(),
+        select(vec![r#""\\"\\\\\\n\\u0001""#, r#""\\u00e9""#, r#""""#]).prop_map(str::to_owned).boxed(),
+    ]);
+    let document = scalar.prop_recursive(4, 24, 6, |inner| {
+        let name = "[a-c]{0,2}".prop_map(|name| format!("\"{name}\""));
+        let members = proptest::collection::vec((name, inner.clone()), 0..6);
+        Union::new([
+            proptest::collection::vec(inner, 0..6).prop_map(|items| format!("[{}]", items.join(", "))).boxed(),
+            members
+                .prop_map(|m| m.iter().map(|(n, v)| format!("{n}: {v}")).collect::<Vec<_>>().join(","))
+                .prop_map(|members| format!("{{{members}}}"))
+                .boxed(),
+        ])
+    });
+    document.prop_map(|document| format!("'{document}'")).boxed()
+}
+
+fn geometry() -> BoxedStrategy<String> {
+    let point = || (-180i32..180, -90i32..90).prop_map(|(x, y)| format!("{x}.5 {y}"));
+    Union::new([
+        point().prop_map(|p| format!("ST_GeomFromText('POINT({p})')")).boxed(),
+        proptest::collection::vec(point(), 2..20)
+            .prop_map(|points| format!("ST_GeomFromText('LINESTRING({})')", points.join(",")))
+            .boxed(),
+    ])
+    .boxed()
+}
+
+fn vector() -> BoxedStrategy<String> {
+    proptest::collection::vec(proptest::num::f32::NORMAL, 4)
+        .prop_map(|numbers| {
+            let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+            format!("x'{}'", bytes.iter().map(|b| format!("{b:02x}")).collect::<String>())
+        })
+        .boxed()
+}
+
+/// What only some servers have.
+fn special(server: Kind) -> Vec<Declared> {
+    let mut kinds = vec![("JSON".to_owned(), json()), ("GEOMETRY".to_owned(), geometry())];
+    if server.family() == Family::MariaDb {
+        let uuid = proptest::array::uniform16(any::<u8>()).prop_map(|bytes| {
+            let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+            format!("'{}-{}-4{}-8{}-{}'", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
+        });
+        let inet6 = any::<[u16; 8]>().prop_map(|parts| format!("'{}'", std::net::Ipv6Addr::from(parts)));
+        let inet4 = any::<[u8; 4]>().prop_map(|parts| format!("'{}'", std::net::Ipv4Addr::from(parts)));
+        let packed = "[ab]{0,300}".prop_map(|text| format!("'{text}'"));
+        kinds.push(("UUID".into(), uuid.boxed()));
+        kinds.push(("INET6".into(), inet6.boxed()));
+        kinds.push(("INET4".into(), inet4.boxed()));
+        kinds.push(("VARCHAR(1000) COMPRESSED".into(), packed.boxed()));
+    } else {
+        kinds.push((
+            "VARCHAR(20) CHARACTER SET gb18030".into(),
+            "[a中文㐀]{0,9}".prop_map(|t| format!("'{t}'")).boxed(),
+        ));
+    }
+    if matches!(server, Kind::MariaDbNewest | Kind::MysqlNewest) {
+        kinds.push(("VECTOR(4)".into(), vector()));
+    }
+    kinds
+}
+
+fn labels() -> impl Strategy<Value = Declared> {
     (1usize..=64, any::<bool>()).prop_map(|(n, is_set)| {
         let labels: Vec<String> = (0..n).map(|i| format!("l{i}")).collect();
         let declared = labels.iter().map(|l| format!("'{l}'")).collect::<Vec<_>>().join(",");
@@ -102,7 +195,7 @@ fn labels() -> impl Strategy<Value = Kind> {
     })
 }
 
-fn number() -> impl Strategy<Value = Kind> {
+fn number() -> impl Strategy<Value = Declared> {
     let mut kinds = [("TINYINT", 8), ("SMALLINT", 16), ("MEDIUMINT", 24), ("INT", 32), ("BIGINT", 64)]
         .iter()
         .flat_map(|(name, bits)| int(name, *bits))
@@ -117,8 +210,10 @@ fn number() -> impl Strategy<Value = Kind> {
     (0..count).prop_map(move |index| kinds[index].clone())
 }
 
-fn any_kind() -> BoxedStrategy<Kind> {
+fn any_kind(server: Kind) -> BoxedStrategy<Declared> {
+    let special = special(server);
     Union::new([
+        (0..special.len()).prop_map(move |index| special[index].clone()).boxed(),
         number().boxed(),
         decimal().boxed(),
         temporal().boxed(),
@@ -130,15 +225,15 @@ fn any_kind() -> BoxedStrategy<Kind> {
 }
 
 /// Kinds whose values are ordered here.
-fn key_kind() -> BoxedStrategy<Kind> {
+fn key_kind() -> BoxedStrategy<Declared> {
     Union::new([number().boxed(), decimal().boxed(), temporal().boxed(), bytes().boxed(), labels().boxed()])
         .prop_filter("no prefix keys", |(declared, _)| declared != "BLOB")
         .boxed()
 }
 
 /// Columns and rows of literals; how many of a hundred values are NULL changes from table to table.
-fn table(max_columns: usize, max_rows: usize) -> impl Strategy<Value = (Vec<String>, Vec<Vec<String>>)> {
-    let columns = proptest::collection::vec(any_kind(), 1..=max_columns);
+fn table(server: Kind, max_columns: usize, max_rows: usize) -> impl Strategy<Value = (Vec<String>, Vec<Vec<String>>)> {
+    let columns = proptest::collection::vec(any_kind(server), 1..=max_columns);
     (columns, select(vec![0u32, 0, 5, 50, 100])).prop_flat_map(move |(columns, nulls)| {
         let cells: Vec<_> = columns
             .iter()
@@ -166,14 +261,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, max_shrink_iters: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn p02_log_and_select_and_print_give_one_value((columns, rows) in table(20, 30)) {
-        let mut table = Table::create(&declare(&columns));
-        insert(&mut table, &rows, columns.len());
-        assert_all_equal(&mut table, &columns.join(", "));
-    }
-
-    #[test]
-    fn p02_updates_and_deletes_carry_the_row_before_and_after((columns, rows) in table(12, 12)) {
+    fn p02_updates_and_deletes_carry_the_row_before_and_after((columns, rows) in table(Kind::MariaDb, 12, 12)) {
         let mut table = Table::create(&declare(&columns));
         insert(&mut table, &rows, columns.len());
         let inserted = table.selected().unwrap().rows;
@@ -223,7 +311,7 @@ proptest! {
     }
 
     #[test]
-    fn p07_a_filter_sees_every_change_and_keeps_the_ordinals((columns, rows) in table(6, 30), drop in 0i32..5) {
+    fn p07_a_filter_sees_every_change_and_keeps_the_ordinals((columns, rows) in table(Kind::MariaDb, 6, 30), drop in 0i32..5) {
         let mut table = Table::create(&declare(&columns));
         insert(&mut table, &rows, columns.len());
         table.run("UPDATE $t SET id = id + 1000 WHERE id % 2 = 0");
@@ -272,6 +360,40 @@ proptest! {
             .collect();
         prop_assert_eq!(ids(&kept), expected);
     }
+}
+
+/// P02: value from the snapshot = value from the stream = what the server itself holds.
+fn one_value(server: Kind) {
+    let config =
+        ProptestConfig { cases: 100, failure_persistence: None, max_shrink_iters: 60, ..ProptestConfig::default() };
+    let mut runner = TestRunner::new(config);
+    let outcome = runner.run(&table(server, 20, 20), |(columns, rows)| {
+        let mut table = Table::on(server, &declare(&columns));
+        insert(&mut table, &rows, columns.len());
+        assert_all_equal(&mut table, &columns.join(", "));
+        Ok(())
+    });
+    outcome.unwrap_or_else(|failure| panic!("{server:?}: {failure}"));
+}
+
+#[test]
+fn p02_log_and_select_and_print_give_one_value_on_mariadb() {
+    one_value(Kind::MariaDb);
+}
+
+#[test]
+fn p02_log_and_select_and_print_give_one_value_on_the_newest_mariadb() {
+    one_value(Kind::MariaDbNewest);
+}
+
+#[test]
+fn p02_log_and_select_and_print_give_one_value_on_mysql_57() {
+    one_value(Kind::Mysql57);
+}
+
+#[test]
+fn p02_log_and_select_and_print_give_one_value_on_mysql() {
+    one_value(Kind::MysqlNewest);
 }
 
 /// The sort keys of the inserted rows, from their images in the log.

@@ -40,12 +40,22 @@ fn cell(array: &dyn Array, column: &Column, row: usize) -> String {
         DataType::Utf8 if is_text(column) => hex(array.as_string::<i32>().value(row).as_bytes()),
         DataType::Utf8 => array.as_string::<i32>().value(row).to_owned(),
         DataType::Binary => hex(array.as_binary::<i32>().value(row)),
+        DataType::List(_) => {
+            let numbers = array.as_list::<i32>().value(row);
+            hex(&numbers
+                .as_primitive::<Float32Type>()
+                .values()
+                .iter()
+                .flat_map(|n| n.to_le_bytes())
+                .collect::<Vec<_>>())
+        }
         other => panic!("the decoder makes no {other}"),
     }
 }
 
 fn is_text(column: &Column) -> bool {
-    !matches!(column.column_type, ColumnType::Uuid | ColumnType::Inet4 | ColumnType::Inet6)
+    use ColumnType as T;
+    !matches!(column.column_type, T::Uuid | T::Inet4 | T::Inet6 | T::Date | T::DateTime { .. } | T::Timestamp { .. })
 }
 
 fn fsp(column: &Column) -> usize {

@@ -1,12 +1,21 @@
 use super::harness::*;
-use crate::support;
+use crate::support::{self, numbers};
+use dujiang_scratch::{Kind, Options, Server};
 
 #[tokio::test]
 async fn a_table_is_read_and_then_followed() {
-    let server = support::shared();
-    let sql = "CREATE DATABASE s1; USE s1; CREATE TABLE s1.t (id INT PRIMARY KEY, v BIGINT UNSIGNED, name VARCHAR(40)); \
-               INSERT INTO s1.t SELECT seq, seq * 10, CONCAT('row ', seq) FROM seq_1_to_1000";
-    server.sql(sql).unwrap();
+    for kind in Kind::ALL {
+        read_and_followed(&support::own(&Options::default().on(kind))).await;
+    }
+}
+
+async fn read_and_followed(server: &Server) {
+    let sql =
+        "CREATE DATABASE s1; USE s1; CREATE TABLE s1.t (id INT PRIMARY KEY, v BIGINT UNSIGNED, name VARCHAR(40)); \
+               INSERT INTO s1.t SELECT seq, seq * 10, CONCAT('row ', seq) FROM "
+            .to_owned()
+            + &numbers(1000);
+    server.sql(&sql).unwrap();
     let options = [("scan.incremental.snapshot.chunk.size", "100")];
     let mut pipeline = Pipeline::new(source(server, "s1.\\.*", &options));
     pipeline.until("caught-up").await.unwrap();

@@ -277,6 +277,11 @@ impl Pipeline {
         }
     }
 
+    /// Whether the sink has a row with this key.
+    pub fn has(&self, table: &str, key: &str) -> bool {
+        self.sink.rows.get(table).is_some_and(|rows| rows.contains_key(&vec![key.to_owned()]))
+    }
+
     pub fn status(&self) -> dujiang_core::source::SourceStatus {
         self.reader.as_ref().unwrap().status()
     }

@@ -31,3 +31,13 @@ pub fn user(server: &Server, name: &str, password: &str) -> Endpoint {
 pub async fn connect(server: &Server) -> Connection {
     Connection::connect(&root(server)).await.unwrap()
 }
+
+/// A table expression with the column `seq`, from 1 to `count` (10 000 at most), for servers without sequences.
+pub fn numbers(count: u32) -> String {
+    let digit = "(SELECT 0 d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 \
+                 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)";
+    let sum = "a.d + 10 * b.d + 100 * c.d + 1000 * e.d + 1";
+    format!(
+        "(SELECT {sum} AS seq FROM {digit} a, {digit} b, {digit} c, {digit} e WHERE {sum} <= {count} ORDER BY 1) numbers"
+    )
+}
