@@ -1,6 +1,7 @@
 //! Character sets: from a column's bytes in the log to UTF-8.
 
-use super::charset_tables::{self as tables, Codes, Half};
+use super::charset_codes::{self as codes, Codes};
+use super::charset_tables::{self as tables, Half};
 use super::value::BadValue;
 use encoding_rs::{
     BIG5, DecoderResult, EUC_JP, EUC_KR, Encoding, GB18030, GBK, ISO_8859_2, ISO_8859_13, KOI8_R, MACINTOSH, SHIFT_JIS,
@@ -22,12 +23,12 @@ const CONVERTED: [(&str, &Encoding); 9] = [
 
 /// What they read as the server does, but for some characters.
 static AMENDED: [Amended; 6] = [
-    Amended { name: "big5", encoding: BIG5, codes: tables::BIG5, layout: Layout::TwoBytes },
-    Amended { name: "gb2312", encoding: GBK, codes: tables::GB2312, layout: Layout::TwoBytes },
-    Amended { name: "sjis", encoding: SHIFT_JIS, codes: tables::SJIS, layout: Layout::Sjis },
-    Amended { name: "ujis", encoding: EUC_JP, codes: tables::UJIS, layout: Layout::Euc },
-    Amended { name: "eucjpms", encoding: EUC_JP, codes: tables::EUCJPMS, layout: Layout::Euc },
-    Amended { name: "gb18030", encoding: GB18030, codes: tables::GB18030, layout: Layout::Gb18030 },
+    Amended { name: "big5", encoding: BIG5, codes: codes::BIG5, layout: Layout::TwoBytes },
+    Amended { name: "gb2312", encoding: GBK, codes: codes::GB2312, layout: Layout::TwoBytes },
+    Amended { name: "sjis", encoding: SHIFT_JIS, codes: codes::SJIS, layout: Layout::Sjis },
+    Amended { name: "ujis", encoding: EUC_JP, codes: codes::UJIS, layout: Layout::Euc },
+    Amended { name: "eucjpms", encoding: EUC_JP, codes: codes::EUCJPMS, layout: Layout::Euc },
+    Amended { name: "gb18030", encoding: GB18030, codes: codes::GB18030, layout: Layout::Gb18030 },
 ];
 
 /// Character sets of Unicode's own numbers.
@@ -185,7 +186,7 @@ impl Amended {
             [0x8f, row, cell] => (0xe3ac, row, cell),
             _ => return None,
         };
-        let inside = self.encoding == EUC_JP && row >= 0xf5 && row < 0xff && cell >= 0xa1 && cell < 0xff;
+        let inside = self.encoding == EUC_JP && (0xf5..0xff).contains(&row) && (0xa1..0xff).contains(&cell);
         inside.then(|| first + u32::from(row - 0xf5) * 94 + u32::from(cell - 0xa1))
     }
 }

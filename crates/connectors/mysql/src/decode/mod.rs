@@ -11,6 +11,7 @@
 pub mod builder;
 mod cells;
 pub mod charset;
+mod charset_codes;
 mod charset_tables;
 mod columns;
 pub mod compressed;
