@@ -8,6 +8,7 @@ mod console;
 mod demo;
 #[cfg(test)]
 mod docs;
+mod doctor;
 mod faults;
 mod fixture;
 mod logging;
@@ -34,6 +35,7 @@ const EXAMPLES: &str = "\
 Examples:
   dujiang demo                          a private database, a write load, Parquet files: see it work
   dujiang check pipeline.yaml           every mistake of the file at once
+  dujiang doctor pipeline.yaml          connect read-only and say what to mend, statement by statement
   dujiang plan pipeline.yaml            connect read-only and tell what a run would do
   dujiang run pipeline.yaml             run it in the foreground; Ctrl-C finishes the epoch and ends
   dujiang run pipeline.yaml --until snapshot

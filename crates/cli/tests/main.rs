@@ -6,6 +6,7 @@ mod bad_input;
 mod commands;
 mod configuration;
 mod damage;
+mod doctor;
 mod e2e;
 mod kill_loop;
 mod messages;

@@ -112,6 +112,15 @@ codes! {
     SourceQuery = "E0206", External, Bounded, exit 69, "the source refused a query";
     /// The server's bytes cannot be read: a bug there, here, or damage on the way.
     Protocol = "E0207", External, Endless, exit 69, "unreadable bytes from the source";
+    /// The server keeps its log for a shorter time than a pipeline needs: for the first snapshot, and for the time it may be
+    /// away. What is purged before it is read ends the pipeline with E0231. Let the server keep its log longer.
+    LogRetention = "E0208", User, Never, exit 78, "the source keeps its log too short";
+    /// The clocks of the source and of this machine differ. Nothing is lost by it, but lag and the times in file names are
+    /// wrong by as much. Let both follow a time server.
+    ClockSkew = "E0209", User, Never, exit 78, "the clocks of source and this machine differ";
+    /// The server has no global transaction identifiers. The pipeline works, but it can only go on at the very server it has
+    /// begun at, never at a replica that takes over.
+    NoGtid = "E0210", User, Never, exit 78, "the source has no GTIDs";
     /// Binary logging is off, so there are no changes to read.
     BinlogOff = "E0211", User, Never, exit 78, "binary logging is off";
     /// The binlog is not in ROW format.
@@ -134,7 +143,6 @@ codes! {
     StartNotPossible = "E0235", User, Never, exit 78, "the pipeline cannot start at this position";
     /// The source reported that events were lost on its side.
     SourceIncident = "E0236", User, Never, exit 65, "the source reports lost events";
-
     /// Transactions whose outcome is not known yet (prepared distributed transactions, transactions in progress) wait on
     /// disk, and together they need more room than `spool.max-bytes` allows. End them at the source, or raise the limit.
     SpoolFull = "E0237", User, Never, exit 73, "undecided transactions need too much room";
@@ -144,6 +152,11 @@ codes! {
     /// A pipeline that begins with a snapshot looks for prepared transactions first (`XA RECOVER`, for which MySQL 8 asks the
     /// privilege XA_RECOVER_ADMIN) and reads their rows; one that begins elsewhere cannot know them.
     PreparedBefore = "E0239", User, Never, exit 65, "a distributed transaction was prepared before the start";
+    /// The server writes no checksums into its log, so that damage on its disk may pass unnoticed.
+    NoChecksums = "E0250", User, Never, exit 78, "the source's log has no checksums";
+    /// The server's log does not carry the names and signs of columns. They are taken from the catalog, and a change of
+    /// columns that is not in the log itself (`SQL_LOG_BIN=0`) is noticed later, or only by the number of columns.
+    LogMetadata = "E0251", User, Never, exit 78, "the source's log names no columns";
     // E026, E027: PostgreSQL's log and its readers
     /// The server does not write what logical replication needs. `wal_level = logical` takes a restart of the server.
     WalLevel = "E0260", User, Never, exit 78, "wal_level is not logical";

@@ -19,13 +19,31 @@ struct Inner {
     message: String,
     facts: Vec<(&'static str, String)>,
     help: Option<String>,
+    remedies: Vec<Remedy>,
     source: Option<Cause>,
+}
+
+/// A statement that mends what an error is about, exact for the system, its version and the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remedy {
+    /// Without the `;` at its end.
+    pub statement: String,
+    /// What it changes beyond what the pipeline needs. With a caution nobody runs it without having thought about it:
+    /// scripts carry it as a comment.
+    pub caution: Option<&'static str>,
 }
 
 impl Error {
     /// An error with the sentence a user reads first, without a full stop.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { code, message: message.into(), facts: Vec::new(), help: None, source: None }))
+        Self(Box::new(Inner {
+            code,
+            message: message.into(),
+            facts: Vec::new(),
+            help: None,
+            remedies: Vec::new(),
+            source: None,
+        }))
     }
 
     /// Adds one fact: `("found", "log_bin=OFF")`, `("position", "bin.000003:4711")`.
@@ -39,6 +57,20 @@ impl Error {
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.0.help = Some(help.into());
+        self
+    }
+
+    /// Adds a statement that mends it; several are to be run in the order they were added.
+    #[must_use]
+    pub fn remedy(mut self, statement: impl Into<String>) -> Self {
+        self.0.remedies.push(Remedy { statement: statement.into(), caution: None });
+        self
+    }
+
+    /// Adds a statement that mends it and changes more than that.
+    #[must_use]
+    pub fn remedy_with_care(mut self, statement: impl Into<String>, caution: &'static str) -> Self {
+        self.0.remedies.push(Remedy { statement: statement.into(), caution: Some(caution) });
         self
     }
 
@@ -84,6 +116,11 @@ impl Error {
     /// What to do, if anything can be said.
     pub fn help_text(&self) -> Option<&str> {
         self.0.help.as_deref()
+    }
+
+    /// Statements that mend it, in order.
+    pub fn remedies(&self) -> &[Remedy] {
+        &self.0.remedies
     }
 }
 

@@ -17,6 +17,7 @@ pub mod dead_letter;
 pub mod dialect;
 pub mod error;
 pub mod evolution;
+pub mod examine;
 pub mod fault;
 pub mod key;
 pub mod options;

@@ -5,6 +5,7 @@ use crate::budget::Budget;
 use crate::checkpoint::{Generation, PipelineIdentity, Token};
 use crate::clock::Clock;
 use crate::evolution::{SchemaEvent, SinkChange};
+use crate::examine::{Examination, Visit};
 use crate::position::Epoch;
 use crate::schema::{TableId, TableSchema};
 use crate::transform::RowError;
@@ -36,6 +37,11 @@ pub trait Sink: Send + Sync {
     /// Where rows of a table go, for people: a folder, a topic, a table. `None` when there is no such place.
     fn place_of(&self, _table: &TableId) -> Option<String> {
         None
+    }
+
+    /// Looks, without leaving anything behind, at everything a run depends on, for `doctor`. Default: nothing.
+    async fn examine(&self, _visit: &Visit) -> Examination {
+        Examination::of("sink")
     }
 
     /// The one committer of the pipeline.

@@ -4,6 +4,7 @@ use crate::batch::ChangeBatch;
 use crate::budget::Budget;
 use crate::checkpoint::PipelineIdentity;
 use crate::clock::Clock;
+use crate::examine::{Examination, Visit};
 use crate::options::Problem;
 use crate::position::Position;
 use crate::schema::{SchemaChange, TableId, TableSchema};
@@ -30,6 +31,20 @@ pub trait Source: Send + Sync {
         }
     }
 
+    /// Looks, read-only, at everything a run depends on, for `doctor`. Connects at most as often as [`Source::survey`].
+    async fn examine(&self, _visit: &Visit) -> Examination {
+        let survey = self.survey().await;
+        let mut examination = Examination::of("source");
+        examination.expected_bytes = survey.tables.iter().map(|table| table.bytes).sum();
+        for refusal in survey.refusals {
+            examination.finding("source", refusal);
+        }
+        if examination.checks.is_empty() {
+            examination.ok("tables", counted(survey.tables.len()));
+        }
+        examination
+    }
+
     /// Starts reading after `from`, or at the configured start when `None`.
     ///
     /// # Errors
@@ -50,6 +65,10 @@ pub trait Source: Send + Sync {
     fn schemas_at(&self, _position: &Position) -> Vec<Arc<TableSchema>> {
         Vec::new()
     }
+}
+
+fn counted(tables: usize) -> String {
+    if tables == 1 { "1 table".to_owned() } else { format!("{tables} tables") }
 }
 
 /// What a source tells before anything is read.

@@ -77,6 +77,15 @@ impl Diagnostic {
     }
 }
 
+impl Pipeline {
+    /// Hides the pipeline's secrets in a text that others have written.
+    pub fn without_secrets(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        secrets::scrub(&mut text, &self.secrets);
+        text
+    }
+}
+
 /// Where a value came from that the snippet does not show.
 fn provenance<'a>(block: &'a Block, key: &'a str, empty: bool) -> impl Iterator<Item = String> + 'a {
     let origins = block.origins.iter().filter(move |(of, _)| of == key);

@@ -4,6 +4,7 @@ mod check;
 mod config;
 mod demo;
 mod dlq;
+mod doctor;
 mod explain;
 mod export;
 mod plan;
@@ -23,6 +24,8 @@ pub enum Command {
     Run(run::Arguments),
     /// Check pipeline files offline: every mistake at once
     Check(check::Arguments),
+    /// Look, read-only, at everything a run depends on, and say how to mend what is wrong
+    Doctor(doctor::Arguments),
     /// Look up, read-only, what a run would do: tables, types, places, and what stands in the way
     Plan(plan::Arguments),
     /// Play fixtures: unit tests of pipelines, without a database
@@ -53,6 +56,7 @@ pub fn run(command: Command, console: &Console) -> u8 {
         Command::Demo(arguments) => demo::run(&arguments, console),
         Command::Run(arguments) => run::run(arguments, console),
         Command::Check(arguments) => check::run(&arguments, console),
+        Command::Doctor(arguments) => doctor::run(&arguments, console),
         Command::Plan(arguments) => plan::run(&arguments, console),
         Command::Test(arguments) => test::run(&arguments, console),
         Command::Config(arguments) => config::run(&arguments, console),

@@ -179,19 +179,7 @@ impl Place {
 
     fn compare(&self, found: &Owner) -> Result<()> {
         let identity = &self.context.identity;
-        let place = self.folders.root.display().to_string();
-        if *found.pipeline != *identity.name {
-            return Err(Error::new(Code::SinkTaken, format!("{place} belongs to pipeline `{}`", found.pipeline))
-                .fact("this pipeline", identity.name.to_string())
-                .help("give every pipeline a `path` of its own"));
-        }
-        if *found.lineage != *identity.lineage.0 {
-            let message = format!("{place} holds output of an earlier life of pipeline `{}`", found.pipeline);
-            return Err(Error::new(Code::StateLost, message)
-                .fact("written with state", found.lineage.clone())
-                .fact("state now", identity.lineage.to_string())
-                .help("restore the pipeline's state directory, or begin anew with another `path`"));
-        }
+        found.must_be(&self.folders.root, &identity.name, Some(&identity.lineage))?;
         if found.generation > self.context.generation.0 {
             return Err(Error::new(Code::Fenced, "a newer instance of the pipeline writes to the sink")
                 .fact("its generation", found.generation.to_string())

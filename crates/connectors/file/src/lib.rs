@@ -11,6 +11,7 @@ mod config;
 mod durable;
 mod encoder;
 mod events;
+mod examine;
 mod lane;
 mod manifests;
 mod metadata;
@@ -28,6 +29,7 @@ use crate::shared::Counters;
 use crate::writer::FileWriter;
 use async_trait::async_trait;
 use dujiang_core::connector::SinkSpec;
+use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::options::{Problem, RawOption};
 use dujiang_core::sink::{Committer, Sink, SinkClass, SinkContext, Writer};
 use dujiang_core::{Result, TableId};
@@ -80,6 +82,10 @@ impl Sink for FileSink {
 
     fn place_of(&self, table: &TableId) -> Option<String> {
         Some(self.config.path.join(names::table_folder(table)).display().to_string())
+    }
+
+    async fn examine(&self, visit: &Visit) -> Examination {
+        examine::examine(&self.config, visit)
     }
 
     async fn committer(&self, context: SinkContext) -> Result<Box<dyn Committer>> {

@@ -2,7 +2,7 @@
 //! `path`, with `/`.
 
 use dujiang_core::checkpoint::Token;
-use dujiang_core::{Code, Error, Generation, PipelineIdentity, Result};
+use dujiang_core::{Code, Error, Generation, Lineage, PipelineIdentity, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
 
@@ -134,6 +134,28 @@ impl Owner {
             lineage: identity.lineage.to_string(),
             generation: generation.0,
         }
+    }
+
+    /// Refuses the output of another pipeline, and that of an earlier life of this one. Without a `lineage` the pipeline's
+    /// state is gone.
+    ///
+    /// # Errors
+    /// `SinkTaken`, `StateLost`.
+    pub(crate) fn must_be(&self, root: &Path, pipeline: &str, lineage: Option<&Lineage>) -> Result<()> {
+        let place = root.display();
+        if self.pipeline != pipeline {
+            return Err(Error::new(Code::SinkTaken, format!("{place} belongs to pipeline `{}`", self.pipeline))
+                .fact("this pipeline", pipeline)
+                .help("give every pipeline a `path` of its own"));
+        }
+        if lineage.is_none_or(|ours| *ours.0 != *self.lineage) {
+            let message = format!("{place} holds output of an earlier life of pipeline `{}`", self.pipeline);
+            return Err(Error::new(Code::StateLost, message)
+                .fact("written with state", self.lineage.clone())
+                .fact("state now", lineage.map_or_else(|| "none".to_owned(), Lineage::to_string))
+                .help("restore the pipeline's state directory, or begin anew with another `path`"));
+        }
+        Ok(())
     }
 }
 

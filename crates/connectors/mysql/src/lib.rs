@@ -6,6 +6,7 @@ pub mod client;
 pub mod config;
 pub mod ddl;
 pub mod decode;
+pub mod examine;
 pub mod gtid;
 pub mod place;
 pub mod position;

@@ -3,6 +3,7 @@
 use crate::catalog;
 use crate::client::Connection;
 use crate::config::{Config, StartupMode};
+use crate::examine;
 use crate::gtid::Executed;
 use crate::place::Place;
 use crate::position::{self, Head, SnapshotTable, from_hex};
@@ -15,6 +16,7 @@ use crate::snapshot::{Chunk, Handoff, Job, Snapshot, SnapshotContext};
 use crate::startup;
 use crate::stream::{Machine, Tables, worth_another_try};
 use async_trait::async_trait;
+use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::options::Problem;
 use dujiang_core::source::{Acker, Reader, Source, SourceContext, Survey};
 use dujiang_core::{Code, Error, Position, Result, TableId, TableSchema};
@@ -281,6 +283,10 @@ impl Source for MysqlSource {
             Err(error) => Err(error),
         };
         surveyed.unwrap_or_else(|error| Survey { refusals: vec![error], ..Survey::default() })
+    }
+
+    async fn examine(&self, visit: &Visit) -> Examination {
+        examine::examine(&self.config, self.demands(), visit).await
     }
 
     fn warnings(&self) -> Vec<Problem> {

@@ -5,5 +5,6 @@
 mod catalog;
 mod client;
 mod decode;
+mod examine;
 mod source;
 mod support;

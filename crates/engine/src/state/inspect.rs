@@ -2,7 +2,7 @@
 
 use super::{disk, letters, store};
 use dujiang_core::dead_letter::Stage;
-use dujiang_core::{Code, Epoch, Error, Generation, Result};
+use dujiang_core::{Checkpoint, Code, Epoch, Error, Generation, Lineage, Result};
 use std::fs;
 use std::path::Path;
 
@@ -52,6 +52,28 @@ pub struct StoredCheckpoint {
     pub bytes: u64,
     /// Whether it is kept on request.
     pub savepoint: bool,
+}
+
+/// How far a pipeline has come.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    /// Its lineage, if it has ever been started.
+    pub lineage: Option<Lineage>,
+    /// Its newest published checkpoint.
+    pub checkpoint: Option<Checkpoint>,
+    /// Whether a process runs it now.
+    pub running: bool,
+}
+
+/// How far the pipeline of a state folder has come; the folder need not be there.
+///
+/// # Errors
+/// `StateUnusable`, `StateVersion`, `CheckpointDamaged`.
+pub fn progress(state_dir: &Path) -> Result<Progress> {
+    let newest = store::checkpoint_files(state_dir)?.into_iter().next();
+    let checkpoint = newest.map(|(epoch, name)| store::read_checkpoint(state_dir, epoch, &name)).transpose()?;
+    let (lineage, running) = (store::read_lineage(state_dir)?, store::is_locked(state_dir));
+    Ok(Progress { lineage, checkpoint, running })
 }
 
 /// All committed dead letters of a pipeline, oldest first.

@@ -135,20 +135,10 @@ impl Inner {
     }
 
     fn identity(&self) -> Result<PipelineIdentity> {
-        let path = self.dir.join(IDENTITY);
-        let file: IdentityFile = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| {
-                Error::new(Code::StateUnusable, format!("{} cannot be read", path.display()))
-                    .with_source(e)
-                    .help("bring the file back from a backup: it holds the pipeline's lineage, part of every event id")
-            })?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => self.create_identity()?,
-            Err(e) => return Err(disk::unusable(&path, e)),
+        let file = match read_identity(&self.dir)? {
+            Some(file) => file,
+            None => self.create_identity()?,
         };
-        if file.version != 1 {
-            return Err(Error::new(Code::StateVersion, format!("{} is of another version", path.display()))
-                .fact("found", file.version.to_string()));
-        }
         if file.name != self.name {
             return Err(Error::new(Code::StateUnusable, "the state directory belongs to another pipeline")
                 .fact("it belongs to", file.name)
@@ -267,6 +257,37 @@ impl Inner {
     fn checkpoint_files(&self) -> Result<Vec<(Epoch, String)>> {
         checkpoint_files(&self.dir)
     }
+}
+
+/// The identity that a folder holds.
+fn read_identity(dir: &Path) -> Result<Option<IdentityFile>> {
+    let path = dir.join(IDENTITY);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(disk::unusable(&path, e)),
+    };
+    let file: IdentityFile = serde_json::from_slice(&bytes).map_err(|e| {
+        Error::new(Code::StateUnusable, format!("{} cannot be read", path.display()))
+            .with_source(e)
+            .help("bring the file back from a backup: it holds the pipeline's lineage, part of every event id")
+    })?;
+    if file.version != 1 {
+        return Err(Error::new(Code::StateVersion, format!("{} is of another version", path.display()))
+            .fact("found", file.version.to_string()));
+    }
+    Ok(Some(file))
+}
+
+/// The lineage that a folder holds.
+pub(super) fn read_lineage(dir: &Path) -> Result<Option<Lineage>> {
+    Ok(read_identity(dir)?.map(|file| Lineage(file.lineage.into())))
+}
+
+/// Whether a process holds the folder's lock.
+pub(super) fn is_locked(dir: &Path) -> bool {
+    let Ok(file) = File::open(dir.join(LOCK)) else { return false };
+    flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
 }
 
 /// Published checkpoints in a folder, newest first.

@@ -13,6 +13,8 @@ pub struct Cascade {
     pub constraint: String,
     /// The table whose changes cause it.
     pub parent: TableId,
+    /// The key's columns, each with the column it refers to.
+    pub columns: Vec<(String, String)>,
     /// `ON DELETE` rule.
     pub on_delete: String,
     /// `ON UPDATE` rule.
@@ -43,11 +45,28 @@ pub async fn cascades(connection: &mut Connection, tables: &[TableId]) -> Result
                 child,
                 constraint: row.required(1)?.to_owned(),
                 parent: TableId::new(row.text(2)?.unwrap_or(database), row.required(3)?),
+                columns: Vec::new(),
                 on_delete: row.required(4)?.to_owned(),
                 on_update: row.required(5)?.to_owned(),
             });
         }
     }
+    for cascade in &mut out {
+        cascade.columns = columns(connection, cascade).await?;
+    }
     out.sort();
     Ok(out)
+}
+
+async fn columns(connection: &mut Connection, cascade: &Cascade) -> Result<Vec<(String, String)>> {
+    let sql = format!(
+        "SELECT COLUMN_NAME, REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE CONSTRAINT_SCHEMA = {} \
+         AND TABLE_SCHEMA = {0} AND TABLE_NAME = {} AND CONSTRAINT_NAME = {} AND REFERENCED_COLUMN_NAME IS NOT NULL \
+         ORDER BY ORDINAL_POSITION",
+        quote::text(&cascade.child.database),
+        quote::text(&cascade.child.table),
+        quote::text(&cascade.constraint)
+    );
+    let rows = connection.query(&sql).await?;
+    rows.iter().map(|row| Ok((row.required(0)?.to_owned(), row.required(1)?.to_owned()))).collect()
 }

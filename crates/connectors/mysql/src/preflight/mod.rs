@@ -4,17 +4,21 @@
 //! mends it on this kind of server.
 
 mod logged;
+mod look;
 mod privileges;
 mod settings;
 mod survey;
 mod tables;
 
-use crate::catalog::{self, ServerProfile, TableFilter};
+use crate::catalog::{ServerProfile, TableFilter};
 use crate::client::Connection;
 use crate::decode::ZeroDates;
 use crate::shape::Shape;
 use dujiang_core::{Error, Result};
 
+pub(crate) use look::{Looked, look};
+pub(crate) use privileges::{account, may_lock};
+pub(crate) use settings::{checksums, gtids, lasting, set};
 pub use survey::survey;
 
 /// Longest list of things in one error.
@@ -50,22 +54,12 @@ pub struct Checked {
 /// `BinlogOff`, `BinlogFormat`, `BinlogRowImage`, `MissingPrivilege`, `UnknownDatabase`, `NoTable`, `NotSupported`,
 /// `NoKey`, `CascadingKey`, `UnknownType`; `ConnectionLost`, `SourceQuery`.
 pub async fn check(connection: &mut Connection, demands: Demands<'_>) -> Result<Checked> {
-    let server = ServerProfile::read(connection).await?;
-    settings::check(&server, connection.address())?;
-    let log_status = privileges::check_replication(connection, &server, demands.server_id).await?;
-    logged::check_replica(connection, &server).await?;
-    let found = catalog::find_tables(connection, demands.filter).await?;
-    tables::check_found(connection, demands.filter, &found).await?;
-    logged::check_filters(&server, &log_status, &found.captured)?;
-    privileges::check_select(connection, &found.captured).await?;
-    let shapes = catalog::shapes(connection, &found.captured, demands.zero_dates).await?;
-    tables::check_keys(&shapes)?;
-    if !demands.accept_cascades {
-        tables::check_cascades(connection, &server, &found.captured).await?;
+    let Looked { server, found, shapes, checks, .. } = look(connection, demands).await?;
+    for (_, outcome) in checks {
+        outcome?;
     }
-    tables::check_types(&shapes)?;
     let mut warnings = tables::warnings(demands.filter, &found)?;
-    warnings.extend(settings::warnings(&server));
+    warnings.extend(settings::warnings(&server).into_iter().map(|error| error.message().to_owned()));
     warnings.extend(tables::zero_dates(&server, &shapes, demands.zero_dates));
     Ok(Checked { server, tables: shapes, warnings })
 }

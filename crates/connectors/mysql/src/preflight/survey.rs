@@ -1,7 +1,7 @@
 //! Everything a run would meet, all obstacles at once.
 
-use super::{Demands, logged, privileges, settings, tables};
-use crate::catalog::{self, Found, ServerProfile};
+use super::{Demands, Looked, look, settings, tables};
+use crate::catalog::{self, Found};
 use crate::client::Connection;
 use crate::shape::Shape;
 use dujiang_core::source::{Survey, SurveyedTable};
@@ -16,35 +16,14 @@ const NEAR_MISSES: usize = 20;
 /// # Errors
 /// `ConnectionLost`, `SourceQuery`: what keeps it from looking.
 pub async fn survey(connection: &mut Connection, demands: Demands<'_>) -> Result<Survey> {
-    let mut survey = Survey::default();
-    let server = ServerProfile::read(connection).await?;
-    note(settings::check(&server, connection.address()), &mut survey);
-    let log_status = privileges::check_replication(connection, &server, demands.server_id).await;
-    let log_status = note(log_status, &mut survey);
-    note(logged::check_replica(connection, &server).await, &mut survey);
-    let found = catalog::find_tables(connection, demands.filter).await?;
-    note(tables::check_found(connection, demands.filter, &found).await, &mut survey);
-    if let Some(log_status) = &log_status {
-        note(logged::check_filters(&server, log_status, &found.captured), &mut survey);
-    }
-    note(privileges::check_select(connection, &found.captured).await, &mut survey);
-    if !demands.accept_cascades {
-        note(tables::check_cascades(connection, &server, &found.captured).await, &mut survey);
-    }
-    let shapes = catalog::shapes(connection, &found.captured, demands.zero_dates).await?;
-    note(tables::check_keys(&shapes), &mut survey);
-    note(tables::check_types(&shapes), &mut survey);
-    survey.tables = with_sizes(connection, &shapes).await?;
+    let Looked { server, found, shapes, checks, .. } = look(connection, demands).await?;
+    let mut survey = Survey { tables: with_sizes(connection, &shapes).await?, ..Survey::default() };
+    survey.refusals = checks.into_iter().filter_map(|(_, outcome)| outcome.err()).collect();
     survey.near_misses = near_misses(&found);
     survey.warnings = tables::warnings(demands.filter, &found)?;
-    survey.warnings.extend(settings::warnings(&server));
+    survey.warnings.extend(settings::warnings(&server).into_iter().map(|error| error.message().to_owned()));
     survey.warnings.extend(tables::zero_dates(&server, &shapes, demands.zero_dates));
     Ok(survey)
-}
-
-/// Keeps an obstacle.
-fn note<T>(result: Result<T>, survey: &mut Survey) -> Option<T> {
-    result.map_err(|error| survey.refusals.push(error)).ok()
 }
 
 /// Tables whose types can be carried; the others are obstacles and have been noted.

@@ -1,8 +1,10 @@
 //! The captured tables.
 
 use super::listed;
-use crate::catalog::{Found, ServerProfile, TableFilter, Version, cascades, databases};
-use crate::client::Connection;
+use super::privileges::{account, grant_select, selects_everywhere};
+use crate::catalog::selector::is_system;
+use crate::catalog::{Cascade, Found, ServerProfile, TableFilter, Version, cascades, databases};
+use crate::client::{Connection, quote};
 use crate::decode::ZeroDates;
 use crate::shape::Shape;
 use dujiang_core::{Code, Error, Result, TableId};
@@ -13,7 +15,10 @@ const OFFERED: usize = 5;
 /// # Errors
 /// `UnknownDatabase`, `NoTable`, `NotSupported`.
 pub(super) async fn check_found(connection: &mut Connection, filter: &TableFilter, found: &Found) -> Result<()> {
-    check_databases(connection, filter).await?;
+    let mut plain: Vec<&str> = filter.include.plain_databases().filter(|d| !is_system(d)).collect();
+    plain.sort_unstable();
+    plain.dedup();
+    check_databases(connection, filter, &plain).await?;
     if !found.unfit.is_empty() {
         let message = format!("{} captured tables are of a kind that cannot be captured", found.unfit.len());
         let error = Error::new(Code::NotSupported, message).help("leave them out with `tables.exclude`");
@@ -35,12 +40,27 @@ pub(super) async fn check_found(connection: &mut Connection, filter: &TableFilte
     } else {
         error = error.fact("nearest", nearest(&patterns, &found.visible).join(", "));
     }
+    let unseen = |d: &&&str| !found.visible.iter().any(|t| t.database.eq_ignore_ascii_case(d));
+    let unseen: Vec<&str> = plain.iter().filter(unseen).copied().collect();
+    error = let_see(connection, error, &unseen).await?;
     Err(error.help(
         "write `database.table`, each part a regular expression; tables without a SELECT privilege cannot be seen",
     ))
 }
 
-async fn check_databases(connection: &mut Connection, filter: &TableFilter) -> Result<()> {
+/// What is not granted cannot be seen: a user who may not read everything may just lack the privilege.
+async fn let_see(connection: &mut Connection, mut error: Error, databases: &[&str]) -> Result<Error> {
+    if databases.is_empty() || selects_everywhere(connection).await? {
+        return Ok(error);
+    }
+    let user = account(connection).await?;
+    for database in databases {
+        error = error.remedy(grant_select(database, &user)?);
+    }
+    Ok(error)
+}
+
+async fn check_databases(connection: &mut Connection, filter: &TableFilter, plain: &[&str]) -> Result<()> {
     let existing = databases(connection).await?;
     let known = |name: &str| existing.iter().any(|d| d.eq_ignore_ascii_case(name));
     let mut unknown: Vec<&str> = filter.include.plain_databases().filter(|d| !known(d)).collect();
@@ -48,7 +68,7 @@ async fn check_databases(connection: &mut Connection, filter: &TableFilter) -> R
     unknown.dedup();
     let Some(first) = unknown.first() else { return Ok(()) };
     let address = connection.address();
-    let message = if crate::catalog::selector::is_system(first) {
+    let message = if is_system(first) {
         format!("database {first} belongs to the server itself and is not captured")
     } else {
         format!("there is no database {} on {address}, or the user cannot see it", quoted_list(&unknown))
@@ -58,6 +78,8 @@ async fn check_databases(connection: &mut Connection, filter: &TableFilter) -> R
     if !near.is_empty() {
         error = error.fact("nearest", near.join(", "));
     }
+    let unseen: Vec<&str> = plain.iter().filter(|d| !known(d)).copied().collect();
+    error = let_see(connection, error, &unseen).await?;
     Err(error.help("check the name, and that the user has SELECT on its tables"))
 }
 
@@ -86,18 +108,35 @@ fn ranked<'a>(wanted: &[&str], names: impl Iterator<Item = &'a str>) -> Vec<Stri
 
 /// # Errors
 /// `NoKey`.
-pub(super) fn check_keys(shapes: &[Shape]) -> Result<()> {
+pub(super) fn check_keys(server: &ServerProfile, shapes: &[Shape]) -> Result<()> {
     let without: Vec<_> = shapes.iter().filter(|s| s.key.is_empty()).collect();
     let Some(first) = without.first() else { return Ok(()) };
     let message = match without.len() {
         1 => format!("table {} has no key", first.id()),
         n => format!("{n} captured tables have no key"),
     };
-    let error = Error::new(Code::NoKey, message).fact("expected", "a primary key, or a unique key over columns that are NOT NULL").help(
+    let mut error = Error::new(Code::NoKey, message).fact("expected", "a primary key, or a unique key over columns that are NOT NULL").help(
         "add one, e.g. ALTER TABLE ... ADD COLUMN id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, or leave the \
          tables out with `tables.exclude`",
     );
+    for shape in &without {
+        error = error.remedy_with_care(add_key(server, shape)?, "it adds a column and may copy the whole table");
+    }
     Err(listed(error, "table", without.iter().map(|s| s.id().to_string())))
+}
+
+/// A key over a column of its own, which statements that name no columns do not see where the server can hide it.
+fn add_key(server: &ServerProfile, shape: &Shape) -> Result<String> {
+    let taken = |name: &str| shape.columns.iter().any(|c| c.name.eq_ignore_ascii_case(name));
+    let numbered = (2..).map(|n| format!("row_id_{n}"));
+    let mut names = std::iter::once("row_id".to_owned()).chain(numbered);
+    let name = names.find(|name| !taken(name)).unwrap_or_default();
+    let hides = server.mariadb_since(Version(10, 3, 0)) || server.mysql_since(Version(8, 0, 23));
+    let invisible = if hides { " INVISIBLE" } else { "" };
+    let (table, name) = (quote::table(&shape.id())?, quote::identifier(&name)?);
+    Ok(format!(
+        "ALTER TABLE {table} ADD COLUMN {name} BIGINT UNSIGNED NOT NULL AUTO_INCREMENT{invisible}, ADD PRIMARY KEY ({name})"
+    ))
 }
 
 /// # Errors
@@ -114,10 +153,15 @@ pub(super) async fn check_cascades(
     let found = cascades(connection, tables).await?;
     let Some(first) = found.first() else { return Ok(()) };
     let message = format!("foreign keys change rows of {} without a trace in the binlog", first.child);
-    let error = Error::new(Code::CascadingKey, message).fact("server", server.name()).help(
+    let mut error = Error::new(Code::CascadingKey, message).fact("server", server.name()).help(
         "make the keys RESTRICT and let the application change the rows, or accept that such changes are missed with \
          `foreign-keys.cascade.accept: true`",
     );
+    for cascade in &found {
+        for statement in restrict(cascade)? {
+            error = error.remedy_with_care(statement, "the application then has to change those rows itself");
+        }
+    }
     Err(listed(
         error,
         "foreign key",
@@ -125,6 +169,23 @@ pub(super) async fn check_cascades(
             format!("{} {} to {}: ON DELETE {} ON UPDATE {}", c.child, c.constraint, c.parent, c.on_delete, c.on_update)
         }),
     ))
+}
+
+/// The same key without the cascade. (MySQL 5.7 cannot drop and add a key of one name in one statement.)
+fn restrict(cascade: &Cascade) -> Result<[String; 2]> {
+    let list = |names: &mut dyn Iterator<Item = &String>| -> Result<String> {
+        Ok(names.map(|name| quote::identifier(name)).collect::<Result<Vec<_>>>()?.join(", "))
+    };
+    let (child, constraint) = (quote::table(&cascade.child)?, quote::identifier(&cascade.constraint)?);
+    let columns = list(&mut cascade.columns.iter().map(|(own, _)| own))?;
+    let referenced = list(&mut cascade.columns.iter().map(|(_, theirs)| theirs))?;
+    let parent = quote::table(&cascade.parent)?;
+    Ok([
+        format!("ALTER TABLE {child} DROP FOREIGN KEY {constraint}"),
+        format!(
+            "ALTER TABLE {child} ADD CONSTRAINT {constraint} FOREIGN KEY ({columns}) REFERENCES {parent} ({referenced})"
+        ),
+    ])
 }
 
 /// # Errors

@@ -1,7 +1,7 @@
 //! The source against a real server: nothing lost, nothing twice, in order per key.
 
 mod basic;
-mod harness;
+pub mod harness;
 mod load;
 mod lost;
 mod promises;

@@ -1,0 +1,153 @@
+//! What stands in the way of a run, or will: the source, the sink and this machine say it, each check as data.
+
+pub mod json;
+mod machine;
+pub mod script;
+pub mod text;
+
+use crate::clock::SystemClock;
+use dujiang_core::error::Remedy;
+use dujiang_core::examine::{Check, Examination, Outcome, Visit};
+use dujiang_core::{Code, Error, Result};
+use dujiang_engine::state::inspect::{Progress, progress};
+use dujiang_spec::{Diagnostic, Loaded};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Everything that was looked at for one pipeline. Holds no secret of its file.
+pub struct Doctored {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The file it is in.
+    pub file: String,
+    /// Source, sink and this machine.
+    pub parts: Vec<Part>,
+}
+
+/// One thing that was examined.
+pub struct Part {
+    /// `source`, `sink` or `machine`.
+    pub role: &'static str,
+    /// Version and place.
+    pub of: String,
+    /// What was looked at.
+    pub checks: Vec<Told>,
+}
+
+/// One check, ready to be shown.
+pub struct Told {
+    /// What was looked at.
+    pub name: &'static str,
+    /// How it came out.
+    pub mark: Mark,
+    /// What was found.
+    pub text: String,
+    /// What is to be mended, with its code and its place in the file.
+    pub finding: Option<Diagnostic>,
+    /// Statements that mend it.
+    pub remedies: Vec<Remedy>,
+}
+
+impl Told {
+    /// What to do besides running the statements, as `(word, sentence)`: `then` after them, `or` instead of them, or to
+    /// `mend` it without any.
+    pub fn besides(&self) -> Option<(&'static str, &str)> {
+        let help = self.finding.as_ref()?.help.as_deref()?;
+        let statement = self.remedies.first().map(|remedy| remedy.statement.as_str());
+        let rest = statement.and_then(|statement| help.strip_prefix("run ")?.strip_prefix(statement));
+        let Some(rest) = rest else { return Some(("mend", help)) };
+        let rest = rest.trim_start_matches([';', ',', ' ']);
+        match rest.strip_prefix("or ") {
+            _ if rest.is_empty() => None,
+            Some(other) => Some(("or", other)),
+            None => Some(("then", rest.strip_prefix("and ").unwrap_or(rest))),
+        }
+    }
+}
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// In order.
+    Ok,
+    /// Works, could be better.
+    Advice,
+    /// To be mended.
+    Finding,
+    /// Not looked at.
+    Unknown,
+}
+
+impl Mark {
+    /// Every mark, in the order of the summary.
+    pub const ALL: [Mark; 4] = [Mark::Ok, Mark::Advice, Mark::Finding, Mark::Unknown];
+
+    /// Its name in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Mark::Ok => "ok",
+            Mark::Advice => "advice",
+            Mark::Finding => "finding",
+            Mark::Unknown => "unknown",
+        }
+    }
+}
+
+impl Doctored {
+    /// How many checks came out so.
+    pub fn count(&self, mark: Mark) -> usize {
+        self.parts.iter().flat_map(|part| &part.checks).filter(|check| check.mark == mark).count()
+    }
+}
+
+/// Examines a pipeline; nothing is written anywhere.
+///
+/// # Errors
+/// `Bug` when the system gives no threads.
+pub fn examine(loaded: &Loaded, state_dir: &Path) -> Result<Doctored> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Error::new(Code::Bug, "the runtime could not be started").with_source(e))?;
+    let known = progress(state_dir);
+    let mut visit = visit(loaded, known.as_ref().ok());
+    let source = runtime.block_on(loaded.source.examine(&visit));
+    visit.expected_bytes = source.expected_bytes;
+    let sink = runtime.block_on(loaded.sink.examine(&visit));
+    let machine = machine::examine(state_dir, known);
+    let parts = [("source", source), ("sink", sink), ("machine", machine)];
+    let parts = parts.into_iter().filter(|(_, examination)| !examination.checks.is_empty());
+    Ok(Doctored {
+        pipeline: loaded.pipeline.name.clone(),
+        file: loaded.pipeline.file.name().to_owned(),
+        parts: parts.map(|(role, examination)| part(role, examination, loaded)).collect(),
+    })
+}
+
+fn visit(loaded: &Loaded, known: Option<&Progress>) -> Visit {
+    Visit {
+        pipeline: loaded.pipeline.name.clone(),
+        clock: Arc::new(SystemClock),
+        lineage: known.and_then(|known| known.lineage.clone()),
+        position: known.and_then(|known| Some(known.checkpoint.as_ref()?.position.clone())),
+        running: known.is_some_and(|known| known.running),
+        expected_bytes: None,
+    }
+}
+
+fn part(role: &'static str, examination: Examination, loaded: &Loaded) -> Part {
+    let told = |check: Check| {
+        let (mark, error) = match check.outcome {
+            Outcome::Ok(text) => return plain(check.name, Mark::Ok, &text, loaded),
+            Outcome::Unknown(text) => return plain(check.name, Mark::Unknown, &text, loaded),
+            Outcome::Advice(error) => (Mark::Advice, error),
+            Outcome::Finding(error) => (Mark::Finding, error),
+        };
+        let finding = Diagnostic::from_error(&error, &loaded.pipeline);
+        let text = finding.message.clone();
+        Told { name: check.name, mark, text, finding: Some(finding), remedies: error.remedies().to_vec() }
+    };
+    Part { role, of: examination.of, checks: examination.checks.into_iter().map(told).collect() }
+}
+
+fn plain(name: &'static str, mark: Mark, text: &str, loaded: &Loaded) -> Told {
+    Told { name, mark, text: loaded.pipeline.without_secrets(text), finding: None, remedies: Vec::new() }
+}

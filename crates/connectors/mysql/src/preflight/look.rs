@@ -1,0 +1,63 @@
+//! One look at everything, for whoever starts, plans or examines.
+
+use super::{Demands, logged, privileges, settings, tables};
+use crate::catalog::{self, Found, ServerProfile};
+use crate::client::Connection;
+use crate::shape::Shape;
+use dujiang_core::Result;
+
+/// What was found.
+pub(crate) struct Looked {
+    /// The server.
+    pub server: ServerProfile,
+    /// Its tables.
+    pub found: Found,
+    /// The captured ones.
+    pub shapes: Vec<Shape>,
+    /// What was checked, by names that never change, in an order in which the first obstacle is the one to mend first.
+    pub checks: Vec<(&'static str, Result<()>)>,
+}
+
+/// Looks at everything and goes on after an obstacle.
+///
+/// # Errors
+/// `ConnectionLost`, `SourceQuery`: what keeps it from looking.
+pub(crate) async fn look(connection: &mut Connection, demands: Demands<'_>) -> Result<Looked> {
+    let server = ServerProfile::read(connection).await?;
+    let mut checks = Vec::from(settings::checks(&server, connection.address()));
+    let log_status = privileges::check_replication(connection, &server, demands.server_id).await;
+    let log_status = note("binlog privileges", log_status, &mut checks)?;
+    let replica = logged::check_replica(connection, &server).await;
+    note("replicated changes", replica, &mut checks)?;
+    let found = catalog::find_tables(connection, demands.filter).await?;
+    let fit = tables::check_found(connection, demands.filter, &found).await;
+    note("tables", fit, &mut checks)?;
+    if let Some(log_status) = &log_status {
+        checks.push(("binlog filters", logged::check_filters(&server, log_status, &found.captured)));
+    }
+    let readable = privileges::check_select(connection, &found.captured).await;
+    note("table privileges", readable, &mut checks)?;
+    let shapes = catalog::shapes(connection, &found.captured, demands.zero_dates).await?;
+    checks.push(("keys", tables::check_keys(&server, &shapes)));
+    let cascades = match demands.accept_cascades {
+        true => Ok(()),
+        false => tables::check_cascades(connection, &server, &found.captured).await,
+    };
+    note("foreign keys", cascades, &mut checks)?;
+    checks.push(("column types", tables::check_types(&shapes)));
+    Ok(Looked { server, found, shapes, checks })
+}
+
+/// Keeps the outcome of a check.
+///
+/// # Errors
+/// The error itself when it is not about the check: the connection is gone.
+fn note<T>(name: &'static str, result: Result<T>, checks: &mut Vec<(&'static str, Result<()>)>) -> Result<Option<T>> {
+    let (value, outcome) = match result {
+        Ok(value) => (Some(value), Ok(())),
+        Err(error) if error.code() == dujiang_core::Code::ConnectionLost => return Err(error),
+        Err(error) => (None, Err(error)),
+    };
+    checks.push((name, outcome));
+    Ok(value)
+}

@@ -1,0 +1,251 @@
+//! What `doctor` says of a source: every finding is provoked, and the statements it names mend it.
+
+use crate::source::harness::{self, Pipeline};
+use crate::support::own;
+use dujiang_core::clock::Clock;
+use dujiang_core::connector::PipelineOptions;
+use dujiang_core::examine::{Examination, Outcome, Visit};
+use dujiang_core::options::{Place, RawOption};
+use dujiang_core::{Code, Error, Lineage};
+use dujiang_mysql::SPECS;
+use dujiang_mysql::client::Connection;
+use dujiang_scratch::{Options, Server};
+use std::sync::Arc;
+
+/// The wall clock, moved.
+struct Moved(i64);
+
+impl Clock for Moved {
+    fn now_micros(&self) -> i64 {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        now.as_micros() as i64 + self.0 * 1_000_000
+    }
+}
+
+fn visit(clock: i64) -> Visit {
+    Visit {
+        pipeline: "test".into(),
+        clock: Arc::new(Moved(clock)),
+        lineage: Some(Lineage("00112233aabbccdd".into())),
+        position: None,
+        running: false,
+        expected_bytes: None,
+    }
+}
+
+const PASSWORD: &str = "hunter2-hunter2";
+
+async fn examine_as(port: u16, user: &str, tables: &str, more: &[(&str, &str)], visit: &Visit) -> Examination {
+    let (port, password) = (port.to_string(), if user == "root" { "" } else { PASSWORD });
+    let must = [
+        ("hostname", "127.0.0.1"),
+        ("port", &*port),
+        ("username", user),
+        ("password", password),
+        ("tables", tables),
+        ("server-id", "4711"),
+    ];
+    let raw: Vec<_> = must.iter().chain(more).map(|(k, v)| RawOption::new(*k, *v, Place::CommandLine)).collect();
+    let pipeline = PipelineOptions { name: "test".into(), parallelism: 1, memory_limit: 128 << 20 };
+    let examination = (SPECS[1].build)(&raw, &pipeline).unwrap().examine(visit).await;
+    assert!(!format!("{examination:?}").contains(PASSWORD), "{examination:?}");
+    examination
+}
+
+async fn examine(server: &Server, tables: &str) -> Examination {
+    examine_as(server.port(), "root", tables, &[], &visit(0)).await
+}
+
+/// What is to be mended or could be better: name, whether it is a finding, error.
+fn complaints(examination: &Examination) -> Vec<(&'static str, bool, &Error)> {
+    let mut all = Vec::new();
+    for check in &examination.checks {
+        match &check.outcome {
+            Outcome::Finding(error) => all.push((check.name, true, error)),
+            Outcome::Advice(error) => all.push((check.name, false, error)),
+            Outcome::Ok(_) | Outcome::Unknown(_) => {}
+        }
+    }
+    all
+}
+
+fn outcome<'a>(examination: &'a Examination, name: &str) -> &'a Outcome {
+    let check = examination.checks.iter().find(|check| check.name == name);
+    &check.unwrap_or_else(|| panic!("no check {name}: {examination:?}")).outcome
+}
+
+/// The one complaint.
+fn only<'a>(examination: &'a Examination, name: &str, code: Code) -> &'a Error {
+    let all = complaints(examination);
+    assert_eq!(all.iter().map(|c| (c.0, c.2.code())).collect::<Vec<_>>(), [(name, code)], "{examination:?}");
+    all[0].2
+}
+
+/// Runs what mends the complaints; returns how many statements that were.
+fn mend(server: &Server, examination: &Examination) -> usize {
+    let errors = complaints(examination);
+    let statements: Vec<_> = errors.iter().flat_map(|c| c.2.remedies()).map(|r| r.statement.as_str()).collect();
+    for statement in &statements {
+        server.sql(statement).unwrap_or_else(|e| panic!("{statement}: {e}"));
+    }
+    statements.len()
+}
+
+/// Fails unless everything is in order.
+#[track_caller]
+fn in_order(examination: &Examination) {
+    let bad: Vec<_> = examination.checks.iter().filter(|check| !matches!(check.outcome, Outcome::Ok(_))).collect();
+    assert!(bad.is_empty(), "{bad:#?}");
+}
+
+/// A server of the test's own with a database `shop` of one table.
+fn shop(options: &Options) -> Server {
+    let server = own(options);
+    server.sql("CREATE DATABASE shop; CREATE TABLE shop.orders (id INT PRIMARY KEY, v INT)").unwrap();
+    server
+}
+
+#[tokio::test]
+async fn a_good_server_is_in_order() {
+    let server = shop(&Options::default());
+    let examination = examine(&server, "shop.orders").await;
+    in_order(&examination);
+    assert!(examination.of.starts_with("MariaDB 1"), "{}", examination.of);
+    assert_eq!(examination.expected_bytes, Some(16384));
+    let names: Vec<_> = examination.checks.iter().map(|check| check.name).collect();
+    for name in ["connection", "login", "binlog", "retention", "gtid", "server id", "keys", "clock", "position"] {
+        assert!(names.contains(&name), "{name} is missing in {names:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_setting_is_mended_by_the_statement_told() {
+    let server = shop(&Options::default());
+    let cases = [
+        ("binlog_format='MIXED'", "binlog format", Code::BinlogFormat, true),
+        ("binlog_row_image='NOBLOB'", "row images", Code::BinlogRowImage, true),
+        ("binlog_row_metadata='NO_LOG'", "column names", Code::LogMetadata, false),
+        ("binlog_checksum='NONE'", "checksums", Code::NoChecksums, false),
+        ("expire_logs_days=1", "retention", Code::LogRetention, false),
+    ];
+    for (setting, name, code, finding) in cases {
+        server.sql(&format!("SET GLOBAL {setting}")).unwrap();
+        let examination = examine(&server, "shop.orders").await;
+        only(&examination, name, code);
+        assert_eq!(complaints(&examination)[0].1, finding, "{setting}");
+        assert_eq!(mend(&server, &examination), 1, "{setting}");
+        in_order(&examine(&server, "shop.orders").await);
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_is_shorter_than_the_snapshot_is_a_finding() {
+    let server = shop(&Options::default());
+    // 4 seconds, by the careful guess.
+    server
+        .sql(
+            "INSERT INTO shop.orders SELECT seq, seq FROM seq_1_to_210000; ANALYZE TABLE shop.orders;
+              SET GLOBAL binlog_expire_logs_seconds = 5",
+        )
+        .unwrap();
+    let examination = examine(&server, "shop.orders").await;
+    only(&examination, "retention", Code::LogRetention);
+    assert!(complaints(&examination)[0].1, "{examination:?}");
+    mend(&server, &examination);
+    in_order(&examine(&server, "shop.orders").await);
+}
+
+#[tokio::test]
+async fn a_server_without_binlog_or_with_filters_is_told_to_change_its_file() {
+    let server = shop(&Options { binlog: false, ..Options::default() });
+    let examination = examine(&server, "shop.orders").await;
+    let found = complaints(&examination);
+    assert_eq!(found[0].2.code(), Code::BinlogOff);
+    assert!(found[0].2.remedies().is_empty() && found[0].2.help_text().unwrap().contains("log_bin=binlog"));
+    let server = shop(&Options::default().arg("--binlog-ignore-db=shop"));
+    only(&examine(&server, "shop.orders").await, "binlog filters", Code::BinlogOff);
+}
+
+#[tokio::test]
+async fn tables_are_mended_by_statements_that_ask_for_care() {
+    let server = shop(&Options::default());
+    server
+        .sql("USE shop; CREATE TABLE log (row_id INT, t TEXT); INSERT INTO log VALUES (1, 'x');
+              CREATE TABLE items (id INT PRIMARY KEY, `order` INT, CONSTRAINT `f``k` FOREIGN KEY (`order`) REFERENCES orders (id) ON DELETE CASCADE)")
+        .unwrap();
+    let examination = examine(&server, r"shop.\.*").await;
+    let found = complaints(&examination);
+    assert_eq!(found.iter().map(|c| c.2.code()).collect::<Vec<_>>(), [Code::NoKey, Code::CascadingKey]);
+    assert!(found.iter().flat_map(|c| c.2.remedies()).all(|remedy| remedy.caution.is_some()));
+    assert_eq!(mend(&server, &examination), 3);
+    in_order(&examine(&server, r"shop.\.*").await);
+    // Whoever names no columns does not see the new one.
+    server.sql("INSERT INTO shop.log VALUES (2, 'y')").unwrap();
+    assert_eq!(server.sql("SELECT row_id_2 FROM shop.log ORDER BY 1").unwrap(), "1\n2\n");
+}
+
+#[tokio::test]
+async fn a_user_without_any_privilege_gets_all_of_them_by_what_is_told() {
+    let server = shop(&Options::default());
+    server.sql(&format!("CREATE USER 'it''s me'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'")).unwrap();
+    let me = async || examine_as(server.port(), "it's me", "shop.orders", &[], &visit(0)).await;
+    let examination = me().await;
+    let names: Vec<_> = complaints(&examination).iter().map(|c| c.0).collect();
+    assert_eq!(names, ["binlog privileges", "tables", "locks"], "{examination:#?}");
+    mend(&server, &examination);
+    let examination = me().await;
+    assert!(complaints(&examination).is_empty(), "{examination:#?}");
+    assert!(matches!(outcome(&examination, "server id"), Outcome::Unknown(_)));
+}
+
+#[tokio::test]
+async fn a_server_id_in_use_is_told_unless_it_is_our_own() {
+    let server = shop(&Options::default());
+    let endpoint = crate::support::root(&server);
+    let mut other = Connection::connect(&endpoint).await.unwrap();
+    other.register_replica(4711).await.unwrap();
+    only(&examine(&server, "shop.orders").await, "server id", Code::ServerIdTaken);
+    let running = Visit { running: true, ..visit(0) };
+    in_order(&examine_as(server.port(), "root", "shop.orders", &[], &running).await);
+    other.close().await;
+    let own_id = examine_as(server.port(), "root", "shop.orders", &[("server-id", "1")], &visit(0)).await;
+    let found = complaints(&own_id);
+    assert!(found.iter().any(|c| c.2.code() == Code::ServerIdTaken && c.2.message().contains("the server's own")));
+}
+
+#[tokio::test]
+async fn clocks_that_differ_are_told() {
+    let server = shop(&Options::default());
+    for (moved, words) in [(3600, "3600 s behind"), (-3600, "3600 s ahead of")] {
+        let examination = examine_as(server.port(), "root", "shop.orders", &[], &visit(moved)).await;
+        let error = only(&examination, "clock", Code::ClockSkew);
+        assert!(error.message().contains(words), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_position_that_is_purged_is_told_before_a_run() {
+    let server = shop(&Options::default());
+    let mut pipeline = Pipeline::new(harness::source(&server, "shop.orders", &[]));
+    pipeline.until("caught-up").await.unwrap();
+    let position = pipeline.position.clone();
+    let with = Visit { position, ..visit(0) };
+    in_order(&examine_as(server.port(), "root", "shop.orders", &[], &with).await);
+    drop(pipeline);
+    server.sql("INSERT INTO shop.orders VALUES (1, 1); RESET MASTER").unwrap();
+    let examination = examine_as(server.port(), "root", "shop.orders", &[], &with).await;
+    let (name, finding, error) = complaints(&examination)[0];
+    assert!(name == "position" && finding, "{examination:?}");
+    assert!(matches!(error.code(), Code::PositionLost | Code::OtherServer), "{error:?}");
+}
+
+#[tokio::test]
+async fn without_a_session_the_rest_is_not_looked_at() {
+    let server = shop(&Options::default());
+    let refused = examine_as(server.port(), "nobody", "shop.orders", &[], &visit(0)).await;
+    assert!(matches!(outcome(&refused, "connection"), Outcome::Ok(_)));
+    only(&refused, "login", Code::LoginRefused);
+    assert!(matches!(outcome(&refused, "the rest"), Outcome::Unknown(_)));
+    let nobody = examine_as(dujiang_scratch::free_port(), "root", "shop.orders", &[], &visit(0)).await;
+    only(&nobody, "connection", Code::SourceUnreachable);
+}
