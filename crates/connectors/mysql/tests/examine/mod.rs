@@ -144,7 +144,7 @@ async fn a_log_that_is_shorter_than_the_snapshot_is_a_finding() {
     // 4 seconds, by the careful guess.
     server
         .sql(
-            "INSERT INTO shop.orders SELECT seq, seq FROM seq_1_to_210000; ANALYZE TABLE shop.orders;
+            "USE shop; INSERT INTO orders SELECT seq, seq FROM seq_1_to_210000; ANALYZE TABLE shop.orders;
               SET GLOBAL binlog_expire_logs_seconds = 5",
         )
         .unwrap();
