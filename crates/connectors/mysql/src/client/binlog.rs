@@ -43,7 +43,8 @@ pub struct BinlogRequest {
     pub start: BinlogStart,
     /// The server sends a heartbeat event after this much silence.
     pub heartbeat: Duration,
-    /// A UUID that tells our sessions from those of other replicas with the same `server_id` (MySQL).
+    /// A UUID that tells our sessions from those of other replicas with the same `server_id` (MySQL). Default: one made of
+    /// `server_id`, so that a session of ours takes the place of the one before.
     pub replica_uuid: Option<String>,
     /// Whether to wait for new events at the end of the log; otherwise the stream ends there.
     pub wait_at_end: bool,
@@ -59,10 +60,8 @@ impl BinlogRequest {
             "SET @master_binlog_checksum=@@global.binlog_checksum, @source_binlog_checksum=@@global.binlog_checksum, \
              @master_heartbeat_period={heartbeat}, @source_heartbeat_period={heartbeat}, @mariadb_slave_capability=4"
         );
-        if let Some(uuid) = &self.replica_uuid {
-            let uuid = quote::text(uuid);
-            sql += &format!(", @slave_uuid={uuid}, @replica_uuid={uuid}");
-        }
+        let uuid = quote::text(&self.replica_uuid.clone().unwrap_or_else(|| uuid_of(self.server_id)));
+        sql += &format!(", @slave_uuid={uuid}, @replica_uuid={uuid}");
         if let BinlogStart::MariaDbGtids(gtids) = &self.start {
             let gtids = quote::text(gtids);
             sql +=
@@ -115,7 +114,7 @@ impl Connection {
     pub async fn dump(mut self, request: &BinlogRequest) -> Result<BinlogStream> {
         let (command, payload) = request.command()?;
         self.execute(&request.session()).await?;
-        self.register_replica(request.server_id).await?;
+        self.register(request.server_id).await?;
         self.command(command, &payload).await?;
         Ok(BinlogStream { connection: self, ended: false })
     }
@@ -126,12 +125,24 @@ impl Connection {
     /// # Errors
     /// `MissingPrivilege`, `ConnectionLost`.
     pub async fn register_replica(&mut self, server_id: u32) -> Result<()> {
+        let uuid = quote::text(&uuid_of(server_id));
+        self.execute(&format!("SET @slave_uuid={uuid}, @replica_uuid={uuid}")).await?;
+        self.register(server_id).await
+    }
+
+    async fn register(&mut self, server_id: u32) -> Result<()> {
         let mut registration = server_id.to_le_bytes().to_vec();
         // Host, user and password to report: none; port, rank and the source's id: 0.
         registration.extend_from_slice(&[0; 3 + 2 + 4 + 4]);
         self.command(COM_REGISTER_SLAVE, &registration).await?;
         self.done("COM_REGISTER_SLAVE").await
     }
+}
+
+/// A UUID for a replica of that id. MySQL's list of replicas (`SHOW REPLICAS`) is malformed while one without is in it.
+fn uuid_of(server_id: u32) -> String {
+    // "dujiang" in ASCII, and the id.
+    format!("64756a69-616e-6700-0000-0000{server_id:08x}")
 }
 
 /// Raw events in the server's order.

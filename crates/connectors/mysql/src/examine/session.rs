@@ -1,12 +1,14 @@
 //! What concerns our own place at the server: id, locks, clock, position.
 
-use crate::catalog::{ServerFlavor, ServerProfile, Version};
+use crate::catalog::ServerProfile;
 use crate::client::Connection;
 use crate::config::Config;
 use crate::position;
+use crate::preflight;
 use crate::server::{Resume, verify};
 use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::{Code, Error, Result};
+use std::time::Duration;
 
 /// Clocks that differ by less are taken for equal.
 const SKEW_MICROS: i64 = 2_000_000;
@@ -20,12 +22,30 @@ pub(super) async fn server_id(connection: &mut Connection, config: &Config, visi
     if server.variable("server_id") == ours.to_string() {
         return Err(taken(connection, config, "it is the server's own"));
     }
-    let new_words = server.mysql_since(Version(8, 0, 22)) || server.mariadb_since(Version(10, 5, 1));
-    let statement = match server.flavor {
-        ServerFlavor::MySql if new_words => "SHOW REPLICAS",
-        ServerFlavor::MariaDb if new_words => "SHOW REPLICA HOSTS",
-        _ => "SHOW SLAVE HOSTS",
-    };
+    let statement = preflight::replicas_statement(&server);
+    for look in 0..LOOKS {
+        if look > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+        match reader_under(connection, statement, ours).await? {
+            Some(host) if !visit.running && look + 1 == LOOKS => {
+                return Err(taken(connection, config, &format!("{host} reads under it now")));
+            }
+            // A session that has just ended is shown for another moment.
+            Some(_) if !visit.running => {}
+            _ => break,
+        }
+    }
+    let whose = if visit.running { "the running pipeline's" } else { "nobody else's" };
+    Ok(format!("{ours} is {whose}"))
+}
+
+/// Looks before a number counts as taken, and the pause between two.
+const LOOKS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Who reads the log under a number.
+async fn reader_under(connection: &mut Connection, statement: &str, number: u32) -> Result<Option<String>> {
     let replicas = match connection.query(statement).await {
         Ok(replicas) => replicas,
         Err(error) if error.code() == Code::MissingPrivilege => {
@@ -36,15 +56,12 @@ pub(super) async fn server_id(connection: &mut Connection, config: &Config, visi
         Err(error) => return Err(error),
     };
     for replica in replicas.iter() {
-        if replica.parse::<u32>(0)? == Some(ours) && !visit.running {
+        if replica.parse::<u32>(0)? == Some(number) {
             let host = replica.text(1)?.filter(|host| !host.is_empty());
-            let why =
-                host.map_or("a client reads under it now".to_owned(), |host| format!("{host} reads under it now"));
-            return Err(taken(connection, config, &why));
+            return Ok(Some(host.unwrap_or("a client").to_owned()));
         }
     }
-    let whose = if visit.running { "the running pipeline's" } else { "nobody else's" };
-    Ok(format!("{ours} is {whose}"))
+    Ok(None)
 }
 
 fn taken(connection: &Connection, config: &Config, why: &str) -> Error {

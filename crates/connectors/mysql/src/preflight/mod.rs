@@ -17,7 +17,7 @@ use crate::shape::Shape;
 use dujiang_core::{Error, Result};
 
 pub(crate) use look::{Looked, look};
-pub(crate) use privileges::{account, may_lock};
+pub(crate) use privileges::{account, may_lock, replicas_statement};
 pub(crate) use settings::{checksums, gtids, lasting, set};
 pub use survey::survey;
 

@@ -1,7 +1,7 @@
 //! What the user may do, found out by trying where that changes nothing.
 
 use super::listed;
-use crate::catalog::{ServerProfile, Version};
+use crate::catalog::{ServerFlavor, ServerProfile, Version};
 use crate::client::{Connection, TextRows, quote};
 use dujiang_core::{Code, Error, Result, TableId};
 use std::collections::BTreeSet;
@@ -20,7 +20,13 @@ pub(super) async fn check_replication(
         false => "REPLICATION CLIENT",
     };
     let mut missing = Vec::new();
-    if permitted(connection.register_replica(server_id).await)?.is_none() {
+    let reads = match server.flavor {
+        ServerFlavor::MariaDb => permitted(connection.register_replica(server_id).await)?.is_some(),
+        // MySQL keeps a replica that registers and reads nothing in its list for ever, after its session, too; but telling the
+        // list needs the very privilege.
+        ServerFlavor::MySql => permitted(connection.query(replicas_statement(server)).await)?.is_some(),
+    };
+    if !reads {
         missing.push("REPLICATION SLAVE");
     }
     let status = permitted(connection.query(place_statement(server)).await)?;
@@ -35,6 +41,16 @@ pub(super) async fn check_replication(
         .fact("missing", missing.clone())
         .help(format!("run GRANT {missing} ON *.* TO {user}"))
         .remedy(format!("GRANT {missing} ON *.* TO {user}")))
+}
+
+/// What lists the clients that read the log.
+pub(crate) fn replicas_statement(server: &ServerProfile) -> &'static str {
+    let new_words = server.mysql_since(Version(8, 0, 22)) || server.mariadb_since(Version(10, 5, 1));
+    match server.flavor {
+        ServerFlavor::MySql if new_words => "SHOW REPLICAS",
+        ServerFlavor::MariaDb if new_words => "SHOW REPLICA HOSTS",
+        _ => "SHOW SLAVE HOSTS",
+    }
 }
 
 /// What tells where the log ends.
