@@ -1,17 +1,19 @@
 //! One column of a batch with its type looked up once, so that rows can be read without asking again.
 //!
 //! Text, keys and encoders all read cells through [`Cells`]; it is therefore also the list of the Arrow types that a
-//! source may use.
+//! pipeline can carry.
 
 use crate::codes::Code;
 use crate::error::{Error, Result};
 use crate::schema::{self, TableSchema};
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
-use arrow_array::{Array, BinaryViewArray, BooleanArray, FixedSizeBinaryArray, GenericBinaryArray, GenericStringArray};
+use arrow_array::{Array, ArrayRef, BinaryViewArray, BooleanArray, FixedSizeBinaryArray};
 use arrow_array::{ArrowPrimitiveType, StringViewArray};
+use arrow_array::{GenericBinaryArray, GenericStringArray};
 use arrow_buffer::{NullBuffer, i256};
-use arrow_schema::{DataType, Field, TimeUnit};
+use arrow_schema::{DataType, Field, FieldRef, TimeUnit};
+use std::ops::Range;
 
 /// A column ready to be read row by row.
 #[derive(Debug, Clone)]
@@ -68,6 +70,24 @@ pub enum Values<'a> {
     Duration(Ticks<'a>),
     /// Each row's index into the values of another column.
     Dictionary(DictionaryKeys<'a>, Box<Cells<'a>>),
+    /// An ARRAY a row.
+    List(Ranges<'a>, Box<Cells<'a>>),
+    /// A MAP a row: keys and values.
+    Map(Ranges<'a>, Box<(Cells<'a>, Cells<'a>)>),
+    /// A ROW within the row: names and columns.
+    Row(Vec<(&'a str, Cells<'a>)>),
+}
+
+/// Where the items of each row stand in the column of all items.
+#[derive(Debug, Clone, Copy)]
+pub struct Ranges<'a>(&'a [i32]);
+
+impl Ranges<'_> {
+    /// The places of a row's items.
+    #[inline]
+    pub fn get(&self, row: usize) -> Range<usize> {
+        self.0[row] as usize..self.0[row + 1] as usize
+    }
 }
 
 /// Text by its three layouts.
@@ -174,7 +194,7 @@ impl<'a> Cells<'a> {
     /// Looks up the type of a column.
     ///
     /// # Errors
-    /// [`Code::UnknownType`] for an Arrow type that no source of this project uses.
+    /// [`Code::UnknownType`] for an Arrow type that no source and no expression of this project uses.
     pub fn new(field: &'a Field, column: &'a dyn Array) -> Result<Self> {
         let values = values(column).ok_or_else(|| unknown(field))?;
         Ok(Self { nulls: column.logical_nulls(), logical: schema::logical(field), values })
@@ -221,7 +241,12 @@ fn slice<T: ArrowPrimitiveType>(column: &dyn Array) -> &[T::Native] {
     column.as_primitive::<T>().values()
 }
 
-fn values(column: &dyn Array) -> Option<Values<'_>> {
+/// A column that is part of another one's cells.
+fn part<'a>(field: &'a Field, column: &'a dyn Array) -> Option<Cells<'a>> {
+    Some(Cells { nulls: column.logical_nulls(), logical: schema::logical(field), values: values(column)? })
+}
+
+fn values<'a>(column: &'a dyn Array) -> Option<Values<'a>> {
     Some(match column.data_type() {
         DataType::Null => Values::Null,
         DataType::Boolean => Values::Boolean(column.as_boolean()),
@@ -246,6 +271,23 @@ fn values(column: &dyn Array) -> Option<Values<'_>> {
         DataType::FixedSizeBinary(_) => Values::Binary(Binaries::Fixed(column.as_fixed_size_binary())),
         DataType::Date32 => Values::Date(slice::<Date32Type>(column)),
         DataType::Dictionary(..) => dictionary(column)?,
+        DataType::List(item) => {
+            let list = column.as_list::<i32>();
+            Values::List(Ranges(list.value_offsets()), Box::new(part(item, list.values().as_ref())?))
+        }
+        DataType::Map(..) => {
+            let map = column.as_map();
+            let (key, value) = map.entries_fields();
+            let parts = (part(key, map.keys().as_ref())?, part(value, map.values().as_ref())?);
+            Values::Map(Ranges(map.value_offsets()), Box::new(parts))
+        }
+        DataType::Struct(fields) => {
+            let parts = fields.iter().zip(column.as_struct().columns());
+            let named = |(field, values): (&'a FieldRef, &'a ArrayRef)| {
+                Some((field.name().as_str(), part(field, values.as_ref())?))
+            };
+            Values::Row(parts.map(named).collect::<Option<_>>()?)
+        }
         _ => times(column)?,
     })
 }

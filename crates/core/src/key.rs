@@ -94,7 +94,8 @@ pub fn changed_keys(batch: &ChangeBatch) -> Vec<usize> {
     updates.filter(|&row| !keys.same(row, row + 1, &mut scratch)).collect()
 }
 
-/// One column: the length of its bytes plus one as LEB128 (0 is NULL), then the bytes.
+/// One column: the length of its bytes plus one as LEB128 (0 is NULL), then the bytes. Of a column whose cells have parts:
+/// the number of parts plus one, then each part in the same way.
 fn write_part(cells: &Cells<'_>, row: usize, out: &mut Vec<u8>) {
     if cells.is_null(row) {
         out.push(0);
@@ -122,17 +123,36 @@ fn write_part(cells: &Cells<'_>, row: usize, out: &mut Vec<u8>) {
             write_signed(t.get(row), out);
         }
         Values::Dictionary(keys, values) => write_part(values, keys.get(row), out),
+        Values::List(ranges, items) => {
+            write_length(ranges.get(row).len(), out);
+            ranges.get(row).for_each(|item| write_part(items, item, out));
+        }
+        Values::Map(ranges, parts) => {
+            write_length(ranges.get(row).len(), out);
+            for pair in ranges.get(row) {
+                write_part(&parts.0, pair, out);
+                write_part(&parts.1, pair, out);
+            }
+        }
+        Values::Row(parts) => {
+            out.push(1);
+            parts.iter().for_each(|(_, cells)| write_part(cells, row, out));
+        }
     }
 }
 
 fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    let mut rest = bytes.len() as u64 + 1;
+    write_length(bytes.len(), out);
+    out.extend_from_slice(bytes);
+}
+
+fn write_length(length: usize, out: &mut Vec<u8>) {
+    let mut rest = length as u64 + 1;
     while rest >= 128 {
         out.push(rest as u8 | 128);
         rest >>= 7;
     }
     out.push(rest as u8);
-    out.extend_from_slice(bytes);
 }
 
 fn write_signed(value: i64, out: &mut Vec<u8>) {

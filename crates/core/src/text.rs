@@ -9,7 +9,7 @@
 //! | wall clock, instant | `2026-11-20T17:38:25.123456`, for an instant with `Z` |
 //! | durations | `-838:59:59.000001`: hours, minutes, seconds |
 //! | binary | base64, RFC 4648 §4, padded |
-//! | lists, structs, maps (JSON only) | arrays, objects, objects whose names are the text of the keys |
+//! | ARRAY, ROW, MAP | JSON: an array, an object, an object whose names are the text of the keys |
 //!
 //! Times have a fraction of exactly their unit's digits, or none if it is zero.
 
@@ -36,14 +36,12 @@ pub use time::write_instant;
 /// is an array, a struct an object, and a map an object whose names are the text of its keys.
 ///
 /// # Panics
-/// For a type that [`crate::cells::check_types`] refuses, other than a list, struct or map of types it accepts.
+/// For a type that [`crate::cells::check_types`] refuses.
 pub fn write_json_value(field: &Field, column: &dyn Array, row: usize, out: &mut Vec<u8>) {
-    if !nested::write(column, row, out) {
-        cells(field, column).write_json(row, out);
-    }
+    cells(field, column).write_json(row, out);
 }
 
-/// Appends the plain text of one cell (no quotes, no escapes); nothing for NULL.
+/// Appends the plain text of one cell (no quotes, no escapes); nothing for NULL. A cell with parts is its JSON.
 ///
 /// # Panics
 /// For a type that [`crate::cells::check_types`] refuses.
@@ -129,6 +127,9 @@ impl Cells<'_> {
             }
             Values::Duration(ticks) => time::write_duration(ticks.get(row), ticks.unit, out),
             Values::Dictionary(keys, values) => values.write_plain(keys.get(row), out),
+            Values::List(ranges, items) => nested::write_list(ranges.get(row), items, out),
+            Values::Map(ranges, parts) => nested::write_map(ranges.get(row), parts, out),
+            Values::Row(parts) => nested::write_row(parts, row, out),
         }
     }
 }

@@ -4,7 +4,9 @@
 //! their own (`Cell::exact`, not the sink's encoders); `readers.py` reads the files and compares.
 
 use crate::support::*;
+use arrow_array::builder::{Int64Builder, ListBuilder, MapBuilder, StringBuilder, UInt64Builder};
 use arrow_array::*;
+use arrow_buffer::NullBuffer;
 use arrow_buffer::i256;
 use arrow_schema::{DataType, Field, TimeUnit};
 use dujiang_core::schema::{LOGICAL_JSON, TableId, TableSchema, field};
@@ -13,6 +15,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -38,6 +41,17 @@ struct Row {
     instant: Option<i64>,
     span: Option<i64>,
     document: Option<String>,
+    items: Option<Vec<Option<String>>>,
+    pairs: Option<BTreeMap<String, Option<i64>>>,
+    record: Option<Record>,
+}
+
+/// A cell of a ROW column.
+#[derive(Debug, Clone)]
+struct Record {
+    number: Option<i32>,
+    at: Option<i64>,
+    tags: Option<Vec<Option<u64>>>,
 }
 
 const DAY: i64 = 86_400_000_000;
@@ -58,6 +72,12 @@ fn double() -> impl Strategy<Value = f64> {
 fn text() -> impl Strategy<Value = String> {
     let special = ["", "\\N", "NULL", "a,\"b\"\r\n", " pad ", "=1+1", "é订😀", "\\", "'", "\t", "null", "nan", "0012"];
     prop_oneof!["[^\0]{0,12}", prop::sample::select(special.to_vec()).prop_map(str::to_owned)]
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    let tags = prop::collection::vec(prop::option::of(any::<u64>()), 0..3);
+    (prop::option::of(any::<i32>()), prop::option::of(TIMES), prop::option::of(tags))
+        .prop_map(|(number, at, tags)| Record { number, at, tags })
 }
 
 fn row() -> impl Strategy<Value = Row> {
@@ -84,7 +104,12 @@ fn row() -> impl Strategy<Value = Row> {
         opt(-LONGEST_TIME..LONGEST_TIME + 1),
         prop::option::of(prop::sample::select(vec!["{\"a\": [1, null]}", "[]", "\"x\"", "1.50", "{\"n\":\n{}}"])),
     );
-    (numbers, others).prop_map(|(n, o)| Row {
+    let nested = (
+        prop::option::weighted(0.8, prop::collection::vec(prop::option::of(text()), 0..4)),
+        prop::option::weighted(0.8, prop::collection::btree_map(text(), prop::option::of(any::<i64>()), 0..3)),
+        prop::option::weighted(0.8, record()),
+    );
+    (numbers, others, nested).prop_map(|(n, o, nested)| Row {
         flag: n.0,
         tiny: n.1,
         small: n.2,
@@ -103,6 +128,9 @@ fn row() -> impl Strategy<Value = Row> {
         instant: o.5,
         span: o.6,
         document: o.7.map(str::to_owned),
+        items: nested.0,
+        pairs: nested.1,
+        record: nested.2,
     })
 }
 
@@ -130,6 +158,8 @@ fn schema() -> Arc<TableSchema> {
     ];
     let mut fields: Vec<_> = types.map(|(name, data_type)| Field::new(name, data_type, name != "id")).into();
     fields.push(field("document", DataType::Utf8, true, "json", Some(LOGICAL_JSON)));
+    let nested = [("items", items(&[])), ("pairs", pairs(&[])), ("record", records(&[]))];
+    fields.extend(nested.map(|(name, empty)| Field::new(name, empty.data_type().clone(), true)));
     TableSchema::by_value(TableId::new("shop", "all_types"), fields, vec![0])
 }
 
@@ -157,7 +187,43 @@ fn columns(rows: &[Row]) -> Vec<ArrayRef> {
         Arc::new(instants),
         Arc::new(DurationMicrosecondArray::from_iter(rows.iter().map(|r| r.span))),
         Arc::new(StringArray::from_iter(rows.iter().map(|r| r.document.clone()))),
+        items(rows),
+        pairs(rows),
+        records(rows),
     ]
+}
+
+fn items(rows: &[Row]) -> ArrayRef {
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    rows.iter().for_each(|row| lists.append_option(row.items.clone()));
+    Arc::new(lists.finish())
+}
+
+fn pairs(rows: &[Row]) -> ArrayRef {
+    let mut maps = MapBuilder::new(None, StringBuilder::new(), Int64Builder::new());
+    for row in rows {
+        for (key, value) in row.pairs.iter().flatten() {
+            maps.keys().append_value(key);
+            maps.values().append_option(*value);
+        }
+        maps.append(row.pairs.is_some()).unwrap();
+    }
+    Arc::new(maps.finish())
+}
+
+fn records(rows: &[Row]) -> ArrayRef {
+    let parts = || rows.iter().map(|row| row.record.as_ref());
+    let mut tags = ListBuilder::new(UInt64Builder::new());
+    parts().for_each(|part| tags.append_option(part.and_then(|part| part.tags.clone())));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int32Array::from_iter(parts().map(|part| part?.number))),
+        Arc::new(TimestampMicrosecondArray::from_iter(parts().map(|part| part?.at))),
+        Arc::new(tags.finish()),
+    ];
+    let fields = ["number", "at", "tags"].into_iter().zip(&columns);
+    let fields: Vec<_> = fields.map(|(name, column)| Field::new(name, column.data_type().clone(), true)).collect();
+    let present: NullBuffer = parts().map(|part| part.is_some()).collect();
+    Arc::new(StructArray::try_new(fields.into(), columns, Some(present)).unwrap())
 }
 
 /// What Python is told a row holds: integers and decimals (unscaled) as text, floats as the bits of a double, bytes as
@@ -184,6 +250,9 @@ fn exact(id: usize, r: &Row) -> Value {
         r.instant,
         r.span,
         r.document,
+        r.items,
+        r.pairs,
+        r.record.as_ref().map(|part| json!({ "number": part.number, "at": part.at, "tags": part.tags })),
     ])
 }
 
@@ -228,7 +297,8 @@ fn p11_pyarrow_and_duckdb_read_what_was_written() {
     let list = dir.path().join("cases.json");
     std::fs::write(&list, serde_json::to_vec(&cases).unwrap()).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/readers.py");
-    let output = Command::new("python3").arg(script).arg(&list).output().expect("the test needs python3");
+    let python = dujiang_testkit::oracle::python();
+    let output = Command::new(python).arg(script).arg(&list).output().expect("the test needs python3");
     let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}");
     assert_eq!(told.trim(), format!("{CASES} cases agree"));

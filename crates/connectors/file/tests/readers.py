@@ -24,17 +24,25 @@ getcontext().prec = 100
 EPOCH = dt.datetime(1970, 1, 1)
 UTC = dt.timezone.utc
 COLUMNS = (
-    "id flag tiny small int big huge single double money wide text bytes date time wall instant span document"
+    "id flag tiny small int big huge single double money wide text bytes date time wall instant span document "
+    "items pairs record"
 ).split()
 ADDED = ["__op", "__commit_time", "__event_id", "__position", "__transaction"]
 INTEGERS = {"id", "tiny", "small", "int", "big", "huge"}
 FLOATS = {"single", "double"}
+NESTED = {"items", "pairs", "record"}
 SCALE = {"money": 9, "wide": 30}
 DUCK_TYPES = {
     "id": "BIGINT", "flag": "BOOLEAN", "tiny": "TINYINT", "small": "USMALLINT", "int": "INTEGER", "big": "BIGINT",
     "huge": "UBIGINT", "single": "FLOAT", "double": "DOUBLE", "money": "DECIMAL(38,9)", "wide": "VARCHAR",
     "text": "VARCHAR", "bytes": "VARCHAR", "date": "DATE", "time": "TIME", "wall": "TIMESTAMP",
     "instant": "TIMESTAMPTZ", "span": "VARCHAR", "document": "VARCHAR",
+    "items": "VARCHAR", "pairs": "VARCHAR", "record": "VARCHAR",
+}
+# With JSON files DuckDB is told the shapes; in CSV such a cell is the text of its JSON.
+DUCK_NESTED = {
+    "items": "VARCHAR[]", "pairs": "MAP(VARCHAR, BIGINT)",
+    "record": 'STRUCT(number INTEGER, "at" TIMESTAMP, tags UBIGINT[])',
 }
 
 
@@ -66,11 +74,25 @@ def expected(column, value):
         return (EPOCH + micros(value)).replace(tzinfo=UTC)
     if column == "span":
         return micros(value)
+    if column == "record":
+        return {**value, "at": None if value["at"] is None else EPOCH + micros(value["at"])}
     return value
 
 
 def parse_json(text):
     return json.loads(text, parse_float=Decimal, parse_int=str)
+
+
+def nested(column, value):
+    """A cell of a column with parts as JSON has it: whole numbers are text there, see `parse_json`."""
+    whole = lambda number: None if number is None else int(number)
+    if column == "pairs":
+        return {key: whole(number) for key, number in value.items()}
+    if column == "record":
+        at = None if value["at"] is None else dt.datetime.fromisoformat(value["at"])
+        tags = None if value["tags"] is None else [whole(tag) for tag in value["tags"]]
+        return {"number": whole(value["number"]), "at": at, "tags": tags}
+    return value
 
 
 def span(text):
@@ -82,6 +104,8 @@ def span(text):
 
 def from_text(column, value):
     """The text form of a value, parsed independently."""
+    if column in NESTED and isinstance(value, str):
+        return nested(column, parse_json(value))
     if value is None or not isinstance(value, (str, int, float, Decimal)) or isinstance(value, bool):
         return value
     if column in INTEGERS:
@@ -123,7 +147,7 @@ def from_duckdb(column, value):
         return (EPOCH + micros(value)).replace(tzinfo=UTC)
     if column == "bytes" and isinstance(value, str):
         return base64.b64decode(value, validate=True)
-    if column in ("wide", "span") and isinstance(value, str):
+    if column in ("wide", "span", *NESTED) and isinstance(value, str):
         return from_text(column, value)
     return value
 
@@ -151,6 +175,14 @@ def compare(reader, case, names, rows, convert):
             fail(f"row {want[0]}: metadata {row[len(COLUMNS):]}")
 
 
+def from_arrow(column, value):
+    if value is None:
+        return None
+    if column in FLOATS:
+        return bits(value)
+    return dict(value) if column == "pairs" else value
+
+
 def read_arrow(case, path):
     if case["format"] == "parquet":
         table = pa.parquet.ParquetFile(path).read()
@@ -163,7 +195,7 @@ def read_arrow(case, path):
                 assert kind == wanted, f"{name} is {kind}"
             columns.append(column.to_pylist())
         rows = [list(row) for row in zip(*columns)]
-        return table.column_names, rows, lambda c, v: bits(v) if c in FLOATS and v is not None else v
+        return table.column_names, rows, from_arrow
     convert = pa.csv.ConvertOptions(
         null_values=[case["null"]], strings_can_be_null=True, quoted_strings_can_be_null=False,
         column_types={name: pa.string() for name in COLUMNS + ADDED},
@@ -183,8 +215,10 @@ def read_lines(path):
 
 
 def from_json(column, value):
-    if column == "document":
+    if column == "document" or value is None:
         return value
+    if column in NESTED:
+        return nested(column, value)
     return from_text(column, value)
 
 
@@ -197,7 +231,8 @@ def read_duckdb(connection, case, path):
         instants += ", epoch_us(__commit_time) AS __commit_time"
         query = f"SELECT * REPLACE ({instants}) FROM read_parquet('{path}', hive_partitioning = false)"
     elif case["format"] == "json":
-        shape = shape.replace("'document': 'VARCHAR'", "'document': 'JSON'")
+        types |= {"document": "JSON", **DUCK_NESTED}
+        shape = "{" + ", ".join(f"'{name}': '{kind}'" for name, kind in types.items()) + "}"
         query = f"SELECT * REPLACE ({instants}) FROM read_json('{path}', format = 'newline_delimited', columns = {shape})"
     else:
         query = (

@@ -1,101 +1,74 @@
 //! Values as Java prints them.
 
-use arrow_array::{Array, ArrayRef, ListArray, MapArray, StructArray, cast::AsArray};
-use arrow_schema::{DataType, Field};
+use arrow_array::ArrayRef;
+use arrow_schema::Field;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use dujiang_core::cells::{Cells, Values};
 use dujiang_core::schema::{LOGICAL_BIT, META_SOURCE_TYPE};
 use dujiang_core::{ChangeBatch, Result};
+use std::ops::Range;
+use std::sync::Arc;
 
 /// A column of a batch, ready to be printed row by row.
-pub(crate) enum Column<'a> {
-    /// One value a cell.
-    Plain { cells: Cells<'a>, bits: Option<u64> },
-    /// An array.
-    List(&'a Field, &'a ListArray),
-    /// A map.
-    Map(&'a MapArray),
-    /// A row within the row.
-    Row(&'a StructArray),
+pub(crate) struct Column<'a> {
+    cells: Cells<'a>,
+    /// Bits of a BIT column.
+    bits: Option<u64>,
 }
 
 impl<'a> Column<'a> {
     /// The columns of a batch.
     pub(crate) fn all(batch: &'a ChangeBatch) -> Result<Vec<Self>> {
         let columns = batch.schema.arrow.fields().iter().zip(batch.rows.columns());
-        columns.map(|(field, column)| Column::new(field, column)).collect()
-    }
-
-    fn new(field: &'a Field, column: &'a ArrayRef) -> Result<Self> {
-        Ok(match field.data_type() {
-            DataType::List(item) => Column::List(item, column.as_list()),
-            DataType::Map(..) => Column::Map(column.as_map()),
-            DataType::Struct(_) => Column::Row(column.as_struct()),
-            _ => {
-                let cells = Cells::new(field, column.as_ref())?;
-                let bits = (cells.logical() == Some(LOGICAL_BIT)).then(|| width(field));
-                Column::Plain { cells, bits }
-            }
-        })
+        let column = |(field, column): (&'a Arc<Field>, &'a ArrayRef)| {
+            let cells = Cells::new(field, column.as_ref())?;
+            let bits = (cells.logical() == Some(LOGICAL_BIT)).then(|| width(field));
+            Ok(Self { cells, bits })
+        };
+        columns.map(column).collect()
     }
 
     /// Appends the text of a cell.
     pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) {
-        if self.is_null(row) {
-            out.extend_from_slice(b"null");
-            return;
-        }
-        match self {
-            Column::Plain { cells, bits } => plain(cells, *bits, row, out),
-            Column::List(item, list) => {
-                let values = list.value(row);
-                enclosed(b'[', b']', values.len(), out, |index, out| nested(item, &values, index, out));
-            }
-            Column::Map(map) => {
-                let entries = map.value(row);
-                enclosed(b'{', b'}', entries.len(), out, |index, out| {
-                    nested(&entries.fields()[0], entries.column(0), index, out);
-                    out.push(b'=');
-                    nested(&entries.fields()[1], entries.column(1), index, out);
-                });
-            }
-            Column::Row(parts) => enclosed(b'{', b'}', parts.num_columns(), out, |index, out| {
-                let field = &parts.fields()[index];
-                out.extend_from_slice(field.name().as_bytes());
-                out.push(b'=');
-                nested(field, parts.column(index), row, out);
-            }),
-        }
-    }
-
-    fn is_null(&self, row: usize) -> bool {
-        match self {
-            Column::Plain { cells, .. } => cells.is_null(row),
-            Column::List(_, list) => list.is_null(row),
-            Column::Map(map) => map.is_null(row),
-            Column::Row(parts) => parts.is_null(row),
-        }
+        write(&self.cells, self.bits, row, out);
     }
 }
 
-fn enclosed(open: u8, close: u8, count: usize, out: &mut Vec<u8>, write: impl Fn(usize, &mut Vec<u8>)) {
+fn write(cells: &Cells<'_>, bits: Option<u64>, row: usize, out: &mut Vec<u8>) {
+    if cells.is_null(row) {
+        out.extend_from_slice(b"null");
+        return;
+    }
+    match cells.values() {
+        Values::List(ranges, items) => {
+            enclosed(b'[', b']', ranges.get(row), out, |item, out| write(items, None, item, out));
+        }
+        Values::Map(ranges, parts) => enclosed(b'{', b'}', ranges.get(row), out, |pair, out| {
+            write(&parts.0, None, pair, out);
+            out.push(b'=');
+            write(&parts.1, None, pair, out);
+        }),
+        Values::Row(parts) => enclosed(b'{', b'}', 0..parts.len(), out, |index, out| {
+            let (name, cells) = &parts[index];
+            out.extend_from_slice(name.as_bytes());
+            out.push(b'=');
+            write(cells, None, row, out);
+        }),
+        _ => plain(cells, bits, row, out),
+    }
+}
+
+fn enclosed(open: u8, close: u8, places: Range<usize>, out: &mut Vec<u8>, write: impl Fn(usize, &mut Vec<u8>)) {
     out.push(open);
-    for index in 0..count {
-        if index > 0 {
+    let first = places.start;
+    for place in places {
+        if place > first {
             out.extend_from_slice(b", ");
         }
-        write(index, out);
+        write(place, out);
     }
     out.push(close);
-}
-
-fn nested(field: &Field, values: &ArrayRef, index: usize, out: &mut Vec<u8>) {
-    match Column::new(field, values) {
-        Ok(column) => column.write(index, out),
-        // A type without a text form is shown as what it is; such a column reaches no sink.
-        Err(_) => out.extend_from_slice(field.data_type().to_string().as_bytes()),
-    }
 }
 
 /// Bits of a BIT column.

@@ -1,7 +1,7 @@
 //! CSV as RFC 4180 has it: comma, CRLF, quotes doubled inside quotes.
 //!
 //! A NULL is the unquoted null text. Text that looks the same is quoted, and so is the empty string: a reader that
-//! takes only unquoted fields for NULL gets back what was written.
+//! takes only unquoted fields for NULL gets back what was written. An ARRAY, MAP or ROW is the text of its JSON.
 
 use crate::columns;
 use arrow_array::RecordBatch;
@@ -65,6 +65,7 @@ fn write_cell(cells: &Cells<'_>, row: usize, options: &CsvOptions, out: &mut Vec
         Values::Null => out.extend_from_slice(options.null.as_bytes()),
         Values::Text(texts) => write_guarded(texts.get(row), options, out),
         Values::Dictionary(keys, values) => write_cell(values, keys.get(row), options, out),
+        Values::List(..) | Values::Map(..) | Values::Row(_) => write_parts(cells, row, out),
         _ => write_plain(cells, row, options, out),
     }
 }
@@ -77,6 +78,31 @@ fn write_plain(cells: &Cells<'_>, row: usize, options: &CsvOptions, out: &mut Ve
     if out.len() == start || out[start..] == *options.null.as_bytes() {
         out.insert(start, b'"');
         out.push(b'"');
+    }
+}
+
+/// A cell with parts is its JSON, always in quotes.
+fn write_parts(cells: &Cells<'_>, row: usize, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let start = out.len();
+    cells.write_plain(row, out);
+    double_quotes(out, start);
+    out.push(b'"');
+}
+
+/// Doubles the quotes behind `start` in place.
+fn double_quotes(out: &mut Vec<u8>, start: usize) {
+    let mut from = out.len();
+    let quotes = out[start..].iter().filter(|&&byte| byte == b'"').count();
+    out.resize(from + quotes, 0);
+    let mut to = out.len();
+    while to > from {
+        (from, to) = (from - 1, to - 1);
+        out[to] = out[from];
+        if out[from] == b'"' {
+            to -= 1;
+            out[to] = b'"';
+        }
     }
 }
 
