@@ -56,6 +56,8 @@ pub struct OriginSpan {
     /// Ordinal, within (transaction, table), of the run's first **change**. Insert, delete and read count one, the two
     /// images of an update share one.
     pub first_ordinal: u64,
+    /// Orders rows of different tables; see [`Origins::push_in_turn`].
+    turn: u64,
     transaction: (u32, u32),
     position: (u32, u32),
 }
@@ -97,6 +99,16 @@ impl Origins {
     /// # Panics
     /// If `end_row` does not lie after the last run (a programming error of the source).
     pub fn push(&mut self, end_row: usize, origin: Origin<'_>) {
+        self.push_in_turn(end_row, origin, 0);
+    }
+
+    /// Appends a run that ends before `end_row` and says where it stands among the rows of other tables: of two runs of
+    /// one cut ([`crate::source::Reader::is_mid_cut`]) the one with the lower turn comes first at the source. Turns never fall
+    /// while a reader reads, and mean nothing beyond it. A source that gives none has turn 0 everywhere.
+    ///
+    /// # Panics
+    /// As [`Origins::push`].
+    pub fn push_in_turn(&mut self, end_row: usize, origin: Origin<'_>, turn: u64) {
         let end_row = u32::try_from(end_row).expect("invariant: a batch has fewer than 2^32 rows");
         assert!(self.spans.last().is_none_or(|last| last.end_row < end_row), "invariant: origin runs are not empty");
         let transaction = self.intern(origin.transaction, |s| s.transaction);
@@ -106,9 +118,25 @@ impl Origins {
             commit_micros: origin.commit_micros,
             precision: origin.precision,
             first_ordinal: origin.first_ordinal,
+            turn,
             transaction,
             position,
         });
+    }
+
+    /// Gives all runs one turn.
+    pub fn set_turn(&mut self, turn: u64) {
+        self.spans.iter_mut().for_each(|span| span.turn = turn);
+    }
+
+    /// The runs in row order: (row range, turn).
+    pub fn turns(&self) -> impl Iterator<Item = (std::ops::Range<usize>, u64)> {
+        let mut start = 0;
+        self.spans.iter().map(move |span| {
+            let rows = start..span.end_row as usize;
+            start = span.end_row as usize;
+            (rows, span.turn)
+        })
     }
 
     /// Adds rows to the last run.
@@ -322,7 +350,7 @@ impl ChangeBatch {
             if expected == Some((span, ordinal)) {
                 out.extend_last(taken);
             } else {
-                out.push(taken, Origin { first_ordinal: ordinal, ..origin });
+                out.push_in_turn(taken, Origin { first_ordinal: ordinal, ..origin }, self.origins.spans[span].turn);
             }
             let step = u64::from(!matches!(self.kinds[row], Kind::UpdateBefore));
             expected = Some((span, ordinal + step));
@@ -426,6 +454,20 @@ mod tests {
         assert_eq!(records.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [1, 4], "an update by its first image");
         assert_eq!(records[0].1.message(), "d.t, column id: a cannot be carried: it is odd");
         assert_eq!(*batch.take(&[0, 4]).unwrap().unfit, [cell(1, "b")]);
+    }
+
+    #[test]
+    fn picked_rows_keep_their_turns() {
+        let mut batch = batch();
+        let mut origins = Origins::default();
+        origins.push_in_turn(4, origin("tx-a", 0), 3);
+        origins.push_in_turn(5, origin("tx-b", 0), 8);
+        batch.origins = Arc::new(origins);
+        let turns = |batch: &ChangeBatch| batch.origins.turns().collect::<Vec<_>>();
+        assert_eq!(turns(&batch), [(0..4, 3), (4..5, 8)]);
+        assert_eq!(turns(&batch.take(&[3, 4]).unwrap()), [(0..1, 3), (1..2, 8)]);
+        Arc::make_mut(&mut batch.origins).set_turn(9);
+        assert_eq!(turns(&batch), [(0..4, 9), (4..5, 9)]);
     }
 
     #[test]

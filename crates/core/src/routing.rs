@@ -43,6 +43,11 @@ pub trait Routing: Send + Sync {
     /// `SchemaChange` when such rows cannot take the sink's shape.
     fn settle(&self, change: &SchemaChange) -> Result<()>;
 
+    /// Whether rows of several tables may become one table of the sink, so that their order among each other counts.
+    fn merges(&self) -> bool {
+        false
+    }
+
     /// The batches of the sink's tables that a batch becomes. Rows that do not fit come back, never as NULLs.
     ///
     /// # Errors

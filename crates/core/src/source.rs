@@ -156,6 +156,19 @@ pub trait Reader: Send {
     /// `Bug` when a builder cannot be finished.
     fn barrier(&mut self, out: &mut Vec<ChangeBatch>) -> Result<Position>;
 
+    /// Called, perhaps again, when rows of several tables may become one table of the sink: from then on chunks of a
+    /// snapshot have to be handed out at their place in the stream, not before it. A source without such chunks, or
+    /// without order across tables, has nothing to do.
+    fn keep_order_across_tables(&mut self) {}
+
+    /// Whether the next event is a batch of the same cut as the one handed out last. A cut is all that was open at one
+    /// moment, of every table: no row of a later cut comes before it at the source. Within a cut, batches stand in any
+    /// order, and [`push_in_turn`](crate::batch::Origins::push_in_turn) tells the order of their rows. What
+    /// [`Reader::barrier`] appends is one cut. A source that keeps the order of tables anyway hands out cuts of one batch.
+    fn is_mid_cut(&self) -> bool {
+        false
+    }
+
     /// Figures for people and metrics; cheap.
     fn status(&self) -> SourceStatus;
 }

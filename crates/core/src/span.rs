@@ -9,6 +9,8 @@ pub struct OpenSpan {
     position: String,
     commit_micros: i64,
     precision: TimePrecision,
+    /// Orders rows of different tables.
+    turn: u64,
     /// Ordinal of the next change.
     next: u64,
     /// Runs of rows under the origin in force that are not in `origins` yet: (end row, ordinal of the first change).
@@ -27,6 +29,7 @@ impl Default for OpenSpan {
             position: String::new(),
             commit_micros: 0,
             precision: TimePrecision::Seconds,
+            turn: 0,
             next: 0,
             pending: Vec::new(),
             rows: 0,
@@ -47,6 +50,14 @@ impl OpenSpan {
         self.commit_micros = origin.commit_micros;
         self.precision = origin.precision;
         self.next = origin.first_ordinal;
+    }
+
+    /// Rows of another table stand between those before and those to come.
+    pub fn turn(&mut self, turn: u64) {
+        if turn != self.turn {
+            self.flush();
+            self.turn = turn;
+        }
     }
 
     /// One change was seen; the batch then has `rows` rows (as many as before when it was dropped).
@@ -89,7 +100,7 @@ impl OpenSpan {
                 precision: self.precision,
                 first_ordinal,
             };
-            self.origins.push(end_row, origin);
+            self.origins.push_in_turn(end_row, origin, self.turn);
         }
     }
 

@@ -360,8 +360,7 @@ impl MysqlReader {
 
     /// Hands out the chunk at hand, if the stream knows its columns.
     fn take_held_chunk(&mut self) -> Result<()> {
-        let boundary = self.start.machine.boundary().clone();
-        if self.start.snapshot.hand_out(&boundary, &mut self.start.tables, &mut self.out)? {
+        if self.start.snapshot.hand_out(&self.start.machine, &mut self.start.tables, &mut self.out)? {
             self.waiting = false;
             self.passed();
         }
@@ -424,6 +423,14 @@ impl Reader for MysqlReader {
             snapshot: self.start.snapshot.state(&self.start.tables),
         };
         position::encode(&head, &self.start.tables.encoded_shapes()?)
+    }
+
+    fn keep_order_across_tables(&mut self) {
+        self.start.snapshot.keep_order();
+    }
+
+    fn is_mid_cut(&self) -> bool {
+        !self.out.is_empty()
     }
 
     fn status(&self) -> SourceStatus {

@@ -12,6 +12,7 @@ pub(crate) mod commit;
 pub(crate) mod lanes;
 pub(crate) mod ledger;
 pub(crate) mod letters;
+mod order;
 pub(crate) mod read;
 pub(crate) mod transform;
 pub(crate) mod write;

@@ -1,6 +1,7 @@
 //! The reader: pulls changes, transforms them, sends them to lanes, passes barriers.
 
 use super::lanes::{Gauges, Lanes};
+use super::order;
 use super::transform::Chain;
 use super::{EpochPart, ReadCommand, Report};
 use crate::protocol::{Cause, Mark};
@@ -61,6 +62,9 @@ impl ReadStage {
 
     async fn work(&mut self) -> Result<()> {
         self.show_status();
+        if self.chain.merges() {
+            self.reader.keep_order_across_tables();
+        }
         loop {
             // A full epoch waits for its barrier. That comes at once, unless the epoch before it cannot be ended yet:
             // then nothing more is read, so that what is open has a bound however long that takes.
@@ -89,6 +93,9 @@ impl ReadStage {
         match command {
             ReadCommand::Resume => {
                 self.open.holding = false;
+                if self.chain.merges() {
+                    self.reader.keep_order_across_tables();
+                }
                 Ok(())
             }
             ReadCommand::Barrier { epoch, cause, after_pause } => {
@@ -107,7 +114,8 @@ impl ReadStage {
                 if batch.kinds.first() != Some(&Kind::Read) {
                     fault::point("stream.batch");
                 }
-                self.take(batch).await?;
+                let cut = self.whole_cut(batch).await?;
+                self.take(cut).await?;
                 self.report_if_large().await
             }
             SourceEvent::SchemaChange(change) => {
@@ -145,14 +153,52 @@ impl ReadStage {
         self.report(Report::Ended(end)).await
     }
 
-    /// Sends a batch through transforms into lanes.
-    async fn take(&mut self, batch: ChangeBatch) -> Result<()> {
+    /// What was cut together with a batch, as far as it has to be looked at together.
+    async fn whole_cut(&mut self, first: ChangeBatch) -> Result<Vec<ChangeBatch>> {
+        let mut cut = vec![first];
+        while self.chain.merges() && self.reader.is_mid_cut() {
+            match self.reader.next().await? {
+                SourceEvent::Batch(batch) => cut.push(batch),
+                _ => return Err(Error::new(Code::Bug, "the source told something else in the midst of a cut")),
+            }
+        }
+        Ok(cut)
+    }
+
+    /// Sends batches of one cut through transforms into lanes.
+    async fn take(&mut self, cut: Vec<ChangeBatch>) -> Result<()> {
+        let mut routed = Vec::with_capacity(cut.len());
+        for batch in cut {
+            let table = batch.schema.id.clone();
+            let batches = self.transform(batch)?;
+            routed.extend(batches.into_iter().filter(|batch| batch.images() > 0).map(|batch| (table.clone(), batch)));
+        }
+        if self.chain.merges() {
+            routed = order::by_key(routed)?;
+        }
+        for (table, batch) in routed {
+            self.lanes.send(&table, batch).await?;
+        }
+        Ok(())
+    }
+
+    /// What a barrier brings. Without merged tables batch by batch, so that little is held at a time.
+    async fn take_rest(&mut self, rest: Vec<ChangeBatch>) -> Result<()> {
+        if self.chain.merges() {
+            return self.take(rest).await;
+        }
+        for batch in rest {
+            self.take(vec![batch]).await?;
+        }
+        Ok(())
+    }
+
+    fn transform(&mut self, batch: ChangeBatch) -> Result<Vec<ChangeBatch>> {
         if batch.images() == 0 {
-            return Ok(());
+            return Ok(Vec::new());
         }
         self.open.images += batch.images() as u64;
         self.open.bytes += batch.memory() as u64;
-        let table = batch.schema.id.clone();
         let mut read = KindCounts::default();
         read.add(&batch.kinds);
         let (letters, filtered) = (self.open.part.letters.len(), self.open.part.ledger.filtered());
@@ -165,12 +211,7 @@ impl ReadStage {
             s.dead_letters += letters;
             s.filtered += filtered;
         });
-        for batch in batches {
-            if batch.images() > 0 {
-                self.lanes.send(&table, batch).await?;
-            }
-        }
-        Ok(())
+        Ok(batches)
     }
 
     async fn report_if_large(&mut self) -> Result<()> {
@@ -189,9 +230,7 @@ impl ReadStage {
     async fn pass_barrier(&mut self, epoch: Epoch) -> Result<()> {
         let mut rest = Vec::new();
         let position = self.reader.barrier(&mut rest)?;
-        for batch in rest {
-            self.take(batch).await?;
-        }
+        self.take_rest(rest).await?;
         let any = self.open.images > 0;
         let text = self.source.describe(&position);
         self.health.at_position(&text);

@@ -7,10 +7,12 @@
 //! `DUJIANG_SEED=<n>` replays one seed; `DUJIANG_SEEDS=<n>` sets how many are run.
 
 mod options;
+mod routing;
 mod run;
 mod transform;
 
 pub use options::Options;
+use routing::Merging;
 pub use run::{Ended, compare, run_process_with, violations};
 use run::{replay, replay_on_threads};
 use transform::Picky;

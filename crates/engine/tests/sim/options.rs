@@ -34,7 +34,7 @@ impl Options {
         let (deaths, odd) = (on(700, 8), on(400, 150));
         let long = rng.below(40) == 0;
         let steps = if long { 3000 } else { 20 + rng.below(280) as usize };
-        Self {
+        let mut options = Self {
             class: [SinkClass::Staged, SinkClass::Staged, SinkClass::Transactional, SinkClass::AtLeastOnce]
                 [rng.below(4) as usize],
             script: ScriptOptions {
@@ -43,6 +43,7 @@ impl Options {
                 odd,
                 alters: if rng.chance(500) { rng.below(30) } else { 0 },
                 snapshot: rng.chance(400),
+                merged: false,
             },
             settings: settings(rng),
             rates: Rates { fail, lose_reply, slow, slow_by: Duration::from_millis(1 + rng.below(400)) },
@@ -52,7 +53,11 @@ impl Options {
             read_ahead: 1 + rng.below(20),
             restore_from: None,
             until: None,
+        };
+        if rng.chance(200) {
+            options.script.merge();
         }
+        options
     }
 }
 

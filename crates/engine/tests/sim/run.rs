@@ -1,7 +1,8 @@
 //! One seed: processes that live and die, then the comparison.
 
-use super::{Options, Picky};
+use super::{Merging, Options, Picky};
 use dujiang_core::clock::Clock;
+use dujiang_core::routing::Routing;
 use dujiang_core::sink::SinkClass;
 use dujiang_core::{Code, Error};
 use dujiang_engine::{Job, Outcome, Parts, PipelineStatus, StatusBoard, StopSignal, run_with};
@@ -112,7 +113,7 @@ pub async fn run_process_with(world: &World, options: &Options, stop: StopSignal
     let job = Job {
         name: "memory".to_owned(),
         source: Box::new(world.source().pace(options.pace).read_ahead(options.read_ahead)),
-        routing: None,
+        routing: world.script.merged.then(|| -> Box<dyn Routing> { Box::new(Merging) }),
         transforms: vec![Box::new(Picky)],
         sink: Box::new(world.sink()),
         settings: options.settings.clone(),

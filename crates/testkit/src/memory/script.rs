@@ -78,6 +78,15 @@ pub struct ScriptOptions {
     pub alters: u64,
     /// Whether it begins with a snapshot.
     pub snapshot: bool,
+    /// Whether all tables but the last have their keys in common, and become the first at the sink.
+    pub merged: bool,
+}
+
+impl ScriptOptions {
+    /// Tables become one at the sink; their shapes stay as they are.
+    pub fn merge(&mut self) {
+        (self.merged, self.alters) = (true, 0);
+    }
 }
 
 /// The steps of a source.
@@ -85,12 +94,20 @@ pub struct ScriptOptions {
 pub struct Script {
     /// In order.
     pub steps: Vec<Step>,
+    /// As in [`ScriptOptions`].
+    pub merged: bool,
+}
+
+/// The table at the sink.
+fn at_sink(table: usize, merged: bool) -> usize {
+    if merged && table != TABLES - 1 { 0 } else { table }
 }
 
 impl Script {
     /// Draws a script.
     pub fn generate(rng: &mut Rng, options: &ScriptOptions) -> Self {
-        let mut maker = Maker { rows: BTreeMap::new(), ordinals: BTreeMap::new(), transaction: 0 };
+        let (rows, ordinals) = (BTreeMap::new(), BTreeMap::new());
+        let mut maker = Maker { rows, ordinals, transaction: 0, merged: options.merged };
         let mut steps = Vec::with_capacity(options.steps + 1);
         if options.snapshot {
             steps.extend((0..options.keys).flat_map(|key| (0..TABLES).map(move |table| (table, key))).map(
@@ -116,7 +133,7 @@ impl Script {
             };
             steps.push(Step::Change(maker.draw(rng, table, key, options.keys, flag)));
         }
-        Self { steps }
+        Self { steps, merged: options.merged }
     }
 
     /// What the sink has to show in the end; a change of a key is a delete and an insert.
@@ -124,7 +141,7 @@ impl Script {
         let mut effects = super::Effects::new();
         for change in self.changes().filter(|c| c.flag == Flag::Good) {
             for (key, effect) in effects_of(change) {
-                effects.entry((table_id(change.table), key)).or_default().push(effect);
+                effects.entry((table_id(at_sink(change.table, self.merged)), key)).or_default().push(effect);
             }
         }
         effects
@@ -200,7 +217,7 @@ pub(crate) fn batch(schema: &Arc<TableSchema>, changes: &[(usize, &Change)]) -> 
         flags.push(change.flag as i64);
         kinds.push(change.kind);
         let (transaction, position) = (transaction_name(change), step.to_string());
-        origins.push(
+        origins.push_in_turn(
             kinds.len(),
             Origin {
                 transaction: &transaction,
@@ -209,6 +226,7 @@ pub(crate) fn batch(schema: &Arc<TableSchema>, changes: &[(usize, &Change)]) -> 
                 precision: dujiang_core::batch::TimePrecision::Seconds,
                 first_ordinal: change.ordinal,
             },
+            step as u64,
         );
     }
     let keys: ArrayRef = match schema.arrow.field(0).data_type() {
@@ -253,15 +271,16 @@ fn name(table: usize, key: u64, rng: &mut Rng) -> String {
 
 /// Remembers which rows exist, so that changes make sense.
 struct Maker {
-    /// (table, key as the server compares it) -> version, and whether the row exists.
+    /// (table at the sink, key as the server compares it) -> version, and whether the row exists.
     rows: BTreeMap<(usize, String), (i64, bool)>,
     ordinals: BTreeMap<usize, u64>,
     transaction: u64,
+    merged: bool,
 }
 
 impl Maker {
     fn draw(&mut self, rng: &mut Rng, table: usize, key: String, keys: u64, flag: Flag) -> Change {
-        let exists = self.rows.get(&(table, key.to_lowercase())).is_some_and(|row| row.1);
+        let exists = self.rows.get(&self.row(table, &key)).is_some_and(|row| row.1);
         if !exists {
             return self.change(table, Kind::Insert, key, None, flag);
         }
@@ -269,21 +288,27 @@ impl Maker {
             return self.change(table, Kind::Delete, key, None, flag);
         }
         let new_key = rng.chance(150).then(|| name(table, rng.below(keys), rng));
-        let taken = |k: &String| self.rows.get(&(table, k.to_lowercase())).is_some_and(|row| row.1);
+        let taken = |k: &String| self.rows.get(&self.row(table, k)).is_some_and(|row| row.1);
         let new_key = new_key.filter(|k| !taken(k));
         self.change(table, Kind::UpdateAfter, key, new_key, flag)
+    }
+
+    /// What a row goes by.
+    fn row(&self, table: usize, key: &str) -> (usize, String) {
+        (at_sink(table, self.merged), key.to_lowercase())
     }
 
     fn change(&mut self, table: usize, kind: Kind, key: String, new_key: Option<String>, flag: Flag) -> Change {
         let ordinal = self.ordinals.entry(table).or_default();
         let this = *ordinal;
         *ordinal += 1;
-        let row = self.rows.entry((table, key.to_lowercase())).or_default();
+        let place = self.row(table, &key);
+        let row = self.rows.entry(place).or_default();
         let version = if kind == Kind::Delete { row.0 } else { row.0 + 1 };
         *row = (version, kind != Kind::Delete);
         if let Some(new_key) = &new_key {
             row.1 = false;
-            self.rows.insert((table, new_key.to_lowercase()), (version, true));
+            self.rows.insert(self.row(table, new_key), (version, true));
         }
         Change { table, kind, key, new_key, version, flag, transaction: self.transaction, ordinal: this }
     }

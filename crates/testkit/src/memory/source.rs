@@ -7,7 +7,7 @@ use dujiang_core::checkpoint::Standing;
 use dujiang_core::schema::SchemaChange;
 use dujiang_core::source::{Acker, Reader, Source, SourceContext, SourceEvent, SourceStatus, TableProgress};
 use dujiang_core::{ChangeBatch, Code, Error, Position, Result, TableSchema};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -73,6 +73,7 @@ impl Source for MemorySource {
             ends: self.ends,
             next: from,
             builders: BTreeMap::new(),
+            cut: VecDeque::new(),
             altering: false,
             caught_up: false,
             wake_at: None,
@@ -101,6 +102,8 @@ struct MemoryReader {
     next: usize,
     /// Steps read and not handed out, by table.
     builders: BTreeMap<usize, Vec<usize>>,
+    /// The rest of a cut; only where the order across tables counts.
+    cut: VecDeque<ChangeBatch>,
     /// The step at `next` is a change of shape that has been told.
     altering: bool,
     caught_up: bool,
@@ -150,6 +153,9 @@ impl MemoryReader {
     }
 
     fn event(&mut self) -> Option<SourceEvent> {
+        if let Some(batch) = self.cut.pop_front() {
+            return Some(SourceEvent::Batch(batch));
+        }
         if std::mem::take(&mut self.altering) {
             self.next += 1;
         }
@@ -175,7 +181,13 @@ impl MemoryReader {
             None if self.ends => return Some(SourceEvent::End),
             None => return None,
         }
-        Some(self.close_one().map_or(SourceEvent::Idle, SourceEvent::Batch))
+        let first = self.close_one();
+        if script.merged {
+            while let Some(batch) = self.close_one() {
+                self.cut.push_back(batch);
+            }
+        }
+        Some(first.map_or(SourceEvent::Idle, SourceEvent::Batch))
     }
 }
 
@@ -199,10 +211,15 @@ impl Reader for MemoryReader {
     }
 
     fn barrier(&mut self, out: &mut Vec<ChangeBatch>) -> Result<Position> {
+        out.extend(self.cut.drain(..));
         while let Some(batch) = self.close_one() {
             out.push(batch);
         }
         Ok(Position::new(self.next.to_string().into_bytes()))
+    }
+
+    fn is_mid_cut(&self) -> bool {
+        !self.cut.is_empty()
     }
 
     fn status(&self) -> SourceStatus {

@@ -129,6 +129,11 @@ impl TableBuilder {
         self.span.begin(origin);
     }
 
+    /// Says where the rows appended next stand among those of other tables.
+    pub fn begin_turn(&mut self, turn: u64) {
+        self.span.turn(turn);
+    }
+
     /// Appends all images of a rows event.
     ///
     /// # Errors

@@ -3,10 +3,11 @@
 use crate::place::Place;
 use crate::position::{KeyValue, SnapshotState, SnapshotTable, to_hex};
 use crate::snapshot::{ChunkRead, Snapshot, lock};
-use crate::stream::Tables;
+use crate::stream::{Machine, Tables};
 use dujiang_core::source::TableProgress;
 use dujiang_core::{ChangeBatch, Code, Error, Result, fault};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// A table whose snapshot is not complete, or not yet caught up with.
 pub struct SideTable {
@@ -31,17 +32,24 @@ pub struct SnapshotSide {
     run: Option<Snapshot>,
     /// Chunks whose columns the stream has not come to, at most one per connection.
     held: Vec<ChunkRead>,
+    /// Chunks wait until the stream has come to their place.
+    in_order: bool,
 }
 
 impl SnapshotSide {
     /// No snapshot.
     pub fn none() -> Self {
-        Self { id: String::new(), tables: Vec::new(), run: None, held: Vec::new() }
+        Self { id: String::new(), tables: Vec::new(), run: None, held: Vec::new(), in_order: false }
     }
 
     /// A snapshot under way.
     pub fn new(id: String, tables: Vec<SideTable>, run: Option<Snapshot>) -> Self {
-        Self { id, tables, run, held: Vec::new() }
+        Self { id, tables, run, held: Vec::new(), in_order: false }
+    }
+
+    /// From now on chunks are handed out at their place in the stream.
+    pub fn keep_order(&mut self) {
+        self.in_order = true;
     }
 
     /// Whether there is none.
@@ -87,13 +95,19 @@ impl SnapshotSide {
     ///
     /// # Errors
     /// `SchemaChange` when the stream passes the chunk's place and still has other columns.
-    pub fn hand_out(&mut self, boundary: &Place, tables: &mut Tables, out: &mut VecDeque<ChangeBatch>) -> Result<bool> {
+    pub fn hand_out(&mut self, stream: &Machine, tables: &mut Tables, out: &mut VecDeque<ChangeBatch>) -> Result<bool> {
         let fits = |chunk: &ChunkRead| tables.get(chunk.at).shape.columns == chunk.shape.columns;
-        if let Some(late) = self.held.iter().find(|chunk| !fits(chunk) && *boundary >= chunk.point) {
+        if let Some(late) = self.held.iter().find(|chunk| !fits(chunk) && *stream.boundary() >= chunk.point) {
             return Err(unexplained(&tables.get(late.at).id.to_string(), &late.point));
         }
-        let Some(fitting) = self.held.iter().position(fits) else { return Ok(false) };
-        let chunk = self.held.remove(fitting);
+        let ripe = |chunk: &ChunkRead| fits(chunk) && (!self.in_order || *stream.place() >= chunk.point);
+        let Some(ripe) = self.held.iter().position(ripe) else { return Ok(false) };
+        let chunk = self.held.remove(ripe);
+        if self.in_order {
+            // Rows of other tables that are still open come before it.
+            tables.flush_all(out)?;
+        }
+        let turn = tables.next_turn();
         let table = tables.get(chunk.at);
         fault::point("snapshot.hand-off");
         let handoff = table.handoff.as_ref().expect("invariant: the table's snapshot is under way");
@@ -103,6 +117,7 @@ impl SnapshotSide {
         side.frontier = chunk.frontier;
         if let Some(mut batch) = chunk.batch {
             batch.schema = table.decodable.schema.clone();
+            Arc::make_mut(&mut batch.origins).set_turn(turn);
             side.rows += batch.images() as u64;
             out.push_back(batch);
         }

@@ -107,6 +107,14 @@ impl Machine {
         &self.boundary
     }
 
+    /// Where the stream is: at the boundary, or where the transaction begins that it is in.
+    pub fn place(&self) -> &Place {
+        match &self.transaction {
+            Some(transaction) if transaction.begin > self.boundary => &transaction.begin,
+            _ => &self.boundary,
+        }
+    }
+
     /// The last transaction before the boundary, if one was seen.
     pub fn mark(&self) -> Option<&Mark> {
         self.mark.as_ref()

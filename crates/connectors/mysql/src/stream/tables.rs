@@ -105,6 +105,10 @@ pub struct Tables {
     folds_case: bool,
     /// Tables with rows in their builder.
     dirty: Vec<usize>,
+    /// The table whose rows came last.
+    last: Option<usize>,
+    /// Rises whenever rows of another table follow.
+    turn: u64,
     shapes: Option<Bytes>,
 }
 
@@ -115,7 +119,8 @@ impl Tables {
     /// `UnknownType`.
     pub fn new(shapes: Vec<Shape>) -> Result<Self> {
         let tables = shapes.into_iter().map(Table::new).collect::<Result<_>>()?;
-        let mut tables = Self { tables, by_name: HashMap::new(), folds_case: false, dirty: Vec::new(), shapes: None };
+        let (by_name, dirty) = (HashMap::new(), Vec::new());
+        let mut tables = Self { tables, by_name, folds_case: false, dirty, last: None, turn: 0, shapes: None };
         tables.fold_case(false);
         Ok(tables)
     }
@@ -245,8 +250,10 @@ impl Tables {
         of: &RowsOf<'_>,
         keys: Option<&ServerKeys>,
     ) -> Result<Appended> {
+        let turn = self.turn_of(at);
         let table = &mut self.tables[at];
         table.enter(at, of)?;
+        table.builder()?.begin_turn(turn);
         let was_empty = table.builder()?.is_empty();
         let appended = if table.handoff.is_none() && table.skip <= table.changes {
             Some(table.builder()?.append_rows(rows)?)
@@ -260,6 +267,21 @@ impl Tables {
             self.dirty.push(at);
         }
         Ok(Appended::Done)
+    }
+
+    fn turn_of(&mut self, at: usize) -> u64 {
+        if self.last != Some(at) {
+            self.last = Some(at);
+            self.turn += 1;
+        }
+        self.turn
+    }
+
+    /// The turn of rows that come from elsewhere: after everything so far, before everything to come.
+    pub fn next_turn(&mut self) -> u64 {
+        self.last = None;
+        self.turn += 1;
+        self.turn
     }
 
     /// Changes of the transaction handed out so far, per table that has any.
@@ -278,18 +300,15 @@ impl Tables {
         self.dirty.iter().map(|&at| self.tables[at].wire_bytes).sum()
     }
 
-    /// Finishes a table's builder if it is full.
+    /// Finishes every builder if this table's is full: what is handed out is always a whole cut, so that order across
+    /// tables can be told.
     ///
     /// # Errors
     /// As [`TableBuilder::finish`].
     pub fn flush_if_full(&mut self, at: usize, out: &mut impl Extend<ChangeBatch>) -> Result<()> {
         let table = &self.tables[at];
         let rows = table.builder.as_ref().map_or(0, TableBuilder::rows);
-        if rows < BATCH_ROWS && table.wire_bytes < BATCH_BYTES {
-            return Ok(());
-        }
-        self.dirty.retain(|&d| d != at);
-        self.finish(at, out)
+        if rows < BATCH_ROWS && table.wire_bytes < BATCH_BYTES { Ok(()) } else { self.flush_all(out) }
     }
 
     /// Finishes every builder that holds rows.
