@@ -212,10 +212,14 @@ impl CommitStage {
 
     async fn open_source(&mut self, from: Option<Position>) -> Result<Report> {
         let context = self.context()?;
-        let tables = match &from {
+        let mut tables = match &from {
             Some(position) => self.source.schemas_at(position),
             None => std::mem::take(&mut self.held.discovered),
         };
+        if from.is_some() && !self.chain.fits(&tables) {
+            let now = self.source.discover().await?;
+            tables = self.chain.without_outgrown(tables, &now)?;
+        }
         let kept = from.as_ref().and_then(|from| self.held.shapes.iter().find(|(position, _)| position == from));
         let kept = kept.map_or_else(Bytes::new, |(_, shapes)| shapes.clone());
         for table in self.chain.start(&tables, &kept)? {

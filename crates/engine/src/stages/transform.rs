@@ -33,6 +33,11 @@ impl Chain {
         self.routing.as_deref()
     }
 
+    /// Whether rows of several tables may become one table of the sink.
+    pub(crate) fn merges(&self) -> bool {
+        self.routing.as_ref().is_some_and(|routing| routing.merges())
+    }
+
     /// What the next checkpoint keeps of the sink's shapes.
     pub(crate) fn kept(&self) -> Bytes {
         self.routing.as_ref().map_or_else(Bytes::new, |routing| routing.kept())
@@ -50,6 +55,37 @@ impl Chain {
         }
     }
 
+    /// The tables of a position without those that the rules no longer fit, because they were edited for a shape to come:
+    /// all rows of such a table's old shape have been handed out, and its next event is the change to a shape that they fit.
+    /// `now` are the tables as they are at the source.
+    ///
+    /// # Errors
+    /// The mistake in the rules, if they fit neither shape.
+    pub(crate) fn without_outgrown(
+        &self,
+        tables: Vec<Arc<TableSchema>>,
+        now: &[Arc<TableSchema>],
+    ) -> Result<Vec<Arc<TableSchema>>> {
+        let mut fitting = Vec::with_capacity(tables.len());
+        for table in tables {
+            match self.output_schema(&table) {
+                Ok(_) => fitting.push(table),
+                Err(error) => match now.iter().find(|now| now.id == table.id) {
+                    Some(now) if self.output_schema(now).is_ok() => {
+                        tracing::info!(table = %table.id, "the rules fit the table as it is now: a change of its shape is to come");
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+        Ok(fitting)
+    }
+
+    /// Whether the rules fit all these tables.
+    pub(crate) fn fits(&self, tables: &[Arc<TableSchema>]) -> bool {
+        tables.iter().all(|table| self.output_schema(table).is_ok())
+    }
+
     /// The shape of a table after the transforms; `None` when they drop it.
     fn output_schema(&self, table: &Arc<TableSchema>) -> Result<Option<Arc<TableSchema>>> {
         let mut schema = table.clone();
@@ -64,10 +100,8 @@ impl Chain {
 
     /// A schema change as it looks after the transforms; `None` when they drop the table.
     pub(crate) fn output_change(&self, change: &SchemaChange) -> Result<Option<SchemaChange>> {
-        let before = match &change.before {
-            Some(before) => self.output_schema(before)?,
-            None => None,
-        };
+        // Rules that do not fit the shape before were edited for the one after: for the sink the table is new.
+        let before = change.before.as_ref().and_then(|before| self.output_schema(before).ok().flatten());
         let after = self.output_schema(&change.after)?;
         Ok(after.map(|after| SchemaChange { before, after, ..change.clone() }))
     }

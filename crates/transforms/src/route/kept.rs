@@ -1,4 +1,6 @@
-//! The sink's shapes as they stand in a checkpoint: only those that do not follow from the source's.
+//! The sink's shapes as they stand in a checkpoint: only those that do not follow from the source's. Beside each stand the
+//! shapes of the tables that flow into it, as the rules made them: what is new about them at a start is the work of whoever
+//! has edited the rules.
 
 use arrow_schema::{DataType, Field, Schema};
 use dujiang_core::dialect::{parse_field, type_name};
@@ -9,12 +11,26 @@ use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
-/// The bytes of these tables; none for no table.
-pub(super) fn write<'a>(tables: impl Iterator<Item = &'a Arc<TableSchema>>) -> Vec<u8> {
-    let tables: Vec<Value> = tables.map(|table| one(table)).collect();
-    if tables.is_empty() { Vec::new() } else { json!({ "format": FORMAT, "tables": tables }).to_string().into_bytes() }
+/// A table of the sink, and the tables that flow into it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Kept {
+    pub(super) table: TableSchema,
+    pub(super) sources: Vec<TableSchema>,
+}
+
+/// The bytes of these tables; never none, so that a start can tell whether there was one before.
+pub(super) fn write(tables: &[Kept]) -> Vec<u8> {
+    let all: Vec<Value> = tables
+        .iter()
+        .map(|kept| {
+            let mut value = one(&kept.table);
+            value["sources"] = kept.sources.iter().map(one).collect();
+            value
+        })
+        .collect();
+    json!({ "format": FORMAT, "tables": all }).to_string().into_bytes()
 }
 
 fn one(table: &TableSchema) -> Value {
@@ -57,7 +73,7 @@ const NESTED: &str = "dialect:";
 ///
 /// # Errors
 /// `StateVersion` when they are of another version.
-pub(super) fn read(bytes: &[u8]) -> Result<Vec<TableSchema>> {
+pub(super) fn read(bytes: &[u8]) -> Result<Vec<Kept>> {
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
@@ -67,12 +83,17 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<TableSchema>> {
     })
 }
 
-fn parse(bytes: &[u8]) -> Option<Vec<TableSchema>> {
+fn parse(bytes: &[u8]) -> Option<Vec<Kept>> {
     let all: Value = serde_json::from_slice(bytes).ok()?;
     if all.get("format")?.as_u64()? != FORMAT {
         return None;
     }
-    all.get("tables")?.as_array()?.iter().map(table).collect()
+    all.get("tables")?.as_array()?.iter().map(kept).collect()
+}
+
+fn kept(value: &Value) -> Option<Kept> {
+    let sources = value.get("sources")?.as_array()?.iter().map(table).collect::<Option<_>>()?;
+    Some(Kept { table: table(value)?, sources })
 }
 
 fn table(value: &Value) -> Option<TableSchema> {
@@ -153,10 +174,11 @@ mod tests {
         fields.push(Field::new("d", DataType::Duration(TimeUnit::Microsecond), true));
         let table =
             TableSchema { version: 7, ..(*TableSchema::by_value(TableId::new("d", "t"), fields, vec![2, 0])).clone() };
-        let bytes = write([Arc::new(table.clone())].iter());
-        assert_eq!(read(&bytes).unwrap(), [table]);
-        assert!(write([].iter()).is_empty() && read(&[]).unwrap().is_empty());
-        for bad in [&b"{"[..], b"{}", b"{\"format\":2,\"tables\":[]}", b"{\"format\":1,\"tables\":[{}]}"] {
+        let source = TableSchema { id: TableId::new("s", "t"), version: 3, ..table.clone() };
+        let kept = [Kept { table, sources: vec![source] }];
+        assert_eq!(read(&write(&kept)).unwrap(), kept);
+        assert!(read(&write(&[])).unwrap().is_empty() && read(&[]).unwrap().is_empty());
+        for bad in [&b"{"[..], b"{}", b"{\"format\":1,\"tables\":[]}", b"{\"format\":2,\"tables\":[{}]}"] {
             assert_eq!(read(bad).unwrap_err().code(), Code::StateVersion);
         }
     }

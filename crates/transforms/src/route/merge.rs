@@ -44,6 +44,41 @@ pub(super) fn merged(into: &TableSchema, other: &TableSchema) -> Result<TableSch
     Ok(TableSchema { arrow, key_equality, ..into.clone() })
 }
 
+/// A shape after the rules were edited: what a table brings now and did not bring when `before` was kept is added or
+/// widened, what it no longer brings may be NULL. What was the same then is left alone: the sink's shape may differ there on
+/// purpose.
+///
+/// # Errors
+/// `SchemaChange` when two columns of one name have no common type.
+pub(super) fn edited(into: &TableSchema, before: &TableSchema, now: &TableSchema) -> Result<TableSchema> {
+    let same = |a: &Field, b: &Field| a.data_type() == b.data_type() && a.is_nullable() == b.is_nullable();
+    let unchanged =
+        |field: &FieldRef| before.arrow.fields().find(field.name()).is_some_and(|(_, old)| same(old, field));
+    let gone = |field: &FieldRef| {
+        now.arrow.field_with_name(field.name()).is_err() && before.arrow.field_with_name(field.name()).is_ok()
+    };
+    let mut columns: Vec<FieldRef> =
+        into.arrow.fields().iter().map(|f| if gone(f) { nullable(f) } else { f.clone() }).collect();
+    for field in now.arrow.fields().iter().filter(|field| !unchanged(field)) {
+        match columns.iter_mut().find(|column| column.name() == field.name()) {
+            Some(column) => *column = common(column, field).ok_or_else(|| no_common_type(into, column, field))?,
+            None => columns.push(nullable(field)),
+        }
+    }
+    let arrow = Arc::new(Schema::new_with_metadata(columns, into.arrow.metadata().clone()));
+    Ok(TableSchema { arrow, ..into.clone() })
+}
+
+/// The column a sink needs when a column is added that it already has; `None` when it need not change.
+///
+/// # Errors
+/// `SchemaChange` when the two have no common type.
+pub(super) fn with_added(sink: &TableSchema, has: &FieldRef, added: &FieldRef) -> Result<Option<FieldRef>> {
+    let both = common(has, added).ok_or_else(|| no_common_type(sink, has, added))?;
+    let same = both.data_type() == has.data_type() && both.is_nullable() == has.is_nullable();
+    Ok((!same).then_some(both))
+}
+
 fn different_keys(into: &TableSchema, other: &TableSchema) -> Error {
     let keys = |table: &TableSchema| format!("({})", table.key_names().collect::<Vec<_>>().join(", "));
     Error::new(Code::SchemaChange, format!("tables that flow into {} have different keys", into.id))

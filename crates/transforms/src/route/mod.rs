@@ -10,16 +10,18 @@ mod kept;
 mod merge;
 
 use crate::evolve::Policy;
+use arrow_schema::Schema;
 use bytes::Bytes;
 use cast::{Plan, Unfit};
 use chrono_tz::Tz;
-use dujiang_core::evolution::{SchemaEvent, SinkChange, differences};
+use dujiang_core::evolution::{AlteredColumn, SchemaEvent, SinkChange, differences};
 use dujiang_core::pattern::Route;
 use dujiang_core::routing::Routing;
 use dujiang_core::schema::{Ddl, SchemaChange, TableSchema};
 use dujiang_core::transform::{RowError, Transformed};
 use dujiang_core::{ChangeBatch, Code, Error, Kind, Result, TableId};
-use std::collections::BTreeMap;
+use kept::Kept;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// How many rules a table follows.
@@ -46,6 +48,16 @@ pub struct Router {
 struct State {
     sources: BTreeMap<TableId, Arc<Source>>,
     sinks: BTreeMap<TableId, Arc<TableSchema>>,
+    /// Whether a table of the sink has several sources.
+    merges: bool,
+}
+
+impl State {
+    fn note_merges(&mut self) {
+        let mut seen = BTreeSet::new();
+        let mut all = self.sources.values().flat_map(|source| &source.targets);
+        self.merges = all.any(|target| !seen.insert(&target.schema.id));
+    }
 }
 
 #[derive(Debug)]
@@ -111,28 +123,48 @@ impl Router {
         Ok(false)
     }
 
-    /// The first shape of a table of the sink, from what was kept of it and the tables that flow into it.
+    /// The first shape of a table of the sink, from what was kept of it and the tables that flow into it. `resumed` says that
+    /// there was a run before this one.
     fn first_shape(
         &self,
         name: &TableId,
-        kept: Option<&TableSchema>,
+        kept: Option<&Kept>,
         sources: &[Arc<TableSchema>],
+        resumed: bool,
     ) -> Result<Arc<TableSchema>> {
-        let mut all = sources.iter();
-        let start = match kept {
-            Some(kept) if !self.policy.follows_the_source() => return Ok(Arc::new(kept.clone())),
-            Some(kept) => Arc::new(kept.clone()),
-            None => match all.next() {
-                Some(first) if all.len() == 0 => return Ok(renamed(first, name)),
-                Some(first) => Arc::new(TableSchema { version: 1, ..(*renamed(first, name)).clone() }),
-                None => return Err(Error::new(Code::Bug, format!("no table flows into {name}"))),
-            },
-        };
-        let mut shape = TableSchema::clone(&start);
-        for source in all {
-            shape = merge::merged(&shape, source)?;
+        match (kept, sources) {
+            (Some(kept), sources) => self.kept_shape(kept, sources),
+            (None, [only]) => Ok(renamed(only, name)),
+            (None, [first, others @ ..]) => {
+                // Whatever table had this name before, with files of its own, was as old as those that flow in now.
+                let version = sources.iter().map(|source| source.version).max().unwrap_or(1) + u32::from(resumed);
+                let first = TableSchema { version, ..(*renamed(first, name)).clone() };
+                others.iter().try_fold(first, |shape, source| merge::merged(&shape, source)).map(Arc::new)
+            }
+            (None, []) => Err(Error::new(Code::Bug, format!("no table flows into {name}"))),
         }
-        if kept.is_some() && shape != *start {
+    }
+
+    /// The shape of a table of the sink after a restart.
+    fn kept_shape(&self, kept: &Kept, sources: &[Arc<TableSchema>]) -> Result<Arc<TableSchema>> {
+        let mut start = kept.table.clone();
+        if let Some(source) = sources.first() {
+            // What the rules say of the table is not history.
+            let columns = start.arrow.fields().clone();
+            start.arrow = Arc::new(Schema::new_with_metadata(columns, source.arrow.metadata().clone()));
+        }
+        let mut shape = start.clone();
+        for source in sources {
+            if source.key_names().ne(shape.key_names()) {
+                return Err(other_key(&shape, source));
+            }
+            let before = kept.sources.iter().find(|before| before.id == source.id);
+            shape = match before {
+                Some(before) if !self.policy.follows_the_source() => merge::edited(&shape, before, source)?,
+                _ => merge::merged(&shape, source)?,
+            };
+        }
+        if shape != start {
             shape.version += 1;
         }
         Ok(Arc::new(shape))
@@ -164,8 +196,37 @@ impl Router {
             }
             _ => differences(&sink.arrow, &merge::merged(sink, after)?.arrow),
         };
-        self.policy.decide(sink, after, events)
+        added_again(sink, self.policy.decide(sink, after, events)?)
     }
+}
+
+/// A column that the source adds and the sink already has, because it once kept it, gets a type that holds both.
+fn added_again(sink: &TableSchema, events: Vec<SchemaEvent>) -> Result<Vec<SchemaEvent>> {
+    let mut out = Vec::with_capacity(events.len());
+    for event in events {
+        if let SchemaEvent::AddColumns(added) = &event {
+            let mut altered = Vec::new();
+            for column in added {
+                let Some((_, has)) = sink.arrow.fields().find(column.field.name()) else { continue };
+                let to = merge::with_added(sink, has, &column.field)?;
+                altered.extend(to.map(|to| AlteredColumn { from: has.clone(), to }));
+            }
+            if !altered.is_empty() {
+                out.push(SchemaEvent::AlterTypes(altered));
+            }
+        }
+        out.push(event);
+    }
+    Ok(out)
+}
+
+fn other_key(sink: &TableSchema, source: &TableSchema) -> Error {
+    let keys = |table: &TableSchema| format!("({})", table.key_names().collect::<Vec<_>>().join(", "));
+    Error::new(Code::SchemaChange, format!("{} was written under another key than the rules give it now", sink.id))
+        .fact("table", source.id.to_string())
+        .fact("its key now", keys(source))
+        .fact("key so far", keys(sink))
+        .help("give it the key it had with `primary-keys` in its transform rule; for another key, route it to a table of another name")
 }
 
 /// The same shape under another name.
@@ -191,7 +252,9 @@ fn changed(before: Option<&Arc<TableSchema>>, planned: &SinkChange) -> SinkChang
 
 impl Routing for Router {
     fn start(&self, tables: &[Arc<TableSchema>], kept: &[u8]) -> Result<Vec<Arc<TableSchema>>> {
-        let kept: BTreeMap<TableId, TableSchema> = kept::read(kept)?.into_iter().map(|t| (t.id.clone(), t)).collect();
+        let resumed = !kept.is_empty();
+        let kept: BTreeMap<TableId, Kept> =
+            kept::read(kept)?.into_iter().map(|kept| (kept.table.id.clone(), kept)).collect();
         let mut tables: Vec<_> = tables.to_vec();
         tables.sort_by(|a, b| a.id.cmp(&b.id));
         let mut flowing: BTreeMap<TableId, Vec<Arc<TableSchema>>> = BTreeMap::new();
@@ -202,16 +265,17 @@ impl Routing for Router {
         }
         let mut state = State::default();
         for (name, sources) in &flowing {
-            state.sinks.insert(name.clone(), self.first_shape(name, kept.get(name), sources)?);
+            state.sinks.insert(name.clone(), self.first_shape(name, kept.get(name), sources, resumed)?);
         }
-        for (name, table) in kept {
+        for (name, kept) in kept {
             // Nothing flows into it any more; its versions must not begin anew.
-            state.sinks.entry(name).or_insert_with(|| Arc::new(table));
+            state.sinks.entry(name).or_insert_with(|| Arc::new(kept.table));
         }
         for table in &tables {
             let source = self.source(&state, table)?;
             state.sources.insert(table.id.clone(), source);
         }
+        state.note_merges();
         let shapes = flowing.keys().filter_map(|name| state.sinks.get(name).cloned()).collect();
         self.update(|current| {
             *current = state;
@@ -283,8 +347,13 @@ impl Routing for Router {
                     state.sources.insert(shape.id.clone(), source);
                 }
             }
+            state.note_merges();
             Ok(())
         })
+    }
+
+    fn merges(&self) -> bool {
+        self.state().merges
     }
 
     fn apply(&self, batch: ChangeBatch) -> Result<Transformed> {
@@ -300,16 +369,20 @@ impl Routing for Router {
 
     fn kept(&self) -> Bytes {
         let state = self.state();
-        let mut natural: BTreeMap<&TableId, u32> = BTreeMap::new();
+        let mut flowing: BTreeMap<&TableId, Vec<&Arc<TableSchema>>> = BTreeMap::new();
         for source in state.sources.values() {
             for target in &source.targets {
-                let same = *target.schema == *renamed(&source.shape, &target.schema.id);
-                // Two that flow into one are never natural.
-                *natural.entry(&target.schema.id).or_default() += if same { 1 } else { 2 };
+                flowing.entry(&target.schema.id).or_default().push(&source.shape);
             }
         }
-        let kept = state.sinks.values().filter(|sink| natural.get(&sink.id) != Some(&1));
-        kept::write(kept).into()
+        let kept = |sink: &Arc<TableSchema>| {
+            let sources = flowing.get(&sink.id).map(Vec::as_slice).unwrap_or_default();
+            let natural = matches!(sources, [only] if **sink == *renamed(only, &sink.id));
+            let sources = || sources.iter().map(|source| TableSchema::clone(source)).collect();
+            (!natural).then(|| Kept { table: TableSchema::clone(sink), sources: sources() })
+        };
+        let kept: Vec<Kept> = state.sinks.values().filter_map(kept).collect();
+        kept::write(&kept).into()
     }
 }
 

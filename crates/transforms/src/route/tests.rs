@@ -4,6 +4,7 @@ use arrow_array::{Array, ArrayRef, Int32Array, Int64Array, RecordBatch, StringAr
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::dialect::{parse_field, type_name};
 use dujiang_core::{Origin, Origins};
+use std::collections::HashMap;
 
 type Columns<'a> = &'a [(&'a str, &'a str)];
 
@@ -97,7 +98,12 @@ fn one_table_flows_into_several() {
     for batch in &out.batches {
         assert_eq!(batch.source_table(), &t.id);
     }
-    assert!(router.kept().is_empty());
+    assert!(is_natural(&router));
+}
+
+/// Whether nothing of the sink's shapes has to be kept.
+fn is_natural(router: &Router) -> bool {
+    super::kept::read(&router.kept()).unwrap().is_empty()
 }
 
 #[test]
@@ -147,7 +153,7 @@ fn each_behaviour_leads_to_its_shape() {
         router.start(std::slice::from_ref(&before), &[]).unwrap();
         assert_eq!(carry(&router, &alter(&before, &after), "").unwrap(), tags, "{behavior:?}");
         assert_eq!(sink_shape(&router, "a.t"), expected);
-        assert_eq!(router.kept().is_empty(), natural);
+        assert_eq!(is_natural(&router), natural);
         let again = super::tests::router(&[], behavior);
         again.start(std::slice::from_ref(&after), &router.kept()).unwrap();
         assert_eq!(sink_shape(&again, "a.t"), expected, "after a restart, {behavior:?}");
@@ -245,4 +251,132 @@ fn rows_in_an_untold_shape_stop_the_pipeline() {
     assert_eq!(router.apply(rows.clone()).unwrap_err().code(), Code::SchemaMismatch);
     router.start(std::slice::from_ref(&t), &[]).unwrap();
     assert_eq!(router.apply(rows.clone()).unwrap().batches, [rows]);
+}
+
+/// A start with edited rules, after a run in which `behavior` kept a shape of its own: what the rules newly bring is the
+/// user's own wish, and reaches the sink; what the behaviour has left out stays out.
+#[test]
+fn edited_rules_reach_the_sink_after_a_restart_whatever_the_behaviour() {
+    let first = table("a.t", &[("id", "INT NOT NULL"), ("x", "INT NOT NULL")]);
+    let second = version(&table("a.t", &[("id", "INT NOT NULL"), ("x", "INT NOT NULL"), ("y", "DATE")]), 2);
+    let edited = version(&table("a.t", &[("id", "INT NOT NULL"), ("y", "DATE"), ("big", "STRING NOT NULL")]), 2);
+    let wider = version(&table("a.t", &[("id", "INT NOT NULL"), ("x", "STRING"), ("y", "DATE")]), 2);
+    let cases = [
+        (Behavior::Ignore, "", &edited, "a.t v2: id INT NOT NULL, x INT, big STRING"),
+        (Behavior::Ignore, "", &wider, "a.t v2: id INT NOT NULL, x STRING"),
+        (Behavior::Ignore, "", &second, "a.t v1: id INT NOT NULL, x INT NOT NULL"),
+        (Behavior::TryEvolve, "add.column", &edited, "a.t v2: id INT NOT NULL, x INT, big STRING"),
+        (Behavior::Lenient, "", &edited, "a.t v3: id INT NOT NULL, x INT, y DATE, big STRING"),
+    ];
+    for (behavior, refused, now, expected) in cases {
+        let router = router(&[], behavior);
+        router.start(std::slice::from_ref(&first), &[]).unwrap();
+        if behavior == Behavior::Lenient {
+            let narrow = version(&table("a.t", &[("id", "INT NOT NULL"), ("y", "DATE")]), 2);
+            carry(&router, &alter(&first, &narrow), "").unwrap();
+        } else {
+            carry(&router, &alter(&first, &second), refused).unwrap();
+        }
+        let again = super::tests::router(&[], behavior);
+        let shapes = again.start(std::slice::from_ref(now), &router.kept()).unwrap();
+        assert_eq!(shape(&shapes[0]), expected, "{behavior:?}");
+        // The next start finds nothing new.
+        let third = super::tests::router(&[], behavior);
+        third.start(std::slice::from_ref(now), &again.kept()).unwrap();
+        assert_eq!(sink_shape(&third, "a.t"), expected, "{behavior:?}");
+    }
+    // Under exception only merged tables have shapes of their own.
+    let rules = [(r"a.t\d", "ods.t")];
+    let (one, two) = (table("a.t1", &[("id", "INT NOT NULL")]), table("a.t2", &[("id", "INT NOT NULL")]));
+    let router = router(&rules, Behavior::Exception);
+    router.start(&[one.clone(), two.clone()], &[]).unwrap();
+    let more = table("a.t1", &[("id", "INT NOT NULL"), ("big", "STRING NOT NULL")]);
+    let again = super::tests::router(&rules, Behavior::Exception);
+    again.start(&[more, two], &router.kept()).unwrap();
+    assert_eq!(sink_shape(&again, "ods.t"), "ods.t v2: id INT NOT NULL, big STRING");
+}
+
+#[test]
+fn what_rules_say_of_a_table_survives_a_restart() {
+    let with_options = |name: &str, keys: &str| {
+        let t = table(name, &[("id", "INT NOT NULL")]);
+        let metadata = HashMap::from([("dujiang.partition_keys".to_owned(), keys.to_owned())]);
+        Arc::new(TableSchema { arrow: Arc::new((*t.arrow).clone().with_metadata(metadata)), ..(*t).clone() })
+    };
+    let rules = [(r"a.t\d", "ods.t")];
+    let router = router(&rules, Behavior::Evolve);
+    let tables = [with_options("a.t1", "id"), with_options("a.t2", "id")];
+    let shapes = router.start(&tables, &[]).unwrap();
+    assert_eq!(shapes[0].arrow.metadata()["dujiang.partition_keys"], "id");
+    let again = super::tests::router(&rules, Behavior::Evolve);
+    assert_eq!(again.start(&tables, &router.kept()).unwrap(), shapes);
+}
+
+/// Files tell shapes apart by their version: a table that only now becomes a merged one must not begin again at 1.
+#[test]
+fn versions_of_a_table_that_becomes_a_merged_one_go_on() {
+    let (one, two) = (table("a.t1", &[("id", "INT NOT NULL")]), table("a.t2", &[("id", "INT NOT NULL"), ("x", "INT")]));
+    let (one, two) = (version(&one, 4), version(&two, 2));
+    let alone = router(&[("a.t1", "ods.t")], Behavior::Evolve);
+    let shapes = alone.start(&[one.clone(), two.clone()], &[]).unwrap();
+    assert_eq!(shape(&shapes[1]), "ods.t v4: id INT NOT NULL");
+    let rules = [(r"a.t\d", "ods.t")];
+    let merged = router(&rules, Behavior::Evolve);
+    let shapes = merged.start(&[one.clone(), two.clone()], &alone.kept()).unwrap();
+    assert_eq!(shape(&shapes[0]), "ods.t v5: id INT NOT NULL, x INT");
+    let again = router(&rules, Behavior::Evolve);
+    assert_eq!(again.start(&[one, two], &merged.kept()).unwrap(), shapes);
+}
+
+#[test]
+fn another_key_than_the_one_rows_were_written_under_is_refused_by_name() {
+    for behavior in [Behavior::Evolve, Behavior::Ignore] {
+        let t = table("a.t", &[("id", "INT NOT NULL"), ("x", "INT NOT NULL")]);
+        let more = version(&table("a.t", &[("id", "INT NOT NULL"), ("x", "INT NOT NULL"), ("y", "INT")]), 2);
+        let before = router(&[], behavior);
+        before.start(std::slice::from_ref(&t), &[]).unwrap();
+        let narrow = version(&table("a.t", &[("id", "INT NOT NULL")]), 3);
+        let lenient = router(&[], Behavior::Lenient);
+        lenient.start(std::slice::from_ref(&t), &[]).unwrap();
+        carry(&lenient, &alter(&t, &narrow), "").unwrap();
+        let edited = Arc::new(TableSchema { key: vec![1], ..(*more).clone() });
+        let error = router(&[], behavior).start(&[edited], &lenient.kept()).unwrap_err();
+        assert_eq!(error.code(), Code::SchemaChange);
+        let told = format!("{error:?} {}", error.help_text().unwrap());
+        assert!(told.contains("its key now: (x)") && told.contains("key so far: (id)"), "{told}");
+        assert!(told.contains("primary-keys") && !told.contains("flow into"), "{told}");
+    }
+}
+
+/// A column that `lenient` kept comes back with another type: the sink takes both, before a restart as after it.
+#[test]
+fn lenient_is_as_lenient_before_a_restart_as_after_it() {
+    let with_x = |declared: &str, v: u32| version(&table("a.t", &[("id", "INT NOT NULL"), ("x", declared)]), v);
+    let without = version(&table("a.t", &[("id", "INT NOT NULL")]), 2);
+    let router = router(&[], Behavior::Lenient);
+    router.start(&[with_x("INT NOT NULL", 1)], &[]).unwrap();
+    carry(&router, &alter(&with_x("INT NOT NULL", 1), &without), "").unwrap();
+    let kept = router.kept();
+    assert_eq!(carry(&router, &alter(&without, &with_x("BIGINT", 3)), "").unwrap(), ["alter.column.type"]);
+    let expected = "a.t v3: id INT NOT NULL, x BIGINT";
+    assert_eq!(sink_shape(&router, "a.t"), expected);
+    let again = super::tests::router(&[], Behavior::Lenient);
+    again.start(&[with_x("BIGINT", 3)], &kept).unwrap();
+    assert_eq!(sink_shape(&again, "a.t"), expected);
+    let list = with_x("ARRAY<INT>", 4);
+    let error = carry(&router, &alter(&without, &list), "").unwrap_err();
+    assert!(format!("{error:?}").contains("would have two types"), "{error:?}");
+}
+
+#[test]
+fn a_router_knows_whether_tables_merge() {
+    let (one, two) = (table("a.t1", &[("id", "INT NOT NULL")]), table("a.t2", &[("id", "INT NOT NULL")]));
+    let router = router(&[(r"a.t\d", "ods.t")], Behavior::Evolve);
+    router.start(std::slice::from_ref(&one), &[]).unwrap();
+    assert!(!router.merges());
+    let new = SchemaChange { before: None, after: two.clone(), statement: "CREATE".into(), ddl: Ddl::default() };
+    carry(&router, &new, "").unwrap();
+    assert!(router.merges());
+    carry(&router, &SchemaChange { ddl: Ddl::Drop, ..alter(&two, &two) }, "").unwrap();
+    assert!(!router.merges());
 }
