@@ -36,8 +36,48 @@ const MAX_WRITTEN_BYTES: usize = 8 << 10;
 /// An expression for a whole name.
 #[derive(Debug, Clone)]
 struct Whole {
-    regex: Regex,
+    matcher: Matcher,
     written: String,
+}
+
+#[derive(Debug, Clone)]
+enum Matcher {
+    /// Nearly every rule names one table: a thousandth of an expression's cost.
+    Literal {
+        text: String,
+        fold: bool,
+    },
+    Expression(Regex),
+}
+
+/// A match, with what its groups have captured.
+enum Found<'n> {
+    Literal,
+    Groups(Captures<'n>),
+}
+
+impl Found<'_> {
+    /// The text of a group; empty when it took no part in the match.
+    fn group(&self, number: usize) -> &str {
+        match self {
+            Found::Literal => "",
+            Found::Groups(captures) => captures.get(number).map_or("", |found| found.as_str()),
+        }
+    }
+}
+
+/// What an expression without any operator means.
+fn literal(expression: &str) -> Option<String> {
+    let mut text = String::with_capacity(expression.len());
+    let mut chars = expression.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' if chars.next() == Some('.') => text.push('.'),
+            c if c.is_ascii_alphanumeric() || c == '_' || c == '-' => text.push(c),
+            _ => return None,
+        }
+    }
+    Some(text)
 }
 
 impl Whole {
@@ -46,26 +86,46 @@ impl Whole {
         if expression.len() > MAX_WRITTEN_BYTES {
             return Err(format!("the expression is longer than {MAX_WRITTEN_BYTES} bytes"));
         }
+        let written = expression.to_owned();
+        if let Some(text) = literal(expression) {
+            return Ok(Self { matcher: Matcher::Literal { text, fold }, written });
+        }
         let translated = java::translate(expression, fold)?;
         let regex = RegexBuilder::new(&format!(r"\A(?:{translated})\z"))
             .backtrack_limit(MAX_STEPS)
             .delegate_size_limit(MAX_COMPILED_BYTES)
             .build()
             .map_err(|error| reason(&error))?;
-        Ok(Self { regex, written: expression.to_owned() })
+        Ok(Self { matcher: Matcher::Expression(regex), written })
     }
 
     fn matches(&self, name: &str) -> Result<bool> {
-        self.regex.is_match(name).map_err(|error| self.too_costly(name, error))
+        match &self.matcher {
+            Matcher::Literal { text, fold } => Ok(name == text || (*fold && name.eq_ignore_ascii_case(text))),
+            Matcher::Expression(regex) => regex.is_match(name).map_err(|error| self.too_costly(name, error)),
+        }
     }
 
-    fn captures<'n>(&self, name: &'n str) -> Result<Option<Captures<'n>>> {
-        self.regex.captures(name).map_err(|error| self.too_costly(name, error))
+    fn find<'n>(&self, name: &'n str) -> Result<Option<Found<'n>>> {
+        match &self.matcher {
+            Matcher::Literal { .. } => Ok(self.matches(name)?.then_some(Found::Literal)),
+            Matcher::Expression(regex) => {
+                let captures = regex.captures(name).map_err(|error| self.too_costly(name, error))?;
+                Ok(captures.map(Found::Groups))
+            }
+        }
     }
 
     /// Groups of the expression, without the whole.
     fn groups(&self) -> usize {
-        self.regex.captures_len() - 1
+        self.expression().map_or(0, |regex| regex.captures_len() - 1)
+    }
+
+    fn expression(&self) -> Option<&Regex> {
+        match &self.matcher {
+            Matcher::Literal { .. } => None,
+            Matcher::Expression(regex) => Some(regex),
+        }
     }
 
     fn too_costly(&self, name: &str, error: fancy_regex::Error) -> Error {

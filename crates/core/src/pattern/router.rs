@@ -21,6 +21,7 @@ use crate::schema::TableId;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Route {
+    source_table: String,
     pattern: Whole,
     sink: Vec<Piece>,
 }
@@ -75,7 +76,7 @@ impl Route {
             None => with_groups(sink_table, &pattern).map_err(in_sink)?,
         };
         check_name(&sink).map_err(in_sink)?;
-        Ok(Self { pattern, sink })
+        Ok(Self { source_table: source_table.to_owned(), pattern, sink })
     }
 
     fn pattern(source_table: &str) -> std::result::Result<Whole, String> {
@@ -88,6 +89,11 @@ impl Route {
                  as a regex token, put a `\\` before to escape it"
             )
         })
+    }
+
+    /// The pattern as it was written.
+    pub fn written(&self) -> &str {
+        &self.source_table
     }
 
     /// Whether the rule is about this table.
@@ -104,13 +110,12 @@ impl Route {
     /// `PatternTooCostly`.
     pub fn target(&self, table: &TableId) -> Result<Option<TableId>> {
         let source = table.to_string();
-        let Some(captures) = self.pattern.captures(&source)? else { return Ok(None) };
+        let Some(found) = self.pattern.find(&source)? else { return Ok(None) };
         let mut name = String::new();
         for piece in &self.sink {
             match piece {
                 Piece::Text(text) => name.push_str(text),
-                // A group that took no part in the match is empty.
-                Piece::Group(group) => name.push_str(captures.get(*group).map_or("", |m| m.as_str())),
+                Piece::Group(group) => name.push_str(found.group(*group)),
                 Piece::TableName => name.push_str(&table.table),
             }
         }
@@ -182,7 +187,8 @@ fn with_groups(sink_table: &str, pattern: &Whole) -> std::result::Result<Vec<Pie
 fn group(rest: &str, pattern: &Whole) -> std::result::Result<(usize, usize), String> {
     if let Some(body) = rest.strip_prefix('{') {
         let end = body.find('}').ok_or("has a `${` that is not closed")?;
-        let known = pattern.regex.capture_names().position(|name| name == Some(&body[..end]));
+        let mut names = pattern.expression().into_iter().flat_map(fancy_regex::Regex::capture_names);
+        let known = names.position(|name| name == Some(&body[..end]));
         let group = known.ok_or_else(|| format!("names the group `{}`, which `source-table` has not", &body[..end]))?;
         return Ok((group, end + 2));
     }
