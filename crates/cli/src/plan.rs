@@ -2,11 +2,14 @@
 
 use crate::clock::SystemClock;
 use crate::wiring;
+use dujiang_core::options::nearest;
+use dujiang_core::pattern::Selector;
 use dujiang_core::schema::{LOGICAL_ENUM, LOGICAL_JSON, LOGICAL_NUMBER, LOGICAL_SET, META_SOURCE_TYPE, logical};
 use dujiang_core::source::{Survey, SurveyedTable};
 use dujiang_core::transform::Transform;
 use dujiang_core::{Code, Error, Result, TableId, TableSchema, dialect};
 use dujiang_spec::{Diagnostic, Loaded, RouteMode};
+use dujiang_transforms::Transformer;
 use std::sync::Arc;
 
 /// What a run of one pipeline would do.
@@ -75,24 +78,54 @@ pub fn plan(loaded: &Loaded) -> Result<Planned> {
         warnings,
         refusals: refusals.iter().map(told).collect(),
     };
-    let transforms = wiring::transforms(&loaded.pipeline, Arc::new(SystemClock))?;
+    let transformer = wiring::transformer(&loaded.pipeline, Arc::new(SystemClock))?;
     for table in &tables {
-        match follow(table, &transforms, loaded) {
+        let mistakes = transformer.as_ref().map_or_else(|| Ok(Vec::new()), |rules| rules.mistakes(&table.schema))?;
+        if !mistakes.is_empty() {
+            planned.refusals.extend(mistakes.iter().map(told));
+            continue;
+        }
+        match follow(table, transformer.as_ref(), loaded) {
             Ok(table) => planned.tables.push(table),
             Err(error) => planned.refusals.push(told(&error)),
         }
     }
+    planned.warnings.extend(idle_rules(&tables, loaded)?);
     Ok(planned)
 }
 
-fn follow(table: &SurveyedTable, transforms: &[Box<dyn Transform>], loaded: &Loaded) -> Result<PlannedTable> {
-    let mut schema = Some(table.schema.clone());
-    for transform in transforms {
-        schema = match &schema {
-            Some(input) => transform.output_schema(input)?,
-            None => None,
-        };
+/// Rules that are for no table: most often a name is misspelt.
+fn idle_rules(tables: &[SurveyedTable], loaded: &Loaded) -> Result<Vec<String>> {
+    let pipeline = &loaded.pipeline;
+    let mut idle = Vec::new();
+    let ids: Vec<&TableId> = tables.iter().map(|table| &table.schema.id).collect();
+    let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let mut note = |block: &str, number: usize, pattern: &str| {
+        let near = nearest(pattern, names.iter().map(String::as_str));
+        let near = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+        idle.push(format!("rule {} of `{block}` is for no table: `{pattern}`{near}", number + 1));
+    };
+    for (number, rule) in pipeline.transforms.iter().enumerate() {
+        let found: Result<Vec<bool>> = ids.iter().map(|id| rule.source_table.matches(id)).collect();
+        if !found?.contains(&true) {
+            let written: Vec<&str> = rule.source_table.entries().iter().map(Selector::written).collect();
+            note("transform", number, &written.join(", "));
+        }
     }
+    for (number, rule) in pipeline.routes.iter().enumerate() {
+        let found: Result<Vec<bool>> = ids.iter().map(|id| rule.route.matches(id)).collect();
+        if !found?.contains(&true) {
+            note("route", number, rule.route.written());
+        }
+    }
+    Ok(idle)
+}
+
+fn follow(table: &SurveyedTable, transformer: Option<&Transformer>, loaded: &Loaded) -> Result<PlannedTable> {
+    let schema = match transformer {
+        Some(transformer) => transformer.output_schema(&table.schema)?,
+        None => Some(table.schema.clone()),
+    };
     let (key, columns) = schema.as_ref().map(shape).unwrap_or_default();
     let targets = match &schema {
         Some(schema) => targets(&schema.id, loaded)?,

@@ -16,14 +16,25 @@ use std::sync::Arc;
 /// # Errors
 /// `BadValue` for a time zone that nobody knows.
 pub fn transforms(pipeline: &Pipeline, clock: Arc<dyn Clock>) -> Result<Vec<Box<dyn Transform>>> {
+    Ok(transformer(pipeline, clock)?
+        .into_iter()
+        .map(|transformer| -> Box<dyn Transform> { Box::new(transformer) })
+        .collect())
+}
+
+/// The pipeline's `transform` block; `None` without rules.
+///
+/// # Errors
+/// As [`transforms`].
+pub fn transformer(pipeline: &Pipeline, clock: Arc<dyn Clock>) -> Result<Option<Transformer>> {
     if pipeline.transforms.is_empty() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let time_zone = time_zone(pipeline)?;
     let metadata = pipeline.source.option("metadata.list").map(|option| option.value.as_str()).unwrap_or_default();
     let metadata = metadata.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
     let rules = pipeline.transforms.iter().map(table_rule).collect();
-    Ok(vec![Box::new(Transformer::new(rules, Context { time_zone, clock, metadata }))])
+    Ok(Some(Transformer::new(rules, Context { time_zone, clock, metadata })))
 }
 
 fn table_rule(rule: &TransformRule) -> TableRule {

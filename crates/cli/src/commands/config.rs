@@ -1,13 +1,12 @@
 //! `dujiang config show FILE...`: what pipelines are set to in the end.
 
-use super::refuse;
+use super::{Named, Output, refuse};
 use crate::console::{Console, print};
-use crate::pipeline_file::{self, Setting};
+use crate::pipeline_file;
 use crate::registry::Connectors;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use dujiang_spec::{Effective, Pipeline};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 
 /// What stands in place of a secret.
 const MASK: &str = "***";
@@ -22,42 +21,27 @@ pub enum Arguments {
 /// Flags of `config show`.
 #[derive(Args)]
 pub struct ShowArguments {
-    /// Pipeline files
-    #[arg(required = true)]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    named: Named,
     /// Say where each value came from
     #[arg(long)]
     origin: bool,
-    /// How the options are printed
-    #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
-    output: Output,
-    /// Override one value of the file, as in `run`
-    #[arg(long = "set", value_name = "PATH=VALUE")]
-    settings: Vec<Setting>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// One line each
-    Text,
-    /// JSON
-    Json,
 }
 
 /// Shows the options of every pipeline.
 pub fn run(arguments: &Arguments, console: &Console) -> u8 {
-    let Arguments::Show(arguments) = arguments;
-    let loaded = match pipeline_file::open_all(&arguments.files, &arguments.settings) {
+    let Arguments::Show(ShowArguments { named, origin }) = arguments;
+    let loaded = match pipeline_file::open_all(&named.files, &named.settings) {
         Ok(loaded) => loaded,
         Err(mistakes) => return refuse(&mistakes, console),
     };
     let pipelines = || loaded.iter().map(|loaded| (&loaded.pipeline, loaded.pipeline.effective(&Connectors)));
-    match arguments.output {
+    match named.output {
         Output::Json => print(&format!("{}\n", Value::from_iter(pipelines().map(|(of, all)| to_json(of, &all))))),
         Output::Text => {
             for (index, (pipeline, all)) in pipelines().enumerate() {
                 let gap = if index > 0 { "\n" } else { "" };
-                print(&format!("{gap}# pipeline {}\n{}", pipeline.name, to_text(&all, arguments.origin)));
+                print(&format!("{gap}# pipeline {}\n{}", pipeline.name, to_text(&all, *origin)));
             }
         }
     }

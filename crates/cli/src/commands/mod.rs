@@ -12,8 +12,32 @@ mod run;
 mod test;
 
 use crate::console::Console;
+use crate::pipeline_file::Setting;
 use dujiang_core::Error;
 use dujiang_spec::{Diagnostic, Severity};
+use std::path::PathBuf;
+
+/// Pipelines to be looked at, and how what is found is printed.
+#[derive(clap::Args)]
+struct Named {
+    /// Pipeline files
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// How it is printed
+    #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    output: Output,
+    /// Override one value of the file, as in `run`
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    settings: Vec<Setting>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// For people
+    Text,
+    /// JSON
+    Json,
+}
 
 /// What the command line can do.
 #[derive(clap::Subcommand)]

@@ -1,14 +1,13 @@
 //! `dujiang plan FILE...`: what a run would do, looked up read-only.
 
-use super::refuse;
+use super::{Named, Output, refuse};
 use crate::console::{Console, print};
-use crate::pipeline_file::{self, Setting};
+use crate::pipeline_file;
 use crate::plan::{self, Planned, PlannedTable};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use dujiang_spec::Diagnostic;
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 
 /// Exit code when something stands in the way.
 const FINDINGS: u8 = 1;
@@ -16,27 +15,12 @@ const FINDINGS: u8 = 1;
 /// Flags of `plan`.
 #[derive(Args)]
 pub struct Arguments {
-    /// Pipeline files
-    #[arg(required = true)]
-    files: Vec<PathBuf>,
-    /// How the plan is printed
-    #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
-    output: Output,
-    /// Override one value of the file, as in `run`
-    #[arg(long = "set", value_name = "PATH=VALUE")]
-    settings: Vec<Setting>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people
-    Text,
-    /// JSON
-    Json,
+    #[command(flatten)]
+    named: Named,
 }
 
 /// Plans every pipeline; nothing is written anywhere.
-pub fn run(arguments: &Arguments, console: &Console) -> u8 {
+pub fn run(Arguments { named: arguments }: &Arguments, console: &Console) -> u8 {
     let loaded = match pipeline_file::open_all(&arguments.files, &arguments.settings) {
         Ok(loaded) => loaded,
         Err(mistakes) => return refuse(&mistakes, console),
@@ -82,11 +66,15 @@ fn to_text(planned: &Planned) -> String {
     for warning in &planned.warnings {
         text.push_str(&format!("note: {warning}\n"));
     }
-    let rows: u64 = planned.tables.iter().filter_map(|table| table.rows).sum();
-    let bytes: u64 = planned.tables.iter().filter_map(|table| table.bytes).sum();
     let count = planned.tables.len();
-    let tables = if count == 1 { "1 table".to_owned() } else { format!("{count} tables") };
-    text.push_str(&format!("{tables}, about {} rows, {} at the source\n\n", HumanCount(rows), HumanBytes(bytes)));
+    text.push_str(&if count == 1 { "1 table".to_owned() } else { format!("{count} tables") });
+    // What nobody has estimated is not nothing.
+    if planned.tables.iter().any(|table| table.rows.is_some()) {
+        let rows: u64 = planned.tables.iter().filter_map(|table| table.rows).sum();
+        let bytes: u64 = planned.tables.iter().filter_map(|table| table.bytes).sum();
+        text.push_str(&format!(", about {} rows, {} at the source", HumanCount(rows), HumanBytes(bytes)));
+    }
+    text.push_str("\n\n");
     text
 }
 

@@ -72,15 +72,27 @@ impl Transformer {
         Ok(compiled)
     }
 
+    /// All mistakes of the rule for a table, as errors.
+    ///
+    /// # Errors
+    /// As [`Transformer::rule_for`].
+    pub fn mistakes(&self, table: &Arc<TableSchema>) -> Result<Vec<Error>> {
+        let Some((index, mistakes)) = self.check(table)? else { return Ok(Vec::new()) };
+        Ok(mistakes.into_iter().map(|mistake| self.error(index, mistake, table)).collect())
+    }
+
+    fn error(&self, index: usize, mistake: Mistake, table: &TableSchema) -> Error {
+        let error = mistake.into_error(&self.rules[index].rule);
+        error.fact("table", table.id.to_string()).fact("rule", (index + 1).to_string())
+    }
+
     fn compile(&self, table: &Arc<TableSchema>) -> Result<Option<Arc<Compiled>>> {
         let Some(index) = self.rule_for(&table.id)? else { return Ok(None) };
-        let rule = &self.rules[index].rule;
-        match Compiled::new(rule, table, &self.context) {
+        match Compiled::new(&self.rules[index].rule, table, &self.context) {
             Ok(compiled) => Ok(Some(Arc::new(compiled))),
             Err(mut mistakes) => {
                 let more = mistakes.len() - 1;
-                let error = mistakes.swap_remove(0).into_error(rule);
-                let error = error.fact("table", table.id.to_string()).fact("rule", (index + 1).to_string());
+                let error = self.error(index, mistakes.swap_remove(0), table);
                 Err(if more > 0 { error.fact("more mistakes", more.to_string()) } else { error })
             }
         }
