@@ -1,4 +1,5 @@
 mod every_type;
+mod formats;
 mod fuzz;
 mod generated;
 mod keys;
