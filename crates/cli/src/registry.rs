@@ -4,7 +4,8 @@ use crate::wiring::Sql;
 use dujiang_core::connector::{SinkSpec, SourceSpec};
 use dujiang_spec::{Registry, SqlChecker};
 
-const SOURCES: &[SourceSpec] = &[dujiang_mysql::SPECS[0], dujiang_mysql::SPECS[1], dujiang_generator::SPEC];
+const SOURCES: &[SourceSpec] =
+    &[dujiang_mysql::SPECS[0], dujiang_mysql::SPECS[1], dujiang_postgres::SPEC, dujiang_generator::SPEC];
 
 const SINKS: &[SinkSpec] = &[dujiang_file::SPEC, dujiang_blackhole::SPEC, dujiang_values::SPEC];
 

@@ -158,13 +158,14 @@ fn flatten(ended: std::result::Result<Result<Outcome>, tokio::task::JoinError>) 
 
 fn job(loaded: Loaded, plan: Plan) -> Result<Job> {
     let pipeline = loaded.pipeline;
+    let settings = Settings { ack_lag: loaded.source.ack_lag(), ..settings(&pipeline) };
     Ok(Job {
         name: pipeline.name.clone(),
         source: loaded.source,
         transforms: wiring::transforms(&pipeline, Arc::new(SystemClock))?,
         routing: Some(wiring::routing(&pipeline)?),
         sink: loaded.sink,
-        settings: settings(&pipeline),
+        settings,
         state_dir: plan.state_dir,
         until: plan.until,
         restore_from: plan.restore_from,

@@ -10,6 +10,7 @@ mod doctor;
 mod e2e;
 mod kill_loop;
 mod messages;
+mod postgres;
 mod readers;
 mod river;
 mod rules;

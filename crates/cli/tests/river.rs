@@ -91,7 +91,7 @@ impl River {
         if !faults.is_empty() {
             command.env("DUJIANG_FAULTS", faults);
         }
-        Run { child: command.spawn().expect("run dujiang"), began: Instant::now() }
+        Run::of(command.spawn().expect("run dujiang"))
     }
 
     fn log_file(&self) -> PathBuf {
@@ -132,6 +132,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// A pipeline that was just started.
+    pub fn of(child: Child) -> Self {
+        Self { child, began: Instant::now() }
+    }
+
     /// How the run ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("wait for dujiang")

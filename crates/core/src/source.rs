@@ -57,6 +57,12 @@ pub trait Source: Send + Sync {
         Vec::new()
     }
 
+    /// Checkpoints that acks stay behind, so that as many older ones can still be gone back to: a server that drops its log
+    /// once it is acked cannot serve them any more. Default: none.
+    fn ack_lag(&self) -> usize {
+        0
+    }
+
     /// The position for people, e.g. `bin.000003:4711 (0-1-99)`.
     fn describe(&self, position: &Position) -> String;
 

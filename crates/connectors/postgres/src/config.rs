@@ -1,7 +1,9 @@
 //! The options of `source.type: postgres`: Flink CDC's names and defaults, and a few of our own.
 
+use crate::catalog::{Database, IdentityDemand};
 use crate::client::{Endpoint, TlsMode};
 use crate::selector::TableFilter;
+use crate::values::{ValueForm, ValueSettings};
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{Problem, RawOption};
 use dujiang_core::{Code, Secret};
@@ -83,6 +85,13 @@ dujiang_core::options! {
         "tls.key" => tls_key: String, optional;
         /// Whether added and dropped columns are carried through; if not, they halt the pipeline.
         "schema-change.enabled" => schema_change: bool, default "true";
+        /// What the log must hold of the old row of an update or a delete: `full` needs `REPLICA IDENTITY FULL`; with `key` all
+        /// columns but those of the replica identity are NULL in old rows.
+        "replica-identity" => replica_identity: IdentityDemand, default "full";
+        /// Arrays of one dimension: `native` lists, or `text` as the server prints them.
+        "values.arrays" => values_arrays: ValueForm, default "native";
+        /// Dates and times: `native`, or `text` as the server prints them, which has infinities and the years BC.
+        "values.times" => values_times: ValueForm, default "native";
         /// The database as first part of table names. Not supported yet: names are `schema.table`.
         "table-id.include-database" => include_database: bool, default "false";
         /// Accepted and not needed: the hand-off is always exact.
@@ -150,6 +159,21 @@ impl Config {
     pub fn snapshot_connections(&self) -> usize {
         let wanted = u32::from(self.options.snapshot_parallelism.get());
         wanted.min(self.options.connection_pool_size.get()) as usize
+    }
+
+    /// What options and database say of values.
+    pub fn value_settings(&self, database: &Database) -> ValueSettings {
+        ValueSettings {
+            arrays: self.options.values_arrays,
+            times: self.options.values_times,
+            money_scale: database.money_scale,
+            unchecked_text: database.leaves_text_unchecked(),
+        }
+    }
+
+    /// Whether old images may hold the key alone.
+    pub fn key_images(&self) -> bool {
+        self.options.replica_identity == IdentityDemand::Key
     }
 
     /// Whether the publication is made and kept up to date here.

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, missing_docs, clippy::print_stdout)]
 
 mod catalog;
+mod source;
 mod support;
 mod values;

@@ -29,6 +29,8 @@ pub(super) struct Framing {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// The socket had at least as much as there was room for.
+    was_filled: bool,
 }
 
 impl Framing {
@@ -70,24 +72,25 @@ impl Framing {
         if unread == 0 && self.buffer.len() > 4 * LARGEST_BUFFER {
             (self.buffer, self.start, self.end) = (Vec::new(), 0, 0);
         }
-        let full = self.end == self.buffer.len() && self.start == 0;
-        if self.start > 0
-            && (unread == 0 || self.start + wanted > self.buffer.len() || self.buffer.len() - self.end < FIRST_BUFFER)
-        {
+        if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, unread);
         }
-        if wanted > self.buffer.len() || full {
-            let doubled = (self.buffer.len() * 2).clamp(FIRST_BUFFER, LARGEST_BUFFER);
-            // The memory of a huge message is taken step by step, as its bytes arrive.
-            let next = wanted.min((self.end * 2).max(LARGEST_BUFFER)).max(doubled).max(self.buffer.len());
-            self.buffer.resize(next.max(self.end + 1), 0);
+        let mut next = self.buffer.len();
+        if std::mem::take(&mut self.was_filled) || next == 0 {
+            next = next.max((next * 2).clamp(FIRST_BUFFER, LARGEST_BUFFER));
         }
+        if wanted > next {
+            // The memory of a huge message is taken step by step, as its bytes arrive.
+            next = wanted.min((unread * 2).max(LARGEST_BUFFER)).max(next);
+        }
+        self.buffer.resize(next.max(unread + 1), 0);
         &mut self.buffer[self.end..]
     }
 
     pub fn filled(&mut self, n: usize) {
         self.end += n;
+        self.was_filled = self.end == self.buffer.len();
     }
 
     /// Gives the buffer away with all whole messages in it, and goes on in `fresh` with what is left over. Returns the
@@ -99,8 +102,10 @@ impl Framing {
         let first = self.start;
         while self.take()?.is_some() {}
         let left = self.end - self.start;
-        if fresh.len() < self.buffer.len().min(2 * LARGEST_BUFFER).max(left + 1) {
-            fresh.resize(self.buffer.len().min(2 * LARGEST_BUFFER).max(left + 1), 0);
+        let size = if std::mem::take(&mut self.was_filled) { self.buffer.len() * 2 } else { self.buffer.len() };
+        let size = size.clamp(FIRST_BUFFER, LARGEST_BUFFER).max(left + 1);
+        if fresh.len() < size {
+            fresh.resize(size, 0);
         }
         fresh[..left].copy_from_slice(&self.buffer[self.start..self.end]);
         let taken = first..self.start;

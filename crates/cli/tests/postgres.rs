@@ -1,0 +1,337 @@
+//! The real binary on a real PostgreSQL server: it is killed again and again, the server is killed, and afterwards its files are
+//! the source.
+//!
+//! `DUJIANG_KILLS` sets how many kills there are at least (200 by default); `DUJIANG_SEED` repeats a run's choices, which every
+//! failure prints.
+
+use crate::river::Run;
+use crate::support::Place;
+use dujiang_core::fault::POINTS;
+use dujiang_scratch::{Postgres, PostgresOptions, Random};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const SIGKILL: i32 = 9;
+/// Pipelines that are begun anew, each from its snapshot.
+const LIVES: u64 = 2;
+/// Every so many kills of the pipeline the server is killed as well.
+const SERVER_KILLS: u64 = 25;
+const IN_SNAPSHOT: [&str; 2] = ["snapshot.chunk-read", "snapshot.hand-off"];
+const IN_RECOVERY: [&str; 2] = ["recovery.acquired", "recovery.committed"];
+
+/// Captured tables and their key columns: a number, a text in byte order, a composite key, and one that is read as a whole.
+const TABLES: &[(&str, &str)] = &[("a", "id"), ("b", "k"), ("c", "x, y"), ("w", "k")];
+const TABLES_SQL: &str = "
+CREATE TABLE a (id int PRIMARY KEY, v int NOT NULL, t text);
+CREATE TABLE b (k text COLLATE \"C\" PRIMARY KEY, v int NOT NULL);
+CREATE TABLE c (x smallint, y bigint, v int NOT NULL, d numeric(12, 2), PRIMARY KEY (x, y));
+CREATE TABLE w (k text COLLATE \"en-x-icu\" PRIMARY KEY, v int NOT NULL);
+ALTER TABLE a REPLICA IDENTITY FULL; ALTER TABLE b REPLICA IDENTITY FULL; ALTER TABLE c REPLICA IDENTITY FULL;
+ALTER TABLE w REPLICA IDENTITY FULL;
+INSERT INTO a SELECT n, 0, 'text of ' || n FROM generate_series(1, 6000) n;
+INSERT INTO b SELECT 'k' || n, 0 FROM generate_series(1, 4000) n;
+INSERT INTO c SELECT n % 40, n, 0, n / 7.0 FROM generate_series(1, 4000) n;
+INSERT INTO w SELECT 'w' || n, 0 FROM generate_series(1, 500) n;";
+
+/// One server, its load, and one pipeline at a time.
+struct Hunt {
+    place: Place,
+    server: Postgres,
+    random: Random,
+    life: u64,
+    kills: u64,
+    points: BTreeMap<&'static str, u64>,
+    load: Option<(Arc<AtomicBool>, Vec<JoinHandle<()>>)>,
+    loads: u64,
+}
+
+#[test]
+fn p01_files_are_the_postgres_source_after_any_number_of_kills() {
+    let wanted = number("DUJIANG_KILLS", 200);
+    let seed = number("DUJIANG_SEED", std::time::UNIX_EPOCH.elapsed().expect("a clock").as_micros() as u64);
+    eprintln!("DUJIANG_SEED={seed}");
+    let options = PostgresOptions::default().set("fsync=on").set("wal_writer_delay=20ms");
+    let server = Postgres::start_with(&options).expect("a PostgreSQL server");
+    server.sql(TABLES_SQL).expect("the tables");
+    let mut hunt = Hunt {
+        place: Place::new(),
+        server,
+        random: Random::new(seed),
+        life: 0,
+        kills: 0,
+        points: BTreeMap::new(),
+        load: None,
+        loads: seed % 1000,
+    };
+    for _ in 0..LIVES {
+        hunt.live(wanted.div_ceil(LIVES));
+    }
+    eprintln!("{} kills, {:?}", hunt.kills, hunt.points);
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))
+}
+
+impl Hunt {
+    /// One pipeline from its snapshot to the verdict.
+    fn live(&mut self, kills: u64) {
+        self.life += 1;
+        self.write_pipeline();
+        self.start_load();
+        let end = self.kills + kills;
+        for attempt in 0..kills / 4 {
+            self.kill_at(IN_SNAPSHOT[attempt as usize % 2], 12);
+        }
+        while self.kills < end {
+            self.kill_somehow();
+            if self.kills % SERVER_KILLS == 0 {
+                self.kill_server();
+            }
+        }
+        self.stop_load();
+        let status = self.spawn("", &["--until", "caught-up"]).wait();
+        assert!(status.success(), "the last run ended with {status}:\n{}", self.log());
+        for (table, _) in TABLES {
+            self.must_be_the_source(table);
+        }
+        self.server
+            .sql(&format!("SELECT pg_drop_replication_slot('dujiang_river{}')", self.life))
+            .expect("the slot of the life that is over");
+    }
+
+    fn write_pipeline(&self) {
+        let text = format!(
+            "source:\n  type: postgres\n  hostname: 127.0.0.1\n  port: {}\n  username: postgres\n  password: ''\n  \
+             tables: postgres.public.[abcw]\n  scan.incremental.snapshot.chunk.size: 150\nsink:\n  type: file\n  path: {}\n  \
+             format: json\n  before-images: rows\npipeline:\n  name: river{}\n  parallelism: 2\n  checkpoint.interval: 100ms\n",
+            self.server.port(),
+            self.out().display(),
+            self.life,
+        );
+        self.place.file("river.yaml", &text);
+    }
+
+    fn out(&self) -> PathBuf {
+        self.place.path(&format!("out-{}", self.life)).join("files")
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.place.path("river.log")).unwrap_or_default()
+    }
+
+    fn spawn(&self, faults: &str, arguments: &[&str]) -> Run {
+        let mut command = self.place.dujiang();
+        command.args(["run", "river.yaml"]).args(arguments);
+        let log = std::fs::File::create(self.place.path("river.log")).expect("a log file");
+        command.stdout(Stdio::null()).stderr(log);
+        if !faults.is_empty() {
+            command.env("DUJIANG_FAULTS", faults);
+        }
+        Run::of(command.spawn().expect("run dujiang"))
+    }
+
+    /// Kills at a fail point, at one of its first `most` hits, if the run gets there; else at that moment.
+    fn kill_at(&mut self, point: &'static str, most: u64) {
+        let mut run = self.spawn(&format!("{point}@{}", 1 + self.random.below(most)), &[]);
+        let deadline = Instant::now() + Duration::from_secs(3);
+        let missed = run.wait_until(|| Instant::now() > deadline);
+        self.finish(run);
+        if !missed {
+            *self.points.entry(point).or_default() += 1;
+        }
+    }
+
+    fn kill_somehow(&mut self) {
+        if self.random.chance(30) {
+            let run = self.spawn("", &[]);
+            return self.kill_after(run, 500);
+        }
+        let elsewhere = POINTS.iter().copied().filter(|point| !IN_SNAPSHOT.contains(point));
+        let rarest = elsewhere.min_by_key(|point| self.points.get(point).copied().unwrap_or(0));
+        let rarest = rarest.expect("invariant: there are points");
+        let most = match rarest {
+            "file.step" => 100,
+            point if IN_RECOVERY.contains(&point) => 1,
+            _ => 6,
+        };
+        self.kill_at(rarest, most);
+    }
+
+    fn kill_after(&mut self, mut run: Run, longest: u64) {
+        let moment = Instant::now() + Duration::from_millis(self.random.below(longest));
+        run.wait_until(|| Instant::now() > moment);
+        self.finish(run);
+    }
+
+    /// A run that ends by itself has met an error; there is none to meet.
+    fn finish(&mut self, mut run: Run) {
+        if let Some(status) = run.ended() {
+            assert_eq!(status.signal(), Some(SIGKILL), "a run ended with {status}:\n{}", self.log());
+        }
+        run.kill();
+        self.kills += 1;
+    }
+
+    /// The server dies under a running pipeline, and comes back; then the pipeline is killed too.
+    fn kill_server(&mut self) {
+        let mut run = self.spawn("", &[]);
+        let moment = Instant::now() + Duration::from_millis(200 + self.random.below(300));
+        run.wait_until(|| Instant::now() > moment);
+        self.server.kill9();
+        self.stop_load();
+        self.server.restart().expect("the server comes back");
+        self.start_load();
+        self.kill_after(run, 800);
+    }
+
+    fn start_load(&mut self) {
+        let stop = Arc::new(AtomicBool::new(false));
+        let writer = |number: u64| {
+            let (stop, seed) = (stop.clone(), self.loads + number);
+            let (socket, port) = (self.server.socket_dir().to_owned(), self.server.port());
+            std::thread::spawn(move || write(&socket, port, seed, &stop))
+        };
+        let threads = (0..3).map(writer).collect();
+        self.loads += 3;
+        self.load = Some((stop, threads));
+    }
+
+    fn stop_load(&mut self) {
+        let Some((stop, threads)) = self.load.take() else { return };
+        stop.store(true, Ordering::Relaxed);
+        for thread in threads {
+            thread.join().expect("a writer");
+        }
+        // What was prepared when the server died is decided now.
+        let prepared = self.server.sql("SELECT gid FROM pg_prepared_xacts").unwrap_or_default();
+        for (at, gid) in prepared.lines().enumerate() {
+            let how = if at % 2 == 0 { "COMMIT" } else { "ROLLBACK" };
+            self.server.sql(&format!("{how} PREPARED '{gid}'")).expect("a prepared transaction is decided");
+        }
+    }
+
+    /// Images that came and did not go are the rows of the source, each once; no event id stands twice.
+    fn must_be_the_source(&self, table: &str) {
+        let mut balance: HashMap<String, i64> = HashMap::new();
+        let (mut ids, mut images) = (HashSet::new(), 0);
+        for line in lines(&self.out().join(format!("public.{table}"))) {
+            let row: BTreeMap<String, Value> = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+            let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let came = match (text("__op").as_str(), text("__image").as_str()) {
+                ("d", _) | ("u", "before") => -1,
+                _ => 1,
+            };
+            assert!(ids.insert((text("__event_id"), came)), "event id twice: {line}");
+            let cells: Vec<String> = row
+                .iter()
+                .filter(|(name, _)| !name.starts_with("__"))
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            *balance.entry(cells.join(" ")).or_default() += came;
+            images += 1;
+        }
+        balance.retain(|_, count| *count != 0);
+        let rows = self.server.sql(&format!("SELECT to_jsonb(t) FROM {table} t")).expect("the rows");
+        for line in rows.lines() {
+            let row: BTreeMap<String, Value> = serde_json::from_str(line).expect("JSON");
+            let cells: Vec<String> = row.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            *balance.entry(cells.join(" ")).or_default() -= 1;
+        }
+        let wrong: Vec<_> = balance.into_iter().filter(|(_, count)| *count != 0).take(20).collect();
+        assert!(
+            wrong.is_empty(),
+            "life {}, table {table}, {images} images: too many (+) or missing (-): {wrong:#?}",
+            self.life
+        );
+        eprintln!("life {}, table {table}: {images} images, {} rows", self.life, rows.lines().count());
+    }
+}
+
+fn lines(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let files =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "json"));
+    files
+        .flat_map(|path| std::fs::read_to_string(path).expect("a file").lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
+}
+
+/// One session that writes until told to stop, or until the server is gone.
+fn write(socket: &Path, port: u16, seed: u64, stop: &AtomicBool) {
+    let mut client = Command::new("psql")
+        .args([
+            "-X",
+            "-q",
+            "-U",
+            "postgres",
+            "-d",
+            "postgres",
+            "-p",
+            &port.to_string(),
+            "-o",
+            "/dev/null",
+            "-f",
+            "-",
+            "-h",
+        ])
+        .arg(socket)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("psql");
+    let mut input = client.stdin.take().expect("invariant: piped");
+    let mut random = Random::new(seed);
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        number += 1;
+        if input.write_all(transaction(&mut random, seed, number).as_bytes()).is_err() {
+            break;
+        }
+    }
+    drop(input);
+    let _ = client.wait();
+}
+
+/// A transaction over several tables: many rows of one statement, savepoints, key changes, two phases, rollbacks, and pauses
+/// in which others commit.
+fn transaction(random: &mut Random, seed: u64, number: u64) -> String {
+    let mut script = "BEGIN;\n".to_owned();
+    for _ in 0..1 + random.below(4) {
+        let id = 1 + random.below(8000);
+        let fresh = 10_000 + seed * 100_000 + number * 10 + random.below(10);
+        script += &match random.below(12) {
+            0..3 => format!("UPDATE a SET v = v + 1 WHERE id = {id};\n"),
+            3 => format!("UPDATE b SET v = v + 1 WHERE k = 'k{id}';\n"),
+            4 => format!("UPDATE c SET v = v + 1, d = d + 0.01 WHERE x = {} AND y % 97 = {};\n", id % 40, id % 97),
+            5 => format!("UPDATE w SET v = v + 1 WHERE k = 'w{}';\n", id % 500),
+            6 => format!(
+                "INSERT INTO a SELECT n, 0, 'new' FROM generate_series({fresh}0, {fresh}9) n ON CONFLICT DO NOTHING;\n"
+            ),
+            7 => format!("DELETE FROM a WHERE id = {id};\n"),
+            8 => format!("UPDATE b SET k = 'n{fresh}', v = v + 1 WHERE k = 'k{id}';\n"),
+            9 => format!("SAVEPOINT s; UPDATE a SET v = v + 1000 WHERE id % 500 = {}; ROLLBACK TO s;\n", id % 500),
+            10 => format!("SAVEPOINT s; INSERT INTO b VALUES ('s{fresh}', 0) ON CONFLICT DO NOTHING; RELEASE s;\n"),
+            _ => format!("SELECT pg_sleep(0.0{});\n", random.below(6)),
+        };
+    }
+    let gid = format!("x{seed}-{number}");
+    script += &match random.below(12) {
+        0 => "ROLLBACK;\n".to_owned(),
+        1 => format!("PREPARE TRANSACTION '{gid}'; COMMIT PREPARED '{gid}';\n"),
+        2 => format!("PREPARE TRANSACTION '{gid}'; ROLLBACK PREPARED '{gid}';\n"),
+        _ => "COMMIT;\n".to_owned(),
+    };
+    script
+}

@@ -1,0 +1,243 @@
+//! What a position holds, and its bytes.
+//!
+//! Two sections: a head that changes with every barrier, and the shapes of the tables, which change with the tables only and
+//! are kept serialised. Layout: `1` (format), length of the head as 4 bytes little-endian, head as JSON, shapes as
+//! zstd-compressed JSON.
+
+use crate::lsn::Lsn;
+use crate::shape::Shape;
+use crate::snapshot::{Chunk, View};
+use bytes::Bytes;
+use dujiang_core::{Code, Error, Position, Result, ResultExt};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+const FORMAT: u8 = 1;
+
+/// The server a position belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerName {
+    /// The system identifier, which a server keeps for life and its standbys share.
+    pub system: String,
+    /// The timeline: it rises with every promotion.
+    pub timeline: u32,
+}
+
+/// A transaction of which only a part has been handed out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inside {
+    /// Where its commit record begins.
+    pub commit: String,
+    /// Its id.
+    pub xid: u32,
+    /// Changes handed out (or dropped for good) per table, by the table's number among the shapes.
+    pub changes: BTreeMap<u32, u64>,
+}
+
+/// A snapshot that is not complete, or not yet caught up with by the stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotState {
+    /// Its id; part of the event ids of its rows.
+    pub id: String,
+    /// Every table that has chunks to read, or views that show what is still to come. A table that is not here streams.
+    pub tables: Vec<SnapshotTable>,
+    /// Whether it was complete when this was written.
+    #[serde(default)]
+    pub done: bool,
+}
+
+/// One table of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotTable {
+    /// Number among the shapes.
+    #[serde(rename = "t")]
+    pub table: u32,
+    /// Rows handed out.
+    #[serde(rename = "r", default)]
+    pub rows: u64,
+    /// Chunks handed out: last key in sortable bytes as hexadecimal digits (none for the table's end), view.
+    #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
+    pub chunks: Vec<(Option<String>, String)>,
+    /// The last key handed out, as texts, from which the next chunk goes on.
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    pub frontier: Option<Vec<String>>,
+    /// Transactions that later views must show.
+    #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<u64>,
+}
+
+impl SnapshotTable {
+    /// A table of which nothing is read.
+    pub fn new(table: u32) -> Self {
+        Self { table, rows: 0, chunks: Vec::new(), frontier: None, dropped: Vec::new() }
+    }
+
+    /// The chunks handed out.
+    ///
+    /// # Errors
+    /// `CheckpointDamaged`.
+    pub fn done(&self) -> Result<Vec<Chunk>> {
+        let chunk = |(upper, view): &(Option<String>, String)| {
+            let upper = upper.as_deref().map(from_hex).transpose()?;
+            Ok(Chunk { upper, view: View::read(view).map_err(|e| damaged("a view of its snapshot").with_source(e))? })
+        };
+        self.chunks.iter().map(chunk).collect()
+    }
+}
+
+/// The part that changes with every barrier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Where it was written.
+    pub server: ServerName,
+    /// The slot that it was read from.
+    pub slot: String,
+    /// The transaction boundary up to which everything has been handed out.
+    pub place: String,
+    /// How far the transaction after the boundary has been handed out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inside: Option<Inside>,
+    /// A transaction id as of then, in full: the stream tells lower halves.
+    pub xid: u64,
+    /// The snapshot beside the stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotState>,
+}
+
+impl Head {
+    /// The boundary.
+    ///
+    /// # Errors
+    /// `CheckpointDamaged`.
+    pub fn boundary(&self) -> Result<Lsn> {
+        Lsn::parse(&self.place).map_err(|e| damaged("its place in the log").with_source(e))
+    }
+}
+
+fn damaged(what: &str) -> Error {
+    Error::new(Code::CheckpointDamaged, format!("the position in the checkpoint cannot be read: {what}"))
+}
+
+/// The serialised shapes.
+///
+/// # Errors
+/// `Bug`.
+pub fn encode_shapes(shapes: &[&Shape]) -> Result<Bytes> {
+    let json = serde_json::to_vec(shapes).or_code(Code::Bug, || "write the shapes of a position".into())?;
+    let packed = zstd::bulk::compress(&json, 1).or_code(Code::Bug, || "compress the shapes of a position".into())?;
+    Ok(packed.into())
+}
+
+/// A position of its two sections.
+///
+/// # Errors
+/// `Bug`.
+pub fn encode(head: &Head, shapes: &[u8]) -> Result<Position> {
+    let json = serde_json::to_vec(head).or_code(Code::Bug, || "write a position".into())?;
+    let mut out = Vec::with_capacity(5 + json.len() + shapes.len());
+    out.push(FORMAT);
+    out.extend_from_slice(&(json.len() as u32).to_le_bytes());
+    out.extend_from_slice(&json);
+    out.extend_from_slice(shapes);
+    Ok(Position::new(out))
+}
+
+/// The head of a position.
+///
+/// # Errors
+/// `CheckpointDamaged`, or `StateVersion` for a format of another version.
+pub fn decode_head(position: &Position) -> Result<Head> {
+    Ok(sections(position)?.0)
+}
+
+/// Both sections of a position.
+///
+/// # Errors
+/// As [`decode_head`].
+pub fn decode(position: &Position) -> Result<(Head, Vec<Shape>)> {
+    let (head, packed) = sections(position)?;
+    let json = zstd::stream::decode_all(packed).map_err(|e| damaged("its shapes").with_source(e))?;
+    let shapes = serde_json::from_slice(&json).map_err(|e| damaged("its shapes").with_source(e))?;
+    Ok((head, shapes))
+}
+
+fn sections(position: &Position) -> Result<(Head, &[u8])> {
+    let bytes = position.as_bytes();
+    let (&format, rest) = bytes.split_first().ok_or_else(|| damaged("it is empty"))?;
+    if format != FORMAT {
+        let message = format!("the position in the checkpoint has format {format}, this version reads {FORMAT}");
+        return Err(Error::new(Code::StateVersion, message).help("run the version that wrote it"));
+    }
+    let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(|| damaged("it is too short"))?;
+    let length = u32::from_le_bytes(*length) as usize;
+    let json = rest.get(..length).ok_or_else(|| damaged("it is too short"))?;
+    let head = serde_json::from_slice(json).map_err(|e| damaged("its head").with_source(e))?;
+    Ok((head, &rest[length..]))
+}
+
+/// Bytes as hexadecimal digits.
+pub fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
+        }
+        text
+    })
+}
+
+/// The bytes of hexadecimal digits.
+///
+/// # Errors
+/// `CheckpointDamaged`.
+pub fn from_hex(text: &str) -> Result<Vec<u8>> {
+    let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
+    let pair = |p: &[u8]| Some(digit(*p.first()?)? << 4 | digit(*p.get(1)?)?);
+    text.as_bytes().chunks(2).map(pair).collect::<Option<_>>().ok_or_else(|| damaged("a key"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head() -> Head {
+        Head {
+            server: ServerName { system: "7300000000000000001".into(), timeline: 2 },
+            slot: "dujiang_p".into(),
+            place: "1/AB".into(),
+            inside: Some(Inside { commit: "1/AC".into(), xid: 731, changes: [(0, 7)].into() }),
+            xid: 4_294_968_027,
+            snapshot: Some(SnapshotState {
+                id: "ab12".into(),
+                tables: vec![SnapshotTable {
+                    table: 0,
+                    rows: 5,
+                    chunks: vec![(Some("8000".into()), "700:731:705,706@1/AA".into())],
+                    frontier: Some(vec!["5".into()]),
+                    dropped: vec![731],
+                }],
+                done: false,
+            }),
+        }
+    }
+
+    #[test]
+    fn positions_come_back_as_they_were() {
+        let position = encode(&head(), &encode_shapes(&[]).unwrap()).unwrap();
+        assert_eq!(decode(&position).unwrap(), (head(), vec![]));
+        assert_eq!(head().boundary().unwrap(), Lsn(1 << 32 | 0xab));
+        let chunks = head().snapshot.unwrap().tables[0].done().unwrap();
+        assert!(chunks[0].view.shows(704) && !chunks[0].view.shows(705));
+    }
+
+    #[test]
+    fn damage_is_named() {
+        let position = encode(&head(), &encode_shapes(&[]).unwrap()).unwrap();
+        for cut in 0..position.as_bytes().len() {
+            let error = decode(&Position::new(position.as_bytes()[..cut].to_vec())).unwrap_err();
+            assert_eq!(error.code(), Code::CheckpointDamaged);
+        }
+        assert_eq!(decode(&Position::new(vec![9])).unwrap_err().code(), Code::StateVersion);
+        assert_eq!(from_hex(&to_hex(&[0, 255, 16])).unwrap(), [0, 255, 16]);
+        assert!(from_hex("abc").is_err());
+    }
+}

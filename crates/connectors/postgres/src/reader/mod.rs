@@ -1,0 +1,520 @@
+//! The reader: stream and snapshot, brought together.
+
+use crate::catalog::read;
+use crate::client::{Connection, Message, Session};
+use crate::config::Config;
+use crate::discovery;
+use crate::evolve::Evolution;
+use crate::lsn::Lsn;
+use crate::pgoutput::Relation;
+use crate::position::{self, Head, ServerName};
+use crate::server::Resume;
+use crate::shape::Shape;
+use crate::snapshot::{ChunkRead, KeyOrder};
+use crate::stream::{Durable, Fed, Feed, FeedOptions, Fill, Machine, Step, Tables, worth_another_try};
+use async_trait::async_trait;
+use dujiang_core::budget::Held;
+use dujiang_core::schema::{Ddl, SchemaChange};
+use dujiang_core::source::{Reader, SourceContext, SourceEvent, SourceStatus};
+use dujiang_core::{ChangeBatch, Code, Error, Position, Result, fault};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+mod snapshot_side;
+
+pub use snapshot_side::{SideTable, SnapshotSide};
+
+/// How long rows wait in an open builder when nothing more has arrived.
+const LINGER: Duration = Duration::from_millis(5);
+/// How long they wait at most while more keeps arriving.
+const LONGEST_LINGER: Duration = Duration::from_millis(50);
+/// A connection that lasted so long was a good one, even if nothing happened.
+const STEADY: Duration = Duration::from_secs(60);
+/// How often something is told when there is nothing to tell.
+const IDLE: Duration = Duration::from_secs(1);
+/// How often a message that waits for a chunk is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Builders of all tables together are finished at this many bytes.
+const OPEN_BYTES: usize = 32 << 20;
+/// Messages looked at before other work gets its turn.
+const MESSAGES_AT_A_TIME: usize = 8192;
+
+/// What a reader is made of.
+pub struct Start {
+    /// The options.
+    pub config: Arc<Config>,
+    /// From the engine.
+    pub context: SourceContext,
+    /// The captured tables.
+    pub tables: Tables,
+    /// The stream's state at the start.
+    pub machine: Machine,
+    /// The server.
+    pub server: ServerName,
+    /// The snapshot, if there is anything left of it.
+    pub snapshot: SnapshotSide,
+    /// End when the snapshot is complete.
+    pub bounded: bool,
+    /// The end of the log when the reader was opened.
+    pub end_at_open: Lsn,
+    /// How far things are durable.
+    pub durable: Arc<Durable>,
+}
+
+/// A change of a captured table as a whole.
+struct Announced {
+    at: usize,
+    change: SchemaChange,
+    then: Then,
+    /// It was told, and is carried out by the next call of `next`.
+    told: bool,
+}
+
+enum Then {
+    /// The table gets this shape; the message at hand is passed.
+    Reshape(Shape, Option<KeyOrder>),
+    /// The table is empty; the message at hand may empty others.
+    Truncated,
+}
+
+/// Where in the block at hand the next message begins.
+struct AtBlock {
+    fill: Fill,
+    next: usize,
+}
+
+/// Reads a PostgreSQL database.
+pub struct PostgresReader {
+    start: Start,
+    feed: Feed,
+    /// Losses of the stream since it last moved, and where that was.
+    failures: u32,
+    lost_at: Option<Lsn>,
+    connected_at: Instant,
+    disconnected: Option<String>,
+    block: Option<AtBlock>,
+    /// The current message waits for a chunk.
+    waiting: bool,
+    out: VecDeque<ChangeBatch>,
+    dirty_since: Option<Instant>,
+    /// What the builders hold.
+    held: Held,
+    /// Met in the stream, not yet told.
+    relation: Option<(usize, Relation)>,
+    announced: Option<Announced>,
+    told_at: Instant,
+    snapshot_told: bool,
+    caught_up_told: bool,
+    /// Whether the server was given something to log, so that the end of its log comes within sight.
+    nudged: bool,
+}
+
+impl PostgresReader {
+    /// Begins to read.
+    pub fn new(start: Start) -> Self {
+        let feed = feed(&start, 0);
+        let held = start.context.budget.hold(0);
+        let snapshot_told = start.snapshot.is_none();
+        Self {
+            start,
+            feed,
+            failures: 0,
+            lost_at: None,
+            connected_at: Instant::now(),
+            disconnected: None,
+            block: None,
+            waiting: false,
+            out: VecDeque::new(),
+            dirty_since: None,
+            held,
+            relation: None,
+            announced: None,
+            told_at: Instant::now(),
+            snapshot_told,
+            caught_up_told: false,
+            nudged: false,
+        }
+    }
+
+    /// What can be told without waiting.
+    fn ready(&mut self) -> Option<SourceEvent> {
+        if let Some(batch) = self.out.pop_front() {
+            fault::point("stream.batch");
+            return Some(SourceEvent::Batch(batch));
+        }
+        if let Some(announced) = &mut self.announced {
+            announced.told = true;
+            return Some(SourceEvent::SchemaChange(announced.change.clone()));
+        }
+        if !self.snapshot_told && self.start.snapshot.is_read() {
+            self.snapshot_told = true;
+            return Some(SourceEvent::SnapshotDone);
+        }
+        let clean = self.snapshot_told && !self.start.tables.is_dirty();
+        if self.start.bounded && clean && self.start.snapshot.is_passed() {
+            return Some(SourceEvent::End);
+        }
+        let caught_up = clean && self.start.machine.boundary() >= self.start.end_at_open;
+        if caught_up && !self.caught_up_told {
+            self.caught_up_told = true;
+            return Some(SourceEvent::CaughtUp);
+        }
+        (self.told_at.elapsed() >= IDLE).then_some(SourceEvent::Idle)
+    }
+
+    /// Does one piece of work, or waits for some.
+    async fn step(&mut self) -> Result<()> {
+        // Chunks do not wait until the stream has nothing to do.
+        if let Some(chunk) = self.start.snapshot.try_next_chunk() {
+            self.chunk(Some(chunk))?;
+        }
+        if !self.out.is_empty() {
+            return Ok(());
+        }
+        if let Some((at, relation)) = self.relation.clone() {
+            return self.follow(at, &relation).await;
+        }
+        if !self.waiting && self.block.is_some() {
+            self.process()?;
+            return self.flush_if_due();
+        }
+        self.flush_if_due()?;
+        if !self.out.is_empty() {
+            return Ok(());
+        }
+        self.wait().await
+    }
+
+    async fn wait(&mut self) -> Result<()> {
+        let until_flush = self.dirty_since.map(|since| since + LINGER);
+        let mut wake = self.told_at + IDLE;
+        wake = until_flush.map_or(wake, |flush| flush.min(wake));
+        if self.waiting {
+            // A view that was being opened may have been given up: nobody tells.
+            wake = wake.min(Instant::now() + LOOK_AGAIN);
+        }
+        tokio::select! {
+            biased;
+            chunk = self.start.snapshot.next_chunk() => self.chunk(chunk)?,
+            fed = self.feed.next(), if self.block.is_none() => self.fed(fed)?,
+            () = tokio::time::sleep_until(wake.into()) => {
+                self.waiting = false;
+                self.nudge_if_due();
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of the log that was seen when the reader was opened may be a record that nobody writes to disk for minutes, and
+    /// of which the stream then says nothing. A commit of any kind writes it.
+    fn nudge_if_due(&mut self) {
+        let behind = self.start.machine.boundary() < self.start.end_at_open || !self.start.snapshot.is_passed();
+        let due = self.told_at.elapsed() >= IDLE / 2 && self.snapshot_told && behind && self.block.is_none();
+        if !due || self.nudged || self.disconnected.is_some() {
+            return;
+        }
+        self.nudged = true;
+        let endpoint = self.start.config.endpoint.clone();
+        tokio::spawn(async move {
+            let Ok(mut connection) = Connection::connect(&endpoint, Session::Ordinary).await else { return };
+            let nudge = "SELECT pg_catalog.pg_logical_emit_message(true, 'dujiang', '')";
+            if let Err(error) = connection.execute(nudge).await {
+                tracing::debug!(%error, "the server takes no message into its log");
+            }
+            connection.close().await;
+        });
+    }
+
+    fn fed(&mut self, fed: Fed) -> Result<()> {
+        match fed {
+            Fed::Block(fill) => {
+                self.disconnected = None;
+                self.block = Some(AtBlock { fill, next: 0 });
+                Ok(())
+            }
+            Fed::Connected(instance) => {
+                self.connected_at = Instant::now();
+                if instance.name != self.start.server {
+                    let (from, to) = (self.start.server.timeline, instance.name.timeline);
+                    tracing::info!(from, to, "the stream goes on at a server that was promoted");
+                    self.start.server = instance.name;
+                }
+                Ok(())
+            }
+            Fed::Lost(error) => self.lost(error),
+        }
+    }
+
+    /// Starts over at the last boundary; what was read of the transaction after it is counted and passed over.
+    fn lost(&mut self, error: Error) -> Result<()> {
+        let boundary = self.start.machine.boundary();
+        if self.lost_at != Some(boundary) || self.connected_at.elapsed() >= STEADY {
+            self.failures = 0;
+            self.lost_at = Some(boundary);
+        }
+        if !worth_another_try(&error, self.failures) {
+            return Err(error);
+        }
+        tracing::warn!(%error, position = %boundary, "the stream was lost and is started again");
+        self.failures += 1;
+        self.disconnected = Some(error.to_string());
+        self.block = None;
+        self.waiting = false;
+        self.relation = None;
+        self.start.machine.disconnected(&self.start.tables);
+        self.feed = feed(&self.start, self.failures);
+        Ok(())
+    }
+
+    /// Looks at the messages at hand until something is to be told.
+    fn process(&mut self) -> Result<()> {
+        for _ in 0..MESSAGES_AT_A_TIME {
+            let Some(AtBlock { fill, next }) = &mut self.block else { break };
+            let Some((message, after)) = fill.block().at(*next)? else {
+                self.block = None;
+                self.passed();
+                // More may be there already: builders stay open for it.
+                match self.feed.try_next() {
+                    Some(fed) => self.fed(fed)?,
+                    None => break,
+                }
+                continue;
+            };
+            let body = match message {
+                Message::Data { body, .. } => body,
+                Message::Keepalive { end, .. } => {
+                    self.start.machine.looked(Lsn(end));
+                    *next = after;
+                    continue;
+                }
+                // The feed has seen these, and says so.
+                Message::Refused(_) | Message::End => {
+                    *next = after;
+                    continue;
+                }
+            };
+            match self.start.machine.message(body, &mut self.start.tables)? {
+                Step::Done => *next = after,
+                Step::Rows(table) => {
+                    *next = after;
+                    self.dirty_since.get_or_insert_with(Instant::now);
+                    self.start.tables.flush_if_full(table, &mut self.out)?;
+                    if !self.out.is_empty() {
+                        break;
+                    }
+                }
+                Step::Wait => {
+                    self.waiting = true;
+                    break;
+                }
+                Step::Relation(at, relation) => {
+                    self.relation = Some((at, relation));
+                    break;
+                }
+                Step::Truncate(at) => {
+                    self.truncate(at)?;
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_message(&mut self) -> Result<()> {
+        if let Some(AtBlock { fill, next }) = &mut self.block
+            && let Some((_, after)) = fill.block().at(*next)?
+        {
+            *next = after;
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, at: usize) -> Result<()> {
+        self.flush_all()?;
+        let schema = self.start.tables.get(at).decodable.schema.clone();
+        let statement = format!("TRUNCATE {}", schema.id);
+        let change = SchemaChange { before: Some(schema.clone()), after: schema, statement, ddl: Ddl::Truncate };
+        self.announced = Some(Announced { at, change, then: Then::Truncated, told: false });
+        Ok(())
+    }
+
+    /// Asks the catalog what the message does not tell. Cancelled in its midst, it begins anew.
+    async fn follow(&mut self, at: usize, relation: &Relation) -> Result<()> {
+        let looked = match self.look_up(at, relation).await {
+            Ok(looked) => looked,
+            Err(error) if worth_another_try(&error, 0) => {
+                tracing::warn!(%error, "the catalog cannot be asked yet");
+                tokio::time::sleep(LINGER * 100).await;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        self.relation = None;
+        let (evolution, order) = looked;
+        let table = self.start.tables.get(at);
+        match evolution {
+            Evolution::Same => {
+                self.start.machine.related(relation.oid, Some(at));
+                self.pass_message()
+            }
+            Evolution::Columns { shape, renamed } => {
+                if !self.start.config.options.schema_change {
+                    return Err(changed(&table.id.to_string(), "got other columns")
+                        .help("set `schema-change.enabled: true`, or start a new pipeline"));
+                }
+                if table.handoff.is_some() {
+                    return Err(changed(&table.id.to_string(), "got other columns while its snapshot is read")
+                        .help("start a new pipeline when no schema change is under way"));
+                }
+                let before = table.decodable.schema.clone();
+                let after = shape.decodable().schema;
+                let statement = format!("ALTER TABLE {}", table.id);
+                let change = SchemaChange { before: Some(before), after, statement, ddl: Ddl::Columns { renamed } };
+                self.flush_all()?;
+                self.announced = Some(Announced { at, change, then: Then::Reshape(shape, order), told: false });
+                Ok(())
+            }
+            Evolution::Moved(shape) => Err(changed(&table.id.to_string(), &format!("was renamed to {}", shape.id()))
+                .help("rename it back, or start a new pipeline with a new snapshot")),
+            Evolution::Recreated => Err(changed(&table.id.to_string(), "was dropped and made anew")
+                .help("start a new pipeline with a new snapshot")),
+        }
+    }
+
+    async fn look_up(&mut self, at: usize, relation: &Relation) -> Result<(Evolution, Option<KeyOrder>)> {
+        let mut connection = Connection::connect(&self.start.config.endpoint, Session::Ordinary).await?;
+        let mut details = discovery::details(&mut connection, &[relation.oid]).await?;
+        let told: Vec<u32> = relation.columns.iter().map(|column| column.type_oid).collect();
+        details.types.extend(read::types(&mut connection, told).await?);
+        let table = self.start.tables.get(at);
+        let catalog = details.tables.first();
+        let evolution = table.shape.follow(relation, catalog, &details.types, self.start.tables.settings())?;
+        let order = match &evolution {
+            Evolution::Columns { shape, .. } => {
+                KeyOrder::new(shape, &discovery::bytewise(&mut connection, shape).await?)
+            }
+            _ => None,
+        };
+        connection.close().await;
+        Ok((evolution, order))
+    }
+
+    fn apply(&mut self, announced: Announced) -> Result<()> {
+        match announced.then {
+            Then::Reshape(shape, order) => {
+                let relation = shape.relation;
+                self.start.tables.reshape(announced.at, shape, order);
+                self.start.machine.related(relation, Some(announced.at));
+                self.pass_message()
+            }
+            Then::Truncated => {
+                self.start.machine.truncated(announced.at, &mut self.start.tables);
+                Ok(())
+            }
+        }
+    }
+
+    fn flush_all(&mut self) -> Result<()> {
+        self.dirty_since = None;
+        self.start.tables.flush_all(&mut self.out)
+    }
+
+    fn flush_if_due(&mut self) -> Result<()> {
+        self.held.resize(self.start.tables.wire_bytes());
+        if !self.start.tables.is_dirty() {
+            self.dirty_since = None;
+            return Ok(());
+        }
+        let age = self.dirty_since.map_or(Duration::ZERO, |since| since.elapsed());
+        let patience = if self.block.is_some() && !self.waiting { LONGEST_LINGER } else { LINGER };
+        let too_large = self.start.tables.wire_bytes() > OPEN_BYTES || self.start.context.budget.is_over();
+        if age >= patience || too_large {
+            self.flush_all()?;
+        }
+        Ok(())
+    }
+
+    /// The stream has moved: chunks may be caught up with.
+    fn passed(&mut self) {
+        self.start.snapshot.passed(self.start.machine.boundary(), &mut self.start.tables);
+    }
+
+    fn chunk(&mut self, chunk: Option<Result<ChunkRead>>) -> Result<()> {
+        let Some(chunk) = chunk else {
+            self.start.snapshot.ended();
+            return Ok(());
+        };
+        self.start.snapshot.hand_out(chunk?, &mut self.start.tables, &mut self.out);
+        self.waiting = false;
+        self.passed();
+        Ok(())
+    }
+}
+
+fn changed(table: &str, how: &str) -> Error {
+    Error::new(Code::SchemaChange, format!("captured table {table} {how}")).fact("table", table.to_owned())
+}
+
+fn feed(start: &Start, failures: u32) -> Feed {
+    let options = FeedOptions {
+        endpoint: start.config.endpoint.clone(),
+        publication: start.config.publication.clone(),
+        binary: start.tables.reads_binary(),
+        durable: start.durable.clone(),
+        clock: start.context.clock.clone(),
+        interval: start.config.options.heartbeat_interval,
+    };
+    let resume = Resume {
+        server: start.server.clone(),
+        slot: start.config.slot.clone(),
+        database: start.config.endpoint.database.clone(),
+        boundary: start.machine.boundary(),
+    };
+    Feed::start(options, resume, failures, &start.context.budget)
+}
+
+#[async_trait]
+impl Reader for PostgresReader {
+    async fn next(&mut self) -> Result<SourceEvent> {
+        if let Some(announced) = self.announced.take_if(|a| a.told) {
+            self.apply(announced)?;
+        }
+        loop {
+            if let Some(event) = self.ready() {
+                self.told_at = Instant::now();
+                return Ok(event);
+            }
+            self.step().await?;
+        }
+    }
+
+    fn barrier(&mut self, out: &mut Vec<ChangeBatch>) -> Result<Position> {
+        out.extend(self.out.drain(..));
+        self.start.tables.flush_all(out)?;
+        self.dirty_since = None;
+        let head = Head {
+            server: self.start.server.clone(),
+            slot: self.start.config.slot.clone(),
+            place: self.start.machine.boundary().to_string(),
+            inside: self.start.machine.inside(&self.start.tables),
+            xid: self.start.machine.near(),
+            snapshot: self.start.snapshot.state(&self.start.tables),
+        };
+        position::encode(&head, &self.start.tables.encoded_shapes()?)
+    }
+
+    fn status(&self) -> SourceStatus {
+        let machine = &self.start.machine;
+        let behind = self.block.is_some() || self.disconnected.is_some();
+        let now = self.start.context.clock.now_micros();
+        let lag = machine.last_commit().map(|commit| if behind { (now - commit).max(0) } else { 0 });
+        SourceStatus {
+            snapshot: self.start.snapshot.progress(&self.start.tables),
+            disconnected: self.disconnected.clone(),
+            last_commit_micros: machine.last_commit(),
+            lag_micros: lag,
+            position: machine.boundary().to_string(),
+        }
+    }
+}

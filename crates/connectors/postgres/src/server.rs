@@ -1,0 +1,314 @@
+//! The server behind the address: whether it is the one that was followed, and whether its slot still serves the position.
+
+use crate::client::{Connection, quote, sqlstate};
+use crate::lsn::Lsn;
+use crate::position::ServerName;
+use dujiang_core::{Code, Error, Result, ResultExt};
+use serde::Deserialize;
+
+/// What a session needs to know to go on.
+#[derive(Debug, Clone)]
+pub struct Resume {
+    /// The server that was followed.
+    pub server: ServerName,
+    /// The slot.
+    pub slot: String,
+    /// The database.
+    pub database: String,
+    /// Everything before has been handed out.
+    pub boundary: Lsn,
+}
+
+/// What a server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// System identifier and timeline.
+    pub name: ServerName,
+    /// The end of its log on disk.
+    pub flushed: Lsn,
+}
+
+/// A slot as `pg_replication_slots` shows it; what a version does not have is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Slot {
+    /// The output plugin; none for a physical slot.
+    pub plugin: Option<String>,
+    /// Its database.
+    pub database: Option<String>,
+    /// Whether it goes with its session.
+    #[serde(default)]
+    pub temporary: bool,
+    /// The session that uses it.
+    pub active_pid: Option<i32>,
+    /// The log is kept from here on.
+    pub restart_lsn: Option<String>,
+    /// What was told to be durable: nothing before it is sent any more.
+    pub confirmed_flush_lsn: Option<String>,
+    /// `reserved`, `extended`, `unreserved` or `lost` (13 and later).
+    pub wal_status: Option<String>,
+    /// Bytes that may still be written before it is in danger (13 and later).
+    pub safe_wal_size: Option<i64>,
+    /// Why it is of no use (17 and later).
+    pub invalidation_reason: Option<String>,
+    /// Whether it was invalidated by recovery (16 and later).
+    #[serde(default)]
+    pub conflicting: Option<bool>,
+    /// Whether prepared transactions are sent when they are prepared (14 and later).
+    #[serde(default)]
+    pub two_phase: Option<bool>,
+}
+
+impl Slot {
+    /// Where reading would begin.
+    ///
+    /// # Errors
+    /// `Protocol`.
+    pub fn confirmed(&self) -> Result<Option<Lsn>> {
+        self.confirmed_flush_lsn.as_deref().map(Lsn::parse).transpose()
+    }
+
+    /// Why the server no longer serves it, if it does not.
+    pub fn lost(&self) -> Option<&str> {
+        match (&self.invalidation_reason, self.wal_status.as_deref(), self.conflicting) {
+            (Some(reason), ..) => Some(reason),
+            (None, Some("lost"), _) => Some("the log it needs was removed (max_slot_wal_keep_size)"),
+            (None, _, Some(true)) => Some("it conflicts with recovery"),
+            (None, None | Some(_), _) if self.restart_lsn.is_none() => Some("it holds no log"),
+            _ => None,
+        }
+    }
+}
+
+/// Asks a session for replication which server it is with.
+///
+/// # Errors
+/// As [`Connection::execute`].
+pub async fn identify(connection: &mut Connection) -> Result<Instance> {
+    let rows = connection.simple("IDENTIFY_SYSTEM").await?;
+    let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not identify itself"))?;
+    let name = ServerName { system: row.text(0)?.to_owned(), timeline: row.parse(1)? };
+    Ok(Instance { name, flushed: Lsn::parse(row.text(2)?)? })
+}
+
+/// Whether this is the server that was followed, or one that has followed it (INV-5), and whether its slot serves the position
+/// (INV-6). Returns the server as it is now.
+///
+/// # Errors
+/// `OtherServer`, `SlotLost`, `SlotInvalid`, `SlotForeign`.
+pub async fn verify(connection: &mut Connection, resume: &Resume) -> Result<Instance> {
+    let instance = identify(connection).await?;
+    let (was, is) = (&resume.server, &instance.name);
+    if was.system != is.system {
+        return Err(other_server(connection, resume, is)
+            .help("point the source at the server the pipeline followed, or start a new pipeline"));
+    }
+    if is.timeline < was.timeline {
+        return Err(other_server(connection, resume, is)
+            .help("this server was left behind by a promotion: point the source at the server that was promoted"));
+    }
+    if is.timeline > was.timeline {
+        let history = connection.simple(&format!("TIMELINE_HISTORY {}", is.timeline)).await?;
+        let content = history.first().and_then(|row| row.bytes(1)).unwrap_or_default();
+        let left = left_at(&String::from_utf8_lossy(content), was.timeline)?;
+        if left.is_none_or(|left| left < resume.boundary) {
+            let error = other_server(connection, resume, is);
+            let left = left.map_or_else(|| "never".to_owned(), |left| left.to_string());
+            return Err(error.fact("the old timeline was left at", left).help(
+                "the server was promoted before it had all that the pipeline has read: what the pipeline delivered since is \
+                 lost at the source; start a new pipeline with a new snapshot",
+            ));
+        }
+    }
+    if instance.flushed < resume.boundary {
+        return Err(other_server(connection, resume, is)
+            .fact("end of its log", instance.flushed.to_string())
+            .help("the server is behind the pipeline: a restored backup or a standby that lags; wait, or start a new pipeline"));
+    }
+    let slot = slot(connection, &resume.slot).await?;
+    check_slot(slot.as_ref(), resume)?;
+    Ok(instance)
+}
+
+fn other_server(connection: &Connection, resume: &Resume, is: &ServerName) -> Error {
+    let message = format!("{} is not the server that the pipeline followed", connection.address());
+    let shown = |name: &ServerName| format!("system {}, timeline {}", name.system, name.timeline);
+    Error::new(Code::OtherServer, message)
+        .fact("expected", shown(&resume.server))
+        .fact("found", shown(is))
+        .fact("position", resume.boundary.to_string())
+}
+
+/// Where a timeline was left, by the history file of a later one: lines of timeline, place and reason.
+fn left_at(history: &str, timeline: u32) -> Result<Option<Lsn>> {
+    let mut lines = history.lines().map(str::split_whitespace);
+    let found = lines.find_map(|mut words| {
+        let of = words.next()?.parse::<u32>().ok()?;
+        (of == timeline).then(|| words.next()).flatten()
+    });
+    found.map(Lsn::parse).transpose()
+}
+
+/// A slot, if it is there.
+///
+/// # Errors
+/// As [`Connection::execute`].
+pub async fn slot(connection: &mut Connection, name: &str) -> Result<Option<Slot>> {
+    let sql = format!(
+        "SELECT pg_catalog.to_json(s)::text FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = {}",
+        quote::literal(name)
+    );
+    let rows = connection.simple(&sql).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    serde_json::from_str(row.text(0)?).map(Some).or_code(Code::Protocol, || "a slot cannot be read".into())
+}
+
+/// Whether a slot still has everything after the boundary.
+fn check_slot(slot: Option<&Slot>, resume: &Resume) -> Result<()> {
+    let name = &resume.slot;
+    let with_place = |error: Error| error.fact("slot", name.clone()).fact("position", resume.boundary.to_string());
+    let Some(slot) = slot else {
+        let message = format!("the replication slot `{name}` is gone");
+        return Err(with_place(Error::new(Code::SlotLost, message)).help(
+            "it was dropped, or did not follow a failover (PostgreSQL 17: failover slots): start a new pipeline with a new \
+             snapshot",
+        ));
+    };
+    is_usable(slot, name, &resume.database)?;
+    if let Some(reason) = slot.lost() {
+        let message = format!("the server has invalidated the replication slot `{name}`");
+        return Err(with_place(Error::new(Code::SlotInvalid, message)).fact("reason", reason.to_owned()).help(format!(
+            "SELECT pg_drop_replication_slot('{name}'), raise max_slot_wal_keep_size, and start a new pipeline with a new \
+             snapshot"
+        )));
+    }
+    let confirmed = slot.confirmed()?.unwrap_or(Lsn(u64::MAX));
+    if confirmed > resume.boundary {
+        let message = format!("the replication slot `{name}` stands after the pipeline's position");
+        return Err(with_place(Error::new(Code::SlotForeign, message)).fact("slot stands at", confirmed.to_string()).help(
+            "it was made anew, or read by somebody else: what lies between is lost for this pipeline; start a new pipeline \
+             with a new snapshot, and give it a slot of its own",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether it is a slot that can be read here at all.
+///
+/// # Errors
+/// `SlotForeign`.
+pub fn is_usable(slot: &Slot, name: &str, database: &str) -> Result<()> {
+    let foreign = |found: String, help: &str| {
+        let message = format!("the replication slot `{name}` is of another kind");
+        Err(Error::new(Code::SlotForeign, message).fact("found", found).help(help.to_owned()))
+    };
+    let another = "name another slot with `slot.name`, or leave it out";
+    match (&slot.plugin, &slot.database) {
+        (Some(plugin), Some(of)) if plugin == "pgoutput" && of == database => {}
+        (Some(plugin), Some(of)) => return foreign(format!("plugin {plugin}, database {of}"), another),
+        _ => return foreign("a physical slot".into(), another),
+    }
+    if slot.temporary {
+        return foreign("a temporary slot".into(), another);
+    }
+    if slot.two_phase == Some(true) {
+        let help = "make the slot without two_phase: prepared transactions are then sent when they are committed";
+        return foreign("two_phase".into(), help);
+    }
+    Ok(())
+}
+
+/// Makes a slot, and returns the place from which on it sends everything. Waits for transactions under way, which are told
+/// to `waiting` meanwhile by the caller (F18).
+///
+/// # Errors
+/// `NoSlotsLeft`, `WalLevel`, `ReplicationRole`.
+pub async fn create_slot(connection: &mut Connection, name: &str) -> Result<Lsn> {
+    let quoted = quote::identifier(name);
+    // 15 has another syntax, and takes the old one still.
+    let sql = format!("CREATE_REPLICATION_SLOT {quoted} LOGICAL pgoutput NOEXPORT_SNAPSHOT");
+    let rows = connection.simple(&sql).await.map_err(|e| match sqlstate(&e) {
+        Some("42501") => e
+            .with_code(Code::ReplicationRole)
+            .help("ALTER ROLE the user WITH REPLICATION (on RDS: GRANT rds_replication TO the user)"),
+        Some("55000") => {
+            e.with_code(Code::WalLevel).help("set wal_level = logical in postgresql.conf, and restart the server")
+        }
+        _ => e,
+    })?;
+    let row =
+        rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not say where its slot begins"))?;
+    Lsn::parse(row.text(1)?)
+}
+
+/// Moves a slot that nobody reads to the end of the log.
+///
+/// # Errors
+/// As [`Connection::execute`].
+pub async fn advance_slot(connection: &mut Connection, name: &str) -> Result<Lsn> {
+    let sql = format!(
+        "SELECT a.end_lsn FROM pg_catalog.pg_replication_slot_advance({}, pg_catalog.pg_current_wal_flush_lsn()) a",
+        quote::literal(name)
+    );
+    let rows = connection.simple(&sql).await?;
+    let row =
+        rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not say where its slot stands"))?;
+    Lsn::parse(row.text(0)?)
+}
+
+/// The oldest transactions that write, for people.
+///
+/// # Errors
+/// As [`Connection::execute`].
+pub async fn oldest_transactions(connection: &mut Connection) -> Result<Vec<String>> {
+    let sql = "SELECT pg_catalog.format('process %s (%s, %s) since %s', a.pid, coalesce(a.usename, '?'), coalesce(a.state, '?'),
+          a.xact_start) FROM pg_catalog.pg_stat_activity a WHERE a.backend_xid IS NOT NULL
+        UNION ALL SELECT pg_catalog.format('prepared transaction %L since %s', p.gid, p.prepared)
+          FROM pg_catalog.pg_prepared_xacts p LIMIT 5";
+    let rows = connection.simple(sql).await?;
+    rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resume() -> Resume {
+        Resume {
+            server: ServerName { system: "7".into(), timeline: 1 },
+            slot: "s".into(),
+            database: "d".into(),
+            boundary: Lsn(100),
+        }
+    }
+
+    fn slot() -> Slot {
+        let json = r#"{"slot_name":"s","plugin":"pgoutput","slot_type":"logical","database":"d","temporary":false,
+            "active_pid":null,"restart_lsn":"0/10","confirmed_flush_lsn":"0/64","wal_status":"reserved",
+            "safe_wal_size":null,"two_phase":false}"#;
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn f07_a_slot_that_cannot_serve_the_position_is_named() {
+        let code = |slot: Option<&Slot>| check_slot(slot, &resume()).map_err(|e| e.code()).err();
+        assert_eq!(code(Some(&slot())), None);
+        assert_eq!(code(None), Some(Code::SlotLost));
+        assert_eq!(code(Some(&Slot { confirmed_flush_lsn: Some("0/65".into()), ..slot() })), Some(Code::SlotForeign));
+        assert_eq!(code(Some(&Slot { plugin: Some("wal2json".into()), ..slot() })), Some(Code::SlotForeign));
+        assert_eq!(code(Some(&Slot { plugin: None, database: None, ..slot() })), Some(Code::SlotForeign));
+        assert_eq!(code(Some(&Slot { database: Some("x".into()), ..slot() })), Some(Code::SlotForeign));
+        assert_eq!(code(Some(&Slot { two_phase: Some(true), ..slot() })), Some(Code::SlotForeign));
+        assert_eq!(code(Some(&Slot { wal_status: Some("lost".into()), ..slot() })), Some(Code::SlotInvalid));
+        let reason = Some("wal_removed".to_owned());
+        assert_eq!(code(Some(&Slot { invalidation_reason: reason, ..slot() })), Some(Code::SlotInvalid));
+        assert_eq!(code(Some(&Slot { restart_lsn: None, ..slot() })), Some(Code::SlotInvalid));
+    }
+
+    #[test]
+    fn a_timelines_end_is_found_in_the_history_of_a_later_one() {
+        let history = "1\t0/3000148\tno recovery target specified\n\n2\t0/5000000\tbefore 2000-01-01\n";
+        assert_eq!(left_at(history, 1).unwrap(), Some(Lsn(0x300_0148)));
+        assert_eq!(left_at(history, 2).unwrap(), Some(Lsn(0x500_0000)));
+        assert_eq!(left_at(history, 3).unwrap(), None);
+    }
+}

@@ -1,0 +1,528 @@
+//! The connections that read chunks.
+
+use super::handoff::{SharedHandoff, lock};
+use super::order::KeyOrder;
+use super::query::Queries;
+use super::view::View;
+use crate::client::{Connection, Endpoint, Session, after_header};
+use crate::lsn::Lsn;
+use crate::position::ServerName;
+use crate::shape::{Decodable, Shape};
+use crate::values::{TableBuilder, ValueSettings};
+use dujiang_core::batch::TimePrecision;
+use dujiang_core::budget::{Budget, Held};
+use dujiang_core::clock::Clock;
+use dujiang_core::codes::Retry;
+use dujiang_core::{ChangeBatch, Code, Error, Origin, Result, fault};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// A chunk holds about so many bytes; it is given up and read again smaller at four times as many.
+const CHUNK_BYTES: usize = 8 << 20;
+/// A table that has no more bytes is handed out in one piece, if its keys cannot be ordered here.
+const SMALL_TABLE: u64 = 16 << 20;
+/// A view serves chunks of a table for so long, as long as the stream has dropped nothing behind it.
+const VIEW_AGE: Duration = Duration::from_millis(500);
+/// How long a view stays open while the chunk read from it is not taken.
+const PATIENCE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A view that waits so long for a commit to become visible says so.
+const WAITS_LONG: Duration = Duration::from_secs(10);
+
+/// A table to be read.
+#[derive(Clone)]
+pub struct Job {
+    /// The table's number.
+    pub at: usize,
+    /// Its columns as the stream knows them.
+    pub shape: Shape,
+    /// The same, ready for decoding.
+    pub decodable: Decodable,
+    /// The columns in the catalog that go with them, as `name type modifier`; another list means another shape.
+    pub listed: Vec<String>,
+    /// How its keys are ordered; none for a table that is read as a whole.
+    pub order: Option<KeyOrder>,
+    /// The publication's condition.
+    pub filter: Option<String>,
+    /// Bytes as the server tells.
+    pub bytes: u64,
+    /// Where stream and snapshot meet.
+    pub handoff: SharedHandoff,
+    /// The last key read, if the table was begun.
+    pub frontier: Option<Vec<String>>,
+    /// Rows read up to there: ordinals go on from chunk to chunk, since a sink may have thrown the key away and have nothing
+    /// else to tell rows of the snapshot apart.
+    pub rows: u64,
+}
+
+/// A chunk, or a piece of the only chunk of a table that is read as a whole.
+pub struct ChunkRead {
+    /// Which of the connections read it.
+    pub worker: usize,
+    /// The table's number.
+    pub at: usize,
+    /// Its rows.
+    pub batches: Vec<ChangeBatch>,
+    /// Its last key; none when the table has ended, and for pieces.
+    pub frontier: Option<Vec<String>>,
+    /// More pieces of the same chunk follow: the hand-off is not done.
+    pub piece: bool,
+    /// The snapshot it was read under.
+    pub view: View,
+    /// Its bytes, until it is handed out.
+    pub held: Held,
+}
+
+/// What all connections share.
+pub struct SnapshotContext {
+    /// The server's address.
+    pub endpoint: Endpoint,
+    /// The server itself: behind one address there may be several.
+    pub server: ServerName,
+    /// Rows of a chunk at most.
+    pub chunk_rows: u32,
+    /// `snapshot:<id>`, the transaction of its rows.
+    pub transaction: String,
+    /// For the time of views.
+    pub clock: Arc<dyn Clock>,
+    /// Chunks count against it.
+    pub budget: Budget,
+    /// How values are carried.
+    pub settings: ValueSettings,
+    /// Bytes of a page of the log.
+    pub wal_page: u64,
+}
+
+impl SnapshotContext {
+    /// A session with the server that the stream follows: a view of another means nothing in its log.
+    async fn connect(&self) -> Result<Connection> {
+        let mut connection = Connection::connect(&self.endpoint, Session::Ordinary).await?;
+        let sql =
+            "SELECT s.system_identifier::text, pg_catalog.pg_is_in_recovery() FROM pg_catalog.pg_control_system() s";
+        let rows = connection.simple(sql).await?;
+        if let Some(row) = rows.first() {
+            if row.text(0)? != self.server.system {
+                return Err(Error::new(Code::OtherServer, "behind the source's address there are several servers")
+                    .fact("expected", self.server.system.clone())
+                    .fact("found", row.text(0)?.to_owned())
+                    .help("point the source at one server"));
+            }
+            if row.flag(1)? {
+                return Err(standby(connection.address()));
+            }
+        }
+        // Chunks are ranges of the key: without statistics the server may think that reading the whole table is cheaper.
+        connection.execute("SET enable_seqscan = off").await?;
+        Ok(connection)
+    }
+}
+
+/// A snapshot of a standby does not tell which transactions it shows.
+pub fn standby(address: &str) -> Error {
+    Error::new(Code::ServerVersion, format!("{address} is a standby, whose snapshots do not tell what they show"))
+        .help("point the source at the primary server")
+}
+
+/// A snapshot under way; its connections end when it is dropped.
+pub struct Snapshot {
+    /// One channel per connection: a chunk that cannot be handed out yet holds up no other table's.
+    chunks: Vec<mpsc::Receiver<Result<ChunkRead>>>,
+    /// Whose turn it is.
+    turn: usize,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+impl Snapshot {
+    /// Begins to read the tables, in order, over so many connections.
+    pub fn start(context: SnapshotContext, jobs: Vec<Job>, connections: usize) -> Self {
+        let connections = connections.min(jobs.len());
+        let jobs = Arc::new(Mutex::new(VecDeque::from(jobs)));
+        let context = Arc::new(context);
+        let worker = |number| {
+            let (sender, chunks) = mpsc::channel(1);
+            let (context, jobs) = (context.clone(), jobs.clone());
+            let worker = Worker { number, context, jobs, sender, session: None };
+            (chunks, tokio::spawn(worker.run()))
+        };
+        let (chunks, tasks) = (0..connections).map(worker).unzip();
+        Self { chunks, turn: 0, tasks }
+    }
+
+    /// The next chunk, `None` when all tables are read. **Cancel-safe.**
+    ///
+    /// # Errors
+    /// What reconnecting does not mend.
+    pub async fn next(&mut self) -> Option<Result<ChunkRead>> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// As [`Snapshot::next`], if there is a chunk already.
+    ///
+    /// # Errors
+    /// As [`Snapshot::next`].
+    pub fn try_next(&mut self) -> Option<Result<ChunkRead>> {
+        match self.poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(chunk) => chunk,
+            Poll::Pending => None,
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ChunkRead>>> {
+        let mut open = false;
+        for step in 0..self.chunks.len() {
+            let worker = (self.turn + step) % self.chunks.len();
+            match self.chunks[worker].poll_recv(cx) {
+                Poll::Ready(Some(chunk)) => {
+                    self.turn = worker + 1;
+                    return Poll::Ready(Some(chunk));
+                }
+                Poll::Ready(None) => {}
+                Poll::Pending => open = true,
+            }
+        }
+        if open { Poll::Pending } else { Poll::Ready(None) }
+    }
+}
+
+struct OpenView {
+    view: View,
+    at: usize,
+    opened: Instant,
+    /// When the snapshot was taken, microseconds.
+    micros: i64,
+}
+
+struct OnServer {
+    connection: Connection,
+    view: Option<OpenView>,
+}
+
+struct Worker {
+    number: usize,
+    context: Arc<SnapshotContext>,
+    jobs: Arc<Mutex<VecDeque<Job>>>,
+    sender: mpsc::Sender<Result<ChunkRead>>,
+    session: Option<OnServer>,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        loop {
+            let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let Some(job) = job else { return };
+            let queries = Queries::new(&job.shape, &job.decodable, job.order.is_some(), job.filter.as_deref());
+            let read = match job.order {
+                Some(_) => self.read_chunks(job, &queries).await,
+                None => self.read_whole(&job, &queries).await,
+            };
+            if let Err(error) = read {
+                let _ = self.sender.send(Err(error)).await;
+                return;
+            }
+        }
+    }
+
+    /// Reads a table chunk by chunk in the order of its key.
+    async fn read_chunks(&mut self, mut job: Job, queries: &Queries) -> Result<()> {
+        let mut rows = self.context.chunk_rows;
+        let mut failures = 0;
+        loop {
+            let (chunk, bytes) = match self.chunk(&job, queries, &mut rows).await {
+                Ok(Some(chunk)) => chunk,
+                // Too large: once more, with fewer rows.
+                Ok(None) => continue,
+                Err(error) => {
+                    lock(&job.handoff).abandon();
+                    self.session = None;
+                    failures += 1;
+                    retry(error, failures, &job).await?;
+                    continue;
+                }
+            };
+            failures = 0;
+            fault::point("snapshot.chunk-read");
+            let read: u64 = chunk.batches.iter().map(|batch| batch.images() as u64).sum();
+            if let Some(per_row) = (bytes as u64).checked_div(read) {
+                let fitting = (CHUNK_BYTES as u64 / per_row.max(1)).max(1);
+                rows = u32::try_from(fitting).unwrap_or(u32::MAX).min(self.context.chunk_rows);
+            }
+            job.frontier.clone_from(&chunk.frontier);
+            job.rows += read;
+            let more = job.frontier.is_some();
+            if !self.send(chunk).await || !more {
+                self.end_view().await;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Hands the chunk over; false when the reader is gone. A view is not kept open while nobody takes the chunk: it would hold
+    /// back vacuum, and every ALTER of the table.
+    async fn send(&mut self, chunk: ChunkRead) -> bool {
+        let sender = self.sender.clone();
+        if let Ok(permit) = tokio::time::timeout(PATIENCE, sender.reserve()).await {
+            return permit.map(|p| p.send(Ok(chunk))).is_ok();
+        }
+        self.end_view().await;
+        sender.send(Ok(chunk)).await.is_ok()
+    }
+
+    async fn end_view(&mut self) {
+        if let Some(session) = &mut self.session
+            && session.close_view().await.is_err()
+        {
+            self.session = None;
+        }
+    }
+
+    async fn connected(&mut self) -> Result<&mut OnServer> {
+        if self.session.is_none() {
+            let connection = self.context.connect().await?;
+            self.session = Some(OnServer { connection, view: None });
+        }
+        Ok(self.session.as_mut().expect("invariant: just made"))
+    }
+
+    async fn chunk(&mut self, job: &Job, queries: &Queries, rows: &mut u32) -> Result<Option<(ChunkRead, usize)>> {
+        let (context, number) = (self.context.clone(), self.number);
+        let session = self.connected().await?;
+        let (view, micros) = session.view_for(job, queries, &context).await?;
+        let upper = session.upper(job, queries, *rows).await?;
+        let mut builder = builder(job, &context, micros, job.rows)?;
+        let mut bytes = 0;
+        let mut batches = Vec::new();
+        let sql = queries.copy(job.frontier.as_deref(), upper.as_deref());
+        let mut copy = session.connection.copy_out(&sql).await?;
+        let mut first = true;
+        while let Some(data) = copy.next().await? {
+            bytes += data.len();
+            if !append(&mut builder, data, &mut first)? {
+                continue;
+            }
+            if bytes > 4 * CHUNK_BYTES && builder.rows() > 1 {
+                *rows = ((builder.rows() as u64 / 8) as u32).max(1);
+                // The rest of the answer is on its way: the next chunk gets a session of its own.
+                lock(&job.handoff).abandon();
+                self.session = None;
+                return Ok(None);
+            }
+        }
+        batches.extend(builder.finish()?);
+        let key = match (&job.order, &upper) {
+            (Some(order), Some(upper)) => {
+                let mut key = Vec::new();
+                order.write_texts(upper, &mut key)?;
+                Some(key)
+            }
+            _ => None,
+        };
+        let held = context.budget.hold(batches.iter().map(ChangeBatch::memory).sum());
+        lock(&job.handoff).complete(key);
+        let chunk = ChunkRead { worker: number, at: job.at, batches, frontier: upper, piece: false, view, held };
+        Ok(Some((chunk, bytes)))
+    }
+
+    /// Reads a table in one go, as it lies on disk. Until a row has been handed over it can be begun anew.
+    async fn read_whole(&mut self, job: &Job, queries: &Queries) -> Result<()> {
+        let mut failures = 0;
+        loop {
+            let mut sent = false;
+            match self.whole(job, queries, &mut sent).await {
+                Ok(()) => {
+                    self.end_view().await;
+                    return Ok(());
+                }
+                Err(error) if sent => return Err(interrupted(&job.shape).with_source(error)),
+                Err(error) => {
+                    lock(&job.handoff).abandon();
+                    self.session = None;
+                    failures += 1;
+                    retry(error, failures, job).await?;
+                }
+            }
+        }
+    }
+
+    async fn whole(&mut self, job: &Job, queries: &Queries, sent: &mut bool) -> Result<()> {
+        let (context, number, sender) = (self.context.clone(), self.number, self.sender.clone());
+        let session = self.connected().await?;
+        let (view, micros) = session.view_for(job, queries, &context).await?;
+        let mut builder = builder(job, &context, micros, 0)?;
+        let at_once = job.bytes <= SMALL_TABLE;
+        let chunk = |batches: Vec<ChangeBatch>, piece| {
+            let held = context.budget.hold(batches.iter().map(ChangeBatch::memory).sum());
+            ChunkRead { worker: number, at: job.at, batches, frontier: None, piece, view: view.clone(), held }
+        };
+        let mut batches = Vec::new();
+        let (mut bytes, mut first) = (0, true);
+        let mut copy = session.connection.copy_out(&queries.copy(None, None)).await?;
+        while let Some(data) = copy.next().await? {
+            bytes += data.len();
+            append(&mut builder, data, &mut first)?;
+            if builder.rows() < context.chunk_rows as usize && bytes < CHUNK_BYTES {
+                continue;
+            }
+            bytes = 0;
+            batches.extend(builder.finish()?);
+            // A table that has grown beyond all expectation is not kept in memory.
+            let kept: usize = batches.iter().map(ChangeBatch::memory).sum();
+            if !at_once || kept as u64 > 4 * SMALL_TABLE {
+                *sent = true;
+                if sender.send(Ok(chunk(std::mem::take(&mut batches), true))).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        batches.extend(builder.finish()?);
+        fault::point("snapshot.chunk-read");
+        *sent = true;
+        lock(&job.handoff).complete(None);
+        // The reader is gone if this fails.
+        let _ = sender.send(Ok(chunk(batches, false))).await;
+        Ok(())
+    }
+}
+
+/// A table that is read as a whole was begun and not ended.
+pub fn interrupted(shape: &Shape) -> Error {
+    let id = shape.id().to_string();
+    Error::new(Code::SnapshotInterrupted, format!("the snapshot of {id} was interrupted and cannot be resumed"))
+        .fact("table", id)
+        .help(
+            "the table has no key whose order is known here, so that it is read as a whole: start a new pipeline, or give the \
+             table a primary key of integers, uuids, bytea or text COLLATE \"C\"",
+        )
+}
+
+fn builder(job: &Job, context: &SnapshotContext, micros: i64, first_ordinal: u64) -> Result<TableBuilder> {
+    let Decodable { schema, columns, key_images } = job.decodable.clone();
+    let mut builder = TableBuilder::new(schema, columns, key_images, &context.settings)?;
+    builder.begin_span(Origin {
+        transaction: &context.transaction,
+        position: "",
+        commit_micros: micros,
+        precision: TimePrecision::Micros,
+        first_ordinal,
+    });
+    Ok(builder)
+}
+
+/// Appends one message of a copy; false for one without a row.
+fn append(builder: &mut TableBuilder, data: &[u8], first: &mut bool) -> Result<bool> {
+    let row = if std::mem::take(first) { after_header(data)? } else { data };
+    if row.is_empty() {
+        return Ok(false);
+    }
+    builder.append_copy(row).map_err(|refused| refused.into_error(builder.schema()))
+}
+
+/// Waits before the next attempt, or says that there is none.
+async fn retry(error: Error, failures: u32, job: &Job) -> Result<()> {
+    let again = match error.retry() {
+        Retry::Endless => true,
+        // A connection that is closed before the greeting: something between us and the server is down.
+        Retry::Never if error.code() == Code::NotADatabase => true,
+        Retry::Bounded => failures <= 5,
+        Retry::Never => false,
+    };
+    if !again {
+        return Err(error.fact("table", job.shape.id().to_string()));
+    }
+    tracing::warn!(table = %job.shape.id(), %error, "a chunk of the snapshot is read again");
+    let pause = Duration::from_millis(100) * 2u32.pow(failures.min(10) - 1);
+    tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
+    Ok(())
+}
+
+impl OnServer {
+    /// The view that is open, if the hand-off takes it once more, or a new one. With the time it was opened.
+    async fn view_for(&mut self, job: &Job, queries: &Queries, context: &SnapshotContext) -> Result<(View, i64)> {
+        let young = self.view.as_ref().filter(|open| open.at == job.at && open.opened.elapsed() < VIEW_AGE);
+        if let Some(open) = young
+            && lock(&job.handoff).open(&open.view)
+        {
+            return Ok((open.view.clone(), open.micros));
+        }
+        let began = Instant::now();
+        let mut pause = Duration::from_millis(2);
+        let mut told = false;
+        loop {
+            self.close_view().await?;
+            lock(&job.handoff).opening();
+            let (view, micros) = self.open_view(queries, context).await?;
+            if lock(&job.handoff).open(&view) {
+                self.view = Some(OpenView { view: view.clone(), at: job.at, opened: Instant::now(), micros });
+                self.check_columns(job, queries).await?;
+                return Ok((view, micros));
+            }
+            lock(&job.handoff).abandon();
+            if !told && began.elapsed() > WAITS_LONG {
+                told = true;
+                tracing::warn!(
+                    table = %job.shape.id(),
+                    "the snapshot waits for a commit that is logged and not visible yet: it waits for a standby \
+                     (synchronous_standby_names)"
+                );
+            }
+            // What the stream has seen is not visible yet: a commit waits for a standby.
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+    }
+
+    async fn open_view(&mut self, queries: &Queries, context: &SnapshotContext) -> Result<(View, i64)> {
+        let rows = self.connection.simple(&queries.open_view()).await?;
+        let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not tell its snapshot"))?;
+        let high = Lsn::parse(row.text(1)?)?.end_of_record(context.wal_page);
+        let view = View::parse(row.text(0)?, high)?;
+        let micros = context.clock.now_micros();
+        if fault::removed("hand-off-in-snapshot") {
+            // As if the place beside the SELECT were that of the snapshot.
+            let next = view.next_xid() + 1_000;
+            return Ok((View::parse(&format!("{next}:{next}:"), high)?, micros));
+        }
+        Ok((view, micros))
+    }
+
+    /// Whether the table still has the columns it was planned with; while the view is open it cannot be altered.
+    async fn check_columns(&mut self, job: &Job, queries: &Queries) -> Result<()> {
+        let rows = self.connection.simple(&queries.columns(job.shape.relation)).await?;
+        let listed = listed(&rows)?;
+        if listed == job.listed {
+            return Ok(());
+        }
+        let id = job.shape.id().to_string();
+        Err(Error::new(Code::SchemaChange, format!("the columns of {id} were changed while its snapshot is read"))
+            .fact("table", id)
+            .help("start a new pipeline when no schema change is under way"))
+    }
+
+    async fn close_view(&mut self) -> Result<()> {
+        match self.view.take() {
+            Some(_) => self.connection.execute("COMMIT").await,
+            // A view that was refused, or none.
+            None => self.connection.execute("ROLLBACK").await,
+        }
+    }
+
+    /// The last key of the chunk, as texts; none when it is the table's last one.
+    async fn upper(&mut self, job: &Job, queries: &Queries, rows: u32) -> Result<Option<Vec<String>>> {
+        let found = self.connection.simple(&queries.upper(job.frontier.as_deref(), rows)).await?;
+        let Some(row) = found.first() else { return Ok(None) };
+        (0..found.columns.len()).map(|at| row.text(at).map(str::to_owned)).collect::<Result<Vec<_>>>().map(Some)
+    }
+}
+
+/// The columns of a catalog as a job has them.
+fn listed(rows: &crate::client::Rows) -> Result<Vec<String>> {
+    rows.iter().map(|row| Ok(format!("{} {} {}", row.text(0)?, row.text(1)?, row.text(2)?))).collect()
+}

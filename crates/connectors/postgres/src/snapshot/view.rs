@@ -1,0 +1,115 @@
+//! What a snapshot shows. Pure.
+
+use crate::lsn::Lsn;
+use dujiang_core::{Code, Error, Result};
+use std::fmt;
+use std::sync::Arc;
+
+/// Which transactions a snapshot of the server shows (`pg_current_snapshot()`), and a place that all of their commits lie
+/// before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View(Arc<Parts>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Parts {
+    /// All below are visible, or rolled back.
+    xmin: u64,
+    /// None from here on is.
+    xmax: u64,
+    /// Those between that are not, ascending.
+    running: Vec<u64>,
+    /// Read after the snapshot was taken.
+    high: Lsn,
+}
+
+impl View {
+    /// Reads `10:20:10,14,15` as `pg_current_snapshot()` prints it.
+    ///
+    /// # Errors
+    /// `Protocol`.
+    pub fn parse(snapshot: &str, high: Lsn) -> Result<Self> {
+        let bad = || Error::new(Code::Protocol, "a snapshot of the server cannot be read").fact("snapshot", snapshot);
+        let mut parts = snapshot.split(':');
+        let mut number = || parts.next()?.parse::<u64>().ok();
+        let (xmin, xmax) = (number().ok_or_else(bad)?, number().ok_or_else(bad)?);
+        let list = parts.next().filter(|_| xmin <= xmax).ok_or_else(bad)?;
+        let running = list.split(',').filter(|xid| !xid.is_empty()).map(str::parse);
+        let mut running = running.collect::<std::result::Result<Vec<u64>, _>>().map_err(|_| bad())?;
+        running.sort_unstable();
+        Ok(Self(Arc::new(Parts { xmin, xmax, running, high })))
+    }
+
+    /// Reads what `Display` writes.
+    ///
+    /// # Errors
+    /// `Protocol`.
+    pub fn read(text: &str) -> Result<Self> {
+        let bad = || Error::new(Code::Protocol, "a snapshot cannot be read").fact("snapshot", text);
+        let (snapshot, high) = text.split_once('@').ok_or_else(bad)?;
+        Self::parse(snapshot, Lsn::parse(high)?)
+    }
+
+    /// Whether the snapshot shows what a transaction, which has committed, did.
+    pub fn shows(&self, xid: u64) -> bool {
+        xid < self.0.xmin || (xid < self.0.xmax && self.0.running.binary_search(&xid).is_err())
+    }
+
+    /// The place that all commits shown lie before.
+    pub fn high(&self) -> Lsn {
+        self.0.high
+    }
+
+    /// The transactions that were under way.
+    pub fn running(&self) -> impl Iterator<Item = u64> + '_ {
+        self.0.running.iter().copied()
+    }
+
+    /// The first transaction id that had not been given out.
+    pub fn next_xid(&self) -> u64 {
+        self.0.xmax
+    }
+}
+
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:", self.0.xmin, self.0.xmax)?;
+        for (at, xid) in self.0.running.iter().enumerate() {
+            write!(f, "{}{xid}", if at == 0 { "" } else { "," })?;
+        }
+        write!(f, "@{}", self.0.high)
+    }
+}
+
+/// The whole id of a transaction of which the stream tells the lower half: the one nearest to `near`. Ids in use never span
+/// more than half of the lower ones.
+pub fn widen(xid: u32, near: u64) -> u64 {
+    let distance = i64::from(xid.wrapping_sub(near as u32) as i32);
+    near.saturating_add_signed(distance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_shows_what_was_committed_before_it() {
+        let view = View::parse("10:20:15,10,14", Lsn(7)).unwrap();
+        let shown: Vec<u64> = (8..22).filter(|xid| view.shows(*xid)).collect();
+        assert_eq!(shown, [8, 9, 11, 12, 13, 16, 17, 18, 19]);
+        assert_eq!(View::read(&view.to_string()).unwrap(), view);
+        let none = View::parse("10:10:", Lsn(7)).unwrap();
+        assert!(none.shows(9) && !none.shows(10));
+        for text in ["", "1:2", "2:1:", "a:2:", "1:2:x"] {
+            assert!(View::parse(text, Lsn(0)).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ids_are_widened_to_the_nearest() {
+        let epoch = 3u64 << 32;
+        assert_eq!(widen(5, epoch + 7), epoch + 5);
+        assert_eq!(widen(u32::MAX, epoch + 7), epoch - 1);
+        assert_eq!(widen(3, epoch - 2), epoch + 3);
+        assert_eq!(widen(800, 700), 800);
+    }
+}

@@ -1,0 +1,439 @@
+//! The source: discovering tables, and where to begin.
+
+use crate::catalog::{CatalogColumn, Published, TableDetail};
+use crate::client::{Connection, Session};
+use crate::config::{Config, StartupMode};
+use crate::discovery::{self, Facts};
+use crate::lsn::Lsn;
+use crate::position::{self, Head, SnapshotTable};
+use crate::preflight;
+use crate::reader::{PostgresReader, SideTable, SnapshotSide, Start};
+use crate::server::{self, Resume};
+use crate::shape::{Shape, ShapeColumn};
+use crate::snapshot::{Handoff, Job, KeyOrder, Snapshot, SnapshotContext, View, interrupted};
+use crate::stream::{Durable, Machine, Tables, worth_another_try};
+use async_trait::async_trait;
+use dujiang_core::options::Problem;
+use dujiang_core::source::{Acker, Reader, Source, SourceContext, Survey, SurveyedTable};
+use dujiang_core::{Code, Error, Position, Result, TableId, TableSchema};
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How long a slot may take to be made before it is said what it waits for (F18).
+const SLOT_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a slot that is in use is waited for; `wal_sender_timeout` is a minute where nobody has changed it.
+const ZOMBIE_PATIENCE: Duration = Duration::from_secs(70);
+
+/// Tables of a PostgreSQL database.
+pub struct PostgresSource {
+    config: Arc<Config>,
+}
+
+/// A source about to be read.
+struct Opening {
+    /// For the catalog.
+    side: Connection,
+    facts: Facts,
+    published: Vec<Published>,
+}
+
+impl PostgresSource {
+    /// A source with these options; nothing is connected yet.
+    pub fn new(config: Config) -> Self {
+        Self { config: Arc::new(config) }
+    }
+
+    /// The first connection is tried a few times; later ones for ever.
+    async fn connect(&self, session: Session) -> Result<Connection> {
+        let mut failures = 0;
+        loop {
+            match Connection::connect(&self.config.endpoint, session).await {
+                Ok(connection) => return Ok(connection),
+                Err(error)
+                    if !worth_another_try(&error, failures) || failures >= self.config.options.connect_max_retries =>
+                {
+                    return Err(error);
+                }
+                Err(error) => tracing::warn!(%error, "the source cannot be reached yet"),
+            }
+            failures += 1;
+            tokio::time::sleep(Duration::from_millis(500) * failures).await;
+        }
+    }
+
+    async fn fresh(&self, context: SourceContext) -> Result<Start> {
+        let config = &self.config;
+        let mut side = self.connect(Session::Ordinary).await?;
+        let checked = preflight::check(&mut side, config).await?;
+        checked.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        preflight::publish(&mut side, config, &checked.details.tables).await?;
+        let mut replication = self.connect(Session::Replication).await?;
+        let instance = server::identify(&mut replication).await?;
+        let boundary = self.slot(&mut replication, &mut side).await?;
+        replication.close().await;
+        // The catalog is read after the place from which the stream tells of every change of it.
+        let oids: Vec<u32> = checked.details.tables.iter().map(|table| table.oid).collect();
+        let details = discovery::details(&mut side, &oids).await?;
+        let ids: Vec<TableId> = details.tables.iter().map(|table| table.id()).collect();
+        let published = preflight::published(&mut side, config, &checked.facts, &ids).await?;
+        let key_images = config.key_images();
+        let shapes = discovery::shapes(&details, &published, &checked.facts, key_images)?;
+        let view = current_view(&mut side).await?;
+        let durable = Arc::new(Durable::default());
+        durable.reached(boundary);
+        let tables = Tables::new(shapes, checked.facts.settings);
+        let mode = config.options.startup_mode;
+        let mut start = Start {
+            config: config.clone(),
+            context,
+            machine: Machine::new(boundary, view.next_xid(), None),
+            tables,
+            server: instance.name,
+            snapshot: SnapshotSide::none(),
+            bounded: mode == StartupMode::Snapshot,
+            end_at_open: view.high(),
+            durable,
+        };
+        let mut opening = Opening { side, facts: checked.facts, published };
+        if matches!(mode, StartupMode::Initial | StartupMode::Snapshot) {
+            // A transaction that is under way now may be logged before the boundary, and then does not come in the stream: every
+            // view must show it.
+            let under_way: Vec<u64> = view.running().collect();
+            let table = |at| SnapshotTable { dropped: under_way.clone(), ..SnapshotTable::new(at as u32) };
+            let all = (0..start.tables.iter().count()).map(table).collect();
+            let id = snapshot_id(&start.context);
+            begin_snapshot(&mut start, &mut opening, id, all).await?;
+        }
+        opening.side.close().await;
+        Ok(start)
+    }
+
+    /// The slot, made if it is not there, and the place from which on it sends everything.
+    async fn slot(&self, replication: &mut Connection, side: &mut Connection) -> Result<Lsn> {
+        let config = &self.config;
+        let name = &config.slot;
+        if let Some(slot) = server::slot(replication, name).await? {
+            server::is_usable(&slot, name, &config.endpoint.database)?;
+            if let Some(reason) = slot.lost() {
+                return Err(Error::new(
+                    Code::SlotInvalid,
+                    format!("the server has invalidated the replication slot `{name}`"),
+                )
+                .fact("reason", reason.to_owned())
+                .help(format!("run SELECT pg_drop_replication_slot('{name}')")));
+            }
+            if config.options.startup_mode == StartupMode::CommittedOffset {
+                return slot.confirmed()?.ok_or_else(|| Error::new(Code::Protocol, "the slot has no place"));
+            }
+            // Changes of before are of no use to a new pipeline, and the publication may not have been there then.
+            return self.advance(side).await;
+        }
+        if config.options.startup_mode == StartupMode::CommittedOffset {
+            return Err(Error::new(Code::SlotLost, format!("there is no replication slot `{name}`")).help(
+                "`scan.startup.mode: committed-offset` goes on from a slot that is there: name it with `slot.name`, or begin \
+                 with `initial` or `latest-offset`",
+            ));
+        }
+        let making = server::create_slot(replication, name);
+        tokio::pin!(making);
+        loop {
+            match tokio::time::timeout(SLOT_PATIENCE, &mut making).await {
+                Ok(made) => return made,
+                Err(_) => match server::oldest_transactions(side).await {
+                    Ok(oldest) => tracing::warn!(
+                        slot = %name,
+                        "the replication slot waits for transactions that write: {}",
+                        oldest.join("; ")
+                    ),
+                    Err(error) => tracing::debug!(%error, "what the slot waits for cannot be asked"),
+                },
+            }
+        }
+    }
+
+    /// Moves the slot to the end of the log. A session that died without a word holds it until the server notices (F19).
+    async fn advance(&self, side: &mut Connection) -> Result<Lsn> {
+        let mut told = false;
+        let begun = std::time::Instant::now();
+        loop {
+            match server::advance_slot(side, &self.config.slot).await {
+                Err(error) if error.code() == Code::SlotActive && begun.elapsed() < ZOMBIE_PATIENCE => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(%error, "the replication slot is waited for");
+                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn resumed(&self, position: &Position, context: SourceContext) -> Result<Start> {
+        let config = &self.config;
+        let (head, shapes) = position::decode(position)?;
+        let (head, shapes) = self.still_captured(head, shapes)?;
+        if head.slot != config.slot {
+            return Err(Error::new(Code::SlotForeign, "the pipeline has read from another slot until now")
+                .fact("expected", head.slot)
+                .fact("found", config.slot.clone())
+                .help("give it the slot's name back (`slot.name`), or start a new pipeline with a new snapshot"));
+        }
+        let boundary = head.boundary()?;
+        let mut replication = self.connect(Session::Replication).await?;
+        let resume = Resume {
+            server: head.server.clone(),
+            slot: config.slot.clone(),
+            database: config.endpoint.database.clone(),
+            boundary,
+        };
+        let instance = server::verify(&mut replication, &resume).await?;
+        replication.close().await;
+        let mut side = self.connect(Session::Ordinary).await?;
+        let facts = discovery::facts(&mut side, config).await?;
+        let ids: Vec<TableId> = shapes.iter().map(Shape::id).collect();
+        self.warn_of_new_tables(&mut side, &ids).await?;
+        let published = preflight::published(&mut side, config, &facts, &ids).await?;
+        let view = current_view(&mut side).await?;
+        let Head { inside, snapshot, xid, .. } = head;
+        let mut start = Start {
+            config: config.clone(),
+            context,
+            machine: Machine::new(boundary, xid, inside),
+            tables: Tables::new(shapes, facts.settings),
+            server: instance.name,
+            snapshot: SnapshotSide::none(),
+            bounded: config.options.startup_mode == StartupMode::Snapshot,
+            end_at_open: view.high(),
+            durable: Arc::new(Durable::default()),
+        };
+        let mut opening = Opening { side, facts, published };
+        if let Some(snapshot) = snapshot {
+            begin_snapshot(&mut start, &mut opening, snapshot.id, snapshot.tables).await?;
+        }
+        opening.side.close().await;
+        Ok(start)
+    }
+
+    /// Forgets tables that `tables` no longer names, so that naming them again later does not pretend to know what happened in
+    /// between. Numbers of tables are those of the shapes that are left.
+    fn still_captured(&self, mut head: Head, shapes: Vec<Shape>) -> Result<(Head, Vec<Shape>)> {
+        let captures = |shape: &Shape| self.config.filter.captures(&shape.id());
+        let captured = shapes.iter().map(captures).collect::<Result<Vec<bool>>>()?;
+        let mut next = 0u32;
+        let mut number = |captured: &bool| {
+            let this = next;
+            next += u32::from(*captured);
+            captured.then_some(this)
+        };
+        let numbers: Vec<Option<u32>> = captured.iter().map(&mut number).collect();
+        let renumbered = |old: u32| numbers.get(old as usize).copied().flatten();
+        if let Some(inside) = &mut head.inside {
+            let changes = std::mem::take(&mut inside.changes);
+            inside.changes = changes.into_iter().filter_map(|(at, n)| Some((renumbered(at)?, n))).collect();
+        }
+        if let Some(snapshot) = &mut head.snapshot {
+            snapshot.tables.retain_mut(|table| renumbered(table.table).map(|at| table.table = at).is_some());
+        }
+        head.snapshot = head.snapshot.filter(|snapshot| !snapshot.tables.is_empty());
+        let kept: Vec<Shape> =
+            shapes.into_iter().zip(captured).filter_map(|(shape, captured)| captured.then_some(shape)).collect();
+        if kept.is_empty() {
+            return Err(Error::new(
+                Code::NoTable,
+                format!("no table that was captured matches `{}`", self.config.options.tables),
+            )
+            .help("check `tables`, or start a new pipeline"));
+        }
+        Ok((head, kept))
+    }
+
+    /// Tables that came later are not captured; that is said, not hidden.
+    async fn warn_of_new_tables(&self, side: &mut Connection, known: &[TableId]) -> Result<()> {
+        let found = discovery::find_tables(side, &self.config).await?;
+        for id in found.captured.iter().map(|entry| entry.id()).filter(|id| !known.contains(id)) {
+            tracing::warn!(table = %id, "the table is newer than the pipeline and is not captured; start a second pipeline for it");
+        }
+        Ok(())
+    }
+}
+
+/// The transactions under way, and the end of the log.
+async fn current_view(side: &mut Connection) -> Result<View> {
+    // What is written and not flushed may stay so on an idle server; whatever was committed before is before its flushed end,
+    // but for commits that did not wait for it (`synchronous_commit = off`).
+    let rows = side
+        .simple("SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_wal_flush_lsn()::text")
+        .await?;
+    let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not tell its snapshot"))?;
+    View::parse(row.text(0)?, Lsn::parse(row.text(1)?)?)
+}
+
+async fn begin_snapshot(
+    start: &mut Start,
+    opening: &mut Opening,
+    id: String,
+    tables: Vec<SnapshotTable>,
+) -> Result<()> {
+    let oids: Vec<u32> = tables.iter().map(|t| start.tables.get(t.table as usize).shape.relation).collect();
+    let details = discovery::details(&mut opening.side, &oids).await?;
+    let (mut sides, mut jobs) = (Vec::new(), Vec::new());
+    for saved in tables {
+        let at = saved.table as usize;
+        let chunks = saved.done()?;
+        let read = chunks.last().is_some_and(|c| c.upper.is_none());
+        let shape = start.tables.get(at).shape.clone();
+        let bytewise = discovery::bytewise(&mut opening.side, &shape).await?;
+        let order = KeyOrder::new(&shape, &bytewise);
+        if order.is_none() && saved.rows > 0 && !read {
+            return Err(interrupted(&shape));
+        }
+        let handoff = Arc::new(Mutex::new(Handoff::resume(chunks, saved.dropped.iter().copied())));
+        let table = start.tables.get_mut(at);
+        table.handoff = Some(handoff.clone());
+        table.order.clone_from(&order);
+        let detail = details.tables.iter().find(|detail| detail.oid == shape.relation);
+        let (rows, bytes) = detail.map_or((0, 0), |d| (d.rows.max(0.0) as u64, d.bytes.max(0) as u64));
+        if !read {
+            let published = opening.published.iter().find(|p| p.id() == table.id);
+            let detail = detail.ok_or_else(|| gone(&shape))?;
+            same_columns(&shape, detail)?;
+            jobs.push(Job {
+                at,
+                decodable: table.decodable.clone(),
+                listed: detail.columns.iter().map(listed_column).collect(),
+                order,
+                filter: published.and_then(|p| p.filter.clone()),
+                bytes,
+                handoff,
+                frontier: saved.frontier.clone(),
+                rows: saved.rows,
+                shape,
+            });
+        }
+        sides.push(SideTable { at, rows: saved.rows, estimated: rows, frontier: saved.frontier, read, passed: false });
+    }
+    let context = SnapshotContext {
+        endpoint: start.config.endpoint.clone(),
+        server: start.server.clone(),
+        chunk_rows: start.config.options.chunk_size.get(),
+        transaction: format!("snapshot:{id}"),
+        clock: start.context.clock.clone(),
+        budget: start.context.budget.clone(),
+        settings: opening.facts.settings,
+        wal_page: opening.facts.wal_page,
+    };
+    let run = Snapshot::start(context, jobs, start.config.snapshot_connections());
+    start.snapshot = SnapshotSide::new(id, sides, Some(run));
+    Ok(())
+}
+
+/// As the worker asks for it.
+fn listed_column(column: &CatalogColumn) -> String {
+    format!("{} {} {}", column.name, column.type_oid, column.modifier)
+}
+
+/// A snapshot goes on with the columns it was begun with.
+fn same_columns(shape: &Shape, detail: &TableDetail) -> Result<()> {
+    let there = |column: &ShapeColumn| {
+        detail
+            .columns
+            .iter()
+            .any(|c| c.name == column.name && c.type_oid == column.type_oid && c.modifier == column.modifier)
+    };
+    if shape.columns.iter().all(there) {
+        return Ok(());
+    }
+    let id = shape.id().to_string();
+    Err(Error::new(Code::SchemaChange, format!("the columns of {id} were changed before its snapshot was complete"))
+        .fact("table", id)
+        .help("start a new pipeline with a new snapshot"))
+}
+
+fn gone(shape: &Shape) -> Error {
+    let id = shape.id().to_string();
+    Error::new(Code::TableGone, format!("{id} is gone before its snapshot was complete"))
+        .fact("table", id)
+        .help("leave it out of `tables`, or start a new pipeline")
+}
+
+/// New with every snapshot that is begun.
+fn snapshot_id(context: &SourceContext) -> String {
+    let mut hasher = std::hash::RandomState::new().build_hasher();
+    hasher.write(context.identity.lineage.0.as_bytes());
+    hasher.write_i64(context.clock.now_micros());
+    format!("{:016x}", hasher.finish())
+}
+
+#[async_trait]
+impl Source for PostgresSource {
+    async fn discover(&self) -> Result<Vec<Arc<TableSchema>>> {
+        let mut side = self.connect(Session::Ordinary).await?;
+        let checked = preflight::check(&mut side, &self.config).await?;
+        let published = discovery::published(&mut side, &self.config, checked.facts.database.version).await?;
+        let shapes = discovery::shapes(
+            &checked.details,
+            &published.unwrap_or_default(),
+            &checked.facts,
+            self.config.key_images(),
+        )?;
+        Ok(shapes.iter().map(|shape| shape.decodable().schema).collect())
+    }
+
+    async fn survey(&self) -> Survey {
+        let surveyed = async {
+            let mut side = self.connect(Session::Ordinary).await?;
+            let (checked, refusals) = preflight::survey(&mut side, &self.config).await?;
+            let shapes = discovery::shapes(&checked.details, &[], &checked.facts, self.config.key_images())?;
+            let table = |(shape, detail): (&Shape, &TableDetail)| SurveyedTable {
+                rows: (detail.rows >= 0.0).then_some(detail.rows as u64),
+                bytes: u64::try_from(detail.bytes).ok(),
+                schema: shape.decodable().schema,
+            };
+            let tables: Vec<SurveyedTable> = shapes.iter().zip(&checked.details.tables).map(table).collect();
+            let schemas: Vec<&str> = checked.found.captured.iter().map(|entry| entry.schema.as_str()).collect();
+            let near = |id: &&TableId| schemas.contains(&&*id.database);
+            let near_misses = checked.found.others.iter().filter(near).cloned().collect();
+            Ok::<_, Error>(Survey { tables, near_misses, warnings: checked.warnings, refusals })
+        };
+        surveyed.await.unwrap_or_else(|error| Survey { refusals: vec![error], ..Survey::default() })
+    }
+
+    fn warnings(&self) -> Vec<Problem> {
+        self.config.warnings.clone()
+    }
+
+    async fn open(&self, from: Option<Position>, context: SourceContext) -> Result<(Box<dyn Reader>, Box<dyn Acker>)> {
+        let start = match from {
+            None => self.fresh(context).await?,
+            Some(position) => self.resumed(&position, context).await?,
+        };
+        let acker = SlotAcker(start.durable.clone());
+        Ok((Box::new(PostgresReader::new(start)), Box::new(acker)))
+    }
+
+    fn ack_lag(&self) -> usize {
+        self.config.options.ack_lag as usize
+    }
+
+    fn describe(&self, position: &Position) -> String {
+        position::decode_head(position).map_or_else(|error| error.message().to_owned(), |head| head.place)
+    }
+
+    fn schemas_at(&self, position: &Position) -> Vec<Arc<TableSchema>> {
+        let shapes = position::decode(position).map(|(_, shapes)| shapes).unwrap_or_default();
+        shapes.iter().map(|shape| shape.decodable().schema).collect()
+    }
+}
+
+/// Lets the server drop the log before what is durable (INV-1): a boundary between transactions, everything before it (INV-3).
+struct SlotAcker(Arc<Durable>);
+
+#[async_trait]
+impl Acker for SlotAcker {
+    async fn ack(&mut self, position: &Position) -> Result<()> {
+        self.0.reached(position::decode_head(position)?.boundary()?);
+        Ok(())
+    }
+}

@@ -1,0 +1,343 @@
+//! The captured tables: their shapes, open builders and hand-offs.
+
+use crate::pgoutput::Tuple;
+use crate::shape::{Decodable, Shape};
+use crate::snapshot::{KeyOrder, SharedHandoff, TableVerdict, Verdict, lock};
+use crate::values::{Keep, Refused, RowChange, TableBuilder, ValueSettings};
+use bytes::Bytes;
+use dujiang_core::{ChangeBatch, Error, Origin, Result, TableId};
+use std::collections::HashMap;
+
+/// A builder is finished at this many rows or bytes.
+const BATCH_ROWS: usize = 8192;
+const BATCH_BYTES: usize = 8 << 20;
+
+/// One captured table.
+pub struct Table {
+    /// The name.
+    pub id: TableId,
+    /// Columns in force at the stream's place.
+    pub shape: Shape,
+    /// The same, ready for decoding.
+    pub decodable: Decodable,
+    /// While the snapshot of this table is under way.
+    pub handoff: Option<SharedHandoff>,
+    /// How its keys are ordered; none for a table that is read as a whole.
+    pub order: Option<KeyOrder>,
+    builder: Option<TableBuilder>,
+    /// Bytes on the wire of what the builder holds.
+    wire_bytes: usize,
+    /// Which transaction `changes` counts.
+    transaction: u64,
+    changes: u64,
+    /// Changes of this transaction that were handed out before.
+    skip: u64,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// It is in the builder, as far as it is wanted.
+    Done,
+    /// Nothing was done: a chunk has to be handed out first.
+    Wait,
+}
+
+/// The transaction a change belongs to, as far as tables need to know it.
+pub struct RowsOf<'a> {
+    /// Number that no other transaction of this reader has.
+    pub serial: u64,
+    /// Its id, in full.
+    pub xid: u64,
+    /// For the rows; the ordinal is filled in here.
+    pub origin: Origin<'a>,
+    /// Changes of a table that were handed out before.
+    pub skip: &'a dyn Fn(usize) -> u64,
+}
+
+impl Table {
+    fn new(shape: Shape) -> Self {
+        let decodable = shape.decodable();
+        Self {
+            id: shape.id(),
+            shape,
+            decodable,
+            handoff: None,
+            order: None,
+            builder: None,
+            wire_bytes: 0,
+            transaction: 0,
+            changes: 0,
+            skip: 0,
+        }
+    }
+
+    fn builder(&mut self, settings: &ValueSettings) -> Result<&mut TableBuilder> {
+        if self.builder.is_none() {
+            let Decodable { schema, columns, key_images } = self.decodable.clone();
+            self.builder = Some(TableBuilder::new(schema, columns, key_images, settings)?);
+        }
+        Ok(self.builder.as_mut().expect("invariant: just made"))
+    }
+}
+
+/// All captured tables.
+pub struct Tables {
+    tables: Vec<Table>,
+    by_name: HashMap<TableId, usize>,
+    settings: ValueSettings,
+    /// Tables with rows in their builder.
+    dirty: Vec<usize>,
+    shapes: Option<Bytes>,
+    scratch: (Vec<u8>, Vec<u8>),
+}
+
+impl Tables {
+    /// The tables of these shapes, streaming.
+    pub fn new(shapes: Vec<Shape>, settings: ValueSettings) -> Self {
+        let tables: Vec<Table> = shapes.into_iter().map(Table::new).collect();
+        let by_name = tables.iter().enumerate().map(|(at, table)| (table.id.clone(), at)).collect();
+        Self { tables, by_name, settings, dirty: Vec::new(), shapes: None, scratch: Default::default() }
+    }
+
+    /// A table's number.
+    pub fn find(&self, id: &TableId) -> Option<usize> {
+        self.by_name.get(id).copied()
+    }
+
+    /// A table by its number.
+    pub fn get(&self, at: usize) -> &Table {
+        &self.tables[at]
+    }
+
+    /// A table by its number.
+    pub fn get_mut(&mut self, at: usize) -> &mut Table {
+        &mut self.tables[at]
+    }
+
+    /// All tables in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Table> {
+        self.tables.iter()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    /// How values are carried.
+    pub fn settings(&self) -> &ValueSettings {
+        &self.settings
+    }
+
+    /// Whether the stream may carry values in binary.
+    pub fn reads_binary(&self) -> bool {
+        self.tables.iter().all(|table| table.decodable.reads_binary())
+    }
+
+    /// The serialised shapes, for positions.
+    ///
+    /// # Errors
+    /// `Bug`.
+    pub fn encoded_shapes(&mut self) -> Result<Bytes> {
+        if self.shapes.is_none() {
+            let shapes: Vec<&Shape> = self.tables.iter().map(|t| &t.shape).collect();
+            self.shapes = Some(crate::position::encode_shapes(&shapes)?);
+        }
+        Ok(self.shapes.clone().expect("invariant: just made"))
+    }
+
+    /// A table gets another shape. Its builder must be empty. `order` is that of the new shape's keys.
+    pub fn reshape(&mut self, at: usize, shape: Shape, order: Option<KeyOrder>) {
+        let table = &mut self.tables[at];
+        let next = Table::new(shape);
+        *table = Table {
+            handoff: table.handoff.take(),
+            order,
+            transaction: table.transaction,
+            changes: table.changes,
+            skip: table.skip,
+            ..next
+        };
+        self.shapes = None;
+    }
+
+    /// Decodes a change into the table's builder.
+    ///
+    /// # Errors
+    /// Those of a change that cannot be read.
+    pub fn append(&mut self, at: usize, change: RowChange<'_>, of: &RowsOf<'_>) -> Result<Appended> {
+        let table = &mut self.tables[at];
+        table.enter(at, of, &self.settings)?;
+        let keep = if table.changes < table.skip {
+            None
+        } else {
+            match table.judge(&change, of.xid, &mut self.scratch)? {
+                Judged::Keep(keep) => Some(keep),
+                Judged::Drop => None,
+                Judged::Wait => return Ok(Appended::Wait),
+            }
+        };
+        let builder = table.builder.as_mut().expect("invariant: made when the transaction was entered");
+        let was_empty = builder.is_empty();
+        match keep {
+            None => builder.skip(),
+            Some(keep) => builder.append(change, keep, &[]).map_err(|refused| refused_by(refused, table, of))?,
+        }
+        let is_empty = table.builder.as_ref().is_none_or(TableBuilder::is_empty);
+        table.changes += 1;
+        table.wire_bytes += wire_bytes(&change);
+        if was_empty && !is_empty {
+            self.dirty.push(at);
+        }
+        Ok(Appended::Done)
+    }
+
+    /// A change of the whole table (TRUNCATE) has an ordinal like every other. Whether it is wanted.
+    ///
+    /// # Errors
+    /// `Bug`.
+    pub fn judge_truncate(&mut self, at: usize, of: &RowsOf<'_>) -> Result<TableVerdict> {
+        let table = &mut self.tables[at];
+        table.enter(at, of, &self.settings)?;
+        if table.changes < table.skip {
+            return Ok(TableVerdict::Drop);
+        }
+        Ok(table.handoff.as_ref().map_or(TableVerdict::Pass, |handoff| lock(handoff).judge_table(of.xid)))
+    }
+
+    /// A change of the whole table is dealt with.
+    pub fn count_truncate(&mut self, at: usize) {
+        let table = &mut self.tables[at];
+        table.changes += 1;
+        if let Some(builder) = &mut table.builder {
+            builder.skip();
+        }
+    }
+
+    /// Changes of the transaction handed out so far, per table that has any.
+    pub fn changes_of(&self, serial: u64, touched: &[usize]) -> impl Iterator<Item = (u32, u64)> {
+        let of = move |&at: &usize| (at as u32, self.tables[at].changes, self.tables[at].transaction);
+        touched.iter().map(of).filter(move |t| t.2 == serial).map(|(at, changes, _)| (at, changes))
+    }
+
+    /// Whether any builder holds rows.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// About how many bytes the builders hold.
+    pub fn wire_bytes(&self) -> usize {
+        self.dirty.iter().map(|&at| self.tables[at].wire_bytes).sum()
+    }
+
+    /// Finishes a table's builder if it is full.
+    ///
+    /// # Errors
+    /// As [`TableBuilder::finish`].
+    pub fn flush_if_full(&mut self, at: usize, out: &mut impl Extend<ChangeBatch>) -> Result<()> {
+        let table = &self.tables[at];
+        let rows = table.builder.as_ref().map_or(0, TableBuilder::rows);
+        if rows < BATCH_ROWS && table.wire_bytes < BATCH_BYTES {
+            return Ok(());
+        }
+        self.dirty.retain(|&d| d != at);
+        self.finish(at, out)
+    }
+
+    /// Finishes every builder that holds rows.
+    ///
+    /// # Errors
+    /// As [`TableBuilder::finish`].
+    pub fn flush_all(&mut self, out: &mut impl Extend<ChangeBatch>) -> Result<()> {
+        for at in std::mem::take(&mut self.dirty) {
+            self.finish(at, out)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, at: usize, out: &mut impl Extend<ChangeBatch>) -> Result<()> {
+        self.tables[at].wire_bytes = 0;
+        if let Some(builder) = &mut self.tables[at].builder {
+            out.extend(builder.finish()?);
+        }
+        Ok(())
+    }
+}
+
+enum Judged {
+    Keep(Keep),
+    Drop,
+    Wait,
+}
+
+impl Table {
+    /// The first change of a transaction in this table: its ordinals begin at 0. After a change of shape they go on.
+    fn enter(&mut self, at: usize, of: &RowsOf<'_>, settings: &ValueSettings) -> Result<()> {
+        let same = self.transaction == of.serial;
+        if !same {
+            self.transaction = of.serial;
+            self.changes = 0;
+            self.skip = (of.skip)(at);
+        }
+        if !same || self.builder.is_none() {
+            let first_ordinal = self.changes;
+            self.builder(settings)?.begin_span(Origin { first_ordinal, ..of.origin });
+        }
+        Ok(())
+    }
+
+    /// What the hand-off lets pass of a change.
+    fn judge(&self, change: &RowChange<'_>, xid: u64, scratch: &mut (Vec<u8>, Vec<u8>)) -> Result<Judged> {
+        let Some(handoff) = &self.handoff else { return Ok(Judged::Keep(Keep::Whole)) };
+        let (before, after) = scratch;
+        let key = |image: Tuple<'_>, out: &mut Vec<u8>| {
+            out.clear();
+            self.order.as_ref().map_or(Ok(()), |order| order.write(image, out))
+        };
+        let of_table = |e: Error| e.fact("table", self.id.to_string());
+        let one = |verdict| match verdict {
+            Verdict::Pass => Judged::Keep(Keep::Whole),
+            Verdict::Drop => Judged::Drop,
+            Verdict::Wait => Judged::Wait,
+        };
+        match *change {
+            RowChange::Insert(new) | RowChange::Update { old: None, new } => {
+                key(new, after).map_err(of_table)?;
+                Ok(one(lock(handoff).judge(after, xid)))
+            }
+            RowChange::Delete((_, old)) => {
+                key(old, before).map_err(of_table)?;
+                Ok(one(lock(handoff).judge(before, xid)))
+            }
+            RowChange::Update { old: Some((_, old)), new } => {
+                key(old, before).and_then(|()| key(new, after)).map_err(of_table)?;
+                let mut handoff = lock(handoff);
+                let left = handoff.judge(before, xid);
+                if before == after {
+                    return Ok(one(left));
+                }
+                Ok(match (left, handoff.judge(after, xid)) {
+                    (Verdict::Wait, _) | (_, Verdict::Wait) => Judged::Wait,
+                    (Verdict::Pass, Verdict::Pass) => Judged::Keep(Keep::Whole),
+                    (Verdict::Pass, Verdict::Drop) => Judged::Keep(Keep::Before),
+                    (Verdict::Drop, Verdict::Pass) => Judged::Keep(Keep::After),
+                    (Verdict::Drop, Verdict::Drop) => Judged::Drop,
+                })
+            }
+        }
+    }
+}
+
+fn wire_bytes(change: &RowChange<'_>) -> usize {
+    match change {
+        RowChange::Insert(image) | RowChange::Delete((_, image)) => image.wire_bytes(),
+        RowChange::Update { old, new } => new.wire_bytes() + old.map_or(0, |(_, old)| old.wire_bytes()),
+    }
+}
+
+#[cold]
+fn refused_by(refused: Refused, table: &Table, of: &RowsOf<'_>) -> Error {
+    let error = refused.into_error(&table.decodable.schema);
+    error.fact("transaction", of.origin.transaction).fact("position", of.origin.position)
+}

@@ -1,0 +1,134 @@
+use super::harness::*;
+use dujiang_core::{Code, Error};
+
+const TABLE: &str =
+    "CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t REPLICA IDENTITY FULL; INSERT INTO t VALUES (1)";
+
+async fn followed(server: &dujiang_scratch::Postgres) -> Pipeline {
+    let mut pipeline =
+        Pipeline::new(source(server, "postgres.public.t", &[("slot.name", "s"), ("heartbeat.interval", "100ms")]));
+    pipeline.until("caught-up").await.unwrap();
+    pipeline.crash();
+    // The session that is gone lets go of the slot.
+    while server.sql("SELECT active FROM pg_replication_slots").unwrap().trim() == "t" {}
+    pipeline
+}
+
+async fn error(pipeline: &mut Pipeline) -> Error {
+    loop {
+        if let Err(error) = pipeline.step().await {
+            assert!(error.help_text().is_some(), "{error:?} says what to do");
+            return error;
+        }
+    }
+}
+
+/// F7, R19: INV-6: a slot that is gone, or was made anew, is said; nothing is passed over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r19_a_slot_that_is_gone_or_made_anew_halts() {
+    let server = own();
+    server.sql(TABLE).unwrap();
+    let mut pipeline = followed(&server).await;
+    server.sql("SELECT pg_drop_replication_slot('s'); INSERT INTO t VALUES (2)").unwrap();
+    assert_eq!(error(&mut pipeline).await.code(), Code::SlotLost);
+    server.sql("SELECT pg_create_logical_replication_slot('s', 'pgoutput')").unwrap();
+    assert_eq!(error(&mut pipeline).await.code(), Code::SlotForeign);
+    server.sql("SELECT pg_drop_replication_slot('s'); SELECT pg_create_physical_replication_slot('s')").unwrap();
+    assert_eq!(error(&mut pipeline).await.code(), Code::SlotForeign);
+}
+
+/// The server gives up a slot that holds too much of its log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f08_an_invalidated_slot_halts() {
+    let server = with(&["max_slot_wal_keep_size=1MB", "min_wal_size=32MB", "max_wal_size=32MB"]);
+    server.sql(TABLE).unwrap();
+    let mut pipeline = followed(&server).await;
+    server.sql("CREATE TABLE o AS SELECT n, repeat('x', 500) FROM generate_series(1, 80000) n; SELECT pg_switch_wal(); CHECKPOINT; SELECT pg_switch_wal(); CHECKPOINT").unwrap();
+    assert_eq!(error(&mut pipeline).await.code(), Code::SlotInvalid);
+}
+
+/// INV-5: a position belongs to its server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_server_behind_the_same_address_halts() {
+    let (server, other) = (own(), own());
+    for server in [&server, &other] {
+        server.sql(TABLE).unwrap();
+    }
+    let mut pipeline = followed(&server).await;
+    pipeline.source = source(&other, "postgres.public.t", &[("slot.name", "s")]);
+    assert_eq!(error(&mut pipeline).await.code(), Code::OtherServer);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publication_that_is_gone_or_lacks_a_table_halts() {
+    let server = own();
+    server.sql(TABLE).unwrap();
+    let mut pipeline = followed(&server).await;
+    let name = server.sql("SELECT pubname FROM pg_publication").unwrap().trim().to_owned();
+    server.sql(&format!("CREATE TABLE o (id int PRIMARY KEY); ALTER PUBLICATION {name} SET TABLE o")).unwrap();
+    assert_eq!(error(&mut pipeline).await.code(), Code::Publication);
+    server.sql(&format!("DROP PUBLICATION {name}")).unwrap();
+    assert_eq!(error(&mut pipeline).await.code(), Code::Publication);
+}
+
+/// Everything that the user has to mend is told before anything is touched, with what to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_in_the_way_is_told_at_once() {
+    let server = with(&["wal_level=replica"]);
+    server.sql("CREATE ROLE weak LOGIN; CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE n (v int)").unwrap();
+    let source = source(&server, r"postgres.public.\.*", &[("username", "weak")]);
+    let survey = source.survey().await;
+    let codes: Vec<_> = survey.refusals.iter().map(Error::code).collect();
+    for code in [Code::WalLevel, Code::ReplicationRole, Code::MissingPrivilege, Code::ReplicaIdentity] {
+        assert!(codes.contains(&code), "{code:?} in {codes:?}");
+    }
+    assert!(survey.refusals.iter().all(|refusal| refusal.help_text().is_some()));
+    assert_eq!(server.sql("SELECT count(*) FROM pg_publication").unwrap().trim(), "0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_is_refused_says_why() {
+    let server = own();
+    server.sql(TABLE).unwrap();
+    let missing = source_at(server.port(), "nowhere.public.t", &[]);
+    assert_eq!(missing.discover().await.unwrap_err().code(), Code::UnknownDatabase);
+    let nobody = source(&server, "postgres.public.t", &[("username", "nobody")]);
+    assert_eq!(nobody.discover().await.unwrap_err().code(), Code::LoginRefused);
+    let nothing = source(&server, "postgres.public.x", &[]);
+    assert_eq!(nothing.discover().await.unwrap_err().code(), Code::NoTable);
+}
+
+/// F19: a session that died without a word still holds the slot; the next one waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f19_a_slot_in_use_is_waited_for() {
+    let server = with(&["wal_sender_timeout=2s"]);
+    server.sql(TABLE).unwrap();
+    let options = [("slot.name", "s"), ("heartbeat.interval", "100ms")];
+    let mut first = Pipeline::new(source(&server, "postgres.public.t", &options));
+    first.until("caught-up").await.unwrap();
+    let mut second = Pipeline::new(source(&server, "postgres.public.t", &options));
+    second.position.clone_from(&first.position);
+    second.open().await.unwrap();
+    while second.status().disconnected.is_none() {
+        second.step().await.unwrap();
+    }
+    first.crash();
+    server.sql("INSERT INTO t VALUES (2)").unwrap();
+    second.until_now(&server).await.unwrap();
+    assert_eq!(second.sink.images.len(), 1);
+}
+
+/// F18: a slot waits for transactions under way; what they are is said, and nothing is lost of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f18_a_transaction_under_way_holds_the_slot_up_and_is_not_lost() {
+    let server = own();
+    server.sql(TABLE).unwrap();
+    server.sql("BEGIN; INSERT INTO t VALUES (7); PREPARE TRANSACTION 'held'").unwrap();
+    let mut pipeline = Pipeline::new(source(&server, "postgres.public.t", &[]));
+    let opened = tokio::time::timeout(std::time::Duration::from_millis(300), pipeline.open()).await;
+    assert!(opened.is_err(), "the slot waits");
+    server.sql("COMMIT PREPARED 'held'").unwrap();
+    while server.sql("SELECT count(*) FROM pg_replication_slots WHERE active").unwrap().trim() != "0" {}
+    pipeline.until("caught-up").await.unwrap();
+    assert_eq!(pipeline.sink.rows["public.t"], rows_of(&server, "t", 1));
+}

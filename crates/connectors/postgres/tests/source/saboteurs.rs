@@ -1,0 +1,21 @@
+use super::harness::REMOVED;
+use std::process::Command;
+
+/// A test that stays green without the safety step it is there for is none.
+fn turns_red(step: &str, test: &str) {
+    let program = std::env::current_exe().unwrap();
+    let output = Command::new(program).args([test, "--exact"]).env(REMOVED, step).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("running 1 test"), "{test}: {text}");
+    assert!(!output.status.success(), "without {step}, {test} is still green");
+}
+
+#[test]
+fn a_hand_off_by_places_beside_the_select_loses_rows() {
+    turns_red("hand-off-in-snapshot", "source::window::p02_a_commit_that_waits_for_a_standby_is_in_exactly_one_part");
+}
+
+#[test]
+fn a_transaction_recorded_before_its_end_loses_rows() {
+    turns_red("position-at-transaction-end", "source::lost::r01_a_large_transaction_keeps_its_ids_through_crashes");
+}
