@@ -173,6 +173,13 @@ pub async fn published(
     let missing: Vec<String> =
         tables.iter().filter(|id| !published.iter().any(|p| p.id() == **id)).map(TableId::to_string).collect();
     if !missing.is_empty() {
+        let there = discovery::find_tables(connection, config).await?;
+        let is_there = |name: &&String| there.captured.iter().any(|entry| entry.id().to_string() == **name);
+        if let Some(gone) = missing.iter().find(|name| !is_there(name)) {
+            return Err(Error::new(Code::TableGone, format!("captured table {gone} was dropped or renamed"))
+                .fact("table", gone.clone())
+                .help("leave it out with `tables.exclude`, or start a new pipeline"));
+        }
         return Err(wrong(format!("the publication `{name}` does not publish all captured tables"))
             .fact("missing", missing.join(", "))
             .help(

@@ -95,6 +95,7 @@ impl PostgresSource {
             bounded: mode == StartupMode::Snapshot,
             end_at_open: view.high(),
             durable,
+            facts: checked.facts.clone(),
         };
         let mut opening = Opening { side, facts: checked.facts, published };
         if matches!(mode, StartupMode::Initial | StartupMode::Snapshot) {
@@ -207,6 +208,7 @@ impl PostgresSource {
             bounded: config.options.startup_mode == StartupMode::Snapshot,
             end_at_open: view.high(),
             durable: Arc::new(Durable::default()),
+            facts: facts.clone(),
         };
         let mut opening = Opening { side, facts, published };
         if let Some(snapshot) = snapshot {

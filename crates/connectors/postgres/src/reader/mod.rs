@@ -3,7 +3,7 @@
 use crate::catalog::read;
 use crate::client::{Connection, Message, Session};
 use crate::config::Config;
-use crate::discovery;
+use crate::discovery::{self, Facts};
 use crate::evolve::Evolution;
 use crate::lsn::Lsn;
 use crate::pgoutput::Relation;
@@ -22,8 +22,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod snapshot_side;
+mod watch;
 
 pub use snapshot_side::{SideTable, SnapshotSide};
+use watch::Watch;
 
 /// How long rows wait in an open builder when nothing more has arrived.
 const LINGER: Duration = Duration::from_millis(5);
@@ -60,6 +62,8 @@ pub struct Start {
     pub end_at_open: Lsn,
     /// How far things are durable.
     pub durable: Arc<Durable>,
+    /// The database.
+    pub facts: Facts,
 }
 
 /// A change of a captured table as a whole.
@@ -88,6 +92,7 @@ struct AtBlock {
 pub struct PostgresReader {
     start: Start,
     feed: Feed,
+    watch: Watch,
     /// Losses of the stream since it last moved, and where that was.
     failures: u32,
     lost_at: Option<Lsn>,
@@ -116,9 +121,12 @@ impl PostgresReader {
         let feed = feed(&start, 0);
         let held = start.context.budget.hold(0);
         let snapshot_told = start.snapshot.is_none();
+        let ids = start.tables.iter().map(|table| table.id.clone()).collect();
+        let watch = Watch::start(start.config.clone(), start.facts.clone(), ids);
         Self {
             start,
             feed,
+            watch,
             failures: 0,
             lost_at: None,
             connected_at: Instant::now(),
@@ -165,6 +173,9 @@ impl PostgresReader {
 
     /// Does one piece of work, or waits for some.
     async fn step(&mut self) -> Result<()> {
+        if let Some(error) = self.watch.alarm() {
+            return Err(error.fact("position", self.start.machine.boundary().to_string()));
+        }
         // Chunks do not wait until the stream has nothing to do.
         if let Some(chunk) = self.start.snapshot.try_next_chunk() {
             self.chunk(Some(chunk))?;

@@ -71,6 +71,24 @@ async fn a_publication_that_is_gone_or_lacks_a_table_halts() {
     assert_eq!(error(&mut pipeline).await.code(), Code::Publication);
 }
 
+/// The server passes over changes of a table that is not published any more, without a word: that is noticed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_taken_out_of_the_publication_or_dropped_halts_a_running_pipeline() {
+    let server = own();
+    server.sql(TABLE).unwrap();
+    let options = [("publication.name", "p"), ("heartbeat.interval", "100ms"), ("slot.name", "s")];
+    server.sql("CREATE TABLE o (id int PRIMARY KEY); CREATE PUBLICATION p FOR TABLE t, o").unwrap();
+    let mut pipeline = Pipeline::new(source(&server, "postgres.public.t", &options));
+    pipeline.until("caught-up").await.unwrap();
+    server.sql("ALTER PUBLICATION p DROP TABLE t").unwrap();
+    assert_eq!(error(&mut pipeline).await.code(), Code::Publication);
+    server.sql("ALTER PUBLICATION p ADD TABLE t").unwrap();
+    pipeline.crash();
+    pipeline.step().await.unwrap();
+    server.sql("DROP TABLE t").unwrap();
+    assert_eq!(error(&mut pipeline).await.code(), Code::TableGone);
+}
+
 /// Everything that the user has to mend is told before anything is touched, with what to do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_stands_in_the_way_is_told_at_once() {
