@@ -141,7 +141,8 @@ impl Hunt {
 
     /// Kills at a fail point, at one of its first `most` hits, if the run gets there; else at that moment.
     fn kill_at(&mut self, point: &'static str, most: u64) {
-        let mut run = self.spawn(&format!("{point}@{}", 1 + self.random.below(most)), &[]);
+        let hit = 1 + self.random.below(most);
+        let mut run = self.spawn(&format!("{point}@{hit}"), &[]);
         let deadline = Instant::now() + Duration::from_secs(3);
         let missed = run.wait_until(|| Instant::now() > deadline);
         self.finish(run);
