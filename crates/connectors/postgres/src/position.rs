@@ -4,6 +4,7 @@
 //! are kept serialised. Layout: `1` (format), length of the head as 4 bytes little-endian, head as JSON, shapes as
 //! zstd-compressed JSON.
 
+use crate::lineage::ServerName;
 use crate::lsn::Lsn;
 use crate::shape::Shape;
 use crate::snapshot::{Chunk, View};
@@ -13,15 +14,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 const FORMAT: u8 = 1;
-
-/// The server a position belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServerName {
-    /// The system identifier, which a server keeps for life and its standbys share.
-    pub system: String,
-    /// The timeline: it rises with every promotion.
-    pub timeline: u32,
-}
 
 /// A transaction of which only a part has been handed out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

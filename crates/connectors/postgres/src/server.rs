@@ -1,8 +1,8 @@
 //! The server behind the address: whether it is the one that was followed, and whether its slot still serves the position.
 
 use crate::client::{Connection, quote, sqlstate};
+use crate::lineage::ServerName;
 use crate::lsn::Lsn;
-use crate::position::ServerName;
 use dujiang_core::{Code, Error, Result, ResultExt};
 use serde::Deserialize;
 

@@ -241,6 +241,23 @@ impl Shape {
         Decodable { schema: Arc::new(schema), columns: columns.into(), key_images: self.key_images }
     }
 
+    /// The columns as a relation message would tell them.
+    pub fn as_relation(&self) -> Relation {
+        let column = |column: &ShapeColumn| RelationColumn {
+            in_identity: column.in_identity,
+            name: column.name.clone(),
+            type_oid: column.type_oid,
+            type_modifier: column.modifier,
+        };
+        Relation {
+            oid: self.relation,
+            schema: self.schema.clone(),
+            table: self.table.clone(),
+            identity: crate::pgoutput::Identity::Full,
+            columns: self.columns.iter().map(column).collect(),
+        }
+    }
+
     /// The same with a column that may be NULL, as the next version: a row holds one although the catalog, read at another
     /// time, says NOT NULL.
     #[must_use]

@@ -1,6 +1,6 @@
 //! The source: discovering tables, and where to begin.
 
-use crate::catalog::{CatalogColumn, Published, TableDetail};
+use crate::catalog::{Published, TableDetail};
 use crate::client::{Connection, Session};
 use crate::config::{Config, StartupMode};
 use crate::discovery::{self, Facts};
@@ -9,7 +9,7 @@ use crate::position::{self, Head, SnapshotTable};
 use crate::preflight;
 use crate::reader::{PostgresReader, SideTable, SnapshotSide, Start};
 use crate::server::{self, Resume};
-use crate::shape::{Shape, ShapeColumn};
+use crate::shape::Shape;
 use crate::snapshot::{Handoff, Job, KeyOrder, Snapshot, SnapshotContext, View, interrupted};
 use crate::stream::{Durable, Machine, Tables, worth_another_try};
 use async_trait::async_trait;
@@ -299,12 +299,8 @@ async fn begin_snapshot(
         let (rows, bytes) = detail.map_or((0, 0), |d| (d.rows.max(0.0) as u64, d.bytes.max(0) as u64));
         if !read {
             let published = opening.published.iter().find(|p| p.id() == table.id);
-            let detail = detail.ok_or_else(|| gone(&shape))?;
-            same_columns(&shape, detail)?;
             jobs.push(Job {
                 at,
-                decodable: table.decodable.clone(),
-                listed: detail.columns.iter().map(listed_column).collect(),
                 order,
                 filter: published.and_then(|p| p.filter.clone()),
                 bytes,
@@ -325,39 +321,12 @@ async fn begin_snapshot(
         budget: start.context.budget.clone(),
         settings: opening.facts.settings,
         wal_page: opening.facts.wal_page,
+        publication: start.config.publication.clone(),
+        version: opening.facts.database.version,
     };
     let run = Snapshot::start(context, jobs, start.config.snapshot_connections());
     start.snapshot = SnapshotSide::new(id, sides, Some(run));
     Ok(())
-}
-
-/// As the worker asks for it.
-fn listed_column(column: &CatalogColumn) -> String {
-    format!("{} {} {}", column.name, column.type_oid, column.modifier)
-}
-
-/// A snapshot goes on with the columns it was begun with.
-fn same_columns(shape: &Shape, detail: &TableDetail) -> Result<()> {
-    let there = |column: &ShapeColumn| {
-        detail
-            .columns
-            .iter()
-            .any(|c| c.name == column.name && c.type_oid == column.type_oid && c.modifier == column.modifier)
-    };
-    if shape.columns.iter().all(there) {
-        return Ok(());
-    }
-    let id = shape.id().to_string();
-    Err(Error::new(Code::SchemaChange, format!("the columns of {id} were changed before its snapshot was complete"))
-        .fact("table", id)
-        .help("start a new pipeline with a new snapshot"))
-}
-
-fn gone(shape: &Shape) -> Error {
-    let id = shape.id().to_string();
-    Error::new(Code::TableGone, format!("{id} is gone before its snapshot was complete"))
-        .fact("table", id)
-        .help("leave it out of `tables`, or start a new pipeline")
 }
 
 /// New with every snapshot that is begun.

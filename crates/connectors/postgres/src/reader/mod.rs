@@ -5,12 +5,13 @@ use crate::client::{Connection, Message, Session};
 use crate::config::Config;
 use crate::discovery::{self, Facts};
 use crate::evolve::Evolution;
+use crate::lineage::ServerName;
 use crate::lsn::Lsn;
 use crate::pgoutput::Relation;
-use crate::position::{self, Head, ServerName};
+use crate::position::{self, Head};
 use crate::server::Resume;
 use crate::shape::Shape;
-use crate::snapshot::{ChunkRead, KeyOrder};
+use crate::snapshot::{ChunkRead, KeyOrder, ReadWith, lock};
 use crate::stream::{Durable, Fed, Feed, FeedOptions, Fill, Machine, Step, Tables, worth_another_try};
 use async_trait::async_trait;
 use dujiang_core::budget::Held;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 mod snapshot_side;
 mod watch;
 
+use snapshot_side::HandedOut;
 pub use snapshot_side::{SideTable, SnapshotSide};
 use watch::Watch;
 
@@ -78,6 +80,8 @@ struct Announced {
 enum Then {
     /// The table gets this shape; the message at hand is passed.
     Reshape(Shape, Option<KeyOrder>),
+    /// The table gets the shape of a chunk; the stream says nothing of it.
+    Adopt(Arc<ReadWith>),
     /// The table is empty; the message at hand may empty others.
     Truncated,
 }
@@ -177,16 +181,19 @@ impl PostgresReader {
             return Err(error.fact("position", self.start.machine.boundary().to_string()));
         }
         // Chunks do not wait until the stream has nothing to do.
-        if let Some(chunk) = self.start.snapshot.try_next_chunk() {
-            self.chunk(Some(chunk))?;
+        match self.start.snapshot.try_next_chunk() {
+            Some(chunk) => self.chunk(Some(chunk))?,
+            None => self.take_held_chunk()?,
         }
-        if !self.out.is_empty() {
+        if !self.out.is_empty() || self.announced.is_some() {
             return Ok(());
         }
-        if let Some((at, relation)) = self.relation.clone() {
+        if let Some((at, relation)) = self.relation.clone()
+            && !self.waits_for_chunk(at)
+        {
             return self.follow(at, &relation).await;
         }
-        if !self.waiting && self.block.is_some() {
+        if !self.waiting && self.relation.is_none() && self.block.is_some() {
             self.process()?;
             return self.flush_if_due();
         }
@@ -201,7 +208,7 @@ impl PostgresReader {
         let until_flush = self.dirty_since.map(|since| since + LINGER);
         let mut wake = self.told_at + IDLE;
         wake = until_flush.map_or(wake, |flush| flush.min(wake));
-        if self.waiting {
+        if self.waiting || self.relation.is_some() {
             // A view that was being opened may have been given up: nobody tells.
             wake = wake.min(Instant::now() + LOOK_AGAIN);
         }
@@ -374,9 +381,13 @@ impl PostgresReader {
                     return Err(changed(&table.id.to_string(), "got other columns")
                         .help("set `schema-change.enabled: true`, or start a new pipeline"));
                 }
-                if table.handoff.is_some() {
-                    return Err(changed(&table.id.to_string(), "got other columns while its snapshot is read")
-                        .help("start a new pipeline when no schema change is under way"));
+                let same_order = match (&order, &table.order) {
+                    (Some(now), Some(before)) => now.is_like(before),
+                    (now, before) => now.is_none() == before.is_none(),
+                };
+                if table.handoff.is_some() && !same_order {
+                    return Err(changed(&table.id.to_string(), "got another key while its snapshot is read")
+                        .help("start a new pipeline with a new snapshot"));
                 }
                 let before = table.decodable.schema.clone();
                 let after = shape.decodable().schema;
@@ -419,6 +430,12 @@ impl PostgresReader {
                 self.start.machine.related(relation, Some(announced.at));
                 self.pass_message()
             }
+            Then::Adopt(with) => {
+                let table = self.start.tables.get(announced.at);
+                let shape = Shape { version: table.shape.version + 1, ..with.shape.clone() };
+                self.start.tables.reshape(announced.at, shape, with.order.clone());
+                Ok(())
+            }
             Then::Truncated => {
                 self.start.machine.truncated(announced.at, &mut self.start.tables);
                 Ok(())
@@ -456,10 +473,48 @@ impl PostgresReader {
             self.start.snapshot.ended();
             return Ok(());
         };
-        self.start.snapshot.hand_out(chunk?, &mut self.start.tables, &mut self.out);
-        self.waiting = false;
-        self.passed();
+        self.start.snapshot.hold(chunk?, &self.start.tables);
+        self.take_held_chunk()
+    }
+
+    /// Hands out a chunk at hand, if the stream knows its columns.
+    fn take_held_chunk(&mut self) -> Result<()> {
+        let boundary = self.start.machine.boundary();
+        match self.start.snapshot.hand_out(boundary, &mut self.start.tables, &mut self.out)? {
+            HandedOut::Nothing => Ok(()),
+            HandedOut::Chunk => {
+                self.waiting = false;
+                self.passed();
+                Ok(())
+            }
+            HandedOut::Columns(at, with) => self.adopt(at, with),
+        }
+    }
+
+    /// Rows of a table come with other columns than the stream has told of, and the stream is past the change.
+    fn adopt(&mut self, at: usize, with: Arc<ReadWith>) -> Result<()> {
+        if self.announced.is_some() || self.start.machine.is_inside() {
+            return Ok(());
+        }
+        let table = self.start.tables.get(at);
+        if !self.start.config.options.schema_change {
+            return Err(changed(&table.id.to_string(), "got other columns")
+                .help("set `schema-change.enabled: true`, or start a new pipeline"));
+        }
+        let before = table.decodable.schema.clone();
+        let shape = Shape { version: table.shape.version + 1, ..with.shape.clone() };
+        let (after, renamed) = (shape.decodable().schema, with.renamed.clone());
+        let statement = format!("ALTER TABLE {}", table.id);
+        let change = SchemaChange { before: Some(before), after, statement, ddl: Ddl::Columns { renamed } };
+        self.flush_all()?;
+        self.announced = Some(Announced { at, change, then: Then::Adopt(with), told: false });
         Ok(())
+    }
+
+    /// Rows with the columns of before are still to be handed out, before the table gets others.
+    fn waits_for_chunk(&self, at: usize) -> bool {
+        let busy = self.start.tables.get(at).handoff.as_ref().is_some_and(|handoff| lock(handoff).is_busy());
+        busy && !self.start.snapshot.holds(at)
     }
 }
 

@@ -2,11 +2,13 @@
 
 use crate::lsn::Lsn;
 use crate::position::{SnapshotState, SnapshotTable, to_hex};
-use crate::snapshot::{Chunk, ChunkRead, Snapshot, lock};
+use crate::snapshot::{Chunk, ChunkRead, ReadWith, Snapshot, lock};
 use crate::stream::Tables;
+use arrow_array::RecordBatch;
 use dujiang_core::source::TableProgress;
-use dujiang_core::{ChangeBatch, Result, fault};
+use dujiang_core::{ChangeBatch, Code, Result, ResultExt, fault};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// A table whose snapshot is not complete, or not yet caught up with.
 pub struct SideTable {
@@ -29,17 +31,30 @@ pub struct SnapshotSide {
     id: String,
     tables: Vec<SideTable>,
     run: Option<Snapshot>,
+    /// Chunks whose columns the stream has not come to, at most one per connection.
+    held: Vec<ChunkRead>,
+}
+
+/// What became of the chunks at hand.
+pub enum HandedOut {
+    /// There was none to hand out.
+    Nothing,
+    /// One was handed out.
+    Chunk,
+    /// The stream has passed all that this chunk's view shows, and was told nothing of the table's other columns: no change of
+    /// it was made since. The table gets the columns of the chunk.
+    Columns(usize, Arc<ReadWith>),
 }
 
 impl SnapshotSide {
     /// No snapshot.
     pub fn none() -> Self {
-        Self { id: String::new(), tables: Vec::new(), run: None }
+        Self { id: String::new(), tables: Vec::new(), run: None, held: Vec::new() }
     }
 
     /// A snapshot under way.
     pub fn new(id: String, tables: Vec<SideTable>, run: Option<Snapshot>) -> Self {
-        Self { id, tables, run }
+        Self { id, tables, run, held: Vec::new() }
     }
 
     /// Whether there is none.
@@ -60,14 +75,14 @@ impl SnapshotSide {
     /// The next chunk; waits for ever when there is nothing to read. **Cancel-safe.**
     pub async fn next_chunk(&mut self) -> Option<Result<ChunkRead>> {
         match &mut self.run {
-            Some(run) => run.next().await,
+            Some(run) => run.next(&self.held).await,
             None => std::future::pending().await,
         }
     }
 
     /// The next chunk if there is one already.
     pub fn try_next_chunk(&mut self) -> Option<Result<ChunkRead>> {
-        self.run.as_mut()?.try_next()
+        self.run.as_mut()?.try_next(&self.held)
     }
 
     /// There are no more chunks.
@@ -75,14 +90,39 @@ impl SnapshotSide {
         self.run = None;
     }
 
-    /// Hands out a chunk.
-    pub fn hand_out(&mut self, chunk: ChunkRead, tables: &mut Tables, out: &mut VecDeque<ChangeBatch>) {
-        fault::point("snapshot.hand-off");
+    /// A chunk has been read.
+    pub fn hold(&mut self, chunk: ChunkRead, tables: &Tables) {
         for table in tables.iter() {
             if let Some(handoff) = &table.handoff {
                 lock(handoff).prune(&chunk.view);
             }
         }
+        self.held.push(chunk);
+    }
+
+    /// Whether a chunk of this table waits for the stream to come to its columns.
+    pub fn holds(&self, at: usize) -> bool {
+        self.held.iter().any(|chunk| chunk.at == at)
+    }
+
+    /// Hands out one of the chunks that are held. Not before the stream has the columns it was read with: a view may be younger
+    /// than a change of columns that the stream has not come to.
+    ///
+    /// # Errors
+    /// `Bug` when rows do not fit the table's columns.
+    pub fn hand_out(
+        &mut self,
+        boundary: Lsn,
+        tables: &mut Tables,
+        out: &mut VecDeque<ChangeBatch>,
+    ) -> Result<HandedOut> {
+        let fits = |chunk: &ChunkRead| tables.get(chunk.at).shape.fits(&chunk.shape.shape.as_relation());
+        let Some(fitting) = self.held.iter().position(fits) else {
+            let late = self.held.iter().find(|chunk| boundary >= chunk.view.high());
+            return Ok(late.map_or(HandedOut::Nothing, |chunk| HandedOut::Columns(chunk.at, chunk.shape.clone())));
+        };
+        let chunk = self.held.remove(fitting);
+        fault::point("snapshot.hand-off");
         let table = tables.get(chunk.at);
         let side = self.tables.iter_mut().find(|t| t.at == chunk.at).expect("invariant: the table is in the snapshot");
         if !chunk.piece {
@@ -90,10 +130,19 @@ impl SnapshotSide {
             side.read = chunk.frontier.is_none();
             side.frontier = chunk.frontier;
         }
-        for batch in chunk.batches {
+        for mut batch in chunk.batches {
             side.rows += batch.images() as u64;
+            let schema = table.decodable.schema.clone();
+            if batch.schema != schema {
+                // The same columns, but for what only the catalog knows: whether they may be NULL.
+                let columns = batch.rows.columns().to_vec();
+                batch.rows = RecordBatch::try_new(schema.arrow.clone(), columns)
+                    .or_code(Code::Bug, || format!("a chunk does not fit the columns of {}", schema.id))?;
+                batch.schema = schema;
+            }
             out.push_back(batch);
         }
+        Ok(HandedOut::Chunk)
     }
 
     /// The stream has come to `boundary`: tables that are read and caught up with need no judging any more.

@@ -184,9 +184,9 @@ impl Handoff {
         self.done.last().is_some_and(|c| c.upper.is_none())
     }
 
-    /// Whether nothing has been read.
-    pub fn is_untouched(&self) -> bool {
-        self.done.is_empty() && self.ahead.is_empty() && self.open.is_none()
+    /// Whether a chunk is being read, or is read and not handed out.
+    pub fn is_busy(&self) -> bool {
+        self.opening || self.open.is_some() || !self.ahead.is_empty()
     }
 
     /// The chunks handed out, for the position.
@@ -207,7 +207,3 @@ pub type SharedHandoff = Arc<Mutex<Handoff>>;
 pub fn lock(handoff: &SharedHandoff) -> MutexGuard<'_, Handoff> {
     handoff.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-#[cfg(test)]
-#[path = "handoff_tests.rs"]
-mod tests;

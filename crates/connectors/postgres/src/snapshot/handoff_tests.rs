@@ -1,6 +1,8 @@
 //! A model of a server, its log, and a snapshot beside the stream.
 
-use super::*;
+use super::handoff::*;
+use super::view::View;
+use crate::lsn::Lsn;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 

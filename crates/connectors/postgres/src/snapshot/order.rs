@@ -59,9 +59,9 @@ impl KeyOrder {
         (!parts.is_empty()).then_some(Self { parts })
     }
 
-    /// The columns, in key order.
-    pub fn columns(&self) -> impl Iterator<Item = usize> + '_ {
-        self.parts.iter().map(|(at, _)| *at)
+    /// Whether another order compares the same, wherever the columns stand.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.parts.iter().map(|(_, part)| part).eq(other.parts.iter().map(|(_, part)| part))
     }
 
     /// Appends the key of an image.

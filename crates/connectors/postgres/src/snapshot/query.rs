@@ -3,6 +3,7 @@
 use crate::client::quote;
 use crate::shape::{Decodable, Shape, ShapeColumn};
 use crate::values::PgKind;
+use dujiang_core::TableId;
 
 /// The statements for one table, made once.
 #[derive(Debug, Clone)]
@@ -29,24 +30,6 @@ impl Queries {
         // A table whose columns are all left out has rows nevertheless.
         let items = items.join(", ");
         Self { table: quote::table(&shape.id()), items, key, filter: filter.map(str::to_owned) }
-    }
-
-    /// Opens a view: the table is locked against being rewritten or emptied, which no snapshot would show, before the
-    /// snapshot is taken; and the place is read after it.
-    pub fn open_view(&self) -> String {
-        format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE; \
-             SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_wal_insert_lsn()::text",
-            self.table
-        )
-    }
-
-    /// The columns as the catalog has them, for a look whether they are still those that are known.
-    pub fn columns(&self, relation: u32) -> String {
-        format!(
-            "SELECT a.attname, a.atttypid, a.atttypmod FROM pg_catalog.pg_attribute a WHERE a.attrelid = {relation} \
-             AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
-        )
     }
 
     /// The last key of the next `rows` rows, as texts; no row when there are fewer.
@@ -86,6 +69,24 @@ impl Queries {
         parts.extend(self.filter.as_ref().map(|filter| format!("({filter})")));
         if parts.is_empty() { String::new() } else { format!(" WHERE {}", parts.join(" AND ")) }
     }
+}
+
+/// Opens a view: the table is locked against being rewritten or emptied, which no snapshot would show, before the snapshot is
+/// taken; and the place is read after it.
+pub fn open_view(table: &TableId) -> String {
+    format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE; \
+         SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_wal_insert_lsn()::text",
+        quote::table(table)
+    )
+}
+
+/// The columns as the catalog has them, for a look whether they are still those that are known.
+pub fn columns(relation: u32) -> String {
+    format!(
+        "SELECT a.attname, a.atttypid, a.atttypmod FROM pg_catalog.pg_attribute a WHERE a.attrelid = {relation} \
+         AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
+    )
 }
 
 /// The type of a literal that is compared with a key column.

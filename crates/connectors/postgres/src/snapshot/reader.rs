@@ -1,17 +1,18 @@
 //! The connections that read chunks.
 
-use super::handoff::{SharedHandoff, lock};
+use super::handoff::lock;
+use super::job::{ChunkRead, Job, ReadWith, SnapshotContext};
 use super::order::KeyOrder;
-use super::query::Queries;
+use super::query::{self, Queries};
 use super::view::View;
-use crate::client::{Connection, Endpoint, Session, after_header};
+use crate::catalog::read;
+use crate::client::{Connection, after_header};
+use crate::discovery;
+use crate::evolve::Evolution;
 use crate::lsn::Lsn;
-use crate::position::ServerName;
 use crate::shape::{Decodable, Shape};
-use crate::values::{TableBuilder, ValueSettings};
+use crate::values::TableBuilder;
 use dujiang_core::batch::TimePrecision;
-use dujiang_core::budget::{Budget, Held};
-use dujiang_core::clock::Clock;
 use dujiang_core::codes::Retry;
 use dujiang_core::{ChangeBatch, Code, Error, Origin, Result, fault};
 use std::collections::VecDeque;
@@ -31,100 +32,6 @@ const PATIENCE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A view that waits so long for a commit to become visible says so.
 const WAITS_LONG: Duration = Duration::from_secs(10);
-
-/// A table to be read.
-#[derive(Clone)]
-pub struct Job {
-    /// The table's number.
-    pub at: usize,
-    /// Its columns as the stream knows them.
-    pub shape: Shape,
-    /// The same, ready for decoding.
-    pub decodable: Decodable,
-    /// The columns in the catalog that go with them, as `name type modifier`; another list means another shape.
-    pub listed: Vec<String>,
-    /// How its keys are ordered; none for a table that is read as a whole.
-    pub order: Option<KeyOrder>,
-    /// The publication's condition.
-    pub filter: Option<String>,
-    /// Bytes as the server tells.
-    pub bytes: u64,
-    /// Where stream and snapshot meet.
-    pub handoff: SharedHandoff,
-    /// The last key read, if the table was begun.
-    pub frontier: Option<Vec<String>>,
-    /// Rows read up to there: ordinals go on from chunk to chunk, since a sink may have thrown the key away and have nothing
-    /// else to tell rows of the snapshot apart.
-    pub rows: u64,
-}
-
-/// A chunk, or a piece of the only chunk of a table that is read as a whole.
-pub struct ChunkRead {
-    /// Which of the connections read it.
-    pub worker: usize,
-    /// The table's number.
-    pub at: usize,
-    /// Its rows.
-    pub batches: Vec<ChangeBatch>,
-    /// Its last key; none when the table has ended, and for pieces.
-    pub frontier: Option<Vec<String>>,
-    /// More pieces of the same chunk follow: the hand-off is not done.
-    pub piece: bool,
-    /// The snapshot it was read under.
-    pub view: View,
-    /// Its bytes, until it is handed out.
-    pub held: Held,
-}
-
-/// What all connections share.
-pub struct SnapshotContext {
-    /// The server's address.
-    pub endpoint: Endpoint,
-    /// The server itself: behind one address there may be several.
-    pub server: ServerName,
-    /// Rows of a chunk at most.
-    pub chunk_rows: u32,
-    /// `snapshot:<id>`, the transaction of its rows.
-    pub transaction: String,
-    /// For the time of views.
-    pub clock: Arc<dyn Clock>,
-    /// Chunks count against it.
-    pub budget: Budget,
-    /// How values are carried.
-    pub settings: ValueSettings,
-    /// Bytes of a page of the log.
-    pub wal_page: u64,
-}
-
-impl SnapshotContext {
-    /// A session with the server that the stream follows: a view of another means nothing in its log.
-    async fn connect(&self) -> Result<Connection> {
-        let mut connection = Connection::connect(&self.endpoint, Session::Ordinary).await?;
-        let sql =
-            "SELECT s.system_identifier::text, pg_catalog.pg_is_in_recovery() FROM pg_catalog.pg_control_system() s";
-        let rows = connection.simple(sql).await?;
-        if let Some(row) = rows.first() {
-            if row.text(0)? != self.server.system {
-                return Err(Error::new(Code::OtherServer, "behind the source's address there are several servers")
-                    .fact("expected", self.server.system.clone())
-                    .fact("found", row.text(0)?.to_owned())
-                    .help("point the source at one server"));
-            }
-            if row.flag(1)? {
-                return Err(standby(connection.address()));
-            }
-        }
-        // Chunks are ranges of the key: without statistics the server may think that reading the whole table is cheaper.
-        connection.execute("SET enable_seqscan = off").await?;
-        Ok(connection)
-    }
-}
-
-/// A snapshot of a standby does not tell which transactions it shows.
-pub fn standby(address: &str) -> Error {
-    Error::new(Code::ServerVersion, format!("{address} is a standby, whose snapshots do not tell what they show"))
-        .help("point the source at the primary server")
-}
 
 /// A snapshot under way; its connections end when it is dropped.
 pub struct Snapshot {
@@ -157,29 +64,33 @@ impl Snapshot {
         Self { chunks, turn: 0, tasks }
     }
 
-    /// The next chunk, `None` when all tables are read. **Cancel-safe.**
+    /// The next chunk of a connection of which none is in `held`, `None` when all tables are read. **Cancel-safe.**
     ///
     /// # Errors
     /// What reconnecting does not mend.
-    pub async fn next(&mut self) -> Option<Result<ChunkRead>> {
-        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    pub async fn next(&mut self, held: &[ChunkRead]) -> Option<Result<ChunkRead>> {
+        std::future::poll_fn(|cx| self.poll_next(cx, held)).await
     }
 
     /// As [`Snapshot::next`], if there is a chunk already.
     ///
     /// # Errors
     /// As [`Snapshot::next`].
-    pub fn try_next(&mut self) -> Option<Result<ChunkRead>> {
-        match self.poll_next(&mut Context::from_waker(Waker::noop())) {
+    pub fn try_next(&mut self, held: &[ChunkRead]) -> Option<Result<ChunkRead>> {
+        match self.poll_next(&mut Context::from_waker(Waker::noop()), held) {
             Poll::Ready(chunk) => chunk,
             Poll::Pending => None,
         }
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ChunkRead>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, held: &[ChunkRead]) -> Poll<Option<Result<ChunkRead>>> {
         let mut open = false;
         for step in 0..self.chunks.len() {
             let worker = (self.turn + step) % self.chunks.len();
+            if held.iter().any(|chunk| chunk.worker == worker) {
+                open = true;
+                continue;
+            }
             match self.chunks[worker].poll_recv(cx) {
                 Poll::Ready(Some(chunk)) => {
                     self.turn = worker + 1;
@@ -201,9 +112,20 @@ struct OpenView {
     micros: i64,
 }
 
+/// How a table is read, as long as its columns in the catalog stay the same.
+struct Planned {
+    at: usize,
+    /// The columns in the catalog, as `name type modifier`.
+    listed: Vec<String>,
+    with: Arc<ReadWith>,
+    decodable: Decodable,
+    queries: Queries,
+}
+
 struct OnServer {
     connection: Connection,
     view: Option<OpenView>,
+    planned: Option<Planned>,
 }
 
 struct Worker {
@@ -219,10 +141,9 @@ impl Worker {
         loop {
             let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(job) = job else { return };
-            let queries = Queries::new(&job.shape, &job.decodable, job.order.is_some(), job.filter.as_deref());
             let read = match job.order {
-                Some(_) => self.read_chunks(job, &queries).await,
-                None => self.read_whole(&job, &queries).await,
+                Some(_) => self.read_chunks(job).await,
+                None => self.read_whole(&job).await,
             };
             if let Err(error) = read {
                 let _ = self.sender.send(Err(error)).await;
@@ -232,11 +153,11 @@ impl Worker {
     }
 
     /// Reads a table chunk by chunk in the order of its key.
-    async fn read_chunks(&mut self, mut job: Job, queries: &Queries) -> Result<()> {
+    async fn read_chunks(&mut self, mut job: Job) -> Result<()> {
         let mut rows = self.context.chunk_rows;
         let mut failures = 0;
         loop {
-            let (chunk, bytes) = match self.chunk(&job, queries, &mut rows).await {
+            let (chunk, bytes) = match self.chunk(&job, &mut rows).await {
                 Ok(Some(chunk)) => chunk,
                 // Too large: once more, with fewer rows.
                 Ok(None) => continue,
@@ -287,17 +208,19 @@ impl Worker {
     async fn connected(&mut self) -> Result<&mut OnServer> {
         if self.session.is_none() {
             let connection = self.context.connect().await?;
-            self.session = Some(OnServer { connection, view: None });
+            self.session = Some(OnServer { connection, view: None, planned: None });
         }
         Ok(self.session.as_mut().expect("invariant: just made"))
     }
 
-    async fn chunk(&mut self, job: &Job, queries: &Queries, rows: &mut u32) -> Result<Option<(ChunkRead, usize)>> {
+    async fn chunk(&mut self, job: &Job, rows: &mut u32) -> Result<Option<(ChunkRead, usize)>> {
         let (context, number) = (self.context.clone(), self.number);
         let session = self.connected().await?;
-        let (view, micros) = session.view_for(job, queries, &context).await?;
-        let upper = session.upper(job, queries, *rows).await?;
-        let mut builder = builder(job, &context, micros, job.rows)?;
+        let (view, micros) = session.view_for(job, &context).await?;
+        let planned = session.planned(job)?;
+        let (shape, queries) = (planned.with.clone(), planned.queries.clone());
+        let mut builder = builder(&planned.decodable, &context, micros, job.rows)?;
+        let upper = session.upper(job, &queries, *rows).await?;
         let mut bytes = 0;
         let mut batches = Vec::new();
         let sql = queries.copy(job.frontier.as_deref(), upper.as_deref());
@@ -317,7 +240,7 @@ impl Worker {
             }
         }
         batches.extend(builder.finish()?);
-        let key = match (&job.order, &upper) {
+        let key = match (&shape.order, &upper) {
             (Some(order), Some(upper)) => {
                 let mut key = Vec::new();
                 order.write_texts(upper, &mut key)?;
@@ -327,16 +250,16 @@ impl Worker {
         };
         let held = context.budget.hold(batches.iter().map(ChangeBatch::memory).sum());
         lock(&job.handoff).complete(key);
-        let chunk = ChunkRead { worker: number, at: job.at, batches, frontier: upper, piece: false, view, held };
+        let chunk = ChunkRead { worker: number, at: job.at, batches, shape, frontier: upper, piece: false, view, held };
         Ok(Some((chunk, bytes)))
     }
 
     /// Reads a table in one go, as it lies on disk. Until a row has been handed over it can be begun anew.
-    async fn read_whole(&mut self, job: &Job, queries: &Queries) -> Result<()> {
+    async fn read_whole(&mut self, job: &Job) -> Result<()> {
         let mut failures = 0;
         loop {
             let mut sent = false;
-            match self.whole(job, queries, &mut sent).await {
+            match self.whole(job, &mut sent).await {
                 Ok(()) => {
                     self.end_view().await;
                     return Ok(());
@@ -352,15 +275,26 @@ impl Worker {
         }
     }
 
-    async fn whole(&mut self, job: &Job, queries: &Queries, sent: &mut bool) -> Result<()> {
+    async fn whole(&mut self, job: &Job, sent: &mut bool) -> Result<()> {
         let (context, number, sender) = (self.context.clone(), self.number, self.sender.clone());
         let session = self.connected().await?;
-        let (view, micros) = session.view_for(job, queries, &context).await?;
-        let mut builder = builder(job, &context, micros, 0)?;
+        let (view, micros) = session.view_for(job, &context).await?;
+        let planned = session.planned(job)?;
+        let (shape, queries) = (planned.with.clone(), planned.queries.clone());
+        let mut builder = builder(&planned.decodable, &context, micros, 0)?;
         let at_once = job.bytes <= SMALL_TABLE;
         let chunk = |batches: Vec<ChangeBatch>, piece| {
             let held = context.budget.hold(batches.iter().map(ChangeBatch::memory).sum());
-            ChunkRead { worker: number, at: job.at, batches, frontier: None, piece, view: view.clone(), held }
+            ChunkRead {
+                worker: number,
+                at: job.at,
+                batches,
+                shape: shape.clone(),
+                frontier: None,
+                piece,
+                view: view.clone(),
+                held,
+            }
         };
         let mut batches = Vec::new();
         let (mut bytes, mut first) = (0, true);
@@ -403,8 +337,8 @@ pub fn interrupted(shape: &Shape) -> Error {
         )
 }
 
-fn builder(job: &Job, context: &SnapshotContext, micros: i64, first_ordinal: u64) -> Result<TableBuilder> {
-    let Decodable { schema, columns, key_images } = job.decodable.clone();
+fn builder(decodable: &Decodable, context: &SnapshotContext, micros: i64, first_ordinal: u64) -> Result<TableBuilder> {
+    let Decodable { schema, columns, key_images } = decodable.clone();
     let mut builder = TableBuilder::new(schema, columns, key_images, &context.settings)?;
     builder.begin_span(Origin {
         transaction: &context.transaction,
@@ -445,7 +379,7 @@ async fn retry(error: Error, failures: u32, job: &Job) -> Result<()> {
 
 impl OnServer {
     /// The view that is open, if the hand-off takes it once more, or a new one. With the time it was opened.
-    async fn view_for(&mut self, job: &Job, queries: &Queries, context: &SnapshotContext) -> Result<(View, i64)> {
+    async fn view_for(&mut self, job: &Job, context: &SnapshotContext) -> Result<(View, i64)> {
         let young = self.view.as_ref().filter(|open| open.at == job.at && open.opened.elapsed() < VIEW_AGE);
         if let Some(open) = young
             && lock(&job.handoff).open(&open.view)
@@ -458,10 +392,10 @@ impl OnServer {
         loop {
             self.close_view().await?;
             lock(&job.handoff).opening();
-            let (view, micros) = self.open_view(queries, context).await?;
+            let (view, micros) = self.open_view(job, context).await?;
             if lock(&job.handoff).open(&view) {
                 self.view = Some(OpenView { view: view.clone(), at: job.at, opened: Instant::now(), micros });
-                self.check_columns(job, queries).await?;
+                self.plan(job, context).await?;
                 return Ok((view, micros));
             }
             lock(&job.handoff).abandon();
@@ -479,8 +413,8 @@ impl OnServer {
         }
     }
 
-    async fn open_view(&mut self, queries: &Queries, context: &SnapshotContext) -> Result<(View, i64)> {
-        let rows = self.connection.simple(&queries.open_view()).await?;
+    async fn open_view(&mut self, job: &Job, context: &SnapshotContext) -> Result<(View, i64)> {
+        let rows = self.connection.simple(&query::open_view(&job.shape.id())).await?;
         let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not tell its snapshot"))?;
         let high = Lsn::parse(row.text(1)?)?.end_of_record(context.wal_page);
         let view = View::parse(row.text(0)?, high)?;
@@ -493,17 +427,58 @@ impl OnServer {
         Ok((view, micros))
     }
 
-    /// Whether the table still has the columns it was planned with; while the view is open it cannot be altered.
-    async fn check_columns(&mut self, job: &Job, queries: &Queries) -> Result<()> {
-        let rows = self.connection.simple(&queries.columns(job.shape.relation)).await?;
+    /// How the table is read with the columns that the view shows; while it is open they cannot be altered.
+    async fn plan(&mut self, job: &Job, context: &SnapshotContext) -> Result<()> {
+        let rows = self.connection.simple(&query::columns(job.shape.relation)).await?;
         let listed = listed(&rows)?;
-        if listed == job.listed {
+        if self.planned.as_ref().is_some_and(|planned| planned.at == job.at && planned.listed == listed) {
             return Ok(());
         }
-        let id = job.shape.id().to_string();
-        Err(Error::new(Code::SchemaChange, format!("the columns of {id} were changed while its snapshot is read"))
-            .fact("table", id)
-            .help("start a new pipeline when no schema change is under way"))
+        let of_table = |e: Error| e.fact("table", job.shape.id().to_string());
+        let (shape, renamed) = self.shape_now(job, context).await.map_err(of_table)?;
+        let order = match &job.order {
+            Some(_) => KeyOrder::new(&shape, &discovery::bytewise(&mut self.connection, &shape).await?),
+            None => None,
+        };
+        let alike = match (&order, &job.order) {
+            (Some(now), Some(planned)) => now.is_like(planned),
+            (now, planned) => now.is_none() == planned.is_none(),
+        };
+        if !alike {
+            let message = format!("the key of {} was changed while its snapshot is read", job.shape.id());
+            return Err(
+                of_table(Error::new(Code::SchemaChange, message)).help("start a new pipeline with a new snapshot")
+            );
+        }
+        let decodable = shape.decodable();
+        let queries = Queries::new(&shape, &decodable, order.is_some(), job.filter.as_deref());
+        let with = Arc::new(ReadWith { shape, renamed, order });
+        self.planned = Some(Planned { at: job.at, listed, with, decodable, queries });
+        Ok(())
+    }
+
+    /// What has become of the shape that the stream had.
+    async fn shape_now(&mut self, job: &Job, context: &SnapshotContext) -> Result<(Shape, Vec<(String, String)>)> {
+        let details = discovery::details(&mut self.connection, &[job.shape.relation]).await?;
+        let gone = || {
+            Error::new(Code::TableGone, "a captured table is gone before its snapshot was complete")
+                .help("leave it out of `tables`, or start a new pipeline")
+        };
+        let detail = details.tables.first().ok_or_else(gone)?;
+        let published = read::published(&mut self.connection, &context.publication, context.version).await?;
+        let published = published.iter().find(|p| p.id() == detail.id());
+        let columns = published.and_then(|p| p.columns.as_deref());
+        let now = Shape::of_catalog(detail, columns, &details.types, &context.settings, job.shape.key_images)?;
+        match job.shape.follow(&now.as_relation(), Some(detail), &details.types, &context.settings)? {
+            Evolution::Same => Ok((job.shape.clone(), Vec::new())),
+            Evolution::Columns { shape, renamed } => Ok((shape, renamed)),
+            Evolution::Moved(_) | Evolution::Recreated => Err(gone()),
+        }
+    }
+
+    fn planned(&self, job: &Job) -> Result<&Planned> {
+        let planned = self.planned.as_ref().filter(|planned| planned.at == job.at);
+        planned.ok_or_else(|| Error::new(Code::Bug, "a chunk is read without a plan"))
     }
 
     async fn close_view(&mut self) -> Result<()> {

@@ -154,3 +154,39 @@ async fn p02_snapshot_and_stream_meet_exactly_under_load() {
     pipeline.until_now(&server).await.unwrap();
     compare(&server, "load", &pipeline.sink);
 }
+
+/// DDL while the snapshot is read: chunks come with the columns of before and of after, changes too, whichever is first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn columns_that_change_while_the_snapshot_is_read_are_carried_through() {
+    let server = own();
+    create(&server, "ddl");
+    let options = [("scan.incremental.snapshot.chunk.size", "10"), ("slot.name", "ddl")];
+    let mut pipeline = Pipeline::new(source(&server, r"postgres.ddl.\.*", &options));
+    let mut random = Random::new(9);
+    let (mut altered, mut steps) = (0, 0);
+    while !pipeline.events.contains(&"snapshot-done") {
+        pipeline.step().await.unwrap();
+        steps += 1;
+        if steps % 8 == 0 && altered < 6 {
+            altered += 1;
+            let (table, _, _) = TABLES[altered % 3];
+            let sql = format!("SET search_path = ddl; ALTER TABLE {table} ADD COLUMN e{altered} int;");
+            let change = format!("UPDATE {table} SET e{altered} = {altered} WHERE v % 3 = {};", altered % 3);
+            // Every other time nobody changes a row, so that the stream does not tell of the new column.
+            server.sql(&if altered % 2 == 0 { sql } else { sql + &change }).unwrap();
+        }
+        if random.chance(30) {
+            pipeline.barrier().unwrap();
+            if random.chance(50) {
+                pipeline.crash();
+            }
+        }
+    }
+    pipeline.until("caught-up").await.unwrap();
+    server
+        .sql("SET search_path = ddl; UPDATE n SET v = v + 1; UPDATE c SET v = v + 1; UPDATE s SET v = v + 1")
+        .unwrap();
+    pipeline.until_now(&server).await.unwrap();
+    assert!(altered == 6, "{altered}");
+    compare(&server, "ddl", &pipeline.sink);
+}

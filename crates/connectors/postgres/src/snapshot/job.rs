@@ -1,0 +1,122 @@
+//! What is to be read, and what was.
+
+use super::handoff::SharedHandoff;
+use super::order::KeyOrder;
+use super::view::View;
+use crate::client::{Connection, Endpoint, Session};
+use crate::lineage::ServerName;
+use crate::shape::Shape;
+use crate::values::ValueSettings;
+use dujiang_core::budget::{Budget, Held};
+use dujiang_core::clock::Clock;
+use dujiang_core::{ChangeBatch, Code, Error, Result};
+use std::sync::Arc;
+
+/// A table to be read.
+#[derive(Clone)]
+pub struct Job {
+    /// The table's number.
+    pub at: usize,
+    /// Its columns as the stream knows them.
+    pub shape: Shape,
+    /// How its keys are ordered; none for a table that is read as a whole.
+    pub order: Option<KeyOrder>,
+    /// The publication's condition.
+    pub filter: Option<String>,
+    /// Bytes as the server tells.
+    pub bytes: u64,
+    /// Where stream and snapshot meet.
+    pub handoff: SharedHandoff,
+    /// The last key read, if the table was begun.
+    pub frontier: Option<Vec<String>>,
+    /// Rows read up to there: ordinals go on from chunk to chunk, since a sink may have thrown the key away and have nothing
+    /// else to tell rows of the snapshot apart.
+    pub rows: u64,
+}
+
+/// A chunk, or a piece of the only chunk of a table that is read as a whole.
+pub struct ChunkRead {
+    /// Which of the connections read it.
+    pub worker: usize,
+    /// The table's number.
+    pub at: usize,
+    /// Its rows.
+    pub batches: Vec<ChangeBatch>,
+    /// The columns it was read with.
+    pub shape: Arc<ReadWith>,
+    /// Its last key; none when the table has ended, and for pieces.
+    pub frontier: Option<Vec<String>>,
+    /// More pieces of the same chunk follow: the hand-off is not done.
+    pub piece: bool,
+    /// The snapshot it was read under.
+    pub view: View,
+    /// Its bytes, until it is handed out.
+    pub held: Held,
+}
+
+/// The columns a chunk was read with: those of the catalog as its view shows it, which the stream may not have come to.
+pub struct ReadWith {
+    /// The shape.
+    pub shape: Shape,
+    /// Columns renamed since the shape that the stream had when the table was planned: (old name, new name).
+    pub renamed: Vec<(String, String)>,
+    /// How its keys are ordered.
+    pub order: Option<KeyOrder>,
+}
+
+/// What all connections share.
+pub struct SnapshotContext {
+    /// The server's address.
+    pub endpoint: Endpoint,
+    /// The server itself: behind one address there may be several.
+    pub server: ServerName,
+    /// Rows of a chunk at most.
+    pub chunk_rows: u32,
+    /// `snapshot:<id>`, the transaction of its rows.
+    pub transaction: String,
+    /// For the time of views.
+    pub clock: Arc<dyn Clock>,
+    /// Chunks count against it.
+    pub budget: Budget,
+    /// How values are carried.
+    pub settings: ValueSettings,
+    /// Bytes of a page of the log.
+    pub wal_page: u64,
+    /// The publication.
+    pub publication: String,
+    /// `server_version_num`.
+    pub version: i32,
+}
+
+impl SnapshotContext {
+    /// A session with the server that the stream follows: a view of another means nothing in its log.
+    ///
+    /// # Errors
+    /// `OtherServer`, `ServerVersion`, and those of [`Connection::connect`].
+    pub async fn connect(&self) -> Result<Connection> {
+        let mut connection = Connection::connect(&self.endpoint, Session::Ordinary).await?;
+        let sql =
+            "SELECT s.system_identifier::text, pg_catalog.pg_is_in_recovery() FROM pg_catalog.pg_control_system() s";
+        let rows = connection.simple(sql).await?;
+        if let Some(row) = rows.first() {
+            if row.text(0)? != self.server.system {
+                return Err(Error::new(Code::OtherServer, "behind the source's address there are several servers")
+                    .fact("expected", self.server.system.clone())
+                    .fact("found", row.text(0)?.to_owned())
+                    .help("point the source at one server"));
+            }
+            if row.flag(1)? {
+                return Err(standby(connection.address()));
+            }
+        }
+        // Chunks are ranges of the key: without statistics the server may think that reading the whole table is cheaper.
+        connection.execute("SET enable_seqscan = off").await?;
+        Ok(connection)
+    }
+}
+
+/// A snapshot of a standby does not tell which transactions it shows.
+pub fn standby(address: &str) -> Error {
+    Error::new(Code::ServerVersion, format!("{address} is a standby, whose snapshots do not tell what they show"))
+        .help("point the source at the primary server")
+}
