@@ -2,6 +2,7 @@ mod basic;
 mod failures;
 mod harness;
 mod load;
+mod login;
 mod lost;
 mod promises;
 mod saboteurs;
