@@ -193,3 +193,45 @@ async fn f06_a_killed_server_loses_and_repeats_nothing() {
     pipeline.until_now(&server).await.unwrap();
     load::compare(&server, "killed", &pipeline.sink);
 }
+
+/// F5: texts that others write into the log, inside a transaction and outside, disturb nothing, whatever is restarted where.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f05_logical_messages_inside_a_transaction_lose_no_row_behind_them() {
+    let server = own();
+    server.sql("CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t REPLICA IDENTITY FULL").unwrap();
+    let options = [("scan.startup.mode", "latest-offset")];
+    let mut pipeline = Pipeline::new(source(&server, "postgres.public.t", &options));
+    pipeline.until("caught-up").await.unwrap();
+    server
+        .sql(
+            "BEGIN; INSERT INTO t SELECT generate_series(1, 9000); SELECT pg_logical_emit_message(true, 'x', 'y'); \
+             INSERT INTO t SELECT generate_series(9001, 20000); SELECT pg_logical_emit_message(false, 'x', 'y'); COMMIT",
+        )
+        .unwrap();
+    for _ in 0..3 {
+        while pipeline.step().await.unwrap() != "batch" {}
+        pipeline.barrier().unwrap();
+        pipeline.crash();
+    }
+    pipeline.open().await.unwrap();
+    pipeline.until_now(&server).await.unwrap();
+    assert_eq!(pipeline.sink.rows["public.t"], rows_of(&server, "t", 1));
+}
+
+/// F13, F12: a pipeline that has met no event yet has a position all the same; what is written while it is off comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f13_what_is_written_while_an_idle_pipeline_is_off_is_not_lost() {
+    let server = own();
+    server.sql("CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t REPLICA IDENTITY FULL").unwrap();
+    let mut pipeline = Pipeline::new(source(&server, "postgres.public.t", &[]));
+    pipeline.open().await.unwrap();
+    pipeline.barrier().unwrap();
+    pipeline.crash();
+    server.sql("INSERT INTO t VALUES (1), (2)").unwrap();
+    pipeline.until("caught-up").await.unwrap();
+    pipeline.crash();
+    server.sql("INSERT INTO t VALUES (3)").unwrap();
+    pipeline.open().await.unwrap();
+    pipeline.until_now(&server).await.unwrap();
+    assert_eq!(pipeline.sink.rows["public.t"], rows_of(&server, "t", 1));
+}
