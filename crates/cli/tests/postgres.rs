@@ -241,7 +241,7 @@ impl Hunt {
             images += 1;
         }
         balance.retain(|_, count| *count != 0);
-        let rows = self.server.sql(&format!("SELECT to_jsonb(t) FROM {table} t")).expect("the rows");
+        let rows = self.server.sql(&format!("SELECT to_jsonb(whole_row) FROM {table} whole_row")).expect("the rows");
         for line in rows.lines() {
             let row: BTreeMap<String, Value> = serde_json::from_str(line).expect("JSON");
             let cells: Vec<String> = row.iter().map(|(name, value)| format!("{name}={value}")).collect();
