@@ -93,7 +93,7 @@ impl Hunt {
         }
         while self.kills < end {
             self.kill_somehow();
-            if self.kills % SERVER_KILLS == 0 {
+            if self.kills.is_multiple_of(SERVER_KILLS) {
                 self.kill_server();
             }
         }
