@@ -16,3 +16,4 @@ mod river;
 mod rules;
 mod saboteurs;
 mod support;
+mod unfit;

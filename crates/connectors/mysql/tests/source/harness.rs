@@ -277,6 +277,11 @@ impl Pipeline {
         }
     }
 
+    /// What was handed out since the last barrier.
+    pub fn open_batches(&self) -> &[ChangeBatch] {
+        &self.open_epoch
+    }
+
     /// Whether the sink has a row with this key.
     pub fn has(&self, table: &str, key: &str) -> bool {
         self.sink.rows.get(table).is_some_and(|rows| rows.contains_key(&vec![key.to_owned()]))

@@ -7,4 +7,5 @@ mod lost;
 mod promises;
 mod saboteurs;
 mod schema;
+mod size;
 mod window;
