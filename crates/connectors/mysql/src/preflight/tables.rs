@@ -255,4 +255,29 @@ mod tests {
         assert_eq!(near[0], "shop.orders");
         assert_eq!(near[1], "shop.ordres");
     }
+
+    #[test]
+    fn columns_that_cannot_be_carried_are_named_all_at_once() {
+        let column = |name: &str, column_type: &str| crate::shape::ShapeColumn {
+            name: name.into(),
+            column_type: column_type.into(),
+            charset: Some("klingon".into()),
+            collation: None,
+            nullable: true,
+        };
+        let shape = Shape {
+            database: "shop".into(),
+            table: "bad".into(),
+            version: 1,
+            columns: vec![column("id", "int"), column("one", "xmltype"), column("two", "text")],
+            key: vec![0],
+            zero_dates: ZeroDates::Error,
+            key_name: None,
+        };
+        let error = check_types(&[shape]).unwrap_err();
+        let columns: Vec<_> = error.facts().iter().map(|(_, value)| value.as_str()).collect();
+        assert_eq!(error.code(), Code::UnknownType);
+        assert!(columns[0].starts_with("shop.bad.one has type xmltype"), "{columns:?}");
+        assert!(columns[1].contains("character set klingon cannot be converted exactly"), "{columns:?}");
+    }
 }
