@@ -191,7 +191,19 @@ impl Origins {
         self.spans.capacity() * size_of::<OriginSpan>() + self.text.capacity()
     }
 
-    fn end(&self) -> usize {
+    /// Forgets the rows behind the first `rows`.
+    pub(crate) fn truncate(&mut self, rows: usize) {
+        self.spans.truncate(self.spans.partition_point(|span| (span.end_row as usize) < rows) + 1);
+        let begin = self.spans.len().checked_sub(2).map_or(0, |before| self.spans[before].end_row as usize);
+        match self.spans.last_mut() {
+            Some(last) if begin < rows => last.end_row = last.end_row.min(rows as u32),
+            _ => {
+                self.spans.pop();
+            }
+        }
+    }
+
+    pub(crate) fn end(&self) -> usize {
         self.spans.last().map_or(0, |s| s.end_row as usize)
     }
 }

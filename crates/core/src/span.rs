@@ -91,6 +91,22 @@ impl OpenSpan {
         done
     }
 
+    /// Takes back the rows behind the first `rows`, which are all under the origin in force; `next` is the ordinal of the next
+    /// change.
+    pub fn take_back_to(&mut self, rows: usize, next: u64) {
+        let kept = self.pending.partition_point(|run| run.0 < rows);
+        self.pending.truncate(kept + 1);
+        let begin = kept.checked_sub(1).map_or(self.origins.end(), |before| self.pending[before].0);
+        match self.pending.get_mut(kept) {
+            Some(run) if begin < rows => run.0 = rows,
+            _ => self.pending.truncate(kept),
+        }
+        self.origins.truncate(rows);
+        (self.rows, self.next) = (rows, next);
+        // Whatever comes begins a run of its own.
+        self.continues = u64::MAX;
+    }
+
     fn flush(&mut self) {
         for (end_row, first_ordinal) in self.pending.drain(..) {
             let origin = Origin {

@@ -76,7 +76,7 @@ impl File {
 }
 
 fn in_test_folder(path: &str) -> bool {
-    let in_folder = path.split('/').any(|part| matches!(part, "tests" | "benches" | "examples" | "testkit"));
+    let in_folder = path.split('/').any(|part| matches!(part, "tests" | "benches" | "examples" | "fuzz" | "testkit"));
     in_folder || path.ends_with("/tests.rs") || path.ends_with("_tests.rs")
 }
 

@@ -4,7 +4,7 @@ use crate::catalog::TableFilter;
 use crate::client::{Endpoint, TlsMode};
 use crate::decode::ZeroDates;
 use dujiang_core::connector::PipelineOptions;
-use dujiang_core::options::{OptionType, OptionValue, Problem, RawOption};
+use dujiang_core::options::{ByteSize, OptionType, OptionValue, Problem, RawOption};
 use dujiang_core::{Code, Secret};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -112,6 +112,8 @@ dujiang_core::options! {
         /// What becomes of dates that are none (`0000-00-00`, `2020-00-15`): `error` makes their records dead letters, `null`
         /// makes them NULL (not in keys), `text` carries all dates and times with a date as text, as the server prints it.
         "zero-dates" => zero_dates: ZeroDates, default "error";
+        /// Most bytes that distributed (XA) transactions without an outcome may take on disk, together.
+        "spool.max-bytes" => spool_max_bytes: ByteSize, default "10gb";
         /// Accept tables whose rows are changed by cascading foreign keys, although the log does not show it.
         "foreign-keys.cascade.accept" => accept_cascades: bool, default "false";
         /// Accepted and not needed: the hand-off is always exact.

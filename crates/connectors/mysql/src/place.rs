@@ -45,6 +45,14 @@ impl Place {
     }
 }
 
+/// Where the event after one begins, at or behind `here`: the server tells the low 32 bits only, and it may have passed over
+/// events in between (a start by GTID).
+pub fn next_offset(here: u64, size: u32, told: u32) -> u64 {
+    let least = here + u64::from(size);
+    let next = (least & !0xffff_ffff) | u64::from(told);
+    if next < least { next + (1 << 32) } else { next }
+}
+
 impl PartialOrd for Place {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
@@ -73,6 +81,10 @@ mod tests {
         assert!(place("bin.1000000:4") > place("bin.999999:900"));
         assert!(place("bin.000003:500") > place("bin.000003:94"));
         assert_eq!(place("a.b.000003:7000000000").to_string(), "a.b.000003:7000000000");
+        assert_eq!(next_offset(4, 100, 104), 104);
+        assert_eq!(next_offset(4, 100, 9_000), 9_000, "events were passed over");
+        assert_eq!(next_offset(0xffff_ff00, 0x200, 0x100), 0x1_0000_0100);
+        assert_eq!(next_offset(0x2_ffff_ff00, 0x100, 0), 0x3_0000_0000);
         assert!(Place::parse("bin:4").is_none() && Place::parse("bin.000001").is_none());
     }
 }

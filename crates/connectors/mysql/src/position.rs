@@ -41,6 +41,23 @@ pub struct Inside {
     pub changes: BTreeMap<u32, u64>,
 }
 
+/// A distributed (XA) transaction that was prepared before the boundary and has no outcome yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepared {
+    /// Its identifier as the log writes it: `X'61',X'62',7`.
+    pub xid: String,
+    /// Global transaction id of the part that prepares it; without them its place.
+    pub transaction: String,
+    /// Where that part begins: `bin.000003:4711`.
+    pub begin: String,
+    /// MariaDB: the transactions before it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub before: String,
+    /// It changes no captured table: its rows need not be read again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub empty: bool,
+}
+
 /// A snapshot that is not complete, or not yet caught up with by the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotState {
@@ -114,6 +131,12 @@ pub struct Head {
     /// How far transactions after the boundary have been handed out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inside: Vec<Inside>,
+    /// Distributed transactions without an outcome, in the order of the log. Their rows have not been handed out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prepared: Vec<Prepared>,
+    /// Names of the distributed transactions that were committed last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub committed: Vec<String>,
     /// The snapshot beside the stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotState>,
@@ -235,6 +258,14 @@ mod tests {
             gtid: "0-1-99".into(),
             mark: Some(Mark { transaction: "0-1-99".into(), begin: "bin.000003:4600".into() }),
             inside: vec![Inside { transaction: "0-1-100".into(), changes: [(0, 7)].into() }],
+            prepared: vec![Prepared {
+                xid: "X'61',X'62',7".into(),
+                transaction: "0-1-90".into(),
+                begin: "bin.000003:99".into(),
+                before: "0-1-89".into(),
+                empty: false,
+            }],
+            committed: vec!["X'63',X'',1".into()],
             snapshot: Some(SnapshotState {
                 id: "ab12".into(),
                 tables: vec![SnapshotTable {

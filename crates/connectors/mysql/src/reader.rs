@@ -25,6 +25,8 @@ pub use snapshot_side::{SideTable, SnapshotSide};
 const LINGER: Duration = Duration::from_millis(5);
 /// How long they wait at most while more keeps arriving.
 const LONGEST_LINGER: Duration = Duration::from_millis(50);
+/// How long they wait in the midst of a transaction, which may yet be rolled back.
+const LONGEST_HOLD: Duration = Duration::from_secs(1);
 /// A connection that lasted so long was a good one, even if nothing happened.
 const STEADY: Duration = Duration::from_secs(60);
 /// How often something is told when there is nothing to tell.
@@ -168,7 +170,8 @@ impl MysqlReader {
     }
 
     async fn wait(&mut self) -> Result<()> {
-        let until_flush = self.dirty_since.map(|since| since + LINGER);
+        let linger = if self.start.machine.is_in_transaction() { LONGEST_HOLD } else { LINGER };
+        let until_flush = self.dirty_since.map(|since| since + linger);
         let mut wake = self.told_at + IDLE;
         wake = until_flush.map_or(wake, |flush| flush.min(wake));
         if self.waiting {
@@ -249,8 +252,10 @@ impl MysqlReader {
             };
             match step {
                 Step::Done => block.advance(),
-                Step::Rows(table) => {
-                    block.advance();
+                Step::Rows(table) | Step::Part(table) => {
+                    if matches!(step, Step::Rows(_)) {
+                        block.advance();
+                    }
                     self.rows_in(table)?;
                     if !self.out.is_empty() {
                         break;
@@ -296,6 +301,7 @@ impl MysqlReader {
                 self.advance();
                 self.rows_in(table)?;
             }
+            Step::Part(table) => self.rows_in(table)?,
             Step::Done => self.advance(),
             Step::Keys(_) | Step::Ddl(_) => {
                 return Err(Error::new(
@@ -329,13 +335,17 @@ impl MysqlReader {
     }
 
     fn flush_if_due(&mut self) -> Result<()> {
-        self.held.resize(self.start.tables.wire_bytes());
+        self.held.resize(self.start.tables.wire_bytes() + self.start.machine.spooled_memory());
         if !self.start.tables.is_dirty() {
             self.dirty_since = None;
             return Ok(());
         }
         let age = self.dirty_since.map_or(Duration::ZERO, |since| since.elapsed());
-        let patience = if self.block.is_some() && !self.waiting { LONGEST_LINGER } else { LINGER };
+        let patience = match self.block.is_some() && !self.waiting {
+            _ if self.start.machine.is_in_transaction() => LONGEST_HOLD,
+            true => LONGEST_LINGER,
+            false => LINGER,
+        };
         let too_large = self.start.tables.wire_bytes() > OPEN_BYTES || self.start.context.budget.is_over();
         if age >= patience || too_large {
             self.start.tables.flush_all(&mut self.out)?;
@@ -383,6 +393,7 @@ fn feed(start: &Start, failures: u32) -> Feed {
         server: start.server.clone(),
         place: start.machine.boundary().clone(),
         executed: start.machine.executed().clone(),
+        first: Some(start.machine.first_place()),
         bound_to_server: !start.snapshot.is_passed(),
         mark: start.machine.mark().cloned(),
         instance: start.instance.clone(),
@@ -420,6 +431,8 @@ impl Reader for MysqlReader {
             gtid: self.start.machine.recorded_gtids().to_string(),
             mark: self.start.machine.mark().cloned(),
             inside: self.start.machine.inside(&self.start.tables),
+            prepared: self.start.machine.prepared(),
+            committed: self.start.machine.committed(),
             snapshot: self.start.snapshot.state(&self.start.tables),
         };
         position::encode(&head, &self.start.tables.encoded_shapes()?)

@@ -1,6 +1,7 @@
 //! Which server this is, and whether it can serve a position (INV-5, INV-6).
 
 use crate::client::{BinlogStart, Connection, ServerFamily, quote};
+use crate::decode::transaction::Xid;
 use crate::gtid::{Executed, GtidSet, MariaGtid};
 use crate::place::Place;
 use crate::position::{Mark, ServerName};
@@ -16,6 +17,8 @@ pub struct Resume {
     pub place: Place,
     /// All transactions before it.
     pub executed: Executed,
+    /// Where the dump has to begin, if that is before the place for the sake of undecided transactions.
+    pub first: Option<(Place, Executed)>,
     /// Whether the place itself matters, since hand-off points are compared with it: then no other server will do.
     pub bound_to_server: bool,
     /// The last transaction before the place.
@@ -27,17 +30,18 @@ pub struct Resume {
 impl Resume {
     /// Where the dump is to begin.
     pub fn start(&self) -> BinlogStart {
-        match &self.executed {
-            Executed::None => self.at_place(),
+        let (place, executed) = match &self.first {
+            Some((place, executed)) => (place, executed),
+            None => (&self.place, &self.executed),
+        };
+        let at_place = || BinlogStart::FilePosition { file: place.file().to_owned(), position: place.offset };
+        match executed {
+            Executed::None => at_place(),
             // Nothing is in the log yet, or the ids before the place are not known: the place is all there is.
-            Executed::MariaDb(position) if position.is_empty() => self.at_place(),
+            Executed::MariaDb(position) if position.is_empty() => at_place(),
             Executed::MariaDb(position) => BinlogStart::MariaDbGtids(position.to_string()),
             Executed::MySql(set) => BinlogStart::MySqlGtidSet(set.encode()),
         }
-    }
-
-    fn at_place(&self) -> BinlogStart {
-        BinlogStart::FilePosition { file: self.place.file().to_owned(), position: self.place.offset }
     }
 
     /// Whether the dump begins at the place itself, and not where the server finds the ids.
@@ -183,8 +187,12 @@ async fn verify_mysql(connection: &mut Connection, name: &ServerName, resume: &R
         let why = format!("the pipeline has read {}, which this server never executed", ours.subtract(&executed));
         return Err(other_server(name, resume, &why));
     }
-    if !ours.covers(&purged) {
-        return Err(lost(resume, &format!("{} was purged before it was read", purged.subtract(ours))));
+    let read = match &resume.first {
+        Some((_, Executed::MySql(first))) => first,
+        _ => ours,
+    };
+    if !read.covers(&purged) {
+        return Err(lost(resume, &format!("{} was purged before it was read", purged.subtract(read))));
     }
     Ok(())
 }
@@ -221,6 +229,10 @@ async fn verify_mark(connection: &mut Connection, name: &ServerName, resume: &Re
 
 async fn verify_file(connection: &mut Connection, resume: &Resume) -> Result<()> {
     let files = binlog_files(connection).await?;
+    let first = resume.first.as_ref().map_or(&resume.place, |(place, _)| place);
+    if let Some(oldest) = files.first().filter(|oldest| oldest.number() > first.number()) {
+        return Err(lost(resume, &format!("{first} has to be read again, the server has {} and later", oldest.file())));
+    }
     let Some(found) = files.iter().find(|f| f.file() == resume.place.file()) else {
         let range = match (files.first(), files.last()) {
             (Some(first), Some(last)) => format!("the server has {} to {}", first.file(), last.file()),
@@ -282,7 +294,7 @@ pub async fn log_end(connection: &mut Connection) -> Result<Resume> {
             (place.clone(), executed_at(connection, &place).await?)
         }
     };
-    Ok(Resume { server, place, executed, bound_to_server: false, mark: None, instance: None })
+    Ok(Resume { server, place, executed, first: None, bound_to_server: false, mark: None, instance: None })
 }
 
 /// How often the end of MariaDB's log is looked at until it stands still for a moment.
@@ -329,6 +341,30 @@ pub async fn executed_at(connection: &mut Connection, place: &Place) -> Result<E
     text.parse().map(Executed::MySql).map_err(|e: String| Error::new(Code::Protocol, e))
 }
 
+/// The transactions that are prepared now; none when the server does not tell.
+///
+/// # Errors
+/// `ConnectionLost`.
+pub async fn prepared_transactions(connection: &mut Connection) -> Result<Vec<String>> {
+    let rows = match connection.query("XA RECOVER").await {
+        Ok(rows) => rows,
+        // MySQL 8 asks for the privilege XA_RECOVER_ADMIN. What is overlooked here halts the pipeline when it is committed.
+        Err(error) if matches!(error.code(), Code::SourceQuery | Code::MissingPrivilege) => {
+            tracing::warn!(%error, "prepared distributed transactions cannot be listed");
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error),
+    };
+    let name = |row: crate::client::TextRow<'_>| {
+        let format: i64 = row.parse(0)?.unwrap_or_default();
+        let global: usize = row.parse(1)?.unwrap_or_default();
+        let data = row.bytes(3).unwrap_or_default();
+        let (global, branch) = data.split_at(global.min(data.len()));
+        Ok(Xid { format: format as u32, global, branch }.to_string())
+    };
+    rows.iter().map(name).collect()
+}
+
 #[cold]
 fn other_server(name: &ServerName, resume: &Resume, why: &str) -> Error {
     Error::new(Code::OtherServer, format!("this is not the server the pipeline followed: {why}"))
@@ -357,6 +393,7 @@ mod tests {
             server: name.clone(),
             place,
             executed: Executed::None,
+            first: None,
             bound_to_server: false,
             mark: None,
             instance: None,

@@ -6,20 +6,21 @@ use crate::config::{Config, StartupMode};
 use crate::examine;
 use crate::gtid::Executed;
 use crate::place::Place;
-use crate::position::{self, Head, SnapshotTable, from_hex};
+use crate::position::{self, Head, Prepared, SnapshotTable, from_hex};
 use crate::preflight::{self, Demands};
 use crate::reader::{MysqlReader, SideTable, SnapshotSide, Start, describe};
-use crate::server::{Instance, Resume, log_end, verify};
+use crate::server::{Instance, Resume, log_end, prepared_transactions, verify};
 use crate::shape::Shape;
 use crate::snapshot::told_place::Heads;
 use crate::snapshot::{Chunk, Handoff, Job, Snapshot, SnapshotContext};
 use crate::startup;
-use crate::stream::{Machine, Tables, worth_another_try};
+use crate::stream::{Machine, Tables, Undecided, worth_another_try};
 use async_trait::async_trait;
 use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::options::Problem;
 use dujiang_core::source::{Acker, Reader, Source, SourceContext, Survey};
 use dujiang_core::{Code, Error, Position, Result, TableId, TableSchema};
+use dujiang_spool::{Limits, Spool};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -89,12 +90,19 @@ impl MysqlSource {
 
     async fn fresh(&self, context: SourceContext) -> Result<Start> {
         let mut connection = self.connect().await?;
+        let names = prepared_transactions(&mut connection).await?;
         let (now, shapes) = self.begin_now(&mut connection).await?;
+        let uses_distributed = !names.is_empty() || !prepared_transactions(&mut connection).await?.is_empty();
         let end_at_open = now.place.clone();
         let tables = tables(&mut connection, shapes).await?;
         let resume = startup::place(&self.config, &mut connection, &now).await?;
         startup::check_shapes(&self.config, &resume, &now, &tables).await?;
-        let machine = Machine::new(first_boundary(&resume), resume.executed.clone(), Vec::new());
+        let mut prepared = Vec::new();
+        if uses_distributed && resume == now {
+            prepared = startup::prepared::find(&self.config, &mut connection, &names, &now).await?;
+        }
+        let undecided = self.undecided(&context, prepared, Vec::new())?;
+        let machine = Machine::new(first_boundary(&resume), resume.executed.clone(), Vec::new(), undecided);
         let mode = self.config.options.startup_mode;
         let with_snapshot = matches!(mode, StartupMode::Initial | StartupMode::Snapshot);
         let mut start = Start {
@@ -124,10 +132,12 @@ impl MysqlSource {
         self.warn_of_new_tables(&mut connection, &shapes).await?;
         let bound_to_server = head.snapshot.is_some();
         let (place, executed) = (head.boundary()?, head.executed()?);
-        let Head { server, inside, snapshot, mark, .. } = head;
-        let resume = Resume { server, place, executed, bound_to_server, mark, instance: None };
+        let Head { server, inside, prepared, committed, snapshot, mark, .. } = head;
+        let undecided = self.undecided(&context, prepared, committed)?;
+        let first = Some(undecided.first_place(&place, &executed));
+        let resume = Resume { server, place, executed, first, bound_to_server, mark, instance: None };
         let name = verify(&mut connection, &resume).await?;
-        let machine = Machine::new(resume.place.clone(), resume.executed.clone(), inside);
+        let machine = Machine::new(resume.place.clone(), resume.executed.clone(), inside, undecided);
         let mut machine = machine.with_mark(resume.mark.clone());
         if name != resume.server {
             machine.moved();
@@ -157,6 +167,12 @@ impl MysqlSource {
         let message = format!("`zero-dates` was `{}` when the pipeline began, and is `{policy}` now", other.zero_dates);
         Err(Error::new(Code::ValuesChanged, message)
             .help("set it back, or start a new pipeline (another `pipeline.name`) with a new snapshot"))
+    }
+
+    /// Undecided transactions, and the spool in which they wait.
+    fn undecided(&self, context: &SourceContext, prepared: Vec<Prepared>, committed: Vec<String>) -> Result<Undecided> {
+        let limits = Limits { bytes: self.config.options.spool_max_bytes.0, ..Limits::default() };
+        Undecided::new(Spool::open(&context.work_dir, limits)?, prepared, committed)
     }
 
     /// Forgets tables that `tables` no longer names, so that naming them again later does not pretend to know what happened

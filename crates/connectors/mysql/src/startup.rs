@@ -8,10 +8,12 @@ use crate::config::{Config, StartupMode};
 use crate::decode::event::{Header, event_type};
 use crate::decode::{Event, EventData, EventFormat};
 use crate::gtid::Executed;
-use crate::place::Place;
+use crate::place::{Place, next_offset};
 use crate::server::{Resume, binlog_files, executed_at, verify};
 use crate::stream::{Statement, Tables, effect};
 use dujiang_core::{Code, Error, Result};
+
+pub mod prepared;
 
 /// Where the options say to begin; `now` is the end of the log.
 ///
@@ -182,6 +184,7 @@ struct Log {
     event: Vec<u8>,
     format: EventFormat,
     file: String,
+    begin: u64,
     next: u64,
 }
 
@@ -196,7 +199,7 @@ impl Log {
             wait_at_end: false,
         };
         let stream = connection.dump(&request).await?;
-        Ok(Self { stream, event: Vec::new(), format: EventFormat::unknown(), file: String::new(), next: 4 })
+        Ok(Self { stream, event: Vec::new(), format: EventFormat::unknown(), file: String::new(), begin: 4, next: 4 })
     }
 
     /// Goes to the next event; `None` at the end.
@@ -205,8 +208,10 @@ impl Log {
         self.event.clear();
         self.event.extend_from_slice(event);
         let event = Event::parse(&self.event, &self.format)?;
+        self.begin = self.next;
         if event.header.next_position != 0 && !event.header.is_artificial() {
-            self.next = u64::from(event.header.next_position);
+            self.next = next_offset(self.next, event.header.size, event.header.next_position);
+            self.begin = self.next - u64::from(event.header.size);
         }
         match event.data(&self.format)? {
             EventData::FormatDescription(format) => self.format = format,
@@ -219,6 +224,16 @@ impl Log {
     fn look(&self, mut take: impl FnMut(&Header, &EventData<'_>) -> Result<()>) -> Result<()> {
         let event = Event::parse(&self.event, &self.format)?;
         take(&event.header, &event.data(&self.format)?)
+    }
+
+    /// Where the event begins; none before the server has named the file.
+    fn begin(&self) -> Option<Place> {
+        Place::new(&self.file, self.begin)
+    }
+
+    /// The server that wrote the event first.
+    fn server_id(&self) -> Result<u32> {
+        Ok(Header::parse(&self.event)?.server_id)
     }
 
     fn place(&self) -> String {

@@ -6,5 +6,6 @@ mod catalog;
 mod client;
 mod decode;
 mod examine;
+mod fuzz;
 mod source;
 mod support;

@@ -3,6 +3,7 @@
 use super::cells;
 use super::columns::OpenColumn;
 use super::image::{Change, RowImage};
+use super::partial;
 use super::plan::RowPlan;
 use super::rows::{RowsEvent, RowsKind};
 use super::staged::{self, Staged};
@@ -134,6 +135,17 @@ impl TableBuilder {
         self.span.turn(turn);
     }
 
+    /// The event with full images, if it is an update that says only what changed and the rest can be told from its before
+    /// images; as it is otherwise. `buffer` holds the images made.
+    ///
+    /// # Errors
+    /// `LogDamaged`.
+    pub fn complete<'b>(&self, rows: &RowsEvent<'b>, buffer: &'b mut Vec<u8>) -> Result<RowsEvent<'b>> {
+        let Some(plan) = self.log.as_ref().filter(|plan| partial::is_partial(plan, rows)) else { return Ok(*rows) };
+        partial::complete(plan, rows, buffer)?;
+        Ok(RowsEvent { images: buffer, present_after: rows.present, partial: false, ..*rows })
+    }
+
     /// Appends all images of a rows event.
     ///
     /// # Errors
@@ -262,6 +274,14 @@ impl TableBuilder {
         self.kinds.truncate(rows);
     }
 
+    /// Takes back the rows behind the first `rows`, which must all be of the origin in force; the next change gets the
+    /// ordinal `next`.
+    pub fn take_back_to(&mut self, rows: usize, next: u64) {
+        debug_assert!(self.staged.packets.is_empty(), "invariant: rows of the log are not staged");
+        self.truncate(rows);
+        self.span.take_back_to(rows, next);
+    }
+
     /// Throws the open batch away. The origin stays in force.
     pub fn clear(&mut self) {
         self.staged.clear();
@@ -311,7 +331,7 @@ fn check_image(schema: &TableSchema, plan: &RowPlan, rows: &RowsEvent<'_>) -> Re
         return Err(Error::new(Code::LogDamaged, sentence));
     }
     let full = |bits: &[u8]| bits.iter().zip(&plan.null_mask).all(|(bits, mask)| bits & mask == *mask);
-    if full(rows.present) && full(rows.present_after) {
+    if full(rows.present) && full(rows.present_after) && !rows.partial {
         return Ok(());
     }
     Err(missing_columns(schema, rows))

@@ -3,7 +3,7 @@
 //! Layouts follow MySQL's `libbinlogevents` and MariaDB's `log_event.cc`.
 
 use super::cursor::{Cursor, Malformed};
-use super::rows::{CompressedRows, RowsEvent, RowsKind};
+use super::rows::{CompressedRows, RowsEvent, RowsFragment, RowsKind};
 use super::statement::{CompressedQuery, Query};
 use super::table_map::TableMap;
 use super::transaction::{Gtid, MariaDbGtid, MariaDbGtidList, TransactionPayload, XaPrepare};
@@ -64,6 +64,7 @@ pub mod event_type {
     pub const MARIADB_WRITE_ROWS_COMPRESSED: u8 = 169;
     pub const MARIADB_UPDATE_ROWS_COMPRESSED: u8 = 170;
     pub const MARIADB_DELETE_ROWS_COMPRESSED: u8 = 171;
+    pub const MARIADB_PARTIAL_ROW_DATA: u8 = 172;
 }
 
 /// The header of an event.
@@ -204,7 +205,8 @@ fn knows_checksums(version: &str) -> bool {
 pub struct Event<'a> {
     /// The header.
     pub header: Header,
-    body: &'a [u8],
+    /// Header and body.
+    bytes: &'a [u8],
 }
 
 impl<'a> Event<'a> {
@@ -218,22 +220,49 @@ impl<'a> Event<'a> {
         if header.size as usize != bytes.len() {
             return Err(damaged(&header, &format!("it says {} bytes, {} arrived", header.size, bytes.len())));
         }
-        let body = match (header.event_type, format.checksum) {
+        let bytes = match (header.event_type, format.checksum) {
             (event_type::FORMAT_DESCRIPTION, _) => {
                 verify_format_description(&header, bytes)?;
-                &bytes[HEADER_LENGTH..]
+                bytes
             }
-            (_, Checksum::None) => &bytes[HEADER_LENGTH..],
+            (_, Checksum::None) => bytes,
             (_, Checksum::Crc32) => match split_checksum(bytes) {
-                Some((event, stored)) if crc32fast::hash(event) == stored => &event[HEADER_LENGTH..],
+                Some((event, stored)) if crc32fast::hash(event) == stored => event,
                 _ => return Err(damaged(&header, "its checksum is wrong")),
             },
             (_, Checksum::Unknown) => match split_checksum(bytes) {
-                Some((event, stored)) if crc32fast::hash(event) == stored => &event[HEADER_LENGTH..],
-                _ => &bytes[HEADER_LENGTH..],
+                Some((event, stored)) if crc32fast::hash(event) == stored => event,
+                _ => bytes,
             },
         };
-        Ok(Self { header, body })
+        Ok(Self { header, bytes })
+    }
+
+    /// The same event once more, without looking at its checksum. Of an event without checksum in a log whose format is not
+    /// known yet the last bytes may be missing; such a log is read anew from its format description.
+    ///
+    /// # Errors
+    /// `LogDamaged` when there are too few bytes.
+    pub fn again(bytes: &'a [u8], format: &EventFormat) -> Result<Self> {
+        let header = Header::parse(bytes)?;
+        let bytes = match format.checksum {
+            Checksum::None => bytes,
+            Checksum::Crc32 | Checksum::Unknown => split_checksum(bytes).map_or(bytes, |(event, _)| event),
+        };
+        Ok(Self { header, bytes })
+    }
+
+    /// An event that was checked before: the bytes of [`Event::without_checksum`].
+    ///
+    /// # Errors
+    /// `LogDamaged` when there are too few.
+    pub fn checked(bytes: &'a [u8]) -> Result<Self> {
+        Ok(Self { header: Header::parse(bytes)?, bytes })
+    }
+
+    /// Header and body, to be read by [`Event::checked`] later.
+    pub fn without_checksum(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// Reads the body.
@@ -242,7 +271,7 @@ impl<'a> Event<'a> {
     /// `LogDamaged` when the body does not hold together; `UnknownEvent` for layouts that are known but not supported.
     pub fn data(&self, format: &EventFormat) -> Result<EventData<'a>> {
         use event_type as t;
-        let (body, kind) = (self.body, self.header.event_type);
+        let (body, kind) = (self.bytes.get(HEADER_LENGTH..).unwrap_or_default(), self.header.event_type);
         Ok(match kind {
             t::QUERY => EventData::Query(Query::parse(body)?),
             t::MARIADB_QUERY_COMPRESSED => EventData::CompressedQuery(CompressedQuery::parse(body)?),
@@ -270,7 +299,8 @@ impl<'a> Event<'a> {
                 let kind = rows_kind(kind - t::MARIADB_WRITE_ROWS_COMPRESSED);
                 EventData::CompressedRows(CompressedRows::parse(body, kind, true)?)
             }
-            t::PARTIAL_UPDATE_ROWS => return Err(partial_update()),
+            t::PARTIAL_UPDATE_ROWS => EventData::Rows(RowsEvent::parse_partial(body)?),
+            t::MARIADB_PARTIAL_ROW_DATA => EventData::RowsFragment(RowsFragment::parse(body)?),
             t::TRANSACTION_PAYLOAD => EventData::TransactionPayload(TransactionPayload::parse(body)?),
             t::GTID => EventData::Gtid(Gtid::parse(body)?),
             t::GTID_TAGGED => EventData::Gtid(Gtid::parse_tagged(body)?),
@@ -326,6 +356,8 @@ pub enum EventData<'a> {
     Rows(RowsEvent<'a>),
     /// Rows, compressed by MariaDB.
     CompressedRows(CompressedRows<'a>),
+    /// A part of a rows event that MariaDB has split.
+    RowsFragment(RowsFragment<'a>),
     /// A whole transaction, compressed by MySQL.
     TransactionPayload(TransactionPayload<'a>),
     /// First phase of a distributed transaction is done.
@@ -368,13 +400,6 @@ fn damaged(header: &Header, why: &str) -> Error {
     Error::new(Code::LogDamaged, format!("an event of type {} is damaged: {why}", header.event_type))
         .fact("next position", header.next_position.to_string())
         .help("check the server's disk and binlog; a transfer error goes away with the next connection")
-}
-
-#[cold]
-fn partial_update() -> Error {
-    Error::new(Code::UnknownEvent, "the log holds a partial JSON update, which cannot be applied to a row").help(
-        "run SET GLOBAL binlog_row_value_options = '' at the source, reconnect its clients, and take a new snapshot",
-    )
 }
 
 fn split_checksum(bytes: &[u8]) -> Option<(&[u8], u32)> {

@@ -9,19 +9,19 @@ use super::decimal::DecimalPlan;
 use super::value::BadValue;
 use std::io::Write;
 
-const SMALL_OBJECT: u8 = 0;
-const LARGE_OBJECT: u8 = 1;
-const LARGE_ARRAY: u8 = 3;
-const LITERAL: u8 = 4;
-const INT16: u8 = 5;
-const UINT16: u8 = 6;
-const INT32: u8 = 7;
-const UINT32: u8 = 8;
-const INT64: u8 = 9;
-const UINT64: u8 = 10;
-const DOUBLE: u8 = 11;
-const STRING: u8 = 12;
-const OPAQUE: u8 = 15;
+pub(super) const SMALL_OBJECT: u8 = 0;
+pub(super) const LARGE_OBJECT: u8 = 1;
+pub(super) const LARGE_ARRAY: u8 = 3;
+pub(super) const LITERAL: u8 = 4;
+pub(super) const INT16: u8 = 5;
+pub(super) const UINT16: u8 = 6;
+pub(super) const INT32: u8 = 7;
+pub(super) const UINT32: u8 = 8;
+pub(super) const INT64: u8 = 9;
+pub(super) const UINT64: u8 = 10;
+pub(super) const DOUBLE: u8 = 11;
+pub(super) const STRING: u8 = 12;
+pub(super) const OPAQUE: u8 = 15;
 
 // Field types of opaque values.
 const TIMESTAMP: u8 = 7;
@@ -32,7 +32,7 @@ const NEWDECIMAL: u8 = 246;
 const VAR_STRING: u8 = 253;
 
 /// The server allows 100.
-const MAX_DEPTH: usize = 100;
+pub(super) const MAX_DEPTH: usize = 100;
 /// No value takes more text than this many times its bytes: a control character takes six, a number of three bytes eight.
 const MAX_EXPANSION: usize = 16;
 
@@ -63,15 +63,15 @@ struct Printer<'o> {
 
 /// A container's numbers.
 #[derive(Clone, Copy)]
-struct Container<'a> {
+pub(super) struct Container<'a> {
     bytes: &'a [u8],
-    count: usize,
+    pub count: usize,
     large: bool,
-    is_object: bool,
+    pub is_object: bool,
 }
 
 impl<'a> Container<'a> {
-    fn parse(kind: u8, bytes: &'a [u8]) -> Option<Self> {
+    pub fn parse(kind: u8, bytes: &'a [u8]) -> Option<Self> {
         let large = matches!(kind, LARGE_OBJECT | LARGE_ARRAY);
         let is_object = matches!(kind, SMALL_OBJECT | LARGE_OBJECT);
         let mut c = Cursor::new(bytes, "a JSON document");
@@ -99,7 +99,7 @@ impl<'a> Container<'a> {
         Cursor::new(self.bytes.get(at..)?, "").uint(width).ok().map(|n| n as usize)
     }
 
-    fn key(self, index: usize) -> Option<&'a [u8]> {
+    pub fn key(self, index: usize) -> Option<&'a [u8]> {
         let entry = self.key_entry(index)?;
         let begin = self.number(entry, self.width())?;
         let length = self.number(entry + self.width(), 2)?;
@@ -107,7 +107,7 @@ impl<'a> Container<'a> {
     }
 
     /// Type and bytes of a value; small numbers and literals lie in the entry itself.
-    fn value(self, index: usize) -> Option<(u8, &'a [u8])> {
+    pub fn value(self, index: usize) -> Option<(u8, &'a [u8])> {
         let entry = self.value_entry(index)?;
         let kind = *self.bytes.get(entry)?;
         let inlined = match kind {
@@ -343,14 +343,24 @@ impl Printer<'_> {
 
 /// Bytes behind a length of up to five bytes, seven bits each, lowest first.
 fn counted(bytes: &[u8]) -> std::result::Result<&[u8], BadValue> {
+    let (begin, end) = counted_range(bytes).ok_or_else(damaged)?;
+    bytes.get(begin..end).ok_or_else(damaged)
+}
+
+/// Bytes that a text takes together with its length.
+pub(super) fn counted_length(bytes: &[u8]) -> Option<usize> {
+    counted_range(bytes).map(|(_, end)| end)
+}
+
+fn counted_range(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut length = 0usize;
     for (index, byte) in bytes.iter().enumerate().take(5) {
         length |= usize::from(byte & 0x7f) << (7 * index);
         if byte & 0x80 == 0 {
-            return bytes[index + 1..].get(..length).ok_or_else(damaged);
+            return Some((index + 1, index + 1 + length));
         }
     }
-    Err(damaged())
+    None
 }
 
 #[cfg(test)]

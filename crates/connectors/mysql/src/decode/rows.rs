@@ -32,6 +32,8 @@ pub struct RowsEvent<'a> {
     pub present_after: &'a [u8],
     /// The images.
     pub images: &'a [u8],
+    /// MySQL's partial update: each after image begins with options, and JSON values may be given as differences.
+    pub partial: bool,
 }
 
 const STATEMENT_END: u16 = 1;
@@ -54,7 +56,15 @@ impl<'a> RowsEvent<'a> {
         let columns = c.length()?;
         let present = c.take(columns.div_ceil(8))?;
         let present_after = if kind == RowsKind::Update { c.take(columns.div_ceil(8))? } else { present };
-        Ok(Self { table_id, flags, kind, columns, present, present_after, images: c.take_rest() })
+        Ok(Self { table_id, flags, kind, columns, present, present_after, images: c.take_rest(), partial: false })
+    }
+
+    /// Reads the body of a partial update (`PARTIAL_UPDATE_ROWS_EVENT`).
+    ///
+    /// # Errors
+    /// When the bytes do not hold together.
+    pub fn parse_partial(body: &'a [u8]) -> Result<Self, Malformed> {
+        Ok(Self { partial: true, ..Self::parse(body, RowsKind::Update, true, 6)? })
     }
 
     /// Whether this is the last rows event of its statement; table numbers are void after it.
@@ -91,5 +101,98 @@ impl<'a> CompressedRows<'a> {
     {
         compressed::inflate_record(self.0.images, buffer)?;
         Ok(RowsEvent { images: buffer, ..self.0 })
+    }
+}
+
+/// A part of a rows event that was too large for a packet (`PARTIAL_ROW_DATA_EVENT`, MariaDB 12.3 and later). All parts
+/// together are the event, its header included.
+///
+/// Layout: <https://mariadb.com/docs/server/reference/clientserver-protocol/replication-protocol/partial_row_data_event>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowsFragment<'a> {
+    /// How many parts there are.
+    pub total: u32,
+    /// Which one this is, from 1.
+    pub number: u32,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+}
+
+/// The size of the whole event follows the flags.
+const HAS_SIZE: u8 = 1;
+
+impl<'a> RowsFragment<'a> {
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// When the bytes do not hold together.
+    pub fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
+        let mut c = Cursor::new(body, "a part of a rows event");
+        let (total, number, flags) = (c.u32()?, c.u32()?, c.u8()?);
+        if flags & HAS_SIZE != 0 {
+            c.u64()?;
+        }
+        if number == 0 || number > total {
+            return Err(c.malformed());
+        }
+        Ok(Self { total, number, bytes: c.take_rest() })
+    }
+}
+
+/// Parts of a rows event, until it is whole.
+#[derive(Debug, Default)]
+pub struct Fragments {
+    bytes: Vec<u8>,
+    parts: u32,
+}
+
+impl Fragments {
+    /// Takes the next part; the same one may come again. Whether the event is whole.
+    ///
+    /// # Errors
+    /// When a part is missing.
+    pub fn add(&mut self, part: &RowsFragment<'_>) -> Result<bool, Malformed> {
+        if part.number == 1 && self.parts != 1 {
+            *self = Self::default();
+        }
+        if part.number == self.parts + 1 {
+            self.bytes.extend_from_slice(part.bytes);
+            self.parts = part.number;
+        }
+        if part.number != self.parts {
+            return Err(Malformed("a split rows event, of which a part is missing"));
+        }
+        Ok(part.number == part.total)
+    }
+
+    /// The event, once it is whole.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f33_split_events_are_put_together() {
+        let part = |total: u32, number: u32, bytes: &[u8]| {
+            let size: &[u8] = if number == 1 { &[1, 5, 0, 0, 0, 0, 0, 0, 0] } else { &[0] };
+            [&total.to_le_bytes()[..], &number.to_le_bytes(), size, bytes].concat()
+        };
+        let mut fragments = Fragments::default();
+        let mut add = |total, number, bytes: &[u8]| {
+            let body = part(total, number, bytes);
+            let whole = RowsFragment::parse(&body).and_then(|part| fragments.add(&part));
+            whole.map(|whole| whole.then(|| fragments.bytes().to_vec()))
+        };
+        assert_eq!(add(2, 1, b"abc"), Ok(None));
+        assert_eq!(add(2, 1, b"abc"), Ok(None), "shown again");
+        assert_eq!(add(2, 2, b"de"), Ok(Some(b"abcde".to_vec())));
+        assert_eq!(add(1, 1, b"x"), Ok(Some(b"x".to_vec())));
+        assert_eq!(add(3, 1, b"x"), Ok(None));
+        assert!(add(3, 3, b"x").is_err(), "the second is missing");
+        assert!(add(3, 0, b"x").is_err() && add(3, 4, b"x").is_err());
     }
 }

@@ -3,7 +3,8 @@
 use super::cursor::{Cursor, Malformed};
 use super::event::{HEADER_LENGTH, Header};
 use dujiang_core::{Code, Error, Result};
-use std::io::Read;
+use std::fmt;
+use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
 /// GTID_LOG_EVENT, ANONYMOUS_GTID_LOG_EVENT and GTID_TAGGED_LOG_EVENT of MySQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +127,29 @@ fn signed_varlen(c: &mut Cursor<'_>) -> Result<u64, Malformed> {
     if n & 1 == 0 { Ok(n >> 1) } else { Err(c.malformed()) }
 }
 
+/// Identifier of a distributed transaction. Shown as the servers write it in statements of the log: `X'61',X'62',7`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Xid<'a> {
+    /// Format of the identifier.
+    pub format: u32,
+    /// Its global part.
+    pub global: &'a [u8],
+    /// Its branch part.
+    pub branch: &'a [u8],
+}
+
+impl fmt::Display for Xid<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in [self.global, self.branch] {
+            f.write_str("X'")?;
+            part.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+            f.write_str("',")?;
+        }
+        // The servers print it as a signed number.
+        write!(f, "{}", self.format.cast_signed())
+    }
+}
+
 /// GTID_EVENT of MariaDB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MariaDbGtid<'a> {
@@ -139,8 +163,8 @@ pub struct MariaDbGtid<'a> {
     pub flags: u8,
     /// Number shared by all transactions of one group commit.
     pub commit_id: Option<u64>,
-    /// Identifier of a distributed transaction that is prepared or completed here: format, and the two parts together.
-    pub xid: Option<(u32, &'a [u8])>,
+    /// The distributed transaction that is prepared or completed here.
+    pub xid: Option<Xid<'a>>,
 }
 
 impl<'a> MariaDbGtid<'a> {
@@ -154,8 +178,8 @@ impl<'a> MariaDbGtid<'a> {
         let commit_id = if flags & 2 != 0 { Some(c.u64()?) } else { None };
         let xid = if flags & (64 | 128) != 0 {
             let format = c.u32()?;
-            let (first, second) = (usize::from(c.u8()?), usize::from(c.u8()?));
-            Some((format, c.take(first + second)?))
+            let (global, branch) = (usize::from(c.u8()?), usize::from(c.u8()?));
+            Some(Xid { format, global: c.take(global)?, branch: c.take(branch)? })
         } else {
             None
         };
@@ -215,10 +239,8 @@ impl<'a> MariaDbGtidList<'a> {
 pub struct XaPrepare<'a> {
     /// Prepared and committed at once: the transaction is complete.
     pub one_phase: bool,
-    /// Format of the identifier.
-    pub format_id: u32,
-    /// Global and branch part of the identifier.
-    pub xid: &'a [u8],
+    /// The transaction.
+    pub xid: Xid<'a>,
 }
 
 impl<'a> XaPrepare<'a> {
@@ -229,10 +251,9 @@ impl<'a> XaPrepare<'a> {
     pub fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
         let mut c = Cursor::new(body, "an XA prepare event");
         let one_phase = c.u8()? != 0;
-        let format_id = c.u32()?;
-        let (first, second) = (c.u32()? as usize, c.u32()? as usize);
-        let xid = c.take(first.checked_add(second).ok_or(c.malformed())?)?;
-        Ok(Self { one_phase, format_id, xid })
+        let format = c.u32()?;
+        let (global, branch) = (c.u32()? as usize, c.u32()? as usize);
+        Ok(Self { one_phase, xid: Xid { format, global: c.take(global)?, branch: c.take(branch)? } })
     }
 }
 
@@ -281,13 +302,9 @@ impl<'a> TransactionPayload<'a> {
     ///
     /// # Errors
     /// `LogDamaged` when the stream cannot be opened.
-    pub fn events(&self) -> Result<PayloadEvents<'a>> {
-        let stream: Box<dyn Read + Send + 'a> = if self.compressed {
-            Box::new(zstd::stream::read::Decoder::new(self.payload).map_err(broken)?)
-        } else {
-            Box::new(self.payload)
-        };
-        Ok(PayloadEvents { stream, buffer: Vec::new() })
+    pub fn events(&self) -> Result<PayloadEvents> {
+        let inflater = if self.compressed { Some(Decoder::new().map_err(broken)?) } else { None };
+        Ok(PayloadEvents { inflater, read: 0, buffer: Vec::new() })
     }
 }
 
@@ -296,35 +313,70 @@ fn broken(error: std::io::Error) -> Error {
     Error::new(Code::LogDamaged, "a compressed transaction of the log cannot be inflated").with_source(error)
 }
 
-/// Events inside a [`TransactionPayload`], in order; they carry no checksums.
-pub struct PayloadEvents<'a> {
-    stream: Box<dyn Read + Send + 'a>,
+/// Events inside a [`TransactionPayload`], in order; they carry no checksums. It borrows nothing: the same payload is shown
+/// to it again for each event.
+pub struct PayloadEvents {
+    inflater: Option<Decoder<'static>>,
+    /// Bytes of the payload taken in.
+    read: usize,
+    /// The event that was peeked at.
     buffer: Vec<u8>,
 }
 
-impl PayloadEvents<'_> {
-    /// The bytes of the next event, header included, to be parsed with [`super::EventFormat::without_checksum`].
+/// Inflated at a time.
+const PIECE: usize = 64 << 10;
+
+impl PayloadEvents {
+    /// The bytes of the next event, header included, to be parsed with [`super::EventFormat::without_checksum`]; the same
+    /// until [`PayloadEvents::advance`].
     ///
     /// # Errors
     /// `LogDamaged` when the stream is damaged or ends inside an event.
-    pub fn next_event(&mut self) -> Result<Option<&[u8]>> {
-        self.buffer.clear();
-        self.fill(HEADER_LENGTH)?;
+    pub fn peek(&mut self, payload: &TransactionPayload<'_>) -> Result<Option<&[u8]>> {
+        self.fill(payload.payload, HEADER_LENGTH)?;
         if self.buffer.is_empty() {
             return Ok(None);
         }
         let header = Header::parse(&self.buffer)?;
         let size = (header.size as usize).max(HEADER_LENGTH);
-        self.fill(size - HEADER_LENGTH)?;
+        self.fill(payload.payload, size)?;
         if self.buffer.len() != size {
             return Err(Malformed("a compressed transaction").into());
         }
         Ok(Some(&self.buffer))
     }
 
-    /// Reads up to `n` bytes; the buffer grows with what really arrives.
-    fn fill(&mut self, n: usize) -> Result<()> {
-        (&mut self.stream).take(n as u64).read_to_end(&mut self.buffer).map_err(broken)?;
+    /// Goes past the event that was peeked at.
+    pub fn advance(&mut self) {
+        self.buffer.clear();
+    }
+
+    /// Reads until the buffer has `wanted` bytes or there are no more; it grows with what really arrives.
+    fn fill(&mut self, payload: &[u8], wanted: usize) -> Result<()> {
+        while self.buffer.len() < wanted {
+            let have = self.buffer.len();
+            let rest = payload.get(self.read..).unwrap_or_default();
+            let piece = (wanted - have).min(PIECE);
+            let Some(inflater) = &mut self.inflater else {
+                let more = piece.min(rest.len());
+                self.buffer.extend_from_slice(&rest[..more]);
+                self.read += more;
+                if more == 0 {
+                    return Ok(());
+                }
+                continue;
+            };
+            self.buffer.resize(have + piece, 0);
+            let mut input = InBuffer::around(rest);
+            let mut output = OutBuffer::around_pos(&mut self.buffer[..], have);
+            inflater.run(&mut input, &mut output).map_err(broken)?;
+            let (taken, end) = (input.pos, output.pos());
+            self.buffer.truncate(end);
+            self.read += taken;
+            if taken == 0 && end == have {
+                return Ok(());
+            }
+        }
         Ok(())
     }
 }
@@ -395,7 +447,9 @@ mod tests {
         ]
         .concat();
         let gtid = MariaDbGtid::parse(&prepared, 11).unwrap();
-        assert_eq!((gtid.commit_id, gtid.xid), (Some(5), Some((1, &b"abc"[..]))));
+        let xid = gtid.xid.unwrap();
+        assert_eq!((gtid.commit_id, xid.format, xid.global, xid.branch), (Some(5), 1, &b"a"[..], &b"bc"[..]));
+        assert_eq!(xid.to_string(), "X'61',X'6263',1");
         assert!(gtid.is_xa_prepare() && !gtid.is_standalone());
         let list = [&1u32.to_le_bytes()[..], &2u32.to_le_bytes(), &11u32.to_le_bytes(), &9u64.to_le_bytes()].concat();
         assert_eq!(MariaDbGtidList::parse(&list).unwrap().iter().collect::<Vec<_>>(), [(2, 11, 9)]);

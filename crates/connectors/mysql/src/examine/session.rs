@@ -138,5 +138,5 @@ pub(super) async fn resumes(connection: &mut Connection, visit: &Visit, examinat
 fn resume_of(position: &dujiang_core::Position) -> Result<Resume> {
     let head = position::decode_head(position)?;
     let (place, executed, bound_to_server) = (head.boundary()?, head.executed()?, head.snapshot.is_some());
-    Ok(Resume { server: head.server, place, executed, bound_to_server, mark: head.mark, instance: None })
+    Ok(Resume { server: head.server, place, executed, first: None, bound_to_server, mark: head.mark, instance: None })
 }

@@ -52,6 +52,11 @@ impl MariaPosition {
         self.0.get(&domain).copied()
     }
 
+    /// The last transaction of every domain.
+    pub fn iter(&self) -> impl Iterator<Item = MariaGtid> + '_ {
+        self.0.values().copied()
+    }
+
     /// Whether there is no domain.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

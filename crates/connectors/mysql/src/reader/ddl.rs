@@ -54,7 +54,9 @@ impl MysqlReader {
 
     fn finish(&mut self, ddl: Ddl) {
         self.start.machine.finish_statement(ddl.next.as_ref());
-        self.advance();
+        if !self.start.machine.is_inside_event() {
+            self.advance();
+        }
     }
 }
 

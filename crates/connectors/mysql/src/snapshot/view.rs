@@ -16,7 +16,7 @@ use super::reader::SnapshotContext;
 use super::told_place::{agreed, ends_a_transaction};
 use crate::client::{Connection, ServerFamily, quote};
 use crate::place::Place;
-use crate::server::end_of_log;
+use crate::server::{end_of_log, prepared_transactions};
 use dujiang_core::clock::Clock;
 use dujiang_core::{Code, Error, Result, TableId, fault};
 use std::time::{Duration, Instant};
@@ -148,12 +148,15 @@ async fn told(
 ) -> Result<Option<Place>> {
     let mut pause = Duration::from_millis(1);
     for _ in 0..VIEWS {
+        let undecided = are_prepared(connection).await?;
         locked(handoff).opening();
         connection.execute(BEGIN).await?;
         if fault::removed("hand-off-in-snapshot") {
             return end_of_log(connection).await.map(Some);
         }
-        if let Some(place) = agreed(connection).await?
+        if !undecided
+            && let Some(place) = agreed(connection).await?
+            && !are_prepared(connection).await?
             && (fault::removed("hand-off-at-commit") || ends_a_transaction(connection, &place, &context.heads).await?)
         {
             return Ok(Some(place));
@@ -164,6 +167,13 @@ async fn told(
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
     Ok(None)
+}
+
+/// Whether distributed transactions are prepared. The place of MariaDB's snapshot is not that of their commits: XA COMMIT is
+/// logged before its rows are visible, and outside of the order in which others become visible (`ha_commit_or_rollback_by_xid`
+/// after `binlog_commit_by_xid` in `sql/xa.cc`). A lock on the table waits for them.
+async fn are_prepared(connection: &mut Connection) -> Result<bool> {
+    Ok(!prepared_transactions(connection).await?.is_empty())
 }
 
 /// Attempts to find a moment without commits before writers are locked out.

@@ -3,17 +3,25 @@
 //! Pure in the sense that it neither connects nor waits: the reader shows it one event after another, and it answers
 //! what to do next. An event that has to wait is shown again.
 
+use super::nested::Nested;
 use super::tables::{Appended, RowsOf, ServerKeys, Tables};
+use super::transaction::{Gtid, Transaction, Use, merge};
+use super::undecided::{Undecided, is_known};
 use super::{query, refusals};
 use crate::decode::event::{Header, event_type};
+use crate::decode::rows::{Fragments, RowsFragment};
+use crate::decode::transaction::XaPrepare;
 use crate::decode::{Event, EventData, EventFormat, RowsEvent, TableMap};
 use crate::gtid::{Executed, MariaGtid, Sid};
-use crate::place::Place;
-use crate::position::{Inside, Mark};
+use crate::place::{Place, next_offset};
+use crate::position::{Inside, Mark, Prepared};
 use crate::snapshot::OpenKey;
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::{Code, Error, Origin, Result, fault};
 use std::collections::HashMap;
+
+mod inner;
+mod outcome;
 
 /// What to do after an event.
 #[derive(Debug, PartialEq)]
@@ -22,6 +30,8 @@ pub enum Step {
     Done,
     /// Rows went into the builder of this table; go on with the next event.
     Rows(usize),
+    /// Rows of events inside this one went into the builder of this table; show it again for the others.
+    Part(usize),
     /// Hand out a chunk, then show the event again.
     Wait,
     /// Ask the server for the sort keys of these rows, then show the event again with them.
@@ -39,29 +49,12 @@ pub struct OpenKeys {
     pub keys: Vec<(Option<OpenKey>, Option<OpenKey>)>,
 }
 
-/// The identifier a transaction adds to the position when it is complete.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Gtid {
-    None,
-    MariaDb(MariaGtid),
-    MySql(Sid, u64),
-}
-
-#[derive(Debug)]
-struct Transaction {
-    gtid: Gtid,
-    id: String,
-    begin: Place,
-    begin_text: String,
-    micros: i64,
-    precision: TimePrecision,
-    serial: u64,
-    /// BEGIN was seen or is implied: it ends with COMMIT, ROLLBACK or XID, and not with its first statement.
-    explicit: bool,
-    /// Only prepares a distributed transaction.
-    prepares: bool,
-    /// Tables with changes in it.
-    touched: Vec<usize>,
+/// Where an event lies, and how events there are laid out.
+pub(super) struct At<'a> {
+    pub begin: &'a Place,
+    /// Where the next one begins; none for events that are not in the file.
+    pub next: Option<&'a Place>,
+    pub format: &'a EventFormat,
 }
 
 /// The state of the stream.
@@ -81,11 +74,17 @@ pub struct Machine {
     /// The boundary is a place of another server.
     moved: bool,
     inflated: Vec<u8>,
+    completed: Vec<u8>,
+    fragments: Fragments,
+    undecided: Undecided,
+    /// Events inside the current one that are not read yet.
+    nested: Option<Box<Nested>>,
 }
 
 impl Machine {
-    /// A stream that begins after `executed`, at `boundary`.
-    pub fn new(boundary: Place, executed: Executed, resumed: Vec<Inside>) -> Self {
+    /// A stream that goes on after `executed`, at `boundary`.
+    pub fn new(boundary: Place, executed: Executed, resumed: Vec<Inside>, mut undecided: Undecided) -> Self {
+        undecided.begin_stream(&boundary, &executed);
         Self {
             format: EventFormat::unknown(),
             place: None,
@@ -99,7 +98,36 @@ impl Machine {
             mark: None,
             moved: false,
             inflated: Vec::new(),
+            completed: Vec::new(),
+            fragments: Fragments::default(),
+            undecided,
+            nested: None,
         }
+    }
+
+    /// Where the stream has to begin, which is before the boundary when undecided transactions have to be read again.
+    pub fn first_place(&self) -> (Place, Executed) {
+        self.undecided.first_place(&self.boundary, &self.executed)
+    }
+
+    /// Distributed transactions without an outcome, for a position.
+    pub fn prepared(&self) -> Vec<Prepared> {
+        self.undecided.saved()
+    }
+
+    /// Distributed transactions that were committed last, for a position.
+    pub fn committed(&self) -> Vec<String> {
+        self.undecided.committed()
+    }
+
+    /// Bytes of undecided transactions in memory.
+    pub fn spooled_memory(&self) -> usize {
+        self.undecided.memory_bytes()
+    }
+
+    /// Whether the event that was shown last has to be shown again.
+    pub fn is_inside_event(&self) -> bool {
+        self.nested.is_some()
     }
 
     /// The last transaction boundary.
@@ -143,7 +171,7 @@ impl Machine {
         if fault::removed("position-at-transaction-end") {
             return Vec::new();
         }
-        if let Some(t) = &self.transaction {
+        if let Some(t) = self.transaction.as_ref().filter(|t| t.rows == Use::HandOut) {
             let changes = tables.changes_of(t.serial, &t.touched).collect();
             // A transaction that was resumed and has been begun again counts from where it was, or further.
             inside.retain(|i| i.transaction != t.id);
@@ -159,7 +187,12 @@ impl Machine {
     /// The connection is gone: the next one begins at the boundary again.
     pub fn disconnected(&mut self, tables: &Tables) {
         self.resumed = self.inside(tables);
-        self.transaction = None;
+        self.nested = None;
+        self.fragments = Fragments::default();
+        if let Some(Use::Spool(xid)) = self.transaction.take().map(|t| t.rows) {
+            self.undecided.torn(&xid);
+        }
+        self.undecided.begin_stream(&self.boundary, &self.executed);
         self.table_ids.clear();
         self.format = EventFormat::unknown();
         self.place = None;
@@ -180,42 +213,52 @@ impl Machine {
     pub fn recorded_gtids(&self) -> Executed {
         let mut executed = self.executed.clone();
         if let Some(t) = self.transaction.as_ref().filter(|_| fault::removed("position-at-transaction-end")) {
-            join(&t.gtid, &mut executed);
+            t.gtid.join(&mut executed);
         }
         executed
     }
 
-    /// Reads one event.
+    /// Reads one event, or goes on with those inside it.
     ///
     /// # Errors
     /// `LogDamaged`, `UnknownEvent`, `SourceIncident`, `SchemaMismatch` and those of decoding, with the event's place.
     pub fn event(&mut self, bytes: &[u8], tables: &mut Tables, keys: Option<&ServerKeys>) -> Result<Step> {
-        let placed = |e: Error, at: &Self| e.fact("position", at.place.as_ref().unwrap_or(&at.boundary).to_string());
+        let step = match self.nested.take() {
+            Some(nested) => self.go_on(nested, bytes, tables, keys),
+            None => self.look(bytes, tables, keys),
+        };
+        step.map_err(|e| e.fact("position", self.place.as_ref().unwrap_or(&self.boundary).to_string()))
+    }
+
+    fn look(&mut self, bytes: &[u8], tables: &mut Tables, keys: Option<&ServerKeys>) -> Result<Step> {
         let format = std::mem::take(&mut self.format);
-        let step = Event::parse(bytes, &format).and_then(|event| {
+        let looked = Event::parse(bytes, &format).and_then(|event| {
             let (begin, next) = self.locate(&event.header);
             let data = event.data(&format)?;
-            let step = self.data(&event.header, &data, &begin, next.as_ref(), tables, keys, &format)?;
-            if matches!(step, Step::Done | Step::Rows(_)) && !matches!(data, EventData::Rotate { .. }) {
-                self.place = next.or(self.place.take());
+            let at = At { begin: &begin, next: next.as_ref(), format: &format };
+            let mut step = self.data(&event, &data, &at, tables, keys)?;
+            if let Some(nested) = self.nested.take() {
+                step = self.go_on(nested, bytes, tables, keys)?;
             }
-            Ok((step, data))
+            Ok((step, data, next))
         });
-        match step {
-            Ok((step, EventData::FormatDescription(new))) => {
-                self.format = new;
-                Ok(step)
-            }
-            Ok((step, _)) => {
-                self.format = format;
-                self.at_rest();
-                Ok(step)
-            }
+        let (step, data, next) = match looked {
+            Ok(looked) => looked,
             Err(error) => {
                 self.format = format;
-                Err(placed(error, self))
+                return Err(error);
             }
+        };
+        if matches!(step, Step::Done | Step::Rows(_)) && !matches!(data, EventData::Rotate { .. }) {
+            self.place = next.or(self.place.take());
         }
+        if let EventData::FormatDescription(new) = data {
+            self.format = new;
+            return Ok(step);
+        }
+        self.format = format;
+        self.at_rest();
+        Ok(step)
     }
 
     /// Where the event begins and where the next one does; the latter is none for events that are not in the file.
@@ -227,12 +270,7 @@ impl Machine {
         if made_up {
             return (here, None);
         }
-        // The server may have passed over events (a start by GTID); and its number has only 32 bits.
-        let least = here.offset + u64::from(header.size);
-        let mut next = (least & !0xffff_ffff) | u64::from(header.next_position);
-        if next < least {
-            next += 1 << 32;
-        }
+        let next = next_offset(here.offset, header.size, header.next_position);
         (here.at(next - u64::from(header.size)), Some(here.at(next)))
     }
 
@@ -247,61 +285,59 @@ impl Machine {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, of parts that are borrowed apart")]
     fn data(
         &mut self,
-        header: &Header,
+        event: &Event<'_>,
         data: &EventData<'_>,
-        begin: &Place,
-        next: Option<&Place>,
+        at: &At<'_>,
         tables: &mut Tables,
         keys: Option<&ServerKeys>,
-        format: &EventFormat,
     ) -> Result<Step> {
+        let header = &event.header;
         match data {
-            EventData::TableMap(map) => self.table_map(map, tables)?,
-            EventData::Rows(rows) => return self.rows(header, rows, begin, tables, keys),
+            EventData::TableMap(map) => self.table_map(event, map, tables)?,
+            EventData::Rows(rows) => return self.rows(event, rows, at, tables, keys),
             EventData::CompressedRows(rows) => {
                 let mut buffer = std::mem::take(&mut self.inflated);
-                let step = rows.inflate(&mut buffer).and_then(|rows| self.rows(header, &rows, begin, tables, keys));
+                let step = rows.inflate(&mut buffer).and_then(|rows| self.rows(event, &rows, at, tables, keys));
                 self.inflated = buffer;
                 return step;
             }
+            EventData::RowsFragment(part) => return self.fragment(part, at, tables, keys),
             EventData::MariaDbGtid(gtid) => {
                 let id = MariaGtid { domain: gtid.domain, server: gtid.server_id, sequence: gtid.sequence };
-                self.begin(Gtid::MariaDb(id), id.to_string(), begin, seconds(header), !gtid.is_standalone())?;
-                self.current()?.prepares = gtid.is_xa_prepare();
+                self.begin(Gtid::MariaDb(id), id.to_string(), at, seconds(header), !gtid.is_standalone(), tables)?;
+                if let Some(xid) = gtid.xid.filter(|_| gtid.is_xa_prepare()) {
+                    self.begin_distributed(xid.to_string())?;
+                }
             }
             EventData::Gtid(gtid) => {
                 let sid = Sid { uuid: gtid.uuid, tag: gtid.tag.to_owned() };
                 let id = format!("{sid}:{}", gtid.number);
                 let time = gtid.immediate_commit_micros.map_or_else(|| seconds(header), micros);
-                self.begin(Gtid::MySql(sid, gtid.number), id, begin, time, false)?;
+                self.begin(Gtid::MySql(sid, gtid.number), id, at, time, false, tables)?;
             }
             EventData::AnonymousGtid(gtid) => {
                 let time = gtid.immediate_commit_micros.map_or_else(|| seconds(header), micros);
-                self.begin(Gtid::None, begin.to_string(), begin, time, false)?;
+                self.begin(Gtid::None, at.begin.to_string(), at, time, false, tables)?;
             }
             EventData::Query(statement) => {
-                return self.statement(header, &query::Statement::of(statement), begin, next, tables);
+                return self.statement(header, &query::Statement::of(statement), at, tables);
             }
             EventData::CompressedQuery(statement) => {
                 let mut buffer = std::mem::take(&mut self.inflated);
                 let statement = statement.inflate(&mut buffer).map(|s| query::Statement::of(&s));
-                let step = statement.and_then(|s| self.statement(header, &s, begin, next, tables));
+                let step = statement.and_then(|s| self.statement(header, &s, at, tables));
                 self.inflated = buffer;
                 return step;
             }
-            EventData::Xid(_) => self.commit(next)?,
-            EventData::XaPrepare(xa) => self.xa_prepare(xa.one_phase, next)?,
-            EventData::TransactionPayload(payload) => {
-                let mut inner = payload.events()?;
-                return self.payload(&mut inner, begin, next, tables, keys, &format.without_checksum());
-            }
+            EventData::Xid(_) => self.commit(at.next)?,
+            EventData::XaPrepare(xa) => self.xa_prepare(xa, at)?,
+            EventData::TransactionPayload(payload) => self.nested = Some(Box::new(Nested::payload(payload, at)?)),
             EventData::Heartbeat { file, position } => self.heartbeat(file, *position),
-            EventData::Rotate { position, file } => self.rotate(file, *position)?,
+            EventData::Rotate { position, file } => self.rotate(file, *position, tables)?,
             EventData::Incident { number, message } => return Err(refusals::incident(*number, message)),
-            EventData::FormatDescription(_) => self.no_open_transaction()?,
+            EventData::FormatDescription(_) => self.no_open_transaction(tables)?,
             EventData::Unknown { event_type, .. } if !self.may_skip(header) => {
                 return Err(refusals::unknown(*event_type));
             }
@@ -322,8 +358,8 @@ impl Machine {
         header.is_ignorable() || header.event_type == event_type::MARIADB_START_ENCRYPTION
     }
 
-    fn rotate(&mut self, file: &str, position: u64) -> Result<()> {
-        self.no_open_transaction()?;
+    fn rotate(&mut self, file: &str, position: u64, tables: &mut Tables) -> Result<()> {
+        self.no_open_transaction(tables)?;
         let bad = || Error::new(Code::UnknownEvent, format!("the binlog file name {file:?} does not end in a number"));
         let place = Place::new(file, position).ok_or_else(bad)?;
         self.place = Some(place);
@@ -340,52 +376,60 @@ impl Machine {
     }
 
     /// A file ends with whole transactions, unless the server crashed in the middle of one.
-    fn no_open_transaction(&mut self) -> Result<()> {
-        match self.transaction.take() {
-            Some(t) if !t.touched.is_empty() => Err(refusals::torn(&t.id)),
-            _ => Ok(()),
+    fn no_open_transaction(&mut self, tables: &mut Tables) -> Result<()> {
+        let Some(t) = self.transaction.take() else { return Ok(()) };
+        if let Use::Spool(xid) = &t.rows {
+            self.undecided.torn(xid);
         }
+        if tables.take_back(t.serial, &t.touched, None) { Ok(()) } else { Err(refusals::torn(&t.id)) }
+    }
+
+    /// Whether a transaction is being read. Its rows are not handed out in parts without need, since it may yet be rolled back.
+    pub fn is_in_transaction(&self) -> bool {
+        self.transaction.is_some()
     }
 
     fn begin(
         &mut self,
         gtid: Gtid,
         id: String,
-        begin: &Place,
+        at: &At<'_>,
         (micros, precision): (i64, TimePrecision),
         explicit: bool,
+        tables: &mut Tables,
     ) -> Result<()> {
-        self.no_open_transaction()?;
+        self.no_open_transaction(tables)?;
+        let boundary = (!self.moved).then_some(&self.boundary);
+        let known = is_known(&gtid, at.begin, boundary, &self.executed, &mut self.undecided);
         self.serial += 1;
         self.table_ids.clear();
-        self.last_commit = Some(micros);
+        if !known {
+            self.last_commit = Some(micros);
+        }
         self.transaction = Some(Transaction {
             gtid,
             id,
-            begin: begin.clone(),
-            begin_text: begin.to_string(),
+            begin: at.begin.clone(),
+            begin_text: at.begin.to_string(),
             micros,
             precision,
             serial: self.serial,
             explicit,
-            prepares: false,
+            known,
+            rows: if known { Use::PassOver } else { Use::HandOut },
             touched: Vec::new(),
+            savepoints: Vec::new(),
         });
         Ok(())
-    }
-
-    fn current(&mut self) -> Result<&mut Transaction> {
-        let outside = || Error::new(Code::UnknownEvent, "the log holds a change outside of any transaction");
-        self.transaction.as_mut().ok_or_else(outside)
     }
 
     /// The transaction is complete: only now its identifier joins the position (R5).
     fn commit(&mut self, next: Option<&Place>) -> Result<()> {
         let Some(t) = self.transaction.take() else { return Ok(()) };
-        if t.prepares && !t.touched.is_empty() {
-            return Err(refusals::distributed(&t.id));
+        if t.known {
+            return Ok(());
         }
-        join(&t.gtid, &mut self.executed);
+        t.gtid.join(&mut self.executed);
         if t.gtid != Gtid::None {
             self.mark = Some(Mark { transaction: t.id.clone(), begin: t.begin_text });
         }
@@ -396,38 +440,58 @@ impl Machine {
         Ok(())
     }
 
-    fn xa_prepare(&mut self, one_phase: bool, next: Option<&Place>) -> Result<()> {
-        let t = self.current()?;
-        t.prepares = !one_phase;
-        self.commit(next)
-    }
-
-    fn table_map(&mut self, map: &TableMap<'_>, tables: &mut Tables) -> Result<()> {
+    fn table_map(&mut self, event: &Event<'_>, map: &TableMap<'_>, tables: &mut Tables) -> Result<()> {
         let found = tables.find(map.database, map.table);
-        if let Some(at) = found {
-            tables.use_table_map(at, map).map_err(|e| e.fact("table", tables.get(at).id.to_string()))?;
-        }
         self.table_ids.insert(map.table_id, found);
-        Ok(())
+        let Some(at) = found else { return Ok(()) };
+        match self.transaction.as_ref().map(|t| &t.rows) {
+            Some(Use::PassOver) => Ok(()),
+            Some(Use::Spool(xid)) => self.undecided.append(xid, event),
+            Some(Use::HandOut) | None => {
+                tables.use_table_map(at, map).map_err(|e| e.fact("table", tables.get(at).id.to_string()))
+            }
+        }
     }
 
     fn rows(
         &mut self,
-        _header: &Header,
+        event: &Event<'_>,
         rows: &RowsEvent<'_>,
-        begin: &Place,
+        place: &At<'_>,
         tables: &mut Tables,
         keys: Option<&ServerKeys>,
     ) -> Result<Step> {
         if rows.is_dummy() {
             return Ok(Step::Done);
         }
-        let no_map = || Error::new(Code::UnknownEvent, "the log holds rows of a table that was not introduced");
-        let Some(at) = *self.table_ids.get(&rows.table_id).ok_or_else(no_map)? else { return Ok(Step::Done) };
+        let Some(at) = *self.table_ids.get(&rows.table_id).ok_or_else(refusals::no_table_map)? else {
+            return Ok(Step::Done);
+        };
         if self.transaction.is_none() {
             // Servers without GTID events: BEGIN was not seen either, so this is the transaction's first event.
-            self.begin(Gtid::None, begin.to_string(), begin, (0, TimePrecision::Seconds), true)?;
+            self.begin(Gtid::None, place.begin.to_string(), place, (0, TimePrecision::Seconds), true, tables)?;
         }
+        match self.transaction.as_ref().map(|t| &t.rows) {
+            Some(Use::PassOver) => return Ok(Step::Done),
+            Some(Use::Spool(xid)) => return self.undecided.append(xid, event).map(|()| Step::Done),
+            Some(Use::HandOut) | None => {}
+        }
+        let mut buffer = std::mem::take(&mut self.completed);
+        let step = match tables.complete(at, rows, &mut buffer) {
+            Ok(rows) => self.append(at, &rows, tables, keys),
+            Err(error) => Err(error.fact("table", tables.get(at).id.to_string())),
+        };
+        self.completed = buffer;
+        step
+    }
+
+    fn append(
+        &mut self,
+        at: usize,
+        rows: &RowsEvent<'_>,
+        tables: &mut Tables,
+        keys: Option<&ServerKeys>,
+    ) -> Result<Step> {
         let table = tables.get(at);
         if table.handoff.is_some() && !table.orders_keys() && keys.is_none() {
             return Ok(Step::Keys(OpenKeys { table: at, keys: tables.open_keys(at, rows)? }));
@@ -462,52 +526,60 @@ impl Machine {
         &mut self,
         header: &Header,
         statement: &query::Statement<'_>,
-        begin: &Place,
-        next: Option<&Place>,
+        at: &At<'_>,
         tables: &mut Tables,
     ) -> Result<Step> {
         match statement.control() {
             query::Control::Begin => {
-                if self.transaction.is_none() {
-                    self.begin(Gtid::None, begin.to_string(), begin, seconds(header), true)?;
-                }
-                self.current()?.explicit = true;
+                self.begin_statement(header, at, tables)?;
                 Ok(Step::Done)
             }
-            query::Control::Commit => self.commit(next).map(|()| Step::Done),
-            query::Control::Rollback => {
-                self.rolled_back()?;
-                self.commit(next).map(|()| Step::Done)
+            query::Control::XaStart => {
+                self.begin_statement(header, at, tables)?;
+                self.begin_distributed(statement.xid()).map(|()| Step::Done)
             }
-            query::Control::RollbackToSavepoint => self.rolled_back().map(|()| Step::Done),
-            query::Control::Savepoint => Ok(Step::Done),
-            query::Control::Xa => self.commit(next).map(|()| Step::Done),
+            query::Control::Commit => self.commit(at.next).map(|()| Step::Done),
+            query::Control::Rollback => {
+                self.rolled_back(tables)?;
+                self.commit(at.next).map(|()| Step::Done)
+            }
+            query::Control::RollbackToSavepoint => {
+                self.rolled_back_to(&statement.savepoint(), tables).map(|()| Step::Done)
+            }
+            query::Control::Savepoint => {
+                self.savepoint(statement.savepoint(), tables);
+                Ok(Step::Done)
+            }
+            query::Control::ReleaseSavepoint | query::Control::XaEnd => Ok(Step::Done),
+            query::Control::XaCommit => self.xa_commit(statement, at, tables).map(|()| Step::Done),
+            query::Control::XaRollback => self.xa_rollback(statement, at).map(|()| Step::Done),
+            query::Control::None if self.transaction.as_ref().is_some_and(|t| t.known) => {
+                self.finish_statement(at.next);
+                Ok(Step::Done)
+            }
             query::Control::None => {
                 let effect = query::effect(statement, tables)?;
                 let Some(mut ddl) = effect else {
-                    self.finish_statement(next);
+                    self.finish_statement(at.next);
                     return Ok(Step::Done);
                 };
-                let at_begin = self.transaction.as_ref().map_or(begin, |t| &t.begin).clone();
+                let at_begin = self.transaction.as_ref().map_or(at.begin, |t| &t.begin).clone();
                 if !ddl.passes_handoff(tables, &at_begin) {
                     return Ok(Step::Wait);
                 }
-                ddl.next = next.cloned();
+                ddl.next = at.next.cloned();
                 Ok(Step::Ddl(ddl))
             }
         }
     }
 
-    /// Rows that were logged and then taken back cannot be taken back here.
-    fn rolled_back(&mut self) -> Result<()> {
-        match &self.transaction {
-            Some(t) if !t.touched.is_empty() => {
-                let message = format!("transaction {} in the log was rolled back after its rows were logged", t.id);
-                Err(Error::new(Code::UnknownEvent, message)
-                    .help("do not create or drop temporary tables inside transactions that change captured tables"))
-            }
-            _ => Ok(()),
+    /// BEGIN, or XA START.
+    fn begin_statement(&mut self, header: &Header, at: &At<'_>, tables: &mut Tables) -> Result<()> {
+        match &mut self.transaction {
+            Some(t) => t.explicit = true,
+            None => self.begin(Gtid::None, at.begin.to_string(), at, seconds(header), true, tables)?,
         }
+        Ok(())
     }
 
     /// A statement that is a transaction of its own is complete.
@@ -521,56 +593,6 @@ impl Machine {
         }
         self.at_rest();
     }
-
-    /// The events of a compressed transaction. Waiting in its midst would mean to inflate it twice; the rows before are
-    /// counted as handed out, so the second time passes over them.
-    fn payload(
-        &mut self,
-        inner: &mut crate::decode::transaction::PayloadEvents<'_>,
-        begin: &Place,
-        next: Option<&Place>,
-        tables: &mut Tables,
-        keys: Option<&ServerKeys>,
-        format: &EventFormat,
-    ) -> Result<Step> {
-        let mut last = Step::Done;
-        while let Some(bytes) = inner.next_event()? {
-            let event = Event::parse(bytes, format)?;
-            let data = event.data(format)?;
-            let step = self.data(&event.header, &data, begin, next, tables, keys, format)?;
-            match step {
-                Step::Done => {}
-                Step::Rows(at) => last = Step::Rows(at),
-                Step::Keys(_) => return Err(refusals::compressed_text_keys()),
-                other => {
-                    self.resumed = self.inside(tables);
-                    self.serial += 1;
-                    self.current()?.serial = self.serial;
-                    return Ok(other);
-                }
-            }
-        }
-        Ok(last)
-    }
-}
-
-fn join(gtid: &Gtid, executed: &mut Executed) {
-    match (gtid, executed) {
-        (Gtid::MariaDb(gtid), Executed::MariaDb(position)) => position.advance(*gtid),
-        (Gtid::MySql(sid, number), Executed::MySql(set)) => set.add(sid.clone(), *number),
-        _ => {}
-    }
-}
-
-fn merge(
-    mut changes: std::collections::BTreeMap<u32, u64>,
-    before: Option<&Inside>,
-) -> std::collections::BTreeMap<u32, u64> {
-    for (table, count) in before.into_iter().flat_map(|i| &i.changes) {
-        let own = changes.entry(*table).or_default();
-        *own = (*own).max(*count);
-    }
-    changes
 }
 
 fn seconds(header: &Header) -> (i64, TimePrecision) {
@@ -584,11 +606,17 @@ fn micros(time: u64) -> (i64, TimePrecision) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dujiang_spool::{Limits, Spool};
+
+    fn machine(boundary: Place) -> Machine {
+        let spool = Spool::open("unused".as_ref(), Limits::default()).unwrap();
+        Machine::new(boundary, Executed::None, Vec::new(), Undecided::new(spool, Vec::new(), Vec::new()).unwrap())
+    }
 
     #[test]
     fn signs_of_life_move_the_boundary_between_transactions_and_never_back() {
         let place = |offset| Place::new("bin.000003", offset).unwrap();
-        let mut machine = Machine::new(place(4), Executed::None, Vec::new());
+        let mut machine = machine(place(4));
         machine.place = Some(place(4));
         let at = |machine: &mut Machine, position| {
             machine.heartbeat("bin.000003", position);
@@ -596,16 +624,19 @@ mod tests {
             machine.boundary().offset
         };
         assert_eq!([at(&mut machine, 900), at(&mut machine, 5)], [900, 900]);
-        machine.begin(Gtid::None, "x".into(), &place(900), (0, TimePrecision::Seconds), true).unwrap();
+        let begun = place(900);
+        let begin = At { begin: &begun, next: None, format: &EventFormat::unknown() };
+        let mut tables = Tables::new(Vec::new()).unwrap();
+        machine.begin(Gtid::None, "x".into(), &begin, (0, TimePrecision::Seconds), true, &mut tables).unwrap();
         assert_eq!(at(&mut machine, 1000), 900);
     }
 
     #[test]
     fn at_another_server_the_boundary_is_none_of_its_places() {
-        let mut machine = Machine::new(Place::new("bin.000050", 4).unwrap(), Executed::None, Vec::new());
+        let mut machine = machine(Place::new("bin.000050", 4).unwrap());
         machine.moved();
         assert!(machine.has_moved());
-        machine.rotate("bin.000003", 4).unwrap();
+        machine.rotate("bin.000003", 4, &mut Tables::new(Vec::new()).unwrap()).unwrap();
         machine.at_rest();
         assert!(!machine.has_moved());
         assert_eq!(machine.boundary().to_string(), "bin.000003:4");

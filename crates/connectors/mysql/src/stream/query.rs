@@ -22,7 +22,7 @@ pub struct Statement<'a> {
 /// Statements that frame transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Control {
-    /// BEGIN, START TRANSACTION, XA START.
+    /// BEGIN, START TRANSACTION.
     Begin,
     /// COMMIT.
     Commit,
@@ -30,10 +30,18 @@ pub enum Control {
     Rollback,
     /// ROLLBACK TO a savepoint.
     RollbackToSavepoint,
-    /// SAVEPOINT, RELEASE SAVEPOINT, XA END.
+    /// SAVEPOINT.
     Savepoint,
-    /// XA COMMIT, XA ROLLBACK.
-    Xa,
+    /// RELEASE SAVEPOINT.
+    ReleaseSavepoint,
+    /// XA START.
+    XaStart,
+    /// XA END.
+    XaEnd,
+    /// XA COMMIT of what was prepared before.
+    XaCommit,
+    /// XA ROLLBACK of what was prepared before.
+    XaRollback,
     /// Any other statement.
     None,
 }
@@ -58,15 +66,35 @@ impl<'a> Statement<'a> {
         let mut words = self.text.split_ascii_whitespace().map(|w| w.trim_end_matches(';').to_ascii_uppercase());
         let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         match (first.as_str(), second.as_str()) {
-            ("BEGIN", _) | ("START", "TRANSACTION") | ("XA", "START" | "BEGIN") => Control::Begin,
+            ("BEGIN", _) | ("START", "TRANSACTION") => Control::Begin,
             ("COMMIT", "" | "WORK") => Control::Commit,
             ("ROLLBACK", "TO") => Control::RollbackToSavepoint,
             ("ROLLBACK", "WORK") if words.next().as_deref() == Some("TO") => Control::RollbackToSavepoint,
             ("ROLLBACK", _) => Control::Rollback,
-            ("SAVEPOINT", _) | ("RELEASE", "SAVEPOINT") | ("XA", "END") => Control::Savepoint,
-            ("XA", _) => Control::Xa,
+            ("SAVEPOINT", _) => Control::Savepoint,
+            ("RELEASE", "SAVEPOINT") => Control::ReleaseSavepoint,
+            ("XA", "START" | "BEGIN") => Control::XaStart,
+            ("XA", "END") => Control::XaEnd,
+            ("XA", "COMMIT") => Control::XaCommit,
+            ("XA", "ROLLBACK") => Control::XaRollback,
             _ => Control::None,
         }
+    }
+}
+
+impl Statement<'_> {
+    /// The identifier in an XA statement, as the log writes it: `X'61',X'62',7`.
+    pub fn xid(&self) -> String {
+        let words = self.text.split_ascii_whitespace().skip(2);
+        words.collect::<String>().trim_end_matches(';').replace('x', "X")
+    }
+
+    /// The name in SAVEPOINT and ROLLBACK TO, as it is written.
+    pub fn savepoint(&self) -> String {
+        let text = self.text.trim().trim_end_matches(';').trim_end();
+        let quoted = text.ends_with('`').then(|| text.find('`')).flatten();
+        let name = quoted.map_or_else(|| text.rsplit(char::is_whitespace).next().unwrap_or(text), |at| &text[at..]);
+        name.to_lowercase()
     }
 }
 

@@ -35,6 +35,20 @@ pub struct Table {
     changes: u64,
     /// Changes of this transaction that were handed out before.
     skip: u64,
+    /// Where the transaction began in the builder.
+    entered: RowMark,
+    /// How often the builder was finished.
+    finished: u64,
+}
+
+/// A place among the rows of a table in the open transaction, to go back to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowMark {
+    table: usize,
+    rows: usize,
+    changes: u64,
+    /// It is a place in the builder of this number.
+    finished: u64,
 }
 
 impl Table {
@@ -53,6 +67,8 @@ impl Table {
             transaction: 0,
             changes: 0,
             skip: 0,
+            entered: RowMark::default(),
+            finished: 0,
         })
     }
 
@@ -192,6 +208,8 @@ impl Tables {
             transaction: table.transaction,
             changes: table.changes,
             skip: table.skip,
+            entered: table.entered,
+            finished: table.finished + 1,
             ..next
         };
         self.shapes = None;
@@ -284,6 +302,14 @@ impl Tables {
         self.turn
     }
 
+    /// See [`TableBuilder::complete`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn complete<'b>(&mut self, at: usize, rows: &RowsEvent<'b>, buffer: &'b mut Vec<u8>) -> Result<RowsEvent<'b>> {
+        self.tables[at].builder()?.complete(rows, buffer)
+    }
+
     /// Changes of the transaction handed out so far, per table that has any.
     pub fn changes_of(&self, serial: u64, touched: &[usize]) -> impl Iterator<Item = (u32, u64)> {
         let of = move |&at: &usize| (at as u32, self.tables[at].changes, self.tables[at].transaction);
@@ -322,8 +348,53 @@ impl Tables {
         Ok(())
     }
 
+    /// The places that the open transaction has reached in its tables.
+    pub fn savepoint(&self, serial: u64, touched: &[usize]) -> Vec<RowMark> {
+        let of = |&at: &usize| (&self.tables[at], at);
+        let tables = touched.iter().map(of).filter(|(table, _)| table.transaction == serial);
+        let mark = |(table, at): (&Table, usize)| RowMark {
+            table: at,
+            rows: table.builder.as_ref().map_or(0, TableBuilder::rows),
+            changes: table.changes,
+            finished: table.finished,
+        };
+        tables.map(mark).collect()
+    }
+
+    /// Takes back the rows of the open transaction, or those after a savepoint. False when some of them were handed out, by this
+    /// reader or one before it: then nothing was done.
+    pub fn take_back(&mut self, serial: u64, touched: &[usize], to: Option<&[RowMark]>) -> bool {
+        let mark = |at: usize, table: &Table| {
+            let saved = to.and_then(|marks| marks.iter().find(|mark| mark.table == at)).copied();
+            saved.unwrap_or(table.entered)
+        };
+        let own = |at: &&usize| self.tables[**at].transaction == serial;
+        let marks: Vec<(usize, RowMark)> =
+            touched.iter().filter(own).map(|&at| (at, mark(at, &self.tables[at]))).collect();
+        let is_out = |(at, mark): &(usize, RowMark)| {
+            let table = &self.tables[*at];
+            table.finished != mark.finished || table.skip > mark.changes
+        };
+        if marks.iter().any(is_out) {
+            return false;
+        }
+        for (at, mark) in marks {
+            let table = &mut self.tables[at];
+            table.changes = mark.changes;
+            if let Some(builder) = &mut table.builder {
+                builder.take_back_to(mark.rows, mark.changes);
+            }
+            if table.builder.as_ref().is_none_or(TableBuilder::is_empty) {
+                table.wire_bytes = 0;
+                self.dirty.retain(|&dirty| dirty != at);
+            }
+        }
+        true
+    }
+
     fn finish(&mut self, at: usize, out: &mut impl Extend<ChangeBatch>) -> Result<()> {
         self.tables[at].wire_bytes = 0;
+        self.tables[at].finished += 1;
         if let Some(builder) = &mut self.tables[at].builder {
             out.extend(builder.finish()?);
         }
@@ -341,6 +412,8 @@ impl Table {
         self.changes = 0;
         self.skip = (of.skip)(at);
         self.builder()?.begin_span(Origin { first_ordinal: 0, ..of.origin });
+        let rows = self.builder.as_ref().map_or(0, TableBuilder::rows);
+        self.entered = RowMark { table: at, rows, changes: 0, finished: self.finished };
         Ok(())
     }
 

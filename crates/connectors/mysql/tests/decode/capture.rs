@@ -248,8 +248,9 @@ impl Reading<'_> {
             EventData::TransactionPayload(payload) => {
                 let outer = std::mem::replace(&mut self.format, format.without_checksum());
                 let mut events = payload.events().unwrap();
-                while let Some(bytes) = events.next_event().unwrap() {
+                while let Some(bytes) = events.peek(&payload).unwrap() {
                     self.event(bytes, take);
+                    events.advance();
                 }
                 self.format = outer;
             }

@@ -212,7 +212,9 @@ fn read_damaged(file: &[u8]) {
             }
             Ok(EventData::TransactionPayload(payload)) => {
                 if let Ok(mut inner) = payload.events() {
-                    while let Ok(Some(_)) = inner.next_event() {}
+                    while let Ok(Some(_)) = inner.peek(&payload) {
+                        inner.advance();
+                    }
                 }
             }
             Ok(EventData::Query(query)) => drop(query.text().map(drop)),

@@ -6,4 +6,5 @@ mod capture;
 mod events;
 mod generated;
 mod show;
+mod stops;
 mod types;

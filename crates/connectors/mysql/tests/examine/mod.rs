@@ -139,7 +139,6 @@ async fn every_setting_is_mended_by_the_statement_told() {
             Kind::MysqlNewest => vec![
                 ("binlog_expire_logs_seconds=86400", "retention", Code::LogRetention, false),
                 metadata("binlog_row_metadata='MINIMAL'"),
-                ("binlog_row_value_options='PARTIAL_JSON'", "row images", Code::BinlogRowImage, true),
             ],
         };
         let mut server = shop(&Options::default().on(kind));

@@ -1,11 +1,15 @@
 //! The source against a real server: nothing lost, nothing twice, in order per key.
 
 mod basic;
+mod events;
+mod failover;
 pub mod harness;
 mod load;
 mod lost;
 mod promises;
+mod resume;
 mod saboteurs;
 mod schema;
 mod size;
 mod window;
+mod xa;

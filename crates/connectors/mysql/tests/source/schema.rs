@@ -59,8 +59,6 @@ async fn everything_else_halts_by_name() {
         ("TRUNCATE TABLE d.t", Code::SchemaChange),
         ("RENAME TABLE d.t TO d.u, d.u TO d.t", Code::SchemaChange),
         ("SET SESSION binlog_format = STATEMENT; DELETE FROM d.t WHERE id = 77", Code::UnknownEvent),
-        ("BEGIN; INSERT INTO d.t VALUES (80, 1); CREATE TEMPORARY TABLE d.tmp (a INT); ROLLBACK; INSERT INTO d.t VALUES (81, 1)", Code::UnknownEvent),
-        ("XA START 'x'; INSERT INTO d.t VALUES (90, 1); XA END 'x'; XA PREPARE 'x'; XA ROLLBACK 'x'", Code::UnknownEvent),
         ("DROP TABLE d.t", Code::SchemaChange),
     ]
     .into_iter()
