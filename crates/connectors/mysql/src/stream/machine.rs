@@ -5,7 +5,7 @@
 
 use super::nested::Nested;
 use super::tables::{Appended, RowsOf, ServerKeys, Tables};
-use super::transaction::{Gtid, Transaction, Use, merge};
+use super::transaction::{Gtid, Transaction, Use, merge, micros, seconds};
 use super::undecided::{Undecided, is_known};
 use super::{query, refusals};
 use crate::decode::event::{Header, event_type};
@@ -593,14 +593,6 @@ impl Machine {
         }
         self.at_rest();
     }
-}
-
-fn seconds(header: &Header) -> (i64, TimePrecision) {
-    (i64::from(header.timestamp) * 1_000_000, TimePrecision::Seconds)
-}
-
-fn micros(time: u64) -> (i64, TimePrecision) {
-    (time as i64, TimePrecision::Micros)
 }
 
 #[cfg(test)]

