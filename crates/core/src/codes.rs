@@ -192,9 +192,6 @@ codes! {
     /// A column has a type that the database's catalog no longer has: it was dropped after rows with it were written, so
     /// that what the type was cannot be known. Take a new snapshot of the table.
     TypeGone = "E0280", User, Never, exit 65, "a column's type is gone";
-    /// An update of a row did not touch a large value, which the server keeps apart (TOAST), and the log holds neither the
-    /// value nor the old row. With `REPLICA IDENTITY FULL` the log holds it.
-    ValueNotLogged = "E0281", User, Never, exit 65, "the log does not hold a value";
 
     // E03: schema and keys
     /// No table matches the patterns.

@@ -66,6 +66,8 @@ fn least(a: OldRows, b: OldRows) -> OldRows {
     }
 }
 
+/// What whole old rows cost.
+const WRITES_MORE: &str = "updates and deletes of the table then write the whole old row to the log";
 /// Tables named in a message.
 const NAMED: usize = 20;
 
@@ -90,6 +92,9 @@ pub fn check_identity(tables: &[TableDetail], demand: IdentityDemand) -> Result<
     }
     let statements: Vec<String> = lacking.iter().take(NAMED).flat_map(|table| statements(table)).collect();
     let more = if lacking.len() > NAMED { " -- and so on for the other tables" } else { "" };
+    for statement in &statements {
+        error = error.remedy_with_care(statement.trim_end_matches(';'), WRITES_MORE);
+    }
     let keyed = lacking.iter().all(|table| matches!(old_rows(table), OldRows::Key(_)));
     let or = if keyed { "; or accept old rows that hold the key alone with `replica-identity: key`" } else { "" };
     Err(error.help(format!("run: {}{more}{or}", statements.join(" "))))
@@ -184,6 +189,8 @@ mod tests {
         let help = error.help_text().unwrap();
         assert!(help.contains("ALTER TABLE \"public\".\"t\" REPLICA IDENTITY FULL;"), "{help}");
         assert!(help.contains("replica-identity: key"), "{help}");
+        let remedy = &error.remedies()[0];
+        assert_eq!(remedy.statement, "ALTER TABLE \"public\".\"t\" REPLICA IDENTITY FULL");
         check_identity(&[keyed], IdentityDemand::Key).unwrap();
         let none = table(IdentityKind::Nothing, vec![]);
         let error = check_identity(&[none], IdentityDemand::Key).unwrap_err();

@@ -2,8 +2,7 @@
 
 use super::bad::BadValue;
 
-const SHAPE: &str = "a list has one dimension and begins at 1";
-const HELP: &str = "carry arrays as text with `values.arrays: text`, or declare the column with its dimensions";
+const SHAPE: &str = "a list has one dimension and begins at 1; `values.arrays: text` carries arrays as text";
 
 fn corrupt() -> BadValue {
     BadValue::corrupt("an array")
@@ -23,14 +22,14 @@ pub(super) fn each_text(
     mut item: impl FnMut(Option<&[u8]>) -> Result<(), BadValue>,
 ) -> Result<(), BadValue> {
     let inner = match text {
-        [b'[', ..] => return Err(BadValue::unrepresentable(text, SHAPE, HELP)),
+        [b'[', ..] => return Err(BadValue::unrepresentable(text, SHAPE)),
         [b'{', inner @ .., b'}'] => inner,
         _ => return Err(corrupt()),
     };
     let mut at = 0;
     while at < inner.len() {
         match inner[at] {
-            b'{' => return Err(BadValue::unrepresentable(text, SHAPE, HELP)),
+            b'{' => return Err(BadValue::unrepresentable(text, SHAPE)),
             b'"' => {
                 at = quoted(inner, at + 1, scratch)?;
                 item(Some(scratch))?;
@@ -92,13 +91,13 @@ pub(super) fn each_binary(
     match dimensions {
         0 if rest.is_empty() => return Ok(()),
         1 => {}
-        2..=6 => return Err(BadValue::unrepresentable(b"(an array of several dimensions)", SHAPE, HELP)),
+        2..=6 => return Err(BadValue::unrepresentable(b"(an array of several dimensions)", SHAPE)),
         _ => return Err(corrupt()),
     }
     let (length, lower) = (word(&mut rest)?, word(&mut rest)?);
     if lower != 1 {
         let text = format!("(an array that begins at {lower})");
-        return Err(BadValue::unrepresentable(text.as_bytes(), SHAPE, HELP));
+        return Err(BadValue::unrepresentable(text.as_bytes(), SHAPE));
     }
     for _ in 0..length {
         let size = word(&mut rest)?;

@@ -8,7 +8,7 @@ use super::types::ValueSettings;
 use crate::pgoutput::{Cell, OldKind, Tuple};
 use arrow_array::RecordBatch;
 use dujiang_core::span::OpenSpan;
-use dujiang_core::{ChangeBatch, Code, Error, Kind, Origin, Result, ResultExt, TableSchema};
+use dujiang_core::{ChangeBatch, Code, Error, Kind, Origin, Result, ResultExt, TableSchema, UnfitCell};
 use std::sync::Arc;
 
 /// A change of one row, as the stream tells it.
@@ -41,14 +41,9 @@ pub enum Keep {
 /// Why a change was not appended. The builder then holds what it held before.
 #[derive(Debug)]
 pub enum Refused {
-    /// A value that its column cannot hold (`BadRecord`, naming table, column and value): the record is at fault.
-    Record(Error),
     /// NULL in this column, which the shape declares NOT NULL: it was declared so later than this row was written. The caller
     /// goes on with the shape's `relaxed`.
     Null(usize),
-    /// Large values that the change did not touch and whose old image the log does not have (the identity is not full), in
-    /// these columns. The caller finds them out and appends again with `known`, or gives up the record.
-    Unchanged(Vec<usize>),
     /// Anything else: damaged bytes, an image of another shape.
     Other(Error),
 }
@@ -58,24 +53,19 @@ impl Refused {
     pub fn into_error(self, schema: &TableSchema) -> Error {
         let name = |column: usize| schema.arrow.field(column).name().clone();
         match self {
-            Refused::Record(error) | Refused::Other(error) => error,
+            Refused::Other(error) => error,
             Refused::Null(column) => {
                 let message = format!("{} column {} holds a NULL although it is NOT NULL", schema.id, name(column));
                 Error::new(Code::SchemaMismatch, message)
             }
-            Refused::Unchanged(columns) => {
-                let columns: Vec<String> = columns.into_iter().map(name).collect();
-                let message = format!("an update of {} does not carry all values of its row", schema.id);
-                Error::new(Code::ValueNotLogged, message)
-                    .fact("table", schema.id.to_string())
-                    .fact("columns", columns.join(", "))
-                    .help(
-                        "run ALTER TABLE ... REPLICA IDENTITY FULL at the source, and take a new snapshot of the table",
-                    )
-            }
         }
     }
 }
+
+/// What stands for a value that is not in the log.
+const NOT_LOGGED: &str = "(unchanged)";
+const NOT_LOGGED_WHY: &str = "the log holds neither a large value that an update does not touch, nor the old row; with \
+    ALTER TABLE ... REPLICA IDENTITY FULL it holds the old row";
 
 /// Decodes the rows of one table at one schema version.
 #[derive(Debug)]
@@ -87,6 +77,8 @@ pub struct TableBuilder {
     key_images: bool,
     open: Vec<OpenColumn>,
     kinds: Vec<Kind>,
+    /// Cells whose value their column cannot hold, by row.
+    unfit: Vec<UnfitCell>,
     span: OpenSpan,
 }
 
@@ -109,7 +101,16 @@ impl TableBuilder {
             return Err(Error::new(Code::Bug, format!("columns and schema of {} do not fit", schema.id)));
         };
         let unchecked_text = settings.unchecked_text;
-        Ok(Self { schema, columns, unchecked_text, key_images, open, kinds: Vec::new(), span: OpenSpan::default() })
+        Ok(Self {
+            schema,
+            columns,
+            unchecked_text,
+            key_images,
+            open,
+            kinds: Vec::new(),
+            unfit: Vec::new(),
+            span: OpenSpan::default(),
+        })
     }
 
     /// The schema.
@@ -128,13 +129,21 @@ impl TableBuilder {
         self.span.begin(origin);
     }
 
+    /// Says where the rows appended next stand among those of other tables.
+    pub fn begin_turn(&mut self, turn: u64) {
+        self.span.turn(turn);
+    }
+
     /// Counts a change that is not wanted: it has an ordinal like every other.
     pub fn skip(&mut self) {
         self.span.change(self.kinds.len());
     }
 
-    /// Appends a change of the stream. `known` are texts (or NULL) of columns that the change did not touch, found out by the
-    /// caller after [`Refused::Unchanged`].
+    /// Appends a change of the stream. `known` are texts (or NULL) of columns that the change does not touch and that the
+    /// caller has found out.
+    ///
+    /// A value that its column cannot hold is no error: its cell is among the batch's [`ChangeBatch::unfit`], and so is a large
+    /// value that the change does not touch, when it is neither in the old row nor `known`.
     ///
     /// An update's old image has every column if the log does (identity full); otherwise the key alone, and NULL in all other
     /// columns, which the shape then declares nullable.
@@ -223,7 +232,7 @@ impl TableBuilder {
         if columns != self.columns.len() {
             return Err(Refused::Other(self.another_shape(columns)));
         }
-        let mut unchanged = Vec::new();
+        let row = self.kinds.len();
         for (index, cell) in image.enumerate() {
             let (column, open) = (&self.columns[index], &mut self.open[index]);
             let mut reading = Reading { binary: false, check_text: self.unchecked_text };
@@ -239,26 +248,31 @@ impl TableBuilder {
                 }
                 Cell::Null => return Err(Refused::Null(index)),
                 Cell::Unchanged => {
-                    unchanged.push(index);
+                    self.put_unfit(row, index, NOT_LOGGED.to_owned(), NOT_LOGGED_WHY);
                     continue;
                 }
             };
             if let Err(bad) = cells::append(&column.kind, open, bytes, reading) {
-                return Err(self.refused(bad, index));
+                self.refused(bad, row, index)?;
             }
-        }
-        if !unchanged.is_empty() {
-            return Err(Refused::Unchanged(unchanged));
         }
         self.kinds.push(kind);
         Ok(())
     }
 
+    /// Goes on after a value that its column cannot hold.
     #[cold]
-    fn refused(&self, bad: BadValue, column: usize) -> Refused {
-        let of_the_record = bad.is_of_the_record();
-        let error = bad.into_error(&self.schema.id, &self.columns[column].name);
-        if of_the_record { Refused::Record(error) } else { Refused::Other(error) }
+    fn refused(&mut self, bad: BadValue, row: usize, column: usize) -> std::result::Result<(), Refused> {
+        let told = bad.into_unfit(&self.schema.id, &self.columns[column].name);
+        let (text, why) = told.map_err(Refused::Other)?;
+        self.put_unfit(row, column, text, why);
+        Ok(())
+    }
+
+    #[cold]
+    fn put_unfit(&mut self, row: usize, column: usize, text: String, why: &str) {
+        self.open[column].push_placeholder(row, self.columns[column].field.is_nullable());
+        self.unfit.push(UnfitCell { row: row as u32, column: column as u32, text: text.into(), why: why.into() });
     }
 
     #[cold]
@@ -286,7 +300,7 @@ impl TableBuilder {
     /// for each its length (32 bits, -1 is NULL) and bytes.
     ///
     /// # Errors
-    /// [`Refused`], never `Unchanged`; nothing is appended then.
+    /// [`Refused`]; nothing is appended then. A value that its column cannot hold is no error, as in [`TableBuilder::append`].
     pub fn append_copy(&mut self, row: &[u8]) -> std::result::Result<bool, Refused> {
         let Some((head, mut rest)) = row.split_first_chunk::<2>() else { return Err(self.torn()) };
         let fields = i16::from_be_bytes(*head);
@@ -308,6 +322,7 @@ impl TableBuilder {
     }
 
     fn copied_row(&mut self, rest: &mut &[u8]) -> std::result::Result<(), Refused> {
+        let row = self.kinds.len();
         for index in 0..self.columns.len() {
             let Some((length, tail)) = rest.split_first_chunk::<4>() else { return Err(self.torn()) };
             let length = i32::from_be_bytes(*length);
@@ -324,7 +339,7 @@ impl TableBuilder {
             let Some((bytes, tail)) = cell else { return Err(self.torn()) };
             let reading = Reading { binary: column.output.is_none(), check_text: self.unchecked_text };
             if let Err(bad) = cells::append(&column.kind, open, bytes, reading) {
-                return Err(self.refused(bad, index));
+                self.refused(bad, row, index)?;
             }
             *rest = tail;
         }
@@ -363,6 +378,9 @@ impl TableBuilder {
     fn truncate(&mut self, rows: usize) {
         self.open.iter_mut().for_each(|column| column.truncate(rows));
         self.kinds.truncate(rows);
+        while self.unfit.last().is_some_and(|cell| cell.row as usize >= rows) {
+            self.unfit.pop();
+        }
     }
 
     /// Throws the open batch away. The origin stays in force.
@@ -374,7 +392,7 @@ impl TableBuilder {
     /// Hands out the open batch, `None` when it is empty, and opens the next one. The origin stays in force.
     ///
     /// # Errors
-    /// `BadRecord` for text that is not valid UTF-8, which a database with any encoding but `SQL_ASCII` never sends; `Bug`.
+    /// `Protocol` for text that is not valid UTF-8, which a database with any encoding but `SQL_ASCII` never sends; `Bug`.
     /// The batch is lost then.
     pub fn finish(&mut self) -> Result<Option<ChangeBatch>> {
         if self.is_empty() {
@@ -382,6 +400,7 @@ impl TableBuilder {
         }
         let origins = self.span.take();
         let kinds = std::mem::take(&mut self.kinds);
+        let unfit = std::mem::take(&mut self.unfit);
         let mut arrays = Vec::with_capacity(self.open.len());
         let mut bad = None;
         for (index, column) in self.open.iter_mut().enumerate() {
@@ -390,9 +409,11 @@ impl TableBuilder {
                 Err(failed) => bad = bad.or(Some((index, failed))),
             }
         }
-        if let Some((index, (row, value))) = bad {
-            let error = value.into_error(&self.schema.id, &self.columns[index].name);
+        if let Some((index, (row, _))) = bad {
+            let message = format!("{}, column {}: text is not UTF-8", self.schema.id, self.columns[index].name);
             let found = origins.iter().find(|(rows, _)| rows.contains(&row));
+            let error =
+                Error::new(Code::Protocol, message).help("see whether the database's text is what its encoding says");
             return Err(match found {
                 Some((_, origin)) => error.fact("transaction", origin.transaction).fact("position", origin.position),
                 None => error,
@@ -401,6 +422,6 @@ impl TableBuilder {
         let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(kinds.len()));
         let rows = RecordBatch::try_new_with_options(self.schema.arrow.clone(), arrays, &options)
             .or_code(Code::Bug, || format!("rows of {} do not fit their schema", self.schema.id))?;
-        ChangeBatch::new(self.schema.clone(), rows, kinds, origins).map(Some)
+        Ok(Some(ChangeBatch::new(self.schema.clone(), rows, kinds, origins)?.with_unfit(unfit)))
     }
 }

@@ -3,9 +3,8 @@
 use super::bad::BadValue;
 use arrow_buffer::i256;
 
-const NOT_A_DECIMAL: &str = "a decimal column holds neither NaN nor infinities";
-const NOT_A_DECIMAL_HELP: &str =
-    "correct the value at the source, or declare the column `numeric` without precision, which is carried as text";
+const NOT_A_DECIMAL: &str =
+    "a decimal column holds neither NaN nor infinities; a column declared `numeric` without precision does, as text";
 
 /// A whole number as the server prints it.
 pub(super) fn integer<T: TryFrom<i128>>(text: &[u8]) -> Result<T, BadValue> {
@@ -53,7 +52,7 @@ fn parts(text: &[u8]) -> Result<(bool, &[u8], &[u8]), BadValue> {
         digits => (false, digits),
     };
     if matches!(digits, b"NaN" | b"Infinity") {
-        return Err(BadValue::unrepresentable(text, NOT_A_DECIMAL, NOT_A_DECIMAL_HELP));
+        return Err(BadValue::unrepresentable(text, NOT_A_DECIMAL));
     }
     let point = digits.iter().position(|b| *b == b'.');
     let (whole, fraction) = match point {
@@ -190,8 +189,7 @@ impl<'a> Wide<'a> {
 /// A binary decimal of up to 38 digits, times 10^scale.
 pub(super) fn binary_decimal128(bytes: &[u8], scale: i8) -> Result<i128, BadValue> {
     let corrupt = || BadValue::corrupt("a numeric with more digits than its column has");
-    let wide = Wide::read(bytes)?
-        .map_err(|text| BadValue::unrepresentable(text.as_bytes(), NOT_A_DECIMAL, NOT_A_DECIMAL_HELP))?;
+    let wide = Wide::read(bytes)?.map_err(|text| BadValue::unrepresentable(text.as_bytes(), NOT_A_DECIMAL))?;
     let mut value = 0i128;
     // The power of ten that one unit of the digit at hand stands for, in units of the result.
     let mut power = 4 * wide.weight + i32::from(scale);
@@ -214,8 +212,7 @@ pub(super) fn binary_decimal128(bytes: &[u8], scale: i8) -> Result<i128, BadValu
 /// As [`binary_decimal128`], up to 76 digits.
 pub(super) fn binary_decimal256(bytes: &[u8], scale: i8) -> Result<i256, BadValue> {
     let corrupt = || BadValue::corrupt("a numeric with more digits than its column has");
-    let wide = Wide::read(bytes)?
-        .map_err(|text| BadValue::unrepresentable(text.as_bytes(), NOT_A_DECIMAL, NOT_A_DECIMAL_HELP))?;
+    let wide = Wide::read(bytes)?.map_err(|text| BadValue::unrepresentable(text.as_bytes(), NOT_A_DECIMAL))?;
     let mut value = i256::ZERO;
     let mut power = 4 * wide.weight + i32::from(scale);
     for at in 0..wide.count() {

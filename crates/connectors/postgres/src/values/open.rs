@@ -139,6 +139,14 @@ impl OpenColumn {
         self.values.push_default();
     }
 
+    /// A cell that stands for a value the column cannot hold: `rows` cells are kept, and it is the next one.
+    #[cold]
+    pub fn push_placeholder(&mut self, rows: usize, nullable: bool) {
+        self.truncate(rows);
+        self.nulls.append(!nullable);
+        self.values.push_default();
+    }
+
     /// Shortens the column to `rows`. A value that was begun and not ended goes, too.
     pub fn truncate(&mut self, rows: usize) {
         each_values!(&mut self.values, bits => bits.truncate(rows), v => v.truncate(rows), run => {

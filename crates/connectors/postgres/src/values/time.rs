@@ -11,10 +11,9 @@ const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 const MICROS_TO_2000: i64 = DAYS_TO_2000 as i64 * MICROS_PER_DAY;
 
-const HELP: &str = "correct the value at the source, or carry dates and times as text with `values.times: text`";
-const INFINITE: &str = "neither Arrow nor the files have infinite times";
-const TOO_LATE: &str = "it lies after the last time of 64 bits of microseconds since 1970";
-const MIDNIGHT: &str = "a time of day ends before 24:00:00";
+const INFINITE: &str = "no file has infinite times; `values.times: text` carries dates and times as text";
+const TOO_LATE: &str = "it lies after the last time of 64 bits of microseconds since 1970; `values.times: text` carries dates and times as text";
+const MIDNIGHT: &str = "a time of day ends before 24:00:00; `values.times: text` carries dates and times as text";
 
 fn corrupt() -> BadValue {
     BadValue::corrupt("a date or time")
@@ -137,7 +136,7 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
 
 fn infinite(text: &[u8]) -> Result<(), BadValue> {
     if matches!(text, b"infinity" | b"-infinity") {
-        return Err(BadValue::unrepresentable(text, INFINITE, HELP));
+        return Err(BadValue::unrepresentable(text, INFINITE));
     }
     Ok(())
 }
@@ -175,7 +174,7 @@ pub(super) fn binary_time(bytes: [u8; 8]) -> Result<i64, BadValue> {
 fn of_day(micros: i64) -> Result<i64, BadValue> {
     match micros {
         0..MICROS_PER_DAY => Ok(micros),
-        MICROS_PER_DAY => Err(BadValue::unrepresentable(b"24:00:00", MIDNIGHT, HELP)),
+        MICROS_PER_DAY => Err(BadValue::unrepresentable(b"24:00:00", MIDNIGHT)),
         _ => Err(corrupt()),
     }
 }
@@ -192,7 +191,7 @@ pub(super) fn timestamp(text: &[u8], zoned: bool) -> Result<i64, BadValue> {
     }
     let days = scanner.days(day)?;
     let whole = i128::from(days) * i128::from(MICROS_PER_DAY) + i128::from(micros);
-    i64::try_from(whole).map_err(|_| BadValue::unrepresentable(text, TOO_LATE, HELP))
+    i64::try_from(whole).map_err(|_| BadValue::unrepresentable(text, TOO_LATE))
 }
 
 /// Microseconds since 1970.
@@ -202,7 +201,7 @@ pub(super) fn binary_timestamp(bytes: [u8; 8]) -> Result<i64, BadValue> {
         i64::MIN => infinite(b"-infinity").map(|()| 0),
         micros => micros.checked_add(MICROS_TO_2000).ok_or_else(|| {
             let text = format!("{micros} microseconds since 2000-01-01");
-            BadValue::unrepresentable(text.as_bytes(), TOO_LATE, HELP)
+            BadValue::unrepresentable(text.as_bytes(), TOO_LATE)
         }),
     }
 }

@@ -9,7 +9,7 @@ use dujiang_postgres::catalog::{TableDetail, read};
 use dujiang_postgres::client::{Connection, Endpoint, Session, after_header};
 use dujiang_postgres::pgoutput::{Message, Relation};
 use dujiang_postgres::shape::{Decodable, Shape};
-use dujiang_postgres::values::{Keep, Refused, RowChange, TableBuilder, Types, ValueSettings};
+use dujiang_postgres::values::{Keep, RowChange, TableBuilder, Types, ValueSettings};
 use dujiang_scratch::{Postgres, PostgresKind, PostgresOptions};
 use std::collections::HashMap;
 
@@ -112,8 +112,9 @@ impl Db {
         builder
     }
 
-    /// The table, copied out in binary; rows in order of the first column. Refused rows are handed out beside.
-    pub async fn copied(&mut self, table: &str, decodable: &Decodable) -> (Option<ChangeBatch>, Vec<Refused>) {
+    /// The table, copied out in binary; rows in order of the first column. What was refused, and what could not be
+    /// carried, is handed out beside.
+    pub async fn copied(&mut self, table: &str, decodable: &Decodable) -> (Option<ChangeBatch>, Vec<String>) {
         let items: Vec<String> = decodable.columns.iter().map(|c| c.select_item()).collect();
         let list = items.join(", ");
         let sql = format!("COPY (SELECT {list} FROM {table} ORDER BY 1) TO STDOUT (FORMAT binary)");
@@ -128,10 +129,12 @@ impl Db {
             }
             match builder.append_copy(row) {
                 Ok(_) => {}
-                Err(refusal) => refused.push(refusal),
+                Err(refusal) => refused.push(format!("{refusal:?}")),
             }
         }
-        (builder.finish().unwrap(), refused)
+        let batch = builder.finish().unwrap();
+        refused.extend(batch.iter().flat_map(unfit));
+        (batch, refused)
     }
 
     /// What the slot holds, message by message; it is taken out unless `peek`.
@@ -150,7 +153,7 @@ impl Db {
 pub struct Told {
     pub relations: Vec<Relation>,
     pub batches: HashMap<String, ChangeBatch>,
-    pub refused: Vec<(String, Refused)>,
+    pub refused: Vec<String>,
 }
 
 /// Decodes messages whose tables do not change.
@@ -171,17 +174,23 @@ pub fn decoded(db: &Db, messages: &[Vec<u8>], tables: &HashMap<String, Decodable
             Message::Delete { relation, old } => (relation, RowChange::Delete(old)),
             _ => continue,
         };
-        let Some((name, builder)) = builders.get_mut(&relation) else { continue };
+        let Some((_, builder)) = builders.get_mut(&relation) else { continue };
         if let Err(refused) = builder.append(change, Keep::Whole, &[]) {
-            told.refused.push((name.clone(), refused));
+            told.refused.push(format!("{refused:?}"));
         }
     }
     for (name, mut builder) in builders.into_values() {
         if let Some(batch) = builder.finish().unwrap() {
+            told.refused.extend(unfit(&batch));
             told.batches.insert(name, batch);
         }
     }
     told
+}
+
+/// What the records with values that could not be carried say.
+pub fn unfit(batch: &ChangeBatch) -> Vec<String> {
+    batch.unfit_records().iter().map(|(_, error)| error.to_string()).collect()
 }
 
 /// The images of some kind, each as literals of its cells.
