@@ -72,7 +72,7 @@ fn p02_json_of_a_row_is_what_the_server_makes_of_it() {
         let (batch, refused) = db.copied("public.t", &known.decodable).await;
         assert!(refused.is_empty(), "{refused:?}");
         let batch = batch.unwrap();
-        let theirs = db.rows("SELECT pg_catalog.row_to_json(r) FROM public.t r ORDER BY id").await;
+        let theirs = db.rows("SELECT pg_catalog.row_to_json(whole) FROM public.t whole ORDER BY id").await;
         for (row, theirs) in theirs.iter().enumerate() {
             let mut ours = Vec::new();
             dujiang_core::text::write_json_row(&batch, row, &mut ours);

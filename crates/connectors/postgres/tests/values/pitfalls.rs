@@ -281,7 +281,8 @@ fn a_null_that_the_catalog_does_not_know_of_any_more_is_met_and_not_lost() {
         let known = db.know("public.t").await;
         let messages = db.messages(false, false).await;
         let told = decoded(db, &messages, &tables("t", &known));
-        assert_eq!(told.refused, ["Null(1)"]);
+        // The update has no old row, the table's identity not being full.
+        assert_eq!((told.refused.len(), told.refused[0].as_str()), (2, "Null(1)"));
         let relaxed = known.shape.relaxed(1);
         assert_eq!(relaxed.version, 2);
         let mut builder = db.builder(&relaxed.decodable());
