@@ -22,6 +22,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod columns;
 mod snapshot_side;
 mod watch;
 
@@ -84,6 +85,8 @@ enum Then {
     Adopt(Arc<ReadWith>),
     /// The table is empty; the message at hand may empty others.
     Truncated,
+    /// The table gets this shape; the message at hand is still to be read.
+    Relax(Shape),
 }
 
 /// Where in the block at hand the next message begins.
@@ -96,6 +99,8 @@ struct AtBlock {
 pub struct PostgresReader {
     start: Start,
     feed: Feed,
+    /// Whether values come in binary.
+    binary: bool,
     watch: Watch,
     /// Losses of the stream since it last moved, and where that was.
     failures: u32,
@@ -122,7 +127,7 @@ pub struct PostgresReader {
 impl PostgresReader {
     /// Begins to read.
     pub fn new(start: Start) -> Self {
-        let feed = feed(&start, 0);
+        let (feed, binary) = (feed(&start, 0), start.tables.reads_binary());
         let held = start.context.budget.hold(0);
         let snapshot_told = start.snapshot.is_none();
         let ids = start.tables.iter().map(|table| table.id.clone()).collect();
@@ -130,6 +135,7 @@ impl PostgresReader {
         Self {
             start,
             feed,
+            binary,
             watch,
             failures: 0,
             lost_at: None,
@@ -281,6 +287,7 @@ impl PostgresReader {
         self.waiting = false;
         self.relation = None;
         self.start.machine.disconnected(&self.start.tables);
+        self.binary = self.start.tables.reads_binary();
         self.feed = feed(&self.start, self.failures);
         Ok(())
     }
@@ -334,6 +341,10 @@ impl PostgresReader {
                     self.truncate(at)?;
                     break;
                 }
+                Step::Null(at, column) => {
+                    self.relax(at, column)?;
+                    break;
+                }
             }
         }
         Ok(())
@@ -345,15 +356,6 @@ impl PostgresReader {
         {
             *next = after;
         }
-        Ok(())
-    }
-
-    fn truncate(&mut self, at: usize) -> Result<()> {
-        self.flush_all()?;
-        let schema = self.start.tables.get(at).decodable.schema.clone();
-        let statement = format!("TRUNCATE {}", schema.id);
-        let change = SchemaChange { before: Some(schema.clone()), after: schema, statement, ddl: Ddl::Truncate };
-        self.announced = Some(Announced { at, change, then: Then::Truncated, told: false });
         Ok(())
     }
 
@@ -428,7 +430,13 @@ impl PostgresReader {
                 let relation = shape.relation;
                 self.start.tables.reshape(announced.at, shape, order);
                 self.start.machine.related(relation, Some(announced.at));
-                self.pass_message()
+                self.pass_message()?;
+                self.read_as_text()
+            }
+            Then::Relax(shape) => {
+                let order = self.start.tables.get(announced.at).order.clone();
+                self.start.tables.reshape(announced.at, shape, order);
+                Ok(())
             }
             Then::Adopt(with) => {
                 let table = self.start.tables.get(announced.at);

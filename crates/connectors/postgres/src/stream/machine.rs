@@ -27,6 +27,9 @@ pub enum Step {
     Relation(usize, Relation),
     /// A captured table was emptied: carry that through, then call [`Machine::truncated`], and show the message again.
     Truncate(usize),
+    /// A row of this table holds a NULL in this column, which the shape declares NOT NULL: let the column be nullable from here
+    /// on, then show the message again.
+    Null(usize, usize),
 }
 
 #[derive(Debug)]
@@ -218,6 +221,7 @@ impl Machine {
         let skip = skip(self.resumed.as_ref(), transaction);
         match tables.append(at, change, &transaction.rows_of(&skip))? {
             Appended::Wait => Ok(Step::Wait),
+            Appended::Null(column) => Ok(Step::Null(at, column)),
             Appended::Done => {
                 transaction.touch(at);
                 if fault::removed("position-at-transaction-end") {

@@ -41,6 +41,8 @@ pub enum Appended {
     Done,
     /// Nothing was done: a chunk has to be handed out first.
     Wait,
+    /// Nothing was done: this column holds a NULL, and the shape says NOT NULL.
+    Null(usize),
 }
 
 /// The transaction a change belongs to, as far as tables need to know it.
@@ -182,7 +184,11 @@ impl Tables {
         let was_empty = builder.is_empty();
         match keep {
             None => builder.skip(),
-            Some(keep) => builder.append(change, keep, &[]).map_err(|refused| refused_by(refused, table, of))?,
+            Some(keep) => match builder.append(change, keep, &[]) {
+                Ok(()) => {}
+                Err(Refused::Null(column)) => return Ok(Appended::Null(column)),
+                Err(refused) => return Err(refused_by(refused, table, of)),
+            },
         }
         let is_empty = table.builder.as_ref().is_none_or(TableBuilder::is_empty);
         table.changes += 1;
