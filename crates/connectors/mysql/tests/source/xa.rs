@@ -18,12 +18,13 @@ fn prepare(server: &Server, xid: &str, statements: &str) {
 /// The server lets go of a transaction a moment after its session.
 fn decide(server: &Server, verb: &str, xid: &str) {
     let mut session = server.session().unwrap();
-    loop {
+    for _ in 0..20_000 {
         match session.run(&format!("XA {verb} {xid}")) {
             Ok(_) => return,
             Err(error) => assert_eq!(error.sql_code(), Some(1397), "{error}"),
         }
     }
+    panic!("{} has forgotten {xid}", server.version());
 }
 
 /// The newest MySQL also compresses what it prepares.
@@ -67,16 +68,14 @@ async fn xa_rows_count_from_their_commit() {
         pipeline.crash();
         server.sql("INSERT INTO d.t VALUES (42, 1)").unwrap();
         same(&mut pipeline, &server).await;
-        let early = "'early','b',7";
-        if kind == Kind::MysqlNewest {
-            // MySQL 9.7 forgets this one, with its savepoint, when it crashes: XA RECOVER does not list it afterwards.
-            decide(&server, "COMMIT", early);
+        // With the log written at commits only (innodb_flush_log_at_trx_commit=2), as these servers are set up, MySQL 9 forgets
+        // in a crash what was prepared shortly before.
+        match kind {
+            Kind::MysqlNewest => server.stop().unwrap(),
+            _ => server.kill9().unwrap(),
         }
-        server.kill9().unwrap();
         server.restart().unwrap();
-        if kind != Kind::MysqlNewest {
-            decide(&server, "COMMIT", early);
-        }
+        decide(&server, "COMMIT", "'early','b',7");
         same(&mut pipeline, &server).await;
         assert!(pipeline.sink.rows["d.u"].contains_key(&vec!["12".to_owned()]));
         pipeline.crash();
