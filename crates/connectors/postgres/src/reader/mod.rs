@@ -120,8 +120,8 @@ pub struct PostgresReader {
     told_at: Instant,
     snapshot_told: bool,
     caught_up_told: bool,
-    /// Whether the server was given something to log, so that the end of its log comes within sight.
-    nudged: bool,
+    /// When the server was last given something to log, so that the end of its log comes within sight.
+    nudged_at: Option<Instant>,
 }
 
 impl PostgresReader {
@@ -151,7 +151,7 @@ impl PostgresReader {
             told_at: Instant::now(),
             snapshot_told,
             caught_up_told: false,
-            nudged: false,
+            nudged_at: None,
         }
     }
 
@@ -214,7 +214,7 @@ impl PostgresReader {
         let until_flush = self.dirty_since.map(|since| since + LINGER);
         let mut wake = self.told_at + IDLE;
         wake = until_flush.map_or(wake, |flush| flush.min(wake));
-        if self.waiting || self.relation.is_some() {
+        if self.waiting || self.relation.is_some() || self.start.snapshot.is_holding() {
             // A view that was being opened may have been given up: nobody tells.
             wake = wake.min(Instant::now() + LOOK_AGAIN);
         }
@@ -234,11 +234,13 @@ impl PostgresReader {
     /// of which the stream then says nothing. A commit of any kind writes it.
     fn nudge_if_due(&mut self) {
         let behind = self.start.machine.boundary() < self.start.end_at_open || !self.start.snapshot.is_passed();
-        let due = self.told_at.elapsed() >= IDLE / 2 && self.snapshot_told && behind && self.block.is_none();
-        if !due || self.nudged || self.disconnected.is_some() {
+        let idle = self.snapshot_told && self.told_at.elapsed() >= IDLE / 2;
+        let due = behind && self.block.is_none() && (idle || self.start.snapshot.is_holding());
+        let lately = self.nudged_at.is_some_and(|at| at.elapsed() < IDLE / 2);
+        if !due || lately || self.disconnected.is_some() {
             return;
         }
-        self.nudged = true;
+        self.nudged_at = Some(Instant::now());
         let endpoint = self.start.config.endpoint.clone();
         tokio::spawn(async move {
             let Ok(mut connection) = Connection::connect(&endpoint, Session::Ordinary).await else { return };
@@ -487,8 +489,8 @@ impl PostgresReader {
 
     /// Hands out a chunk at hand, if the stream knows its columns.
     fn take_held_chunk(&mut self) -> Result<()> {
-        let boundary = self.start.machine.boundary();
-        match self.start.snapshot.hand_out(boundary, &mut self.start.tables, &mut self.out)? {
+        let stream = (self.start.machine.boundary(), self.waiting || self.relation.is_some());
+        match self.start.snapshot.hand_out(stream, &mut self.start.tables, &mut self.out)? {
             HandedOut::Nothing => Ok(()),
             HandedOut::Chunk => {
                 self.waiting = false;
@@ -576,6 +578,14 @@ impl Reader for PostgresReader {
             snapshot: self.start.snapshot.state(&self.start.tables),
         };
         position::encode(&head, &self.start.tables.encoded_shapes()?)
+    }
+
+    fn keep_order_across_tables(&mut self) {
+        self.start.snapshot.keep_order();
+    }
+
+    fn is_mid_cut(&self) -> bool {
+        !self.out.is_empty()
     }
 
     fn status(&self) -> SourceStatus {

@@ -33,6 +33,8 @@ pub struct SnapshotSide {
     run: Option<Snapshot>,
     /// Chunks whose columns the stream has not come to, at most one per connection.
     held: Vec<ChunkRead>,
+    /// Chunks wait until the stream has come to all that they show.
+    in_order: bool,
 }
 
 /// What became of the chunks at hand.
@@ -49,12 +51,17 @@ pub enum HandedOut {
 impl SnapshotSide {
     /// No snapshot.
     pub fn none() -> Self {
-        Self { id: String::new(), tables: Vec::new(), run: None, held: Vec::new() }
+        Self { id: String::new(), tables: Vec::new(), run: None, held: Vec::new(), in_order: false }
     }
 
     /// A snapshot under way.
     pub fn new(id: String, tables: Vec<SideTable>, run: Option<Snapshot>) -> Self {
-        Self { id, tables, run, held: Vec::new() }
+        Self { id, tables, run, held: Vec::new(), in_order: false }
+    }
+
+    /// From now on chunks are handed out at their place in the stream.
+    pub fn keep_order(&mut self) {
+        self.in_order = true;
     }
 
     /// Whether there is none.
@@ -100,28 +107,40 @@ impl SnapshotSide {
         self.held.push(chunk);
     }
 
+    /// Whether chunks wait for the stream.
+    pub fn is_holding(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Whether a chunk of this table waits for the stream to come to its columns.
     pub fn holds(&self, at: usize) -> bool {
         self.held.iter().any(|chunk| chunk.at == at)
     }
 
-    /// Hands out one of the chunks that are held. Not before the stream has the columns it was read with: a view may be younger
+    /// Hands out one of the chunks that are held; `waits` says that the stream cannot go on without one. Not before the stream has the columns it was read with: a view may be younger
     /// than a change of columns that the stream has not come to.
     ///
     /// # Errors
     /// `Bug` when rows do not fit the table's columns.
     pub fn hand_out(
         &mut self,
-        boundary: Lsn,
+        (boundary, waits): (Lsn, bool),
         tables: &mut Tables,
         out: &mut VecDeque<ChangeBatch>,
     ) -> Result<HandedOut> {
         let fits = |chunk: &ChunkRead| tables.get(chunk.at).shape.fits(&chunk.shape.shape.as_relation());
-        let Some(fitting) = self.held.iter().position(fits) else {
-            let late = self.held.iter().find(|chunk| boundary >= chunk.view.high());
+        // What the stream waits for is handed out, in order or not: a commit that the view does not show came before its place.
+        let ripe = |chunk: &ChunkRead| fits(chunk) && (!self.in_order || waits || boundary >= chunk.view.high());
+        let Some(ripe) = self.held.iter().position(ripe) else {
+            let late = self.held.iter().find(|chunk| !fits(chunk) && boundary >= chunk.view.high());
             return Ok(late.map_or(HandedOut::Nothing, |chunk| HandedOut::Columns(chunk.at, chunk.shape.clone())));
         };
-        let chunk = self.held.remove(fitting);
+        let chunk = self.held.remove(ripe);
+        if self.in_order {
+            // Rows of other tables that are still open come before it.
+            tables.flush_all(out)?;
+        }
+        let turn = tables.next_turn();
         fault::point("snapshot.hand-off");
         let table = tables.get(chunk.at);
         let side = self.tables.iter_mut().find(|t| t.at == chunk.at).expect("invariant: the table is in the snapshot");
@@ -140,6 +159,7 @@ impl SnapshotSide {
                     .or_code(Code::Bug, || format!("a chunk does not fit the columns of {}", schema.id))?;
                 batch.schema = schema;
             }
+            Arc::make_mut(&mut batch.origins).set_turn(turn);
             out.push_back(batch);
         }
         Ok(HandedOut::Chunk)

@@ -90,6 +90,10 @@ pub struct Tables {
     settings: ValueSettings,
     /// Tables with rows in their builder.
     dirty: Vec<usize>,
+    /// The table whose rows came last.
+    last: Option<usize>,
+    /// Rises whenever rows of another table follow.
+    turn: u64,
     shapes: Option<Bytes>,
     scratch: (Vec<u8>, Vec<u8>),
 }
@@ -99,7 +103,16 @@ impl Tables {
     pub fn new(shapes: Vec<Shape>, settings: ValueSettings) -> Self {
         let tables: Vec<Table> = shapes.into_iter().map(Table::new).collect();
         let by_name = tables.iter().enumerate().map(|(at, table)| (table.id.clone(), at)).collect();
-        Self { tables, by_name, settings, dirty: Vec::new(), shapes: None, scratch: Default::default() }
+        Self {
+            tables,
+            by_name,
+            settings,
+            dirty: Vec::new(),
+            last: None,
+            turn: 0,
+            shapes: None,
+            scratch: Default::default(),
+        }
     }
 
     /// A table's number.
@@ -169,6 +182,7 @@ impl Tables {
     /// # Errors
     /// Those of a change that cannot be read.
     pub fn append(&mut self, at: usize, change: RowChange<'_>, of: &RowsOf<'_>) -> Result<Appended> {
+        let turn = self.turn_of(at);
         let table = &mut self.tables[at];
         table.enter(at, of, &self.settings)?;
         let keep = if table.changes < table.skip {
@@ -181,6 +195,7 @@ impl Tables {
             }
         };
         let builder = table.builder.as_mut().expect("invariant: made when the transaction was entered");
+        builder.begin_turn(turn);
         let was_empty = builder.is_empty();
         match keep {
             None => builder.skip(),
@@ -197,6 +212,21 @@ impl Tables {
             self.dirty.push(at);
         }
         Ok(Appended::Done)
+    }
+
+    fn turn_of(&mut self, at: usize) -> u64 {
+        if self.last != Some(at) {
+            self.last = Some(at);
+            self.turn += 1;
+        }
+        self.turn
+    }
+
+    /// The turn of rows that come from elsewhere: after everything so far, before everything to come.
+    pub fn next_turn(&mut self) -> u64 {
+        self.last = None;
+        self.turn += 1;
+        self.turn
     }
 
     /// A change of the whole table (TRUNCATE) has an ordinal like every other. Whether it is wanted.
@@ -237,18 +267,15 @@ impl Tables {
         self.dirty.iter().map(|&at| self.tables[at].wire_bytes).sum()
     }
 
-    /// Finishes a table's builder if it is full.
+    /// Finishes every builder if this table's is full: what is handed out is always a whole cut, so that order across tables
+    /// can be told.
     ///
     /// # Errors
     /// As [`TableBuilder::finish`].
     pub fn flush_if_full(&mut self, at: usize, out: &mut impl Extend<ChangeBatch>) -> Result<()> {
         let table = &self.tables[at];
         let rows = table.builder.as_ref().map_or(0, TableBuilder::rows);
-        if rows < BATCH_ROWS && table.wire_bytes < BATCH_BYTES {
-            return Ok(());
-        }
-        self.dirty.retain(|&d| d != at);
-        self.finish(at, out)
+        if rows < BATCH_ROWS && table.wire_bytes < BATCH_BYTES { Ok(()) } else { self.flush_all(out) }
     }
 
     /// Finishes every builder that holds rows.

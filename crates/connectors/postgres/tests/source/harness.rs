@@ -192,6 +192,8 @@ pub struct Pipeline {
     pub events: Vec<&'static str>,
     pub changes: Vec<dujiang_core::schema::SchemaChange>,
     pub crashes: usize,
+    /// Chunks are handed out at their place in the stream.
+    pub in_order: bool,
     idle: usize,
 }
 
@@ -210,13 +212,17 @@ impl Pipeline {
             events: Vec::new(),
             changes: Vec::new(),
             crashes: 0,
+            in_order: false,
             idle: 0,
         }
     }
 
     pub async fn open(&mut self) -> Result<&mut Box<dyn Reader>> {
         if self.reader.is_none() {
-            let (reader, acker) = self.source.open(self.position.clone(), context()).await?;
+            let (mut reader, acker) = self.source.open(self.position.clone(), context()).await?;
+            if self.in_order {
+                reader.keep_order_across_tables();
+            }
             self.reader = Some(reader);
             self.acker = Some(acker);
         }

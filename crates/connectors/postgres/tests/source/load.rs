@@ -137,22 +137,37 @@ pub fn compare(server: &Postgres, schema: &str, sink: &Sink) {
 /// P02: snapshot and stream together are what the server has, under load, with crashes and barriers at any moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p02_snapshot_and_stream_meet_exactly_under_load() {
+    under_load("load", false).await;
+}
+
+/// The same when rows of several tables become one table of the sink, and chunks come at their place in the stream.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p02_chunks_at_their_place_in_the_stream_hold_nothing_up() {
+    under_load("ordered", true).await;
+}
+
+async fn under_load(schema: &str, in_order: bool) {
     let server = own();
-    create(&server, "load");
-    let (stop, thread) = writer(&server, "load", 3, 300);
-    let options = [("scan.incremental.snapshot.chunk.size", "20"), ("slot.name", "load")];
-    let mut pipeline = Pipeline::new(source(&server, r"postgres.load.\.*", &options));
+    create(&server, schema);
+    let (stop, thread) = writer(&server, schema, 3, 300);
+    let options = [("scan.incremental.snapshot.chunk.size", "20"), ("slot.name", schema)];
+    let mut pipeline = Pipeline::new(source(&server, &format!(r"postgres.{schema}.\.*"), &options));
+    pipeline.in_order = in_order;
     let mut random = Random::new(4);
     while !pipeline.events.contains(&"caught-up") {
         pipeline.step().await.unwrap();
         if random.chance(20) {
             pipeline.barrier().unwrap();
+            if random.chance(30) {
+                pipeline.crash();
+            }
         }
     }
     stop.store(true, Ordering::Relaxed);
     thread.join().unwrap();
+    pipeline.open().await.unwrap();
     pipeline.until_now(&server).await.unwrap();
-    compare(&server, "load", &pipeline.sink);
+    compare(&server, schema, &pipeline.sink);
 }
 
 /// DDL while the snapshot is read: chunks come with the columns of before and of after, changes too, whichever is first.
