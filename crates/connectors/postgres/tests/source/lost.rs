@@ -1,5 +1,6 @@
 use super::harness::*;
 use super::load;
+use dujiang_postgres::lsn::Lsn;
 use dujiang_scratch::Random;
 use dujiang_testkit::proxy::{Direction, Proxy};
 use std::sync::atomic::Ordering;
@@ -73,8 +74,9 @@ async fn r01_a_large_transaction_keeps_its_ids_through_crashes() {
         .unwrap();
     let end = end_of_log(&server);
     for round in 0.. {
-        while pipeline.step().await.unwrap() != "batch" {}
-        if dujiang_postgres::lsn::Lsn::parse(&pipeline.status().position).unwrap() >= end || round > 100 {
+        let at_end = |pipeline: &Pipeline| Lsn::parse(&pipeline.status().position).unwrap() >= end;
+        while pipeline.step().await.unwrap() != "batch" && !at_end(&pipeline) {}
+        if at_end(&pipeline) || round > 100 {
             break;
         }
         if round % 2 == 0 {
@@ -140,7 +142,7 @@ async fn f01_the_slot_moves_with_what_is_durable_and_not_before() {
     pipeline.until("caught-up").await.unwrap();
     let confirmed = || {
         let sql = "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'f01'";
-        dujiang_postgres::lsn::Lsn::parse(server.sql(sql).unwrap().trim()).unwrap()
+        Lsn::parse(server.sql(sql).unwrap().trim()).unwrap()
     };
     let before = confirmed();
     server.sql("INSERT INTO t VALUES (1)").unwrap();
@@ -150,8 +152,8 @@ async fn f01_the_slot_moves_with_what_is_durable_and_not_before() {
     }
     assert_eq!(confirmed(), before, "nothing was said to be durable");
     pipeline.ack().await;
-    let wanted = dujiang_postgres::lsn::Lsn::parse(&pipeline.status().position).unwrap();
-    while confirmed() < before.max(dujiang_postgres::lsn::Lsn(before.0 + 1)) {
+    let wanted = Lsn::parse(&pipeline.status().position).unwrap();
+    while confirmed() < before.max(Lsn(before.0 + 1)) {
         tokio::task::yield_now().await;
     }
     assert!(confirmed() <= wanted);
