@@ -241,15 +241,7 @@ impl PostgresReader {
             return;
         }
         self.nudged_at = Some(Instant::now());
-        let endpoint = self.start.config.endpoint.clone();
-        tokio::spawn(async move {
-            let Ok(mut connection) = Connection::connect(&endpoint, Session::Ordinary).await else { return };
-            let nudge = "SELECT pg_catalog.pg_logical_emit_message(true, 'dujiang', '')";
-            if let Err(error) = connection.execute(nudge).await {
-                tracing::debug!(%error, "the server takes no message into its log");
-            }
-            connection.close().await;
-        });
+        watch::nudge(self.start.config.endpoint.clone());
     }
 
     fn fed(&mut self, fed: Fed) -> Result<()> {

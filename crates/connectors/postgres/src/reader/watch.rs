@@ -1,6 +1,6 @@
 //! Looks after what the stream does not tell: the publication, and the log that the slot holds back.
 
-use crate::client::{Connection, Session, quote};
+use crate::client::{Connection, Endpoint, Session, quote};
 use crate::config::Config;
 use crate::discovery::Facts;
 use crate::{preflight, server};
@@ -113,4 +113,16 @@ impl Guard {
         }
         Ok(())
     }
+}
+
+/// Gives the server something to log: a commit of any kind writes all before it to disk.
+pub fn nudge(endpoint: Endpoint) {
+    tokio::spawn(async move {
+        let Ok(mut connection) = Connection::connect(&endpoint, Session::Ordinary).await else { return };
+        let nudge = "SELECT pg_catalog.pg_logical_emit_message(true, 'dujiang', '')";
+        if let Err(error) = connection.execute(nudge).await {
+            tracing::debug!(%error, "the server takes no message into its log");
+        }
+        connection.close().await;
+    });
 }
