@@ -12,7 +12,7 @@ const POSTGRES_PACKAGES: &[&str] = &["postgresql", "postgresql-client"];
 /// Debian keeps the server's programs of each version in a folder of their own.
 const POSTGRES_FOLDER: &str = "/usr/lib/postgresql";
 const POSTGRES_SETTINGS: &str = "/etc/postgresql-common/createcluster.d";
-const DISK_PACKAGES: &[&str] = &["strace", "e2fsprogs", "mount"];
+const DISK_PACKAGES: &[&str] = &["strace", "e2fsprogs", "xfsprogs", "mount"];
 const PYTHON_PACKAGES: &[&str] = &["python3", "python3-venv", "python3-pip"];
 const REQUIREMENTS: &str = "xtask/requirements.txt";
 
@@ -50,7 +50,7 @@ fn without_cluster(install: impl FnOnce() -> Outcome) -> Outcome {
 
 /// Makes sure that the tools are there with which tests watch system calls and make disks of their own.
 pub fn disk_tools() -> Outcome {
-    programs(&["strace", "mkfs.ext4", "mount"], DISK_PACKAGES)
+    programs(&["strace", "mkfs.ext4", "mkfs.xfs", "mount"], DISK_PACKAGES)
 }
 
 /// Installs `packages` if one of the programs is missing; with none to install the program must be there.

@@ -2,8 +2,9 @@
 //! as Parquet files.
 
 use crate::console::{Console, print};
+use crate::loops::Plan;
 use crate::pipeline_file;
-use crate::session::{Plan, Session};
+use crate::session::Session;
 use dujiang_core::{Code, Error, ResultExt};
 use dujiang_engine::Stopper;
 use dujiang_scratch::shop::{self, Load};

@@ -69,12 +69,15 @@ fn every_connector_has_its_page() {
     };
     Connectors.sources().iter().for_each(|spec| add(spec.kind, "source", spec.summary, spec.options));
     Connectors.sinks().iter().for_each(|spec| add(spec.kind, "sink", spec.summary, spec.options));
+    Connectors.logs().iter().for_each(|spec| add(spec.kind, "log", spec.summary, spec.options));
     add("transform", "block", "Rules that choose columns and rows; a list.", TransformOptions::DEFS);
     add("route", "block", "Rules that give tables other names in the sink; a list.", RouteOptions::DEFS);
     add("pipeline", "block", "How the pipeline runs.", PipelineSettings::DEFS);
     let schema = serde_json::to_string_pretty(&json_schema(&Connectors)).unwrap();
     pages.insert("pipeline.schema.json".into(), schema + "\n");
-    compare("docs/reference", &pages, |name| name.ends_with("-source.md") || name.ends_with("-sink.md"));
+    compare("docs/reference", &pages, |name| {
+        ["-source.md", "-sink.md", "-log.md"].iter().any(|end| name.ends_with(end))
+    });
 }
 
 /// Whether a text is accepted as pipelines; references in it may name anything.

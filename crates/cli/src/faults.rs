@@ -4,7 +4,7 @@
 //! step out. The same binary that users run is the one that the kill loops kill; without the variable nothing is
 //! installed.
 
-use dujiang_core::fault::{self, Faults, POINTS, STEPS};
+use dujiang_core::fault::{self, Faults, LOG_POINTS, POINTS, STEPS};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const VARIABLE: &str = "DUJIANG_FAULTS";
@@ -43,7 +43,8 @@ impl Plan {
             } else {
                 let (point, at) = word.split_once('@').unwrap_or((word, "1"));
                 let at = at.parse().map_err(|_| format!("{VARIABLE}: `{word}` is not <point>@<number>"))?;
-                plan.kills.push(Kill { point: known(POINTS, point, "fail point")?, at, hits: AtomicU64::new(0) });
+                let points = if point.starts_with("log.") { LOG_POINTS } else { POINTS };
+                plan.kills.push(Kill { point: known(points, point, "fail point")?, at, hits: AtomicU64::new(0) });
             }
         }
         Ok(plan)

@@ -12,6 +12,7 @@ mod doctor;
 mod faults;
 mod fixture;
 mod logging;
+mod loops;
 mod pipeline_file;
 mod plan;
 mod progress;

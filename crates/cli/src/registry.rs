@@ -1,13 +1,20 @@
 //! The connectors of this build: adding one is one line here.
 
 use crate::wiring::Sql;
-use dujiang_core::connector::{SinkSpec, SourceSpec};
+use dujiang_core::connector::{LogSpec, SinkSpec, SourceSpec};
 use dujiang_spec::{Registry, SqlChecker};
 
-const SOURCES: &[SourceSpec] =
-    &[dujiang_mysql::SPECS[0], dujiang_mysql::SPECS[1], dujiang_postgres::SPEC, dujiang_generator::SPEC];
+const SOURCES: &[SourceSpec] = &[
+    dujiang_mysql::SPECS[0],
+    dujiang_mysql::SPECS[1],
+    dujiang_postgres::SPEC,
+    dujiang_generator::SPEC,
+    dujiang_log::SOURCE,
+];
 
 const SINKS: &[SinkSpec] = &[dujiang_file::SPEC, dujiang_blackhole::SPEC, dujiang_values::SPEC];
+
+const LOGS: &[LogSpec] = &[dujiang_log::LOG];
 
 /// Hands the lists to whoever resolves a pipeline file.
 pub struct Connectors;
@@ -19,6 +26,10 @@ impl Registry for Connectors {
 
     fn sinks(&self) -> &[SinkSpec] {
         SINKS
+    }
+
+    fn logs(&self) -> &[LogSpec] {
+        LOGS
     }
 
     fn sql(&self) -> Option<&dyn SqlChecker> {

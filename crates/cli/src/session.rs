@@ -1,27 +1,16 @@
 //! One run of one pipeline in the foreground: engine, signals, progress, and the exit code.
 
-use crate::clock::SystemClock;
 use crate::console::Console;
+use crate::loops::{self, Plan};
 use crate::progress::{self, Progress};
-use crate::{faults, logging, signals, wiring};
-use dujiang_core::{Code, Epoch, Error, Result};
-use dujiang_engine::{End, Job, Outcome, Settings, StatusBoard, StopSignal, Stopper, Until};
-use dujiang_spec::{Diagnostic, ErrorPolicy, Guarantee, Loaded, Pipeline};
+use crate::{faults, logging, signals};
+use dujiang_core::{Code, Error, Result};
+use dujiang_engine::{End, Job, Outcome, StatusBoard, StopSignal, Stopper};
+use dujiang_spec::{Diagnostic, Loaded, Pipeline};
 use indicatif::MultiProgress;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
-
-/// How a loaded pipeline is to be run.
-pub struct Plan {
-    /// The pipeline's own folder.
-    pub state_dir: PathBuf,
-    /// Ends by itself there.
-    pub until: Option<Until>,
-    /// Goes back to this checkpoint first.
-    pub restore_from: Option<Epoch>,
-}
 
 /// The part of a run that lies outside the engine, shared by `run` and `demo`.
 pub struct Session {
@@ -97,13 +86,19 @@ impl Session {
         self.stop.clone()
     }
 
-    /// Runs the pipeline to its end, shows how it goes, and returns the exit code.
+    /// Runs a pipeline without a log to its end, shows how it goes, and returns the exit code.
     pub fn run(self, loaded: Loaded, plan: Plan) -> u8 {
         let pipeline = loaded.pipeline.clone();
+        let job = loops::only(loaded, plan);
+        self.run_loop(&pipeline, job)
+    }
+
+    /// Runs one loop of a pipeline to its end, shows how it goes, and returns the exit code.
+    pub fn run_loop(self, pipeline: &Pipeline, job: Result<Job>) -> u8 {
         let board = StatusBoard::new();
-        let job = match job(loaded, plan) {
+        let job = match job {
             Ok(job) => job,
-            Err(error) => return self.conclude(&Err(error), &pipeline, &board),
+            Err(error) => return self.conclude(&Err(error), pipeline, &board),
         };
         let live = self.console.interactive.then(|| self.bars.clone());
         let outcome = self.runtime.block_on(async {
@@ -115,7 +110,7 @@ impl Session {
             outcome
         });
         let _ = self.bars.clear();
-        let code = self.conclude(&outcome, &pipeline, &board);
+        let code = self.conclude(&outcome, pipeline, &board);
         self.runtime.shutdown_timeout(Duration::from_millis(200));
         code
     }
@@ -154,43 +149,4 @@ fn flatten(ended: std::result::Result<Result<Outcome>, tokio::task::JoinError>) 
             "please report this with the log; nothing that was committed is lost, and a new run goes on from there",
         ))
     })
-}
-
-fn job(loaded: Loaded, plan: Plan) -> Result<Job> {
-    let pipeline = loaded.pipeline;
-    let settings = Settings { ack_lag: loaded.source.ack_lag(), ..settings(&pipeline) };
-    Ok(Job {
-        name: pipeline.name.clone(),
-        source: loaded.source,
-        transforms: wiring::transforms(&pipeline, Arc::new(SystemClock))?,
-        routing: Some(wiring::routing(&pipeline)?),
-        sink: loaded.sink,
-        settings,
-        state_dir: plan.state_dir,
-        until: plan.until,
-        restore_from: plan.restore_from,
-        clock: Arc::new(SystemClock),
-    })
-}
-
-fn settings(pipeline: &Pipeline) -> Settings {
-    let given = &pipeline.settings;
-    Settings {
-        parallelism: usize::from(given.parallelism.get()),
-        checkpoint_interval: given.checkpoint_interval,
-        checkpoint_keep: usize::from(given.checkpoint_keep.get()),
-        memory_limit: usize::try_from(given.memory_limit.0).unwrap_or(usize::MAX),
-        guarantee: pipeline.guarantee.map(|guarantee| match guarantee {
-            Guarantee::ExactlyOnce => dujiang_engine::Guarantee::ExactlyOnce,
-            Guarantee::AtLeastOnce => dujiang_engine::Guarantee::AtLeastOnce,
-        }),
-        error_policy: match given.error_policy {
-            ErrorPolicy::Halt => dujiang_engine::ErrorPolicy::Halt,
-            ErrorPolicy::DeadLetter => dujiang_engine::ErrorPolicy::DeadLetter,
-        },
-        retry_attempts: given.retry_attempts,
-        retry_pause: given.retry_pause,
-        max_checkpoint_failures: given.checkpoint_max_failures.get(),
-        ..Settings::default()
-    }
 }

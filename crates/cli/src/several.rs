@@ -1,24 +1,24 @@
-//! Several pipelines in one process: each has threads, log lines and state of its own.
+//! Several loops in one process, of several pipelines or of one with a log: each has threads, log lines and state of its
+//! own.
 
 use crate::console::Console;
-use crate::session::{Plan, Session};
+use crate::loops::Loop;
+use crate::session::Session;
 use dujiang_core::{Code, Error};
 use dujiang_engine::Stopper;
-use dujiang_spec::{Diagnostic, Loaded};
+use dujiang_spec::{Diagnostic, Pipeline};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-/// One pipeline to be run.
+/// One loop to be run.
 pub struct Run {
-    /// The pipeline.
-    pub loaded: Loaded,
-    /// How.
-    pub plan: Plan,
+    /// The loop.
+    pub of: Loop,
     /// Where it talks.
     pub console: Console,
 }
 
-/// What a pipeline's thread tells.
+/// What a loop's thread tells.
 enum Event {
     /// It runs, and can be stopped.
     Started(Stopper),
@@ -26,7 +26,7 @@ enum Event {
     Ended(u8),
 }
 
-/// Runs pipelines until all have ended. The first that fails stops the others, so that whoever watches the process sees
+/// Runs loops until all have ended. The first that fails stops the others, so that whoever watches the process sees
 /// it; its exit code is that of the process.
 pub fn to_the_end(runs: Vec<Run>) -> u8 {
     let (sender, receiver) = sync_channel(runs.len() * 2);
@@ -44,19 +44,19 @@ fn start(run: Run, events: SyncSender<Event>) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         // A thread that breaks off without a word must not look like one that ended well.
         let mut ended = Ended { code: Code::Bug.exit_code(), events };
-        let Run { loaded, plan, console } = run;
-        ended.code = match Session::start_one_of(&console, &loaded.pipeline.name) {
+        let Run { of: Loop { label, pipeline, job }, console } = run;
+        ended.code = match Session::start_one_of(&console, &label) {
             Ok(session) => {
                 let _ = ended.events.send(Event::Started(session.stopper()));
-                session.run(loaded, plan)
+                session.run_loop(&pipeline, job)
             }
-            Err(error) => report(&error, &loaded, &console),
+            Err(error) => report(&error, &pipeline, &console),
         };
     })
 }
 
-fn report(error: &Error, loaded: &Loaded, console: &Console) -> u8 {
-    console.report(&Diagnostic::from_error(error, &loaded.pipeline));
+fn report(error: &Error, pipeline: &Pipeline, console: &Console) -> u8 {
+    console.report(&Diagnostic::from_error(error, pipeline));
     error.code().exit_code()
 }
 
@@ -80,7 +80,7 @@ fn watch(events: &Receiver<Event>) -> u8 {
             Event::Ended(0) => {}
             Event::Ended(code) => {
                 if failed == 0 {
-                    tracing::warn!("a pipeline failed; the others are stopped");
+                    tracing::warn!("a loop failed; the others are stopped");
                     failed = code;
                 }
             }

@@ -26,6 +26,23 @@ pub fn of_one_of(pipeline: &str, given: Option<&Path>) -> Result<PathBuf, String
     of(pipeline, given.map(|folder| folder.join(folder_name(pipeline))))
 }
 
+/// The folder of the capture of a pipeline with a log, within the pipeline's.
+pub const CAPTURE: &str = "capture";
+
+/// The folder of a delivery, within the pipeline's.
+pub fn delivery(sink: &str) -> String {
+    format!("deliver-{}", folder_name(sink))
+}
+
+/// The folders of all deliveries, within the pipeline's.
+pub fn deliveries(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> =
+        entries.filter(|e| e.file_name().to_string_lossy().starts_with("deliver-")).map(|e| e.path()).collect();
+    found.sort();
+    found
+}
+
 /// A pipeline's name as a folder's name: what could lead elsewhere is escaped as `%XX`.
 fn folder_name(pipeline: &str) -> String {
     let mut name = String::new();

@@ -9,6 +9,8 @@ mod damage;
 mod doctor;
 mod e2e;
 mod kill_loop;
+mod log;
+mod log_kill_loop;
 mod messages;
 mod postgres;
 mod readers;

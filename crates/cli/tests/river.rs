@@ -27,6 +27,8 @@ pub struct Settings {
     pub chunk: u64,
     pub interval: &'static str,
     pub lanes: usize,
+    /// With an embedded log between source and files.
+    pub log: bool,
 }
 
 impl River {
@@ -46,11 +48,21 @@ impl River {
     }
 
     fn write_pipeline(&self) {
-        let Settings { chunk, interval, lanes } = &self.settings;
+        let Settings { chunk, interval, lanes, log } = &self.settings;
+        let log = if *log {
+            let folder = self.place.path(&format!("out-{}", self.life)).join("log");
+            format!(
+                "log:\n  type: embedded\n  path: {}\n  commit.interval: 50ms\n  segment.size: 256kb\n  max-bytes: 64mb\n  \
+                 retention.age: 0s\n",
+                folder.display()
+            )
+        } else {
+            String::new()
+        };
         let text = format!(
             "source:\n  type: mariadb\n  hostname: 127.0.0.1\n  port: {}\n  username: root\n  password: ''\n  tables: {}\n  \
              scan.incremental.snapshot.chunk.size: {chunk}\nsink:\n  type: file\n  path: {}\n  format: parquet\npipeline:\n  \
-             name: river-{}\n  parallelism: {lanes}\n  checkpoint.interval: {interval}\n",
+             name: river-{}\n  parallelism: {lanes}\n  checkpoint.interval: {interval}\n{log}",
             self.server.port(),
             specs().iter().map(|table| table.name()).collect::<Vec<_>>().join(", "),
             self.out().display(),

@@ -1,7 +1,7 @@
 //! The registry of error codes: one list feeds messages, exit codes, `docs/errors` and, later, the API.
 //!
 //! Ranges: E01 file and SQL, E02 source, E03 schema and keys, E04 server and API, E05 sink, E06 state and disk,
-//! E07 records at run time, E08 verify, E09 internal. A number is never used again for something else.
+//! E07 records at run time, E08 the log and verify, E09 internal. A number is never used again for something else.
 
 /// Whose fault an error is; decides who has to act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -267,6 +267,25 @@ codes! {
     BadCast = "E0712", User, Never, exit 65, "a value cannot be converted";
     /// A function cannot take this argument, in this row.
     BadArgument = "E0713", User, Never, exit 65, "a function cannot take its argument";
+
+    // E08: the log in the middle
+    /// A part of the log does not match its checksum, or is missing. Nothing beyond it is delivered. The message names
+    /// the file and the bytes; `dujiang log verify` reads everything and lists every such range.
+    LogRangeDamaged = "E0800", External, Never, exit 65, "a part of the log is damaged";
+    /// The log no longer holds the position: it was removed because it was old, or the log was full and every consumer
+    /// known at that time had passed it.
+    LogTrimmed = "E0801", User, Never, exit 65, "the log no longer holds this position";
+    /// The log has reached `log.max-bytes`, and what it holds has not been delivered yet. Capture waits until a delivery
+    /// has made progress; nothing is lost. See why the delivery does not go on, or raise `log.max-bytes`.
+    LogFull = "E0802", External, Endless, exit 74, "the log is full";
+    /// There is no log in that folder.
+    LogMissing = "E0803", User, Never, exit 78, "there is no log there";
+    /// The log was written by another version of the program.
+    LogVersion = "E0804", User, Never, exit 78, "the log is of another version";
+    /// Another process captures into the log.
+    LogInUse = "E0805", User, Never, exit 75, "another process captures into the log";
+    /// The position of a delivery belongs to another log, or to a part of this one that was taken back.
+    LogOther = "E0806", User, Never, exit 65, "the position is not one of this log";
 
     // E09: ours
     /// A contradiction inside the program. Please report it.

@@ -51,6 +51,9 @@ pub const POINTS: &[&str] = &[
     "file.published",
 ];
 
+/// Fail points of the embedded log, which a pipeline without one never meets.
+pub const LOG_POINTS: &[&str] = &["log.sync", "log.commit", "log.committed", "log.acked", "log.trimmed"];
+
 /// Every safety step that a saboteur run can take out; each must turn a test red.
 pub const STEPS: &[&str] = &[
     "ack-after-publish",

@@ -6,8 +6,8 @@ use crate::checkpoint::{Generation, PipelineIdentity, Token};
 use crate::clock::Clock;
 use crate::evolution::{SchemaEvent, SinkChange};
 use crate::examine::{Examination, Visit};
-use crate::position::Epoch;
-use crate::schema::{TableId, TableSchema};
+use crate::position::{Epoch, Position};
+use crate::schema::{Ddl, SchemaChange, TableId, TableSchema};
 use crate::transform::RowError;
 use crate::{Code, Error, Result};
 use async_trait::async_trait;
@@ -33,6 +33,12 @@ pub enum SinkClass {
 pub trait Sink: Send + Sync {
     /// The strongest it can promise.
     fn class(&self) -> SinkClass;
+
+    /// Whether it is a log: it keeps changes as they came, in one order, for others to read. It is written by one lane,
+    /// an update of a key stays an update, and it is told the source's milestones.
+    fn is_log(&self) -> bool {
+        false
+    }
 
     /// Where rows of a table go, for people: a folder, a topic, a table. `None` when there is no such place.
     fn place_of(&self, _table: &TableId) -> Option<String> {
@@ -85,6 +91,18 @@ pub trait Writer: Send {
     /// try; `SinkUnwritten` is that of rows accepted earlier, and this batch has nothing to do with it.
     async fn write(&mut self, batch: &ChangeBatch) -> Result<Vec<RowError>>;
 
+    /// Logs: whether the batch that is written next is followed by another one of its cut
+    /// ([`is_mid_cut`](crate::source::Reader::is_mid_cut)). Others have no use for it.
+    fn cut_goes_on(&mut self, _goes_on: bool) {}
+
+    /// Takes a milestone of the source into the open epoch, in order with the batches. Only logs are told.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    async fn mark(&mut self, _milestone: Milestone) -> Result<()> {
+        Ok(())
+    }
+
     /// At-least-once sinks: makes visible what was written. Others do nothing.
     ///
     /// # Errors
@@ -116,6 +134,31 @@ pub trait Writer: Send {
 
     /// Output figures so far; cheap.
     fn figures(&self) -> SinkFigures;
+}
+
+/// What a source has come to, told in order with its changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Milestone {
+    /// The snapshot of every table is complete.
+    SnapshotDone,
+    /// The stream has passed the source position that was current when the reader was opened.
+    CaughtUp,
+    /// The source has ended by itself.
+    End,
+}
+
+impl Milestone {
+    /// Every milestone.
+    pub const ALL: [Milestone; 3] = [Milestone::SnapshotDone, Milestone::CaughtUp, Milestone::End];
+
+    /// The word in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Milestone::SnapshotDone => "snapshot-done",
+            Milestone::CaughtUp => "caught-up",
+            Milestone::End => "end",
+        }
+    }
 }
 
 /// Output figures of a writer since it was made.
@@ -157,6 +200,33 @@ pub trait Committer: Send {
     /// `SchemaChange` when the sink cannot take it.
     async fn apply_schema(&mut self, expected: Option<&Arc<TableSchema>>, next: &Arc<TableSchema>) -> Result<()>;
 
+    /// Takes the shapes that tables have at a start, each as by [`Committer::apply_schema`] without a shape before.
+    ///
+    /// # Errors
+    /// As [`Committer::apply_schema`].
+    async fn apply_shapes(&mut self, shapes: &[Arc<TableSchema>]) -> Result<()> {
+        for shape in shapes {
+            self.apply_schema(None, shape).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a change of a table as the source told it, where nothing stands between source and sink. Idempotent as
+    /// [`Committer::apply_event`], in whose events it comes to unless the sink keeps it whole.
+    ///
+    /// # Errors
+    /// As [`Committer::apply_event`].
+    async fn apply_change(&mut self, change: &SchemaChange) -> Result<()> {
+        if let Ddl::Columns { .. } = change.ddl {
+            return self.apply_schema(change.before.as_ref(), &change.after).await;
+        }
+        for event in SchemaEvent::of_change(change.before.as_deref(), &change.after, &change.ddl) {
+            let step = SinkChange { before: change.before.clone(), after: change.after.clone(), event };
+            self.apply_event(&step).await?;
+        }
+        Ok(())
+    }
+
     /// Takes a schema change event. Idempotent: a crash between two epochs brings the same event again. Runs between two
     /// epochs. Without an implementation of its own a sink takes shapes and refuses to empty or drop a table.
     ///
@@ -189,7 +259,9 @@ pub struct CommitRequest {
     pub generation: Generation,
     /// All tokens of this participant, in order.
     pub tokens: Vec<Token>,
-    /// The source position after the epoch, for the commit record and for people.
+    /// The source position after the epoch, for sinks that keep it beside the data.
+    pub position: Position,
+    /// The same for the commit record and for people.
     pub position_text: String,
 }
 

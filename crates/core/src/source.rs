@@ -2,7 +2,7 @@
 
 use crate::batch::ChangeBatch;
 use crate::budget::Budget;
-use crate::checkpoint::PipelineIdentity;
+use crate::checkpoint::{Lineage, PipelineIdentity};
 use crate::clock::Clock;
 use crate::examine::{Examination, Visit};
 use crate::options::Problem;
@@ -51,6 +51,15 @@ pub trait Source: Send + Sync {
     /// As [`Source::discover`]; and `PositionLost` or `OtherServer` when `from` cannot be served (INV-5, INV-6). A
     /// source never jumps.
     async fn open(&self, from: Option<Position>, context: SourceContext) -> Result<(Box<dyn Reader>, Box<dyn Acker>)>;
+
+    /// The lineage under which the changes were captured, where they come from a log: part of their event ids. Told
+    /// before the sink is touched; waits until it is known. `None`: the pipeline's own.
+    ///
+    /// # Errors
+    /// As [`Source::discover`].
+    async fn lineage(&self) -> Result<Option<Lineage>> {
+        Ok(None)
+    }
 
     /// What the block sets that has no effect here, or another one than elsewhere; shown by `check` and `run`.
     fn warnings(&self) -> Vec<Problem> {

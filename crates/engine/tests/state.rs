@@ -3,7 +3,7 @@
 use dujiang_core::checkpoint::{CheckpointStore, Generation, Standing};
 use dujiang_core::dead_letter::{DeadLetter, DeadLetterStore, Stage};
 use dujiang_core::sink::CommitRequest;
-use dujiang_core::{Code, Epoch};
+use dujiang_core::{Code, Epoch, Position};
 use dujiang_engine::state::{DiskStore, FileLetters, inspect};
 use dujiang_testkit::conformance::store::{self, checkpoint};
 use proptest::prelude::*;
@@ -294,7 +294,8 @@ fn letter(number: u64) -> DeadLetter {
 }
 
 fn request(epoch: u64, tokens: Vec<dujiang_core::checkpoint::Token>) -> CommitRequest {
-    CommitRequest { epoch: Epoch(epoch), generation: Generation(1), tokens, position_text: String::new() }
+    let (position, position_text) = (Position::default(), String::new());
+    CommitRequest { epoch: Epoch(epoch), generation: Generation(1), tokens, position, position_text }
 }
 
 #[test]

@@ -12,26 +12,26 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Top-level keys of the dialect and of ours that this version reads.
-pub(crate) const BLOCKS: &[&str] = &["source", "sink", "pipeline"];
+pub(crate) const BLOCKS: &[&str] = &["source", "log", "sink", "pipeline"];
 
-/// Top-level keys that hold a list of rules.
-pub(crate) const LISTS: &[&str] = &["transform", "route"];
+/// Top-level keys that hold a list of rules, or of sinks.
+pub(crate) const LISTS: &[&str] = &["transform", "route", "sinks"];
 
 /// Top-level keys that a later version reads, and what they hold.
-pub(crate) const LATER_BLOCKS: &[(&str, &str)] = &[
-    ("log", "a log between source and sink"),
-    ("sinks", "several sinks for one source"),
-    ("alerts", "alerts"),
-    ("dead-letter", "a dead-letter store of its own"),
-];
+pub(crate) const LATER_BLOCKS: &[(&str, &str)] =
+    &[("alerts", "alerts"), ("dead-letter", "a dead-letter store of its own")];
 
 /// Keys inside blocks that a later version reads.
 const LATER_OPTIONS: &[(&str, &str, &str)] =
     &[("pipeline", "user-defined-function", "user functions"), ("pipeline", "model", "models in expressions")];
 
 /// Options that may be written as a list of words.
-pub(crate) const LIST_OPTIONS: &[(&str, &str)] =
-    &[("sink", "include.schema.changes"), ("sink", "exclude.schema.changes")];
+pub(crate) const LIST_OPTIONS: &[(&str, &str)] = &[
+    ("sink", "include.schema.changes"),
+    ("sink", "exclude.schema.changes"),
+    ("sinks", "include.schema.changes"),
+    ("sinks", "exclude.schema.changes"),
+];
 
 /// One block as it stands in the file, later with overrides.
 #[derive(Debug, Default)]
@@ -88,8 +88,11 @@ impl RawBlock {
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
     pub source: RawBlock,
+    pub log: RawBlock,
     pub sink: RawBlock,
     pub pipeline: RawBlock,
+    /// The sinks of `sinks`, in order.
+    pub sinks: Vec<RawBlock>,
     /// The rules of `transform`, in order.
     pub transform: Vec<RawBlock>,
     /// The rules of `route`, in order.
@@ -102,6 +105,7 @@ impl Blocks {
     pub fn get_mut(&mut self, name: &str) -> Option<&mut RawBlock> {
         match name {
             "source" => Some(&mut self.source),
+            "log" => Some(&mut self.log),
             "sink" => Some(&mut self.sink),
             "pipeline" => Some(&mut self.pipeline),
             _ => None,
@@ -112,6 +116,7 @@ impl Blocks {
         match name {
             "transform" => Some(&mut self.transform),
             "route" => Some(&mut self.route),
+            "sinks" => Some(&mut self.sinks),
             _ => None,
         }
     }
@@ -152,7 +157,7 @@ pub(crate) fn read(root: &Node, text: &str, resolver: &Resolver<'_>, findings: &
     blocks
 }
 
-/// Reads `transform` or `route`: a list of maps.
+/// Reads a list of maps.
 fn read_list(entry: &Entry, text: &str, resolver: &Resolver<'_>, findings: &mut Findings) -> Vec<RawBlock> {
     let name = &entry.key;
     let items = match &entry.value.value {
@@ -166,7 +171,7 @@ fn read_list(entry: &Entry, text: &str, resolver: &Resolver<'_>, findings: &mut 
                 "YAML {name} block is expecting an array children, but got an {shape}. Perhaps you missed a dash prefix `-`?"
             );
             let finding = Finding::at(Code::WrongShape, message, &first_line(text, &entry.value.span));
-            findings.push(finding.help(format!("begin every rule below `{name}:` with `- `")));
+            findings.push(finding.help(format!("begin every {} below `{name}:` with `- `", item_of(name))));
             return Vec::new();
         }
     };
@@ -182,13 +187,23 @@ fn read_list(entry: &Entry, text: &str, resolver: &Resolver<'_>, findings: &mut 
             Value::Refused => {}
             _ => {
                 let message = format!("`{name}[{index}]` must be a map of options, but it is {}", item.shape());
-                findings.push(Finding::at(Code::WrongShape, message, &span).help("write `- source-table: ...`"));
+                findings.push(
+                    Finding::at(Code::WrongShape, message, &span).help(format!("write `- {}: ...`", first_key(name))),
+                );
                 continue;
             }
         }
         rules.push(block);
     }
     rules
+}
+
+fn item_of(list: &str) -> &'static str {
+    if list == "sinks" { "sink" } else { "rule" }
+}
+
+fn first_key(list: &str) -> &'static str {
+    if list == "sinks" { "name" } else { "source-table" }
 }
 
 /// Reports a key that is no block; yields the block it was probably meant to be.
@@ -200,7 +215,7 @@ fn top_level_key(entry: &Entry, findings: &mut Findings) -> Option<&'static str>
         }
         return None;
     }
-    let known = ["source", "sink", "route", "transform", "pipeline"];
+    let known = ["source", "sink", "route", "transform", "pipeline", "log", "sinks"];
     // The wording is the dialect's: scripts look for it.
     let message = format!("Unexpected key `{}` in YAML top-level block.", entry.key);
     let finding = Finding::at(Code::UnknownKey, message, &entry.key_span)

@@ -1,7 +1,7 @@
 //! What a pipeline is set to in the end, and where each value came from.
 
+use crate::common::common_options;
 use crate::given::Given;
-use crate::load::common_options;
 use crate::pipeline::{Pipeline, PipelineSettings};
 use crate::references::Origin;
 use crate::registry::Registry;
@@ -29,7 +29,7 @@ impl Pipeline {
     }
 
     fn effective_block(&self, given: &Given, registry: &dyn Registry, names: &SecretNames) -> Vec<Effective> {
-        let defs = self.definitions(&given.path, registry);
+        let defs = self.definitions(given, registry);
         let mut all: Vec<Effective> =
             given.options.iter().map(|option| self.effective_option(given, option, &defs, names)).collect();
         for def in defs.iter().filter(|def| !given.options.iter().any(|option| option.key == def.name)) {
@@ -81,8 +81,12 @@ impl Pipeline {
         }
     }
 
-    fn definitions(&self, path: &str, registry: &dyn Registry) -> Vec<OptionDef> {
+    fn definitions(&self, given: &Given, registry: &dyn Registry) -> Vec<OptionDef> {
+        let path = given.path.as_str();
+        let kind = given.options.iter().find(|option| option.key == "type").map_or("", |option| option.value.as_str());
         let own: &[OptionDef] = match path.split('.').next().unwrap_or_default() {
+            "log" => registry.log(kind).map_or(&[], |spec| spec.options),
+            "sinks" => registry.sink(kind).map_or(&[], |spec| spec.options),
             "source" => registry.source(&self.source.kind).map_or(&[], |spec| spec.options),
             "sink" => registry.sink(&self.sink.kind).map_or(&[], |spec| spec.options),
             "transform" => TransformOptions::DEFS,

@@ -9,6 +9,7 @@
 
 mod blocks;
 mod bytes;
+mod common;
 mod diagnostic;
 mod document;
 mod effective;
@@ -31,6 +32,7 @@ mod schema;
 mod schema_changes;
 mod secrets;
 mod settings;
+mod sinks;
 mod source_text;
 mod spanned;
 mod sql;

@@ -2,6 +2,7 @@
 
 use crate::blocks::{self, Blocks, RawBlock};
 use crate::bytes;
+use crate::common::common_options;
 use crate::diagnostic::Diagnostic;
 use crate::document;
 use crate::finding::{Finding, Findings};
@@ -15,9 +16,10 @@ use crate::rules::{self, RouteOptions, RouteRule, TransformOptions, TransformRul
 use crate::schema_changes;
 use crate::secrets::{self, SecretNames};
 use crate::settings;
+use crate::sinks;
 use crate::source_text::SourceText;
-use dujiang_core::connector::PipelineOptions;
-use dujiang_core::options::{OptionDef, OptionType, Place, Presence, Problem, RawOption, nearest};
+use dujiang_core::connector::{Log, PipelineOptions, SinkSpec};
+use dujiang_core::options::{OptionDef, Place, Problem, RawOption, nearest};
 use dujiang_core::sink::Sink;
 use dujiang_core::source::Source;
 use dujiang_core::{Code, Secret};
@@ -43,8 +45,12 @@ pub struct Loaded {
     pub pipeline: Pipeline,
     /// The source, built.
     pub source: Box<dyn Source>,
+    /// The log, built.
+    pub log: Option<Log>,
     /// The sink, built.
     pub sink: Box<dyn Sink>,
+    /// Further sinks of the log, each with the pipeline as it is for that sink.
+    pub more: Vec<(Pipeline, Box<dyn Sink>)>,
     /// What the user should know although it runs, in file order.
     pub warnings: Vec<Diagnostic>,
 }
@@ -52,38 +58,6 @@ pub struct Loaded {
 impl std::fmt::Debug for Loaded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Loaded").field("pipeline", &self.pipeline).finish_non_exhaustive()
-    }
-}
-
-/// Options that every block of a kind has, beside its connector's own.
-pub(crate) fn common_options(block: &str) -> &'static [OptionDef] {
-    const fn def(name: &'static str, doc: &'static str, presence: Presence, kind: OptionType) -> OptionDef {
-        OptionDef { name, doc, presence, kind }
-    }
-    const TYPE: OptionDef = def("type", "The connector.", Presence::Required, OptionType::Text);
-    const NAME: OptionDef = def("name", "A label; it has no effect.", Presence::Optional, OptionType::Text);
-    const GUARANTEE: OptionDef = def(
-        guarantee::DIALECT_KEY,
-        "The dialect's spelling of `pipeline.guarantee`.",
-        Presence::Optional,
-        OptionType::Choice(&["exactly-once", "at-least-once"]),
-    );
-    const INCLUDE: OptionDef = def(
-        schema_changes::INCLUDE,
-        "Schema changes that reach the sink: a list of tags (`add.column`) and families (`column`); default: all.",
-        Presence::Optional,
-        OptionType::List,
-    );
-    const EXCLUDE: OptionDef = def(
-        schema_changes::EXCLUDE,
-        "Schema changes that do not reach the sink; wins over `include.schema.changes`.",
-        Presence::Optional,
-        OptionType::List,
-    );
-    match block {
-        "source" => &[TYPE, NAME],
-        "sink" => &[TYPE, NAME, GUARANTEE, INCLUDE, EXCLUDE],
-        _ => &[],
     }
 }
 
@@ -236,47 +210,82 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn finish(mut self, blocks: Blocks) -> Result<Loaded, Vec<Diagnostic>> {
         let registry = self.registry;
-        let Blocks { source: mut raw_source, sink: mut raw_sink, pipeline: raw_pipeline, transform, route, misspelt } =
-            blocks;
+        let Blocks { source: mut raw_source, log, sink, pipeline, transform, route, sinks, misspelt } = blocks;
         self.misspelt = misspelt;
-        let (settings, asked_in_pipeline) = self.settings(raw_pipeline);
-        let source_spec = self.kind("source", &mut raw_source, registry.sources().iter().map(|s| s.kind));
+        let (settings, asked_in_pipeline) = self.settings(pipeline);
+        let target = Target::block("source");
+        let source_spec = self.kind(target, &mut raw_source, registry.sources().iter().map(|s| s.kind));
         let source_spec = source_spec.and_then(|kind| registry.source(&kind));
-        let sink_spec = self.kind("sink", &mut raw_sink, registry.sinks().iter().map(|s| s.kind));
-        let sink_spec = sink_spec.and_then(|kind| registry.sink(&kind));
+        let mut raw_sinks = sinks::all(sink, sinks, &log, &self.variables, &self.set, &mut self.findings);
+        let kinds = || registry.sinks().iter().map(|s| s.kind);
+        let mut kind = |(target, raw): &mut (Target, RawBlock)| {
+            self.kind(*target, raw, kinds()).and_then(|kind| registry.sink(&kind))
+        };
+        let sink_specs: Vec<Option<&SinkSpec>> = raw_sinks.iter_mut().map(&mut kind).collect();
 
         let given = settings.as_ref().and_then(|s| s.name.clone());
         let name = given.unwrap_or_else(|| self.default_name.clone());
         let options = connector_options(&name, settings.as_ref());
         let in_source = ("source", source_spec.map_or(&[][..], |spec| spec.options));
-        let in_sink = ("sink", sink_spec.map_or(&[][..], |spec| spec.options));
+        let in_sink = ("sink", sink_specs.iter().flatten().next().map_or(&[][..], |spec| spec.options));
         let source = source_spec.and_then(|spec| {
-            self.overrides("source", &mut raw_source, spec.options);
-            let block = self.block("source", spec.kind, &mut raw_source, spec.options);
+            self.overrides(target, &mut raw_source, spec.options);
+            let block = self.block(target, spec.kind, &mut raw_source, spec.options);
             let built =
-                self.build("source", spec.kind, &block, &raw_source, in_sink, |raw| (spec.build)(raw, &options));
-            let built = built?;
+                self.build(&block, &raw_source, ("source", spec.options), in_sink, |raw| (spec.build)(raw, &options))?;
             built.warnings().into_iter().for_each(|problem| self.findings.push(Finding::from(problem).into_warning()));
             Some((block, built))
         });
-        let mut schema_changes = Vec::new();
-        let sink = sink_spec.and_then(|spec| {
-            self.overrides("sink", &mut raw_sink, spec.options);
-            let behavior = settings.as_ref().map_or(SchemaBehavior::Evolve, |s| s.schema_change_behavior);
-            schema_changes = schema_changes::take(&mut raw_sink, behavior, &mut self.findings);
-            let asked_in_sink = guarantee::take(&mut raw_sink, spec.options);
-            let asked = guarantee::asked(asked_in_pipeline.as_ref(), asked_in_sink.as_ref(), &mut self.findings);
-            let block = self.block("sink", spec.kind, &mut raw_sink, spec.options);
-            let built =
-                self.build("sink", spec.kind, &block, &raw_sink, in_source, |raw| (spec.build)(raw, &options))?;
-            guarantee::check(asked.as_ref(), built.class(), spec.kind, &mut self.findings);
-            Some((block, built, asked.map(|asked| asked.guarantee)))
-        });
+        let log = self.log(log, in_sink, &options);
+        let asked = (settings.as_ref(), asked_in_pipeline.as_ref());
+        let all = raw_sinks.into_iter().zip(sink_specs);
+        let built = all.filter_map(|((target, raw), spec)| self.sink(target, raw, spec?, in_source, asked, &options));
+        let sinks: Vec<BuiltSink> = built.collect();
         if let (Some(settings), Some((block, _))) = (&settings, &source) {
             settings::check_batch(settings, block, &mut self.findings);
         }
-        let rules = Rules { transforms: self.transforms(transform), routes: self.routes(route), schema_changes };
-        self.conclude(name, settings, source, sink, rules)
+        let rules = Rules { transforms: self.transforms(transform), routes: self.routes(route) };
+        self.conclude(name, settings, source, log, sinks, rules)
+    }
+
+    /// The log; `Some(None)` without a block.
+    fn log(
+        &mut self,
+        mut raw: RawBlock,
+        elsewhere: (&str, &[OptionDef]),
+        options: &PipelineOptions,
+    ) -> Option<Option<(Block, Log)>> {
+        let (registry, target) = (self.registry, Target::block("log"));
+        let outside = overrides::is_named(target, &self.variables, &self.set);
+        if raw.place.is_none() && raw.options.is_empty() && !outside {
+            return Some(None);
+        }
+        let kind = self.kind(target, &mut raw, registry.logs().iter().map(|s| s.kind))?;
+        let spec = registry.log(&kind)?;
+        self.overrides(target, &mut raw, spec.options);
+        let block = self.block(target, spec.kind, &mut raw, spec.options);
+        let built = self.build(&block, &raw, ("log", spec.options), elsewhere, |raw| (spec.build)(raw, options))?;
+        Some(Some((block, built)))
+    }
+
+    fn sink(
+        &mut self,
+        target: Target,
+        mut raw: RawBlock,
+        spec: &SinkSpec,
+        elsewhere: (&str, &[OptionDef]),
+        (settings, asked): (Option<&PipelineSettings>, Option<&Asked>),
+        options: &PipelineOptions,
+    ) -> Option<BuiltSink> {
+        self.overrides(target, &mut raw, spec.options);
+        let behavior = settings.map_or(SchemaBehavior::Evolve, |s| s.schema_change_behavior);
+        let schema_changes = schema_changes::take(&mut raw, behavior, &mut self.findings);
+        let asked_in_sink = guarantee::take(&mut raw, spec.options);
+        let asked = guarantee::asked(asked, asked_in_sink.as_ref(), &mut self.findings);
+        let block = self.block(target, spec.kind, &mut raw, spec.options);
+        let sink = self.build(&block, &raw, ("sink", spec.options), elsewhere, |raw| (spec.build)(raw, options))?;
+        guarantee::check(asked.as_ref(), sink.class(), spec.kind, &mut self.findings);
+        Some(BuiltSink { block, sink, guarantee: asked.map(|asked| asked.guarantee), schema_changes })
     }
 
     fn transforms(&mut self, raw: Vec<RawBlock>) -> Vec<TransformRule> {
@@ -323,11 +332,12 @@ impl Loader<'_> {
     /// The `type` of a block, if it is one of the known ones.
     fn kind<'k>(
         &mut self,
-        block: &'static str,
+        target: Target,
         raw: &mut RawBlock,
         known: impl Iterator<Item = &'k str> + Clone,
     ) -> Option<String> {
-        overrides::apply_type(block, raw, &self.variables, &self.set);
+        let block = target.block;
+        overrides::apply_type(target, raw, &self.variables, &self.set);
         if raw.place.is_none() && raw.options.is_empty() {
             let message = format!("Missing required field \"{block}\" in top-level configuration");
             let help = format!("add a `{block}:` block with `type:` and the options of that type");
@@ -336,7 +346,7 @@ impl Loader<'_> {
             }
             return None;
         }
-        let kind = self.known_kind(block, raw, known);
+        let kind = self.known_kind(block.trim_end_matches('s'), raw, known);
         if kind.is_none() {
             raw.report_unreadable(&mut self.findings);
         }
@@ -370,14 +380,15 @@ impl Loader<'_> {
     }
 
     /// Lays environment and command line over a block. Without a known type its variables cannot be looked up.
-    fn overrides(&mut self, block: &'static str, raw: &mut RawBlock, options: &[OptionDef]) {
-        let known: Vec<OptionDef> = common_options(block).iter().chain(options).copied().collect();
-        overrides::apply(Target::block(block), raw, &known, &self.variables, &self.set, &mut self.findings);
-        self.given.push(Given::new(block, raw));
+    fn overrides(&mut self, target: Target, raw: &mut RawBlock, options: &[OptionDef]) {
+        let known: Vec<OptionDef> = common_options(target.block).iter().chain(options).copied().collect();
+        overrides::apply(target, raw, &known, &self.variables, &self.set, &mut self.findings);
+        self.given.push(Given::new(target.path(), raw));
     }
 
     /// Splits what the block itself reads from what its connector reads, and remembers the secrets.
-    fn block(&mut self, block: &str, kind: &str, raw: &mut RawBlock, options: &[OptionDef]) -> Block {
+    fn block(&mut self, target: Target, kind: &str, raw: &mut RawBlock, options: &[OptionDef]) -> Block {
+        let block = &target.path();
         let place = Place::Block(raw.place.clone());
         let kind_place = raw.take("type").map_or(place.clone(), |option| option.value_place);
         let own_name = options.iter().any(|def| def.name == "name");
@@ -406,21 +417,16 @@ impl Loader<'_> {
     /// Builds a connector, which checks its options.
     fn build<T>(
         &mut self,
-        name: &str,
-        kind: &str,
         block: &Block,
         raw: &RawBlock,
+        (name, defs): (&str, &[OptionDef]),
         elsewhere: (&str, &[OptionDef]),
         build: impl FnOnce(&[RawOption]) -> Result<T, Vec<Problem>>,
     ) -> Option<T> {
         match build(&block.options) {
             Ok(built) => Some(built),
             Err(problems) => {
-                let defs: &[OptionDef] = match name {
-                    "source" => self.registry.source(kind).map_or(&[], |spec| spec.options),
-                    _ => self.registry.sink(kind).map_or(&[], |spec| spec.options),
-                };
-                self.problems(&format!("{name} type `{kind}`"), raw, defs, elsewhere, problems);
+                self.problems(&format!("{name} type `{}`", block.kind), raw, defs, elsewhere, problems);
                 None
             }
         }
@@ -465,30 +471,38 @@ impl Loader<'_> {
         name: String,
         settings: Option<PipelineSettings>,
         source: Option<(Block, Box<dyn Source>)>,
-        sink: Option<(Block, Box<dyn Sink>, Option<Guarantee>)>,
+        log: Option<Option<(Block, Log)>>,
+        sinks: Vec<BuiltSink>,
         rules: Rules,
     ) -> Result<Loaded, Vec<Diagnostic>> {
         let secrets = std::mem::take(&mut self.secrets);
         self.findings.for_each_text(|text| secrets::scrub(text, &secrets));
         let failed = self.findings.has_errors();
         let diagnostics = self.findings.into_diagnostics(&self.file);
-        match (settings, source, sink) {
-            (Some(settings), Some((source_block, source)), Some((sink_block, sink, guarantee))) if !failed => {
-                let Rules { transforms, routes, schema_changes } = rules;
+        let mut sinks = sinks.into_iter();
+        match (settings, source, log, sinks.next()) {
+            (Some(settings), Some((source_block, source)), Some(log), Some(first)) if !failed => {
+                let (log_block, log) = log.unzip();
                 let pipeline = Pipeline {
                     name,
                     source: source_block,
-                    sink: sink_block,
+                    log: log_block,
+                    sink: first.block,
                     settings,
-                    transforms,
-                    routes,
-                    schema_changes,
-                    guarantee,
+                    transforms: rules.transforms,
+                    routes: rules.routes,
+                    schema_changes: first.schema_changes,
+                    guarantee: first.guarantee,
                     file: self.file,
                     given: self.given,
                     secrets,
                 };
-                Ok(Loaded { pipeline, source, sink, warnings: diagnostics })
+                let for_sink = |other: BuiltSink| {
+                    let BuiltSink { block, sink, guarantee, schema_changes } = other;
+                    (Pipeline { sink: block, guarantee, schema_changes, ..pipeline.clone() }, sink)
+                };
+                let more = sinks.map(for_sink).collect();
+                Ok(Loaded { pipeline, source, log, sink: first.sink, more, warnings: diagnostics })
             }
             _ => Err(diagnostics),
         }
@@ -499,6 +513,13 @@ impl Loader<'_> {
 struct Rules {
     transforms: Vec<TransformRule>,
     routes: Vec<RouteRule>,
+}
+
+/// A sink, and what goes with it.
+struct BuiltSink {
+    block: Block,
+    sink: Box<dyn Sink>,
+    guarantee: Option<Guarantee>,
     schema_changes: Vec<&'static str>,
 }
 

@@ -37,7 +37,7 @@ impl Variable<'_> {
 /// The block that a value from outside is meant for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// `source`, `sink`, `pipeline`, `transform` or `route`.
+    /// `source`, `log`, `sink`, `pipeline`, `transform`, `route` or `sinks`.
     pub block: &'static str,
     /// Which rule of a list.
     pub index: Option<usize>,
@@ -52,6 +52,11 @@ impl Target {
     /// A rule of a list.
     pub fn rule(block: &'static str, index: usize) -> Self {
         Self { block, index: Some(index) }
+    }
+
+    /// As paths spell it: `sink`, `sinks.0`.
+    pub fn path(self) -> String {
+        self.index.map_or_else(|| self.block.to_owned(), |index| format!("{}.{index}", self.block))
     }
 
     /// As variables spell it, with the closing `__`.
@@ -161,7 +166,8 @@ fn target_of<'p>(name: &str, path: &'p str, prefix: &str) -> Result<(Target, &'p
     if let Some(list) = LISTS.iter().find(|known| **known == block) {
         let message = format!("the environment variable `{name}` names no rule of `{list}`");
         let example = Target::rule(list, 0).spelled(prefix);
-        let help = format!("name a rule by its number and an option: `{example}SOURCE_TABLE`");
+        let option_name = if *list == "sinks" { "TYPE" } else { "SOURCE_TABLE" };
+        let help = format!("name a rule by its number and an option: `{example}{option_name}`");
         return match rule_index(option, "__") {
             Some((index, option)) => Ok((Target::rule(list, index), option)),
             None => Err(Box::new(Finding::error(Code::UnknownVariable, message, place).help(help))),
@@ -194,12 +200,17 @@ fn collapse(option: &str) -> String {
     collapsed
 }
 
+/// Whether anything from outside is meant for a block.
+pub(crate) fn is_named(target: Target, variables: &[Variable<'_>], set: &[Setting<'_>]) -> bool {
+    variables.iter().any(|v| v.target == target) || set.iter().any(|s| s.target == target)
+}
+
 /// Sets the `type` of a block, which decides the names that its other options can have.
-pub(crate) fn apply_type(block: &'static str, raw: &mut RawBlock, variables: &[Variable<'_>], set: &[Setting<'_>]) {
-    for variable in variables.iter().filter(|v| v.target.block == block && v.option.eq_ignore_ascii_case("type")) {
+pub(crate) fn apply_type(target: Target, raw: &mut RawBlock, variables: &[Variable<'_>], set: &[Setting<'_>]) {
+    for variable in variables.iter().filter(|v| v.target == target && v.option.eq_ignore_ascii_case("type")) {
         raw.set("type", variable.value, &Place::Environment(variable.name.to_owned()));
     }
-    for setting in set.iter().filter(|s| s.target.block == block && s.option == "type") {
+    for setting in set.iter().filter(|s| s.target == target && s.option == "type") {
         raw.set("type", setting.value, &Place::CommandLine);
     }
 }

@@ -172,7 +172,9 @@ pub struct Pipeline {
     pub name: String,
     /// The source block.
     pub source: Block,
-    /// The sink block.
+    /// The log block, if there is one.
+    pub log: Option<Block>,
+    /// The sink block; of several sinks this one's.
     pub sink: Block,
     /// The pipeline block.
     pub settings: PipelineSettings,
@@ -195,6 +197,11 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
+    /// The name of the sink among those of a log.
+    pub fn sink_name(&self) -> &str {
+        self.sink.label.as_deref().unwrap_or("sink")
+    }
+
     /// What connectors are told.
     pub fn options(&self) -> PipelineOptions {
         PipelineOptions {

@@ -1,6 +1,6 @@
 //! The JSON Schema of a pipeline file, for editors.
 
-use crate::load::common_options;
+use crate::common::common_options;
 use crate::pipeline::PipelineSettings;
 use crate::registry::Registry;
 use crate::rules::{RouteOptions, TransformOptions};
@@ -11,15 +11,19 @@ use serde_json::{Map, Value, json};
 pub fn json_schema(registry: &dyn Registry) -> Value {
     let sources: Vec<_> = registry.sources().iter().map(|s| (s.kind, s.summary, s.options)).collect();
     let sinks: Vec<_> = registry.sinks().iter().map(|s| (s.kind, s.summary, s.options)).collect();
+    let logs: Vec<_> = registry.logs().iter().map(|s| (s.kind, s.summary, s.options)).collect();
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Dujiang pipeline",
         "type": "object",
-        "required": ["source", "sink"],
+        "required": ["source"],
+        "oneOf": [{ "required": ["sink"] }, { "required": ["log", "sinks"] }],
         "additionalProperties": false,
         "properties": {
             "source": connector_block("source", &sources),
+            "log": connector_block("log", &logs),
             "sink": connector_block("sink", &sinks),
+            "sinks": { "type": "array", "items": connector_block("sinks", &sinks), "description": "Several sinks of one log, each with its own name and pace." },
             "transform": rules("Projections and filters; for a table the first rule that matches applies.", TransformOptions::DEFS),
             "route": rules("Other names for tables in the sink.", RouteOptions::DEFS),
             "pipeline": options_object(PipelineSettings::DEFS.iter()),

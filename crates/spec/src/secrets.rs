@@ -57,8 +57,12 @@ impl SecretNames {
     pub fn new(registry: &dyn Registry) -> Self {
         let sources = registry.sources().iter().flat_map(|spec| spec.options);
         let sinks = registry.sinks().iter().flat_map(|spec| spec.options);
-        let (secret, harmless): (Vec<&OptionDef>, Vec<&OptionDef>) =
-            sources.chain(sinks).chain(PipelineSettings::DEFS).partition(|def| def.kind == OptionType::Secret);
+        let logs = registry.logs().iter().flat_map(|spec| spec.options);
+        let (secret, harmless): (Vec<&OptionDef>, Vec<&OptionDef>) = sources
+            .chain(sinks)
+            .chain(logs)
+            .chain(PipelineSettings::DEFS)
+            .partition(|def| def.kind == OptionType::Secret);
         let harmless = harmless.into_iter().map(|def| def.name);
         Self {
             names: secret.into_iter().map(|def| def.name).collect(),

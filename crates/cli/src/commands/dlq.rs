@@ -56,6 +56,9 @@ struct PipelineArguments {
     /// The pipeline's own folder, if it was run with --state-dir
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    /// Which sink, if the pipeline has a log with several
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -97,7 +100,23 @@ fn folder(arguments: &PipelineArguments, console: &Console) -> std::result::Resu
     let folder = state_dir::of(&name, arguments.state_dir.clone());
     let folder = folder.map_err(|why| Error::new(Code::StateUnusable, why).help("name the folder with --state-dir"));
     let folder = folder.and_then(|folder| if folder.is_dir() { Ok(folder) } else { Err(never_ran(&name, &folder)) });
+    let folder = folder.and_then(|folder| of_sink(folder, arguments.sink.as_deref()));
     folder.map_err(|error| fail(&error, console))
+}
+
+/// With a log each sink has dead letters of its own.
+fn of_sink(folder: PathBuf, sink: Option<&str>) -> Result<PathBuf> {
+    let mut sinks = state_dir::deliveries(&folder);
+    if let Some(sink) = sink {
+        let wanted = folder.join(state_dir::delivery(sink));
+        return if sinks.contains(&wanted) { Ok(wanted) } else { Err(never_ran(sink, &wanted)) };
+    }
+    match sinks.len() {
+        0 => Ok(folder),
+        1 => Ok(sinks.remove(0)),
+        _ => Err(Error::new(Code::Usage, "the pipeline has several sinks, each with dead letters of its own")
+            .help("name one of them with --sink")),
+    }
 }
 
 fn never_ran(name: &str, folder: &Path) -> Error {

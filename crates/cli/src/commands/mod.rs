@@ -7,6 +7,7 @@ mod dlq;
 mod doctor;
 mod explain;
 mod export;
+mod log;
 mod plan;
 mod run;
 mod test;
@@ -63,6 +64,9 @@ pub enum Command {
     /// Look at the dead letters of a pipeline: records that could not be processed
     #[command(subcommand)]
     Dlq(dlq::Arguments),
+    /// Look at a pipeline's log: what it holds, who reads it, whether it is whole
+    #[command(subcommand)]
+    Log(log::Arguments),
     /// Explain an error code, with what to do
     Explain(explain::Arguments),
 }
@@ -86,6 +90,7 @@ pub fn run(command: Command, console: &Console) -> u8 {
         Command::Config(arguments) => config::run(&arguments, console),
         Command::Export(arguments) => export::run(&arguments),
         Command::Dlq(arguments) => dlq::run(&arguments, console),
+        Command::Log(arguments) => log::run(&arguments, console),
         Command::Explain(arguments) => explain::run(&arguments, console),
     }
 }

@@ -2,8 +2,9 @@
 
 use super::{fail, refuse};
 use crate::console::Console;
+use crate::loops::{self, Plan};
 use crate::pipeline_file::{self, Setting};
-use crate::session::{Plan, Session};
+use crate::session::Session;
 use crate::several::{self, Run};
 use crate::state_dir;
 use clap::{Args, ValueEnum};
@@ -49,7 +50,7 @@ pub fn run(arguments: Arguments, console: &Console) -> u8 {
     };
     loaded.iter().flat_map(|loaded| &loaded.warnings).for_each(|warning| console.report(warning));
     match loaded.pop() {
-        Some(only) if loaded.is_empty() => run_one(only, &arguments, console),
+        Some(only) if loaded.is_empty() && only.log.is_none() => run_one(only, &arguments, console),
         last => run_several(loaded.into_iter().chain(last).collect(), &arguments, console),
     }
 }
@@ -74,17 +75,21 @@ fn run_several(all: Vec<Loaded>, arguments: &Arguments, console: &Console) -> u8
 
 /// What is to be run; nothing has been started but logging and threads.
 fn several(all: Vec<Loaded>, arguments: &Arguments, console: &Console) -> Result<Vec<Run>> {
-    if arguments.restore_from.is_some() {
+    if arguments.restore_from.is_some() && all.len() > 1 {
         let error = Error::new(Code::Usage, "`--restore-from` is about one pipeline, but several were named");
         return Err(error.help("go back with one pipeline at a time"));
     }
     Session::prepare_several(console)?;
-    let run = |loaded: Loaded| {
-        let name = &loaded.pipeline.name;
-        let state_dir = state_dir::of_one_of(name, arguments.state_dir.as_deref()).map_err(no_state_dir)?;
-        Ok(Run { plan: arguments.plan(state_dir), loaded, console: console.clone() })
-    };
-    all.into_iter().map(run).collect()
+    let alone = all.len() == 1;
+    let mut runs = Vec::new();
+    for loaded in all {
+        let (name, given) = (&loaded.pipeline.name, arguments.state_dir.as_ref());
+        let folder =
+            if alone { state_dir::of(name, given.cloned()) } else { state_dir::of_one_of(name, given.map(|f| &**f)) };
+        let loops = loops::of(loaded, arguments.plan(folder.map_err(no_state_dir)?))?;
+        runs.extend(loops.into_iter().map(|of| Run { of, console: console.clone() }));
+    }
+    Ok(runs)
 }
 
 fn no_state_dir(why: String) -> Error {

@@ -9,7 +9,7 @@ use dujiang_core::clock::Clock;
 use dujiang_core::options::{Place, RawOption};
 use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkContext, Writer};
 use dujiang_core::{
-    ChangeBatch, Epoch, Generation, Kind, Lineage, Origin, Origins, PipelineIdentity, TableId, TableSchema,
+    ChangeBatch, Epoch, Generation, Kind, Lineage, Origin, Origins, PipelineIdentity, Position, TableId, TableSchema,
 };
 use dujiang_file::FileSink;
 use std::path::{Path, PathBuf};
@@ -73,6 +73,7 @@ pub fn request(epoch: u64, generation: u64, tokens: &[Token]) -> CommitRequest {
         epoch: Epoch(epoch),
         generation: Generation(generation),
         tokens: tokens.to_vec(),
+        position: Position::default(),
         position_text: format!("bin.000001:{epoch}"),
     }
 }

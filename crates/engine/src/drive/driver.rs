@@ -34,6 +34,8 @@ pub(crate) struct Driver {
     machine: Machine,
     settings: Arc<Settings>,
     class: SinkClass,
+    /// The sink is a log.
+    log: bool,
     until: Option<Until>,
     source: Arc<dyn Source>,
     chain: Arc<Chain>,
@@ -66,9 +68,11 @@ enum Turn {
 impl Driver {
     /// Starts the committing task; nothing has been touched yet.
     pub(crate) fn start(job: Job, parts: Parts, health: Health) -> Self {
-        let settings = Arc::new(job.settings);
         let (source, sink): (Arc<dyn Source>, Arc<dyn dujiang_core::sink::Sink>) = (job.source.into(), job.sink.into());
-        let class = sink.class();
+        let (class, log) = (sink.class(), sink.is_log());
+        // One order of everything needs one lane.
+        let parallelism = if log { 1 } else { job.settings.parallelism };
+        let settings = Arc::new(Settings { parallelism, ..job.settings });
         let chain = Arc::new(Chain::new(job.transforms, job.routing, settings.error_policy));
         let budget = Budget::new(settings.memory_limit);
         let (reporter, reports) = mpsc::channel(REPORTS);
@@ -105,6 +109,7 @@ impl Driver {
             machine,
             settings,
             class,
+            log,
             until: job.until,
             source,
             chain,
@@ -326,7 +331,7 @@ impl Driver {
         let identity = self.identity.borrow().clone();
         let lineage = identity.ok_or_else(|| Error::new(Code::Bug, "the source is open before the state"))?.lineage;
         let gauges = Gauges::new(writers.len());
-        let (lanes, queues) = Lanes::new(writers.len(), &self.budget, &gauges);
+        let (lanes, queues) = Lanes::new(writers.len(), self.log, &self.budget, &gauges);
         for (lane, (writer, queue)) in writers.into_iter().zip(queues).enumerate() {
             self.stages.spawn(
                 Lane {

@@ -169,6 +169,7 @@ impl Machine {
                 epoch: checkpoint.epoch,
                 generation: self.generation,
                 tokens: recover::tokens_of(checkpoint, participant),
+                position: checkpoint.position.clone(),
                 position_text: checkpoint.position_text.clone(),
             },
             failures,

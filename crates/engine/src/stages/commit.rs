@@ -12,8 +12,8 @@ use dujiang_core::budget::{self, Budget};
 use dujiang_core::checkpoint::{Acquired, Checkpoint, CheckpointStore, Generation, PipelineIdentity, Token};
 use dujiang_core::clock::Clock;
 use dujiang_core::dead_letter::{DeadLetter, DeadLetterStore};
-use dujiang_core::evolution::{SchemaEvent, SinkChange};
-use dujiang_core::schema::{Ddl, SchemaChange};
+use dujiang_core::evolution::SinkChange;
+use dujiang_core::schema::SchemaChange;
 use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkContext, SinkState};
 use dujiang_core::source::{Acker, Source, SourceContext};
 use dujiang_core::{Code, Epoch, Error, Position, Result, TableSchema, fault};
@@ -141,6 +141,7 @@ impl CommitStage {
     }
 
     async fn open_sink(&mut self) -> Result<Event> {
+        self.take_lineage().await?;
         if self.held.fresh && self.held.discovered.is_empty() {
             // Whatever is wrong with the source is said before the sink is touched.
             self.held.discovered = self.source.discover().await?;
@@ -156,6 +157,15 @@ impl CommitStage {
                 Err(error) => failures = self.retrier.pause_after(Concern::Commit, error, failures + 1).await?,
             }
         }
+    }
+
+    /// Changes that come from a log keep the lineage under which they were captured.
+    async fn take_lineage(&mut self) -> Result<()> {
+        if let (Some(lineage), Some(context)) = (self.source.lineage().await?, &mut self.held.context) {
+            context.identity.lineage = lineage;
+            self.identity.send_replace(Some(context.identity.clone()));
+        }
+        Ok(())
     }
 
     async fn try_open_sink(&mut self) -> Result<SinkState> {
@@ -214,6 +224,8 @@ impl CommitStage {
         let context = self.context()?;
         let mut tables = match &from {
             Some(position) => self.source.schemas_at(position),
+            // The only checkpoint was a candidate that never became real.
+            None if self.held.discovered.is_empty() => self.source.discover().await?,
             None => std::mem::take(&mut self.held.discovered),
         };
         if from.is_some() && !self.chain.fits(&tables) {
@@ -222,9 +234,8 @@ impl CommitStage {
         }
         let kept = from.as_ref().and_then(|from| self.held.shapes.iter().find(|(position, _)| position == from));
         let kept = kept.map_or_else(Bytes::new, |(_, shapes)| shapes.clone());
-        for table in self.chain.start(&tables, &kept)? {
-            self.apply_schema(None, &table).await?;
-        }
+        let shapes = self.chain.start(&tables, &kept)?;
+        self.apply_shapes(&shapes).await?;
         let mut writers = Vec::with_capacity(self.settings.parallelism);
         for lane in 0..self.settings.parallelism {
             writers.push(self.sink.writer(lane, context.clone()).await?);
@@ -305,13 +316,11 @@ impl CommitStage {
     }
 
     async fn apply_as_it_is(&mut self, change: &SchemaChange) -> Result<()> {
-        if let Ddl::Columns { .. } = change.ddl {
-            return self.apply_schema(change.before.as_ref(), &change.after).await;
+        let mut failures = 0;
+        while let Err(error) = self.committer()?.apply_change(change).await {
+            failures = self.retrier.pause_after(Concern::Schema, error, failures + 1).await?;
         }
-        for event in SchemaEvent::of_change(change.before.as_deref(), &change.after, &change.ddl) {
-            let step = SinkChange { before: change.before.clone(), after: change.after.clone(), event };
-            self.apply_event(&step).await?;
-        }
+        self.health.recovered(Concern::Schema);
         Ok(())
     }
 
@@ -324,9 +333,9 @@ impl CommitStage {
         Ok(())
     }
 
-    async fn apply_schema(&mut self, expected: Option<&Arc<TableSchema>>, next: &Arc<TableSchema>) -> Result<()> {
+    async fn apply_shapes(&mut self, shapes: &[Arc<TableSchema>]) -> Result<()> {
         let mut failures = 0;
-        while let Err(error) = self.committer()?.apply_schema(expected, next).await {
+        while let Err(error) = self.committer()?.apply_shapes(shapes).await {
             failures = self.retrier.pause_after(Concern::Schema, error, failures + 1).await?;
         }
         self.health.recovered(Concern::Schema);

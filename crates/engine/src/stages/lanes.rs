@@ -6,6 +6,7 @@
 use dujiang_core::budget::{Budget, Held};
 use dujiang_core::key::{changed_keys, hash_keys};
 use dujiang_core::schema::KeyEquality;
+use dujiang_core::sink::Milestone;
 use dujiang_core::{ChangeBatch, Code, Epoch, Error, Kind, Result, TableId, fault};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -20,7 +21,10 @@ const QUEUE_UNIT: usize = 1024;
 /// What a lane is sent.
 pub(crate) enum LaneMessage {
     /// Rows for the sink; `table` is their table's name at the source.
-    Batch { table: TableId, batch: ChangeBatch, room: Room },
+    /// `goes_on`: another batch of its cut follows.
+    Batch { table: TableId, batch: ChangeBatch, goes_on: bool, room: Room },
+    /// The source has come to this; only the lane of a log hears of it.
+    Milestone(Milestone),
     /// Wait until every lane has come this far.
     Sync(Arc<Barrier>),
     /// The epoch ends here.
@@ -124,6 +128,10 @@ pub(crate) struct Lanes {
     budget: Budget,
     gauges: Arc<Gauges>,
     hashes: Vec<u64>,
+    /// The sink is a log: it keeps changes as they came.
+    log: bool,
+    /// What is sent next is followed by another batch of its cut.
+    goes_on: bool,
 }
 
 struct Queue {
@@ -135,7 +143,12 @@ struct Queue {
 impl Lanes {
     /// The queues of `lanes` lanes, which share a sixteenth of the budget (more would not make anybody faster), and their
     /// other ends.
-    pub(crate) fn new(lanes: usize, budget: &Budget, gauges: &Arc<Gauges>) -> (Self, Vec<mpsc::Receiver<LaneMessage>>) {
+    pub(crate) fn new(
+        lanes: usize,
+        log: bool,
+        budget: &Budget,
+        gauges: &Arc<Gauges>,
+    ) -> (Self, Vec<mpsc::Receiver<LaneMessage>>) {
         let capacity = (budget.limit() / 16 / lanes / QUEUE_UNIT).clamp(1, Semaphore::MAX_PERMITS);
         let (queues, receivers) = (0..lanes)
             .map(|_| {
@@ -143,7 +156,10 @@ impl Lanes {
                 (Queue { sender, units: Arc::new(Semaphore::new(capacity)), capacity }, receiver)
             })
             .unzip();
-        (Self { queues, budget: budget.clone(), gauges: gauges.clone(), hashes: Vec::new() }, receivers)
+        (
+            Self { queues, budget: budget.clone(), gauges: gauges.clone(), hashes: Vec::new(), log, goes_on: false },
+            receivers,
+        )
     }
 
     /// Sends the rows of a batch to their lanes; waits while a queue is full.
@@ -151,7 +167,7 @@ impl Lanes {
     /// # Errors
     /// `Bug` when a batch cannot be split or a lane is gone.
     pub(crate) async fn send(&mut self, table: &TableId, batch: ChangeBatch) -> Result<()> {
-        let changed = changed_keys(&batch);
+        let changed = if self.log { Vec::new() } else { changed_keys(&batch) };
         if changed.is_empty() {
             return self.route(table, batch).await;
         }
@@ -162,6 +178,27 @@ impl Lanes {
             done = row + 2;
         }
         self.send_run(table, &batch, done..batch.images()).await
+    }
+
+    /// Tells a log what the source has come to.
+    ///
+    /// # Errors
+    /// `Bug` when a lane is gone.
+    pub(crate) async fn milestone(&self, milestone: Milestone) -> Result<()> {
+        for queue in &self.queues {
+            queue.sender.send(LaneMessage::Milestone(milestone)).await.map_err(|_| lane_gone())?;
+        }
+        Ok(())
+    }
+
+    /// Whether what is sent next is followed by another batch of its cut.
+    pub(crate) fn cut_goes_on(&mut self, goes_on: bool) {
+        self.goes_on = goes_on;
+    }
+
+    /// Whether what it feeds is a log.
+    pub(crate) fn feeds_log(&self) -> bool {
+        self.log
     }
 
     /// Ends the epoch in every lane.
@@ -239,7 +276,7 @@ impl Lanes {
         let permit = queue.units.clone().acquire_many_owned(units).await.map_err(|_| lane_gone())?;
         self.gauges.queued.fetch_add(bytes, Ordering::Relaxed);
         let room = Room { _permit: permit, _held: held, bytes, gauges: self.gauges.clone() };
-        let message = LaneMessage::Batch { table: table.clone(), batch, room };
+        let message = LaneMessage::Batch { table: table.clone(), batch, goes_on: self.goes_on, room };
         queue.sender.send(message).await.map_err(|_| lane_gone())
     }
 }

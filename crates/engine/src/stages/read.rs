@@ -10,6 +10,7 @@ use crate::runtime::job::{End, Settings, Until};
 use crate::runtime::status::KindCounts;
 use dujiang_core::budget::Budget;
 use dujiang_core::checkpoint::Lineage;
+use dujiang_core::sink::Milestone;
 use dujiang_core::source::{Reader, Source, SourceEvent};
 use dujiang_core::{ChangeBatch, Code, Epoch, Error, Kind, Result, fault};
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub(crate) struct OpenEpoch {
     images: u64,
     bytes: u64,
     large: bool,
+    /// A milestone has been handed on in this epoch.
+    marked: bool,
     /// Nothing is read until the driver says so.
     holding: bool,
     snapshot_done: bool,
@@ -62,7 +65,8 @@ impl ReadStage {
 
     async fn work(&mut self) -> Result<()> {
         self.show_status();
-        if self.chain.merges() {
+        // Whoever reads a log may merge tables.
+        if self.chain.merges() || self.lanes.feeds_log() {
             self.reader.keep_order_across_tables();
         }
         loop {
@@ -115,6 +119,7 @@ impl ReadStage {
                     fault::point("stream.batch");
                 }
                 let cut = self.whole_cut(batch).await?;
+                self.lanes.cut_goes_on(self.reader.is_mid_cut());
                 self.take(cut).await?;
                 self.report_if_large().await
             }
@@ -124,17 +129,31 @@ impl ReadStage {
             }
             SourceEvent::SnapshotDone => {
                 self.open.snapshot_done = true;
+                self.hand_on(Milestone::SnapshotDone).await?;
                 self.report(Report::SnapshotDone).await?;
                 self.end_if_reached().await
             }
             SourceEvent::CaughtUp => {
                 self.open.caught_up = true;
+                self.hand_on(Milestone::CaughtUp).await?;
                 self.report(Report::CaughtUp).await?;
                 self.end_if_reached().await
             }
             SourceEvent::Idle => Ok(()),
-            SourceEvent::End => self.end(End::SourceEnded).await,
+            SourceEvent::End => {
+                self.hand_on(Milestone::End).await?;
+                self.end(End::SourceEnded).await
+            }
         }
+    }
+
+    /// A log keeps milestones among the changes, for those who read it.
+    async fn hand_on(&mut self, milestone: Milestone) -> Result<()> {
+        if self.lanes.feeds_log() {
+            self.open.marked = true;
+            self.lanes.milestone(milestone).await?;
+        }
+        Ok(())
     }
 
     async fn end_if_reached(&mut self) -> Result<()> {
@@ -187,7 +206,9 @@ impl ReadStage {
         if self.chain.merges() {
             return self.take(rest).await;
         }
-        for batch in rest {
+        let mut rest = rest.into_iter().filter(|batch| batch.images() > 0).peekable();
+        while let Some(batch) = rest.next() {
+            self.lanes.cut_goes_on(rest.peek().is_some());
             self.take(vec![batch]).await?;
         }
         Ok(())
@@ -231,7 +252,7 @@ impl ReadStage {
         let mut rest = Vec::new();
         let position = self.reader.barrier(&mut rest)?;
         self.take_rest(rest).await?;
-        let any = self.open.images > 0;
+        let any = self.open.images > 0 || std::mem::take(&mut self.open.marked);
         let text = self.source.describe(&position);
         self.health.at_position(&text);
         let mark = Mark { position, text, shapes: self.chain.kept() };

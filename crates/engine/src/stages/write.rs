@@ -11,7 +11,7 @@ use crate::runtime::retry::{self, Retrier};
 use dujiang_core::budget::Budget;
 use dujiang_core::checkpoint::Lineage;
 use dujiang_core::dead_letter::Stage;
-use dujiang_core::sink::{SinkClass, SinkFigures, Writer};
+use dujiang_core::sink::{Milestone, SinkClass, SinkFigures, Writer};
 use dujiang_core::transform::RowError;
 use dujiang_core::{ChangeBatch, Code, Epoch, Error, Kind, Result, TableId, fault};
 use std::sync::Arc;
@@ -70,11 +70,13 @@ impl Lane {
             };
             match message {
                 None => return Ok(()),
-                Some(LaneMessage::Batch { table, batch, room }) => {
+                Some(LaneMessage::Batch { table, batch, goes_on, room }) => {
+                    self.writer.cut_goes_on(goes_on);
                     self.write(&table, &batch).await?;
                     drop(room);
                     self.after_write().await?;
                 }
+                Some(LaneMessage::Milestone(milestone)) => self.mark(milestone).await?,
                 Some(LaneMessage::Sync(meeting)) => {
                     meeting.wait().await;
                 }
@@ -119,6 +121,16 @@ impl Lane {
                 }
             }
         }
+    }
+
+    async fn mark(&mut self, milestone: Milestone) -> Result<()> {
+        let mut failures = 0;
+        while let Err(error) = self.writer.mark(milestone).await {
+            failures = self.retrier.pause_after(Concern::Write(self.lane), error, failures + 1).await?;
+        }
+        self.health.recovered(Concern::Write(self.lane));
+        self.open = true;
+        Ok(())
     }
 
     fn count(&mut self, table: &TableId, batch: &ChangeBatch, dead: u64, failed: &[RowError]) -> Result<()> {

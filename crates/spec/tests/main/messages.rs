@@ -131,7 +131,7 @@ error[E0103]: Unexpected key `pipelin` in YAML top-level block.
 3 | pipelin:
   | ^^^^^^^
   |
-  = note: allowed keys in this context are: [source, sink, route, transform, pipeline]
+  = note: allowed keys in this context are: [source, sink, route, transform, pipeline, log, sinks]
   = help: did you mean `pipeline`?
 ",
     );
@@ -261,7 +261,7 @@ error[E0101]: a second `key:` stands where a value was expected
 #[test]
 fn parts_of_the_dialect_that_come_later() {
     check(
-        &format!("{GOOD}  sink.partitioning.strategy: TABLE_ID\nlog:\n  type: embedded\n"),
+        &format!("{GOOD}  sink.partitioning.strategy: TABLE_ID\nalerts:\n  type: mail\n"),
         "
 warning[E0110]: `sink.partitioning.strategy` has no effect: rows are always distributed by the sink's key
   --> pipeline.yaml:14:3
@@ -269,11 +269,11 @@ warning[E0110]: `sink.partitioning.strategy` has no effect: rows are always dist
 14 |   sink.partitioning.strategy: TABLE_ID
    |   ^^^^^^^^^^^^^^^^^^^^^^^^^^
 
-error[E0110]: `log` is not supported yet: a log between source and sink comes with a later version
+error[E0110]: `alerts` is not supported yet: alerts come with a later version
   --> pipeline.yaml:15:1
    |
-15 | log:
-   | ^^^
+15 | alerts:
+   | ^^^^^^
 ",
     );
 }

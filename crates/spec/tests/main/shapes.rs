@@ -62,7 +62,7 @@ fn defaults_are_those_of_the_reference() {
 #[test]
 fn empty_later_blocks_do_no_harm() {
     assert!(load_text(&format!("{GOOD}transform:\nroute: []\n")).is_ok());
-    for later in ["log", "sinks", "alerts", "dead-letter"] {
+    for later in ["alerts", "dead-letter"] {
         assert_eq!(codes(&format!("{GOOD}{later}:\n  - a: b\n")), ["E0110"], "{later}");
     }
     assert_eq!(codes(&format!("{GOOD}  model:\n    name: x\n  user-defined-function: [a]\n")), ["E0110", "E0110"]);
@@ -179,14 +179,14 @@ fn overrides_that_name_nothing_are_refused() {
     assert_eq!(wrong(&[("DUJIANG__ROUTE__0__SINK_TABLE", "x")], &[])[0].0, "E0102");
     assert_eq!(wrong(&[("DUJIANG__ROUTE__1__SINK_TABLE", "x")], &[])[0].0, "E0108");
     assert_eq!(wrong(&[("DUJIANG__ROUTE__SINK_TABLE", "x")], &[])[0].0, "E0108");
-    assert_eq!(wrong(&[("DUJIANG__LOG__TYPE", "x")], &[])[0].0, "E0110");
+    assert_eq!(wrong(&[("DUJIANG__ALERTS__TYPE", "x")], &[])[0].0, "E0110");
     assert_eq!(wrong(&[("DUJIANG__SOURCE__PORT", "1"), ("DUJIANG__source__port", "2")], &[])[0].0, "E0111");
     assert_eq!(wrong(&[], &[("sorce.port", "1")]), [("E0103", "did you mean `source.port`?".to_owned())]);
     assert_eq!(wrong(&[], &[("source", "1")])[0].0, "E0103");
     assert_eq!(wrong(&[], &[("source.prt", "1")]), [("E0103", "did you mean `port`?".to_owned())]);
     assert_eq!(wrong(&[], &[("transform.0.filter", "1")])[0].0, "E0102");
     assert_eq!(wrong(&[], &[("transform.x.filter", "1")])[0].0, "E0103");
-    assert_eq!(wrong(&[], &[("log.type", "1")])[0].0, "E0110");
+    assert_eq!(wrong(&[], &[("alerts.type", "1")])[0].0, "E0110");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use dujiang_core::checkpoint::{Generation, Lineage, PipelineIdentity, Token};
 use dujiang_core::clock::Clock;
 use dujiang_core::schema::KeyEquality;
 use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkClass, SinkContext, SinkState, Writer};
-use dujiang_core::{ChangeBatch, Code, Epoch, Kind, Origin, Origins, TableId, TableSchema};
+use dujiang_core::{ChangeBatch, Code, Epoch, Kind, Origin, Origins, Position, TableId, TableSchema};
 use std::sync::Arc;
 
 /// A sink under test. The suite writes rows of one table: `id` BIGINT (the key) and `twice` BIGINT.
@@ -94,6 +94,7 @@ impl Process {
             epoch: Epoch(epoch),
             generation: self.context.generation,
             tokens: tokens.to_vec(),
+            position: Position::new(format!("{epoch}").into_bytes()),
             position_text: format!("place {epoch}"),
         }
     }

@@ -1,0 +1,154 @@
+//! What survives the log exactly: rows, kinds, origins, ids, changes of shapes, milestones, and their order.
+
+use crate::support::*;
+use arrow_schema::{DataType, Field, Schema};
+use dujiang_core::schema::{Ddl, SchemaChange};
+use dujiang_core::sink::Milestone;
+use dujiang_core::source::{Reader, SourceEvent};
+use dujiang_core::{ChangeBatch, Kind, TableSchema};
+use dujiang_log::Entry;
+use dujiang_log::inspect::View;
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::tempdir;
+
+fn entries(path: &Path) -> Vec<Entry> {
+    let view = View::open(path).unwrap();
+    let mut entries = Vec::new();
+    view.each(view.offsets().start, |placed| {
+        entries.push(placed.entry.unwrap());
+        Ok(true)
+    })
+    .unwrap();
+    entries
+}
+
+fn first(after: &Arc<TableSchema>) -> Entry {
+    Entry::Schema(SchemaChange { before: None, after: after.clone(), statement: String::new(), ddl: Ddl::default() })
+}
+
+#[tokio::test]
+async fn p03_what_is_captured_is_what_the_log_holds() {
+    for codec in ["none", "lz4", "zstd"] {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("log");
+        let before = table("t");
+        let mut fields = before.arrow.fields().to_vec();
+        fields.push(Arc::new(Field::new("label", DataType::Utf8, true)));
+        let after = Arc::new(TableSchema { version: 2, arrow: Arc::new(Schema::new(fields)), ..(*before).clone() });
+        let change = SchemaChange {
+            before: Some(before.clone()),
+            after: after.clone(),
+            statement: "ALTER TABLE t ADD label TEXT".to_owned(),
+            ddl: Ddl::Columns { renamed: vec![("a".into(), "b".into())] },
+        };
+        let truncate = SchemaChange { before: Some(after.clone()), ddl: Ddl::Truncate, ..change.clone() };
+        let drop = SchemaChange { before: Some(after.clone()), ddl: Ddl::Drop, ..change.clone() };
+        let mut capture = Capture::open(&path, &[("compression", codec)], 1, std::slice::from_ref(&before)).await;
+        let batches = [mixed(&before, 1), mixed(&before, 100)];
+        capture.write(&batches[0]).await;
+        capture.writer.mark(Milestone::SnapshotDone).await.unwrap();
+        capture.write(&batches[1]).await;
+        let tokens = capture.prepare().await;
+        capture.commit(tokens).await;
+        for change in [&change, &change, &truncate, &truncate, &drop] {
+            capture.committer.apply_change(change).await.unwrap();
+        }
+        let [one, two] = batches.map(Entry::Batch);
+        let changes = [change, truncate, drop].map(Entry::Schema);
+        let mut expected = vec![first(&before), one, Entry::Marker(Milestone::SnapshotDone), two];
+        expected.extend(changes);
+        assert_eq!(entries(&path), expected, "{codec}");
+    }
+}
+
+/// A delivery that goes on anywhere, also where a segment begins, knows the tables of that place.
+#[tokio::test]
+async fn every_position_knows_its_tables() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("log");
+    let (one, two) = (table("one"), table("two"));
+    let options = [("segment.size", "4kb"), ("max-bytes", "1mb"), ("compression", "none")];
+    let mut capture = Capture::open(&path, &options, 1, &[one.clone(), two.clone()]).await;
+    for epoch in 0..60 {
+        capture.write_epoch(&[rows(&one, &[epoch; 20]), rows(&two, &[epoch; 20])]).await;
+    }
+    let source = source(&path, &[]);
+    let (mut reader, _) = source.open(None, source_context()).await.unwrap();
+    for at in 0..120 {
+        batches(&mut reader, 1).await;
+        let position = reader.barrier(&mut Vec::new()).unwrap();
+        assert_eq!(source.schemas_at(&position).len(), 2, "after batch {at}");
+        if at < 119 {
+            let (mut other, _) = source.open(Some(position), source_context()).await.unwrap();
+            batches(&mut other, 1).await;
+        }
+    }
+    assert!(View::open(&path).unwrap().summary().unwrap().segments.len() > 5);
+}
+
+/// What was cut together at the source is known as such to whoever reads the log and merges tables (INV-7).
+#[tokio::test]
+async fn cuts_survive() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("log");
+    let (one, two) = (table("one"), table("two"));
+    let mut capture = Capture::open(&path, &[], 1, &[one.clone(), two.clone()]).await;
+    for (shape, goes_on) in [(&one, true), (&two, false), (&one, false)] {
+        capture.writer.cut_goes_on(goes_on);
+        capture.write(&mixed(shape, 1)).await;
+    }
+    let tokens = capture.prepare().await;
+    capture.commit(tokens).await;
+    let (mut reader, _) = source(&path, &[]).open(None, source_context()).await.unwrap();
+    let mut cuts = Vec::new();
+    for _ in 0..3 {
+        assert_eq!(batches(&mut reader, 1).await[0].origins.turns().nth(1).unwrap().1, 17);
+        cuts.push(reader.is_mid_cut());
+    }
+    assert_eq!(cuts, [true, false, false]);
+}
+
+#[tokio::test]
+async fn a_key_update_stays_an_update() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("log");
+    let shape = table("t");
+    let mut capture = Capture::open(&path, &[], 1, std::slice::from_ref(&shape)).await;
+    let batch = mixed(&shape, 1);
+    assert_eq!(batch.kinds[2..4], [Kind::UpdateBefore, Kind::UpdateAfter]);
+    capture.write_epoch(std::slice::from_ref(&batch)).await;
+    assert!(entries(&path).contains(&Entry::Batch(batch)));
+}
+
+async fn batches(reader: &mut Box<dyn Reader>, count: usize) -> Vec<ChangeBatch> {
+    let mut found = Vec::new();
+    while found.len() < count {
+        match reader.next().await.unwrap() {
+            SourceEvent::Batch(batch) => found.push(batch),
+            SourceEvent::Idle => panic!("the reader is idle after {} batches", found.len()),
+            _ => {}
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn readers_of_the_same_process_are_told_at_once_and_go_at_their_own_pace() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("log");
+    let shape = table("t");
+    let mut capture = Capture::open(&path, &[], 1, std::slice::from_ref(&shape)).await;
+    let (fast, slow) = (source(&path, &[("consumer", "fast")]), source(&path, &[("consumer", "slow")]));
+    let (mut fast, _) = fast.open(None, source_context()).await.unwrap();
+    let (mut slow, _) = slow.open(None, source_context()).await.unwrap();
+    let mut written = Vec::new();
+    for epoch in 0..20 {
+        let batch = rows(&shape, &[epoch]);
+        capture.write_epoch(std::slice::from_ref(&batch)).await;
+        // No pause: the commit itself wakes the reader.
+        assert_eq!(batches(&mut fast, 1).await, std::slice::from_ref(&batch));
+        written.push(batch);
+    }
+    assert_eq!(batches(&mut slow, 20).await, written);
+}
