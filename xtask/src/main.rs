@@ -19,7 +19,7 @@ Tasks of the repository. Usage: cargo xtask <task>
 
   test    install what the tests need, then format check, tidy, clippy, build and every test
   servers unpack the database servers of several versions that the tests start (no installation)
-  tidy    the rules of the house: import table, module rings, lengths, banned calls, examples, fragments
+  tidy    the rules of the house: import table, module rings, lengths, banned calls, examples, fragments, messages
           --shrink  rewrite the ratchet list with today's smaller figures
   bench   measure against the yardsticks of bench/README.md and rewrite bench/RESULTS.md
           [NAME...]  only these

@@ -1,7 +1,7 @@
 //! What users get wrong, and what breaks around them: one message with code, place, reason and remedy, the right exit code,
 //! and nothing lost.
 
-use crate::support::{Ended, Place};
+use crate::support::{Ended, Place, reads_as_written};
 use dujiang_scratch::{Options, Server};
 use std::fs;
 use std::io::{Read, Write};
@@ -50,6 +50,14 @@ fn refused(place: &Place, text: &str, code: &str, exit: i32) -> Ended {
     ended
 }
 
+/// The same, and what it says is written down.
+#[track_caller]
+fn refused_in_words(place: &Place, text: &str, code: &str, exit: i32) -> Ended {
+    let ended = refused(place, text, code, exit);
+    reads_as_written(code, &ended.rendered(), place);
+    ended
+}
+
 fn server(options: &Options) -> Server {
     let server = Server::start(options).expect("a server");
     server.sql(TABLE).expect("a table");
@@ -64,12 +72,12 @@ fn what_the_user_got_wrong_about_the_server() {
     let out = place.path("out");
     let port = server.port();
     let capture = |password| [("username", "capture"), ("password", password)];
-    let ended = refused(&place, &pipeline(port, &out, &capture("wr0ng-Pass")), "E0201", 77);
+    let ended = refused_in_words(&place, &pipeline(port, &out, &capture("wr0ng-Pass")), "E0201", 77);
     assert!(!ended.err.contains("wr0ng-Pass"), "a password was printed: {}", ended.err);
-    refused(&place, &pipeline(port, &out, &capture("right")), "E0221", 77);
-    refused(&place, &pipeline(port, &out, &[("tables", "nowhere.t")]), "E0203", 78);
+    refused_in_words(&place, &pipeline(port, &out, &capture("right")), "E0221", 77);
+    refused_in_words(&place, &pipeline(port, &out, &[("tables", "nowhere.t")]), "E0203", 78);
     refused(&place, &pipeline(port, &out, &[("tables", "shop.nothing")]), "E0300", 78);
-    refused(&place, &pipeline(port, &out, &[("hostname", "no-such-host.invalid")]), "E0200", 69);
+    refused_in_words(&place, &pipeline(port, &out, &[("hostname", "no-such-host.invalid")]), "E0200", 69);
     refused(&place, &pipeline(dujiang_scratch::free_port(), &out, &[]), "E0200", 69);
     assert!(!out.exists(), "nothing was to be touched");
 }
@@ -80,16 +88,13 @@ fn tables_that_cannot_be_captured() {
     server
         .sql(
             "CREATE TABLE shop.heap (a INT, b INT);
-             CREATE TABLE shop.child (id INT PRIMARY KEY, t INT, FOREIGN KEY (t) REFERENCES shop.t (id) ON DELETE CASCADE);
-             CREATE TABLE shop.person (id INT PRIMARY KEY, name VARCHAR(20) CHARACTER SET armscii8)",
+             CREATE TABLE shop.child (id INT PRIMARY KEY, t INT, FOREIGN KEY (t) REFERENCES shop.t (id) ON DELETE CASCADE)",
         )
         .unwrap();
     let place = Place::new();
     let out = place.path("out");
-    refused(&place, &pipeline(server.port(), &out, &[("tables", "shop.heap")]), "E0301", 78);
-    refused(&place, &pipeline(server.port(), &out, &[("tables", "shop.child")]), "E0302", 78);
-    let ended = refused(&place, &pipeline(server.port(), &out, &[("tables", "shop.person")]), "E0303", 78);
-    assert!(ended.err.contains("name"), "the column is not named: {}", ended.err);
+    refused_in_words(&place, &pipeline(server.port(), &out, &[("tables", "shop.heap")]), "E0301", 78);
+    refused_in_words(&place, &pipeline(server.port(), &out, &[("tables", "shop.child")]), "E0302", 78);
 }
 
 #[test]
@@ -102,7 +107,7 @@ fn servers_that_cannot_be_captured_from() {
     for (options, code) in wrong {
         let server = server(&options);
         let place = Place::new();
-        refused(&place, &pipeline(server.port(), &place.path("out"), &[]), code, 78);
+        refused_in_words(&place, &pipeline(server.port(), &place.path("out"), &[]), code, 78);
     }
 }
 
@@ -118,7 +123,7 @@ fn a_server_that_is_something_else() {
         }
     });
     let place = Place::new();
-    refused(&place, &pipeline(port, &place.path("out"), &[]), "E0202", 69);
+    refused_in_words(&place, &pipeline(port, &place.path("out"), &[]), "E0202", 69);
 }
 
 #[test]
@@ -126,7 +131,7 @@ fn places_that_cannot_be_written_to() {
     let server = server(&Options::default());
     let place = Place::new();
     let file = place.file("file", "not a folder");
-    refused(&place, &pipeline(server.port(), &file.join("out"), &[]), "E0500", 73);
+    refused_in_words(&place, &pipeline(server.port(), &file.join("out"), &[]), "E0500", 73);
     let text = pipeline(server.port(), &place.path("out"), &[]);
     place.file("p.yaml", &text);
     let state = file.join("state");
@@ -141,10 +146,10 @@ fn output_and_state_belong_together() {
     let text = pipeline(server.port(), &out, &[]);
     place.file("good.yaml", &text);
     place.run(["run", "good.yaml", "--until", "caught-up"]).code(0);
-    refused(&place, &pipeline(server.port(), &out, &[("pipeline", "other")]), "E0510", 78);
+    refused_in_words(&place, &pipeline(server.port(), &out, &[("pipeline", "other")]), "E0510", 78);
     let state = place.path("state/dujiang/bad");
     fs::rename(&state, place.path("aside")).unwrap();
-    refused(&place, &text, "E0511", 65);
+    refused_in_words(&place, &text, "E0511", 65);
     let _ = fs::remove_dir_all(&state);
     fs::rename(place.path("aside"), &state).unwrap();
     place.run(["run", "good.yaml", "--until", "caught-up"]).code(0);
@@ -160,7 +165,7 @@ fn the_state_of_another_server_is_refused() {
     place.run(["run", "good.yaml", "--until", "caught-up"]).code(0);
     // Same tables and fewer transactions: its log cannot hold ours.
     let second = server(&Options { server_id: 2, ..Options::default() });
-    refused(&place, &pipeline(second.port(), &out, &[]), "E0232", 65);
+    refused_in_words(&place, &pipeline(second.port(), &out, &[]), "E0232", 65);
 }
 
 #[test]
@@ -181,7 +186,7 @@ fn a_purged_binlog_is_never_jumped_over() {
     let purge = format!("FLUSH BINARY LOGS; PURGE BINARY LOGS TO '{last}'; DO SLEEP(0.1); SHOW BINARY LOGS");
     let purged = (0..300).any(|_| server.sql(&purge).unwrap().starts_with(last));
     assert!(purged, "the server did not purge its binlog");
-    let ended = refused(&place, &text, "E0231", 65);
+    let ended = refused_in_words(&place, &text, "E0231", 65);
     assert!(ended.err.contains(last) || ended.err.contains("purged"), "{}", ended.err);
 }
 
@@ -200,7 +205,7 @@ fn a_damaged_checkpoint_halts_and_going_back_is_possible() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x40;
     fs::write(&newest, bytes).unwrap();
-    let ended = refused(&place, &text, "E0602", 65);
+    let ended = refused_in_words(&place, &text, "E0602", 65);
     assert!(ended.err.contains("--restore-from"), "the way back is not named: {}", ended.err);
 }
 

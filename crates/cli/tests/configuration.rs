@@ -256,4 +256,20 @@ fn plan_tells_tables_targets_and_types_and_writes_nothing() {
     place.file("wrong.yaml", &format!("{}{}", generator("x", 1), rules.replace("'x'", "nonsense")));
     let refused = place.run(["plan", "wrong.yaml"]).code(1);
     assert!(refused.err.contains("wrong.yaml:12:21"), "{}", refused.err);
+    // Every mistake of a rule at once, and rules that are for no table.
+    let rules = "transform:\n  - source-table: shop.orders\n    projection: id, custmer_id\n    filter: totl > 1\n\
+                 \x20 - source-table: shop.custmers\n    projection: '*'\nroute:\n  - source-table: shop.paymnts\n    sink-table: a.b\n";
+    place.file("wrong.yaml", &format!("{}{rules}", generator("x", 1)));
+    let refused = place.run(["plan", "wrong.yaml"]).code(1);
+    for part in ["no column `custmer_id`", "no column `totl`", "2 things stand in the way"] {
+        assert!(refused.err.contains(part), "`{part}` is missing:\n{}", refused.err);
+    }
+    for part in [
+        "rule 2 of `transform` is for no table: `shop.custmers`; did you mean `shop.customers`?",
+        "rule 1 of `route`",
+        "`shop.payments`?",
+    ] {
+        assert!(refused.out.contains(part), "`{part}` is missing:\n{}", refused.out);
+    }
+    assert!(refused.out.ends_with("4 tables\n\n"), "no estimate is no estimate of none:\n{}", refused.out);
 }

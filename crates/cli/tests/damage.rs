@@ -1,7 +1,7 @@
 //! What breaks below the pipeline: a damaged log, a log that was cut off, a disk without space.
 
 use crate::river::{River, Settings};
-use crate::support::Place;
+use crate::support::{Place, reads_as_written};
 use dujiang_scratch::{Options, Server};
 use dujiang_testkit::power::Disk;
 use dujiang_testkit::workload::Plan;
@@ -40,14 +40,16 @@ impl Followed {
 
     /// Runs and demands one error with this code, a place, and a remedy.
     #[track_caller]
-    fn halts(&self, code: &str) {
+    fn halts(&self, code: &str) -> String {
         let log = self.run(65);
         let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
         let errors: Vec<_> = lines.filter(|line| line["level"] == "error").collect();
         assert_eq!(errors.len(), 1, "{log}");
         assert_eq!(errors[0]["code"], code, "{log}");
         assert!(errors[0]["help"].as_str().is_some_and(|help| !help.is_empty()), "no remedy: {log}");
-        assert!(errors[0]["rendered"].as_str().is_some_and(|text| text.contains("bin.0000")), "no place: {log}");
+        let rendered = errors[0]["rendered"].as_str().unwrap_or_default().to_owned();
+        assert!(rendered.contains("bin.0000"), "no place: {log}");
+        rendered
     }
 
     /// The log file that holds the mark, its bytes, and where the mark begins in them.
@@ -77,7 +79,7 @@ fn a_damaged_event_is_never_taken_for_data() {
     let mut damaged = bytes.clone();
     damaged[at + 4] ^= 1;
     fs::write(&path, damaged).expect("damage the log");
-    followed.halts("E0233");
+    reads_as_written("E0233", &followed.halts("E0233"), &followed.place);
     assert_eq!(followed.rows(), 0);
     fs::write(&path, bytes).expect("mend the log");
     followed.run(0);

@@ -12,6 +12,7 @@ mod kill_loop;
 mod log;
 mod log_kill_loop;
 mod messages;
+mod plan;
 mod postgres;
 mod readers;
 mod river;

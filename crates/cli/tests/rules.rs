@@ -150,7 +150,7 @@ fn tables_of_a_server_flow_into_one() {
         "DataChangeEvent{tableId=ods.orders, before=[10, 7.25, Chengdu, null], after=[], op=DELETE, meta=()}"
             .to_owned(),
     ];
-    // Different tables are in no order.
+    // Tables that share no key are in no order.
     let mut data: Vec<String> = data.into_iter().map(str::to_owned).collect();
     data[2..].sort();
     expected[2..].sort();
@@ -158,6 +158,110 @@ fn tables_of_a_server_flow_into_one() {
     let out = place.run(["run", "p.yaml", "--until", "caught-up"]).code(0).out;
     let evolved = table("`id` BIGINT NOT NULL,`amount` DECIMAL(12, 2),`city` VARCHAR(20),`paid` DATE");
     assert_eq!(out.lines().collect::<Vec<_>>(), [evolved], "the merged shape is in the checkpoint");
+}
+
+/// INV-7 across tables: rows that move from shard to shard, in one transaction or in two, during the snapshot and after it,
+/// reach the sink as delete and insert in the source's order.
+#[test]
+fn p07_rows_that_move_between_merged_tables_keep_their_order() {
+    const KEYS: u64 = 40;
+    let (place, server) = (Place::new(), Server::start(&Options::default()).expect("a server"));
+    let shard = |n: u64| format!("CREATE TABLE app.s{n} (id INT PRIMARY KEY, version INT NOT NULL) ENGINE=InnoDB;");
+    server.sql(&format!("CREATE DATABASE app; {}", (0..3).map(shard).collect::<String>())).unwrap();
+    let initial: Vec<String> = (0..KEYS).map(|key| format!("({key}, 0)")).collect();
+    server.sql(&format!("INSERT INTO app.s0 VALUES {}", initial.join(","))).unwrap();
+    let text = format!(
+        "source:\n  type: mariadb\n  hostname: 127.0.0.1\n  port: {}\n  username: root\n  password: ''\n  tables: app.s\\d\n  \
+         scan.incremental.snapshot.chunk.size: 7\nroute:\n  - source-table: app.s\\d\n    sink-table: ods.all\nsink:\n  type: \
+         file\n  path: out\n  format: json\npipeline:\n  name: shards\n  parallelism: 2\n",
+        server.port()
+    );
+    place.file("p.yaml", &text);
+    let mut random = 7u64;
+    let mut draw = |below: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % below
+    };
+    let mut at = vec![0u64; KEYS as usize];
+    let mut version = 0;
+    let mut move_some = |moves: u64| {
+        let mut sql = String::new();
+        for _ in 0..moves {
+            let (key, to) = (draw(KEYS), draw(3));
+            version += 1;
+            let from = std::mem::replace(&mut at[key as usize], to);
+            let apart = draw(2) == 0;
+            let (begin, end) = if apart { ("", "") } else { ("BEGIN;", "COMMIT;") };
+            sql += &format!(
+                "{begin} DELETE FROM app.s{from} WHERE id = {key}; INSERT INTO app.s{to} VALUES ({key}, {version}); {end}"
+            );
+        }
+        server.sql(&sql).unwrap();
+        at.clone()
+    };
+    // A snapshot while rows move, then a backlog in which every batch of a shard overlaps with those of the others.
+    let mut child = place
+        .dujiang()
+        .args(["run", "p.yaml", "--until", "caught-up"])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while child.try_wait().unwrap().is_none() {
+        move_some(20);
+    }
+    move_some(2_000);
+    place.run(["run", "p.yaml", "--until", "caught-up"]).code(0);
+    let all = rows(&place.path("out")).remove("ods.all").expect("the merged table");
+    let mut lanes: BTreeMap<u64, Vec<(String, i64)>> = BTreeMap::new();
+    for row in &all {
+        let (key, version) = (row["id"].as_u64().unwrap(), row["version"].as_i64().unwrap());
+        lanes.entry(key).or_default().push((row["__op"].as_str().unwrap().to_owned(), version));
+    }
+    assert_eq!(lanes.len() as u64, KEYS);
+    let mut moved = 0;
+    for (key, changes) in lanes {
+        let mut last: Option<i64> = None;
+        for (op, version) in changes {
+            match op.as_str() {
+                "d" => assert_eq!(last.take(), Some(version), "key {key} is deleted where it is not"),
+                _ => assert_eq!(last.replace(version), None, "key {key} is inserted twice"),
+            }
+            moved += 1;
+        }
+        assert!(last.is_some(), "key {key} ends as a row");
+    }
+    assert!(moved > 4_000, "{moved}");
+}
+
+/// A rule whose column is gone stops the pipeline; edited for the new shape it goes on, although the position still has the
+/// old one.
+#[test]
+fn a_rule_is_edited_for_a_shape_to_come() {
+    let (place, server) = (Place::new(), Server::start(&Options::default()).expect("a server"));
+    server
+        .sql("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY, old INT); INSERT INTO d.t VALUES (1, 1)")
+        .unwrap();
+    let text = |columns: &str| {
+        format!(
+            "source:\n  type: mariadb\n  hostname: 127.0.0.1\n  port: {}\n  username: root\n  password: ''\n  tables: d.t\n\
+             transform:\n  - source-table: d.t\n    projection: {columns}\nsink:\n  type: values\npipeline:\n  name: edited\n",
+            server.port()
+        )
+    };
+    place.file("p.yaml", &text("id, old"));
+    place.run(["run", "p.yaml", "--until", "caught-up"]).code(0);
+    let change = "INSERT INTO d.t VALUES (2, 2); ALTER TABLE d.t ADD COLUMN new INT, DROP COLUMN old; INSERT INTO d.t VALUES (3, 3)";
+    server.sql(change).unwrap();
+    let ended = place.run(["run", "p.yaml", "--until", "caught-up"]).code(78);
+    assert!(ended.out.contains("after=[2, 2]") && ended.err.contains("E0121"), "{ended:?}");
+    place.file("p.yaml", &text("id, nwe"));
+    let mistaken = place.run(["run", "p.yaml", "--until", "caught-up"]).code(78);
+    assert!(mistaken.err.contains("E0121") && mistaken.err.contains("nwe"), "{}", mistaken.err);
+    place.file("p.yaml", &text("id, new"));
+    let out = place.run(["run", "p.yaml", "--until", "caught-up"]).code(0).out;
+    assert!(out.contains("`id` INT NOT NULL,`new` INT}") && out.contains("after=[3, 3]"), "{out}");
+    let out = place.run(["run", "p.yaml", "--until", "caught-up"]).code(0).out;
+    assert!(!out.contains("DataChangeEvent"), "{out}");
 }
 
 #[test]

@@ -70,10 +70,28 @@ impl Ended {
         self
     }
 
+    /// The one error of the log as people read it.
+    #[track_caller]
+    pub fn rendered(&self) -> String {
+        let log = self.log();
+        let errors: Vec<_> = log.iter().filter(|line| line["level"] == "error").collect();
+        assert_eq!(errors.len(), 1, "{}", self.err);
+        errors[0]["rendered"].as_str().unwrap_or_else(|| panic!("not rendered: {}", errors[0])).to_owned()
+    }
+
     /// The log, which is JSON because nobody watches.
     pub fn log(&self) -> Vec<serde_json::Value> {
         self.err.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
     }
+}
+
+/// Demands that an error reads as it is written down.
+#[track_caller]
+pub fn reads_as_written(code: &str, said: &str, place: &Place) {
+    let folder = place.path("");
+    let folder = folder.display().to_string();
+    let hide = [(folder.trim_end_matches('/'), "<folder>")];
+    dujiang_testkit::messages::check_text(env!("CARGO_MANIFEST_DIR"), code, said, &hide);
 }
 
 /// The root of the repository.

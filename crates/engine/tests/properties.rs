@@ -205,6 +205,19 @@ proptest! {
         });
     }
 
+    /// And it is where tables that share their keys become one.
+    #[test]
+    fn p07_order_per_key_of_merged_tables(seed: u64, class in class(), lanes in 1usize..9, slow in 0u64..600) {
+        in_virtual_time(async {
+            let (mut world, mut options) = calm(seed, class, lanes, 0);
+            options.script.merge();
+            world.script = std::sync::Arc::new(Script::generate(&mut Rng::new(seed), &options.script));
+            world.chaos.set_rates(Rates { slow, slow_by: Duration::from_millis(50), ..Rates::default() });
+            finished(&run(&world, &options).await.0);
+            whole(&world);
+        });
+    }
+
     /// While data flows, checkpoints come at the configured interval.
     #[test]
     fn p08_checkpoints_come_at_the_interval(seed: u64, interval in 20u64..2000) {
@@ -343,6 +356,20 @@ proptest! {
     fn p36_exactly_once_after_any_crash(seed: u64, class in class(), first in 1u64..400, second in 1u64..400) {
         in_virtual_time(crash_twice(seed, class, first, second));
     }
+}
+
+#[test]
+fn a_panic_reads_as_written() {
+    in_virtual_time(async {
+        let (world, options) = calm(1, SinkClass::Staged, 1, 0);
+        world.chaos.script("sink.write", [Fate::Panic]);
+        let (ended, _) = run(&world, &options).await;
+        let Ended::Finished(Err(error)) = ended else { panic!("{ended:?}") };
+        // The runtime numbers its tasks.
+        let tasks: Vec<String> = (0..1000).map(|number| format!("task {number} ")).collect();
+        let hide: Vec<(&str, &str)> = tasks.iter().map(|task| (task.as_str(), "task N ")).collect();
+        dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &hide);
+    });
 }
 
 async fn crash_twice(seed: u64, class: SinkClass, first: u64, second: u64) {

@@ -6,6 +6,7 @@ use dujiang_core::sink::CommitRequest;
 use dujiang_core::{Code, Epoch, Position};
 use dujiang_engine::state::{DiskStore, FileLetters, inspect};
 use dujiang_testkit::conformance::store::{self, checkpoint};
+use dujiang_testkit::messages;
 use proptest::prelude::*;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -90,6 +91,24 @@ fn damaged_checkpoints_do_not_stop_a_way_back_before_them() {
         store.rewind(Epoch(3)).await.unwrap();
         drop(store);
         open(dir.path()).acquire().await.unwrap();
+    });
+}
+
+/// What users read when publishing fails.
+#[test]
+fn messages_of_the_checkpoint_store() {
+    let dir = folder();
+    let hide = dir.path().display().to_string();
+    let written = |error| messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[(&hide, "<folder>")]);
+    in_real_time(async {
+        let generation = fill(dir.path(), 1).await;
+        let mut store = open(dir.path());
+        let acquired = store.acquire().await.unwrap().generation;
+        let next = checkpoint(2, acquired, Standing::Final);
+        let late = checkpoint(2, generation, Standing::Final);
+        written(store.publish((generation, Epoch(1)), &late).await.unwrap_err());
+        fs::create_dir(dir.path().join(format!("checkpoint-{:020}.ckpt.tmp", 2))).unwrap();
+        written(store.publish((acquired, Epoch(1)), &next).await.unwrap_err());
     });
 }
 

@@ -2,6 +2,7 @@
 //!
 //! - [`conformance`]: what every sink, source and checkpoint store promises, as suites.
 //! - [`memory`]: source, sink, store and dead letters in memory, which fail and crash on request.
+//! - [`messages`]: what users read of each error, written down.
 //! - [`power`]: a disk whose power fails.
 //! - [`proxy`]: a TCP proxy that delays, cuts, drips, stalls, swallows and flips.
 //! - [`workload`]: a load of real transactions on a real server, made so that loss, repetition and reordering show.
@@ -12,6 +13,7 @@
 
 pub mod conformance;
 pub mod memory;
+pub mod messages;
 pub mod oracle;
 pub mod power;
 pub mod proxy;

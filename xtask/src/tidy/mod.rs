@@ -7,6 +7,7 @@ mod banned;
 mod files;
 mod imports;
 mod lengths;
+mod messages;
 mod ratchet;
 mod repository;
 mod rings;
@@ -39,6 +40,7 @@ pub fn run(arguments: &[&str]) -> Outcome {
     findings.extend(ratchet::check(&root(), &measured)?);
     findings.extend(banned::check(&tree));
     findings.extend(repository::check(&tree));
+    findings.extend(messages::check(&tree));
     findings.sort_by(|a, b| a.place.cmp(&b.place));
     for finding in &findings {
         eprintln!("{}: {}", finding.place, finding.message);

@@ -253,7 +253,7 @@ impl Halt {
             }
             Halt::NoCheckpoint(epoch) => {
                 Error::new(Code::NoCheckpoint, format!("there is no checkpoint of epoch {epoch} to go back to"))
-                    .help("list the checkpoints that are kept and choose one of them")
+                    .help("choose one of the files `checkpoint-<number>.ckpt` in the pipeline's state directory")
             }
             Halt::PublishFailures(count, code) => {
                 Error::new(*code, format!("{count} checkpoints in a row could not be written"))

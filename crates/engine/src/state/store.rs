@@ -203,7 +203,8 @@ impl Inner {
         }
         Err(Error::new(Code::Fenced, "a newer instance has taken over the state")
             .fact("its generation", stored.to_string())
-            .fact("ours", self.generation.to_string()))
+            .fact("ours", expected.to_string())
+            .help("let the newer instance run; it goes on from the last checkpoint, and nothing is lost"))
     }
 
     /// Removes what is older than the newest `keep`. One that cannot be removed now is removed after the next publish.
