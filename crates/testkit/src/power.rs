@@ -7,10 +7,14 @@ use crate::oracle::python;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// `EXT4_IOC_SHUTDOWN` (linux/fs/ext4/ext4.h), which XFS has under the same number; the flag is the second argument.
 const CUT: &str = "import fcntl, os, struct, sys
 fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', int(sys.argv[2])))";
+
+/// How long a file system may be busy although nobody who matters has a file open.
+const BUSY_FOR: Duration = Duration::from_secs(10);
 
 /// A kind of file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +93,17 @@ impl Disk {
         run(Command::new("mount").args(["-o", self.options]).arg(&self.image).arg(&self.folder))
     }
 
+    /// A child that another test is starting holds our open files until it becomes its program: that passes.
+    fn detach(&self) -> Result<(), String> {
+        let deadline = Instant::now() + BUSY_FOR;
+        loop {
+            match run(Command::new("umount").arg(&self.folder)) {
+                Err(why) if why.contains("busy") && Instant::now() < deadline => std::thread::sleep(BUSY_FOR / 500),
+                done => return done,
+            }
+        }
+    }
+
     /// The power fails: from now on every access fails, and not even the journal is written.
     ///
     /// # Errors
@@ -114,14 +129,14 @@ impl Disk {
     /// # Errors
     /// When it cannot be mounted again.
     pub fn restore(&self) -> Result<(), String> {
-        run(Command::new("umount").arg(&self.folder))?;
+        self.detach()?;
         self.attach()
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let _ = run(Command::new("umount").arg(&self.folder));
+        let _ = self.detach();
         let _ = fs::remove_file(&self.image);
     }
 }
