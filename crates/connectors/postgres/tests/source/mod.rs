@@ -1,4 +1,5 @@
 mod basic;
+mod columns;
 mod failures;
 mod harness;
 mod load;
