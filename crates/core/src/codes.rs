@@ -208,6 +208,13 @@ codes! {
     SchemaMismatch = "E0305", External, Never, exit 65, "rows do not fit the table's schema";
     /// A captured table vanished while the pipeline needs it.
     TableGone = "E0306", User, Never, exit 65, "a captured table is gone";
+    /// A statement changed a captured table in a way that cannot be read, and by the time it was met the table had been
+    /// changed again: neither the catalog nor the log tells the columns in between. With `binlog_row_metadata=FULL` the log
+    /// does.
+    ShapeUnknown = "E0307", User, Never, exit 65, "the columns of a captured table are not known";
+    /// Rows of a captured table came or went without being logged: a partition was dropped, truncated or exchanged, or a
+    /// tablespace imported.
+    UnloggedRows = "E0308", User, Never, exit 65, "rows of a captured table came or went without being logged";
     /// An option that decides how values are carried differs from what the pipeline began with: columns would change their
     /// type in the middle.
     ValuesChanged = "E0320", User, Never, exit 78, "an option would change the type of values";

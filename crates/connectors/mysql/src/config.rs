@@ -105,7 +105,7 @@ dujiang_core::options! {
         "tls.cert" => tls_cert: String, optional;
         /// PEM file of the key of `tls.cert`.
         "tls.key" => tls_key: String, optional;
-        /// Whether added and dropped columns are carried through; if not, they halt the pipeline.
+        /// Whether changes of captured tables are carried through; if not, they halt the pipeline, and no table joins it.
         "schema-change.enabled" => schema_change: bool, default "true";
         /// TINYINT(1) as BOOLEAN. Refused when true: 2 would become true.
         "treat-tinyint1-as-boolean.enabled" => tinyint1_as_boolean: bool, default "false";
@@ -122,12 +122,16 @@ dujiang_core::options! {
         "scan.incremental.close-idle-reader.enabled" => close_idle_reader: bool, default "false";
         /// Accepted and not needed: a table is read in one pass in key order.
         "scan.incremental.snapshot.unbounded-chunk-first.enabled" => unbounded_chunk_first: bool, default "false";
-        /// Snapshot of tables added to `tables` later. Not supported yet.
-        "scan.newly-added-table.enabled" => newly_added_table: bool, default "false";
-        /// Capture of tables created while running. Not supported yet.
-        "scan.binlog.newly-added-table.enabled" => binlog_newly_added_table: bool, default "false";
-        /// Following gh-ost and pt-online-schema-change. Not supported yet.
+        /// Whether tables that `tables` has come to name are captured from the next start on, with the rows that they hold.
+        "scan.newly-added-table.enabled" => newly_added_table: bool, default "true";
+        /// Whether tables that `tables` names are captured that appear while the pipeline runs: created, or renamed.
+        "scan.binlog.newly-added-table.enabled" => binlog_newly_added_table: bool, default "true";
+        /// Whether what gh-ost and pt-online-schema-change do is taken for what it means: their copies are not captured, and
+        /// a copy that takes its table's place changes the table's columns and none of its rows.
         "scan.parse.online.schema.changes.enabled" => online_schema_changes: bool, default "false";
+        /// Accept that rows are removed from captured tables, or added to them, without being logged: by dropping, truncating
+        /// or exchanging partitions. Such rows stay in the sink, or are missing there.
+        "partitions.unlogged.accept" => accept_unlogged: bool, default "false";
         /// Metadata columns. Not supported yet: the sink adds its own.
         "metadata.list" => metadata_list: String, optional;
         /// Column comments in the schema. Accepted, without effect.
@@ -222,11 +226,6 @@ fn unsupported(options: &MysqlOptions) -> Vec<Problem> {
     };
     let tinyint = "leave it `false`: TINYINT(1) stays a number, so that 2 is not turned into true";
     refuse(options.tinyint1_as_boolean, "treat-tinyint1-as-boolean.enabled", tinyint);
-    let restart = "leave it out; start a second pipeline for further tables";
-    refuse(options.newly_added_table, "scan.newly-added-table.enabled", restart);
-    refuse(options.binlog_newly_added_table, "scan.binlog.newly-added-table.enabled", restart);
-    let online = "leave it out; online schema changes of captured tables halt the pipeline";
-    refuse(options.online_schema_changes, "scan.parse.online.schema.changes.enabled", online);
     let metadata = "leave it out; the sink adds commit time, table and operation by itself";
     refuse(options.metadata_list.is_some(), "metadata.list", metadata);
     problems

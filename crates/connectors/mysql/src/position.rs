@@ -85,12 +85,18 @@ pub struct SnapshotTable {
     /// Values of the last key handed out, from which the next chunk goes on.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub frontier: Option<Vec<KeyValue>>,
+    /// Id of its snapshot, if it joined later than the first tables.
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Transactions that begin before this place are not its own: it joined there, in the shape it has.
+    #[serde(rename = "j", default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 impl SnapshotTable {
     /// A table of which nothing is read.
     pub fn new(table: u32) -> Self {
-        Self { table, rows: 0, chunks: Vec::new(), frontier: None }
+        Self { table, rows: 0, chunks: Vec::new(), frontier: None, id: None, from: None }
     }
 }
 
@@ -140,6 +146,12 @@ pub struct Head {
     /// The snapshot beside the stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotState>,
+    /// Shapes of tables that are not captured and may take the place of one that is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shadows: Vec<Shape>,
+    /// The highest version of a table that is gone.
+    #[serde(default)]
+    pub retired: u32,
 }
 
 impl Head {
@@ -149,6 +161,19 @@ impl Head {
     /// `CheckpointDamaged`.
     pub fn boundary(&self) -> Result<Place> {
         Place::parse(&self.place).ok_or_else(|| damaged("its place in the log"))
+    }
+
+    /// Gives tables the numbers that stand at their present ones; those without a number are forgotten.
+    pub fn renumber(&mut self, numbers: &[Option<u32>]) {
+        let renumbered = |old: u32| numbers.get(old as usize).copied().flatten();
+        for inside in &mut self.inside {
+            let changes = std::mem::take(&mut inside.changes);
+            inside.changes = changes.into_iter().filter_map(|(at, n)| Some((renumbered(at)?, n))).collect();
+        }
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.tables.retain_mut(|table| renumbered(table.table).map(|at| table.table = at).is_some());
+        }
+        self.snapshot.take_if(|snapshot| snapshot.tables.is_empty());
     }
 
     /// The transactions up to the boundary.
@@ -273,9 +298,13 @@ mod tests {
                     rows: 5,
                     chunks: vec![(Some("8000".into()), "bin.000003:4".into())],
                     frontier: Some(vec![KeyValue::UInt(u64::MAX), KeyValue::Double(f64::NAN.to_bits())]),
+                    id: None,
+                    from: Some("bin.000003:4".into()),
                 }],
                 done: false,
             }),
+            shadows: Vec::new(),
+            retired: 3,
         }
     }
 
@@ -289,6 +318,7 @@ mod tests {
             key: vec![0],
             zero_dates: Default::default(),
             key_name: None,
+            collation: None,
         };
         let position = encode(&head(), &encode_shapes(&[&shape]).unwrap()).unwrap();
         assert_eq!(decode(&position).unwrap(), (head(), vec![shape]));

@@ -2,23 +2,28 @@
 
 use crate::client::Connection;
 use crate::config::Config;
+use crate::ddl::model::Habits;
 use crate::place::Place;
 use crate::position::{self, Head, ServerName};
 use crate::server::{Instance, Resume};
 use crate::snapshot::{ChunkRead, OpenKey, ServerOrder};
-use crate::stream::{Block, Ddl, Fed, Feed, FeedOptions, Machine, OpenKeys, Step, Tables, worth_another_try};
+use crate::stream::{Block, Ddl, Fed, Feed, FeedOptions, Machine, OpenKeys, Step, Tables, Unfit, worth_another_try};
 use async_trait::async_trait;
 use dujiang_core::budget::Held;
 use dujiang_core::schema::SchemaChange;
 use dujiang_core::source::{Reader, SourceContext, SourceEvent, SourceStatus};
-use dujiang_core::{ChangeBatch, Code, Error, Position, Result, fault};
+use dujiang_core::{ChangeBatch, Code, Error, Position, Result, TableId, fault};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod catalog;
 mod ddl;
+mod explain;
+mod join;
 mod snapshot_side;
 
+pub use join::snapshot_id;
 pub use snapshot_side::{SideTable, SnapshotSide};
 
 /// How long rows wait in an open builder when nothing more has arrived.
@@ -58,6 +63,8 @@ pub struct Start {
     pub bounded: bool,
     /// The end of the log when the reader was opened.
     pub end_at_open: Place,
+    /// Tables to be captured that the position does not know: they join when the stream has come to that end.
+    pub late: Vec<TableId>,
 }
 
 /// Reads a server of the MySQL family.
@@ -80,6 +87,12 @@ pub struct MysqlReader {
     side: Option<Connection>,
     /// Met in the log, not yet told.
     ddl: Option<Ddl>,
+    /// Rows met in the log that nothing known explains.
+    unfit: Option<Unfit>,
+    /// Attempts in a row to find out what becomes of captured tables.
+    setbacks: u32,
+    /// What the server adds to statements by itself.
+    habits: Option<Habits>,
     /// Told; applied by the next call of `next`.
     announced: Option<ddl::Announced>,
     told_at: Instant,
@@ -107,6 +120,9 @@ impl MysqlReader {
             held,
             side: None,
             ddl: None,
+            unfit: None,
+            setbacks: 0,
+            habits: None,
             announced: None,
             told_at: Instant::now(),
             snapshot_told,
@@ -120,8 +136,8 @@ impl MysqlReader {
             fault::point("stream.batch");
             return Some(SourceEvent::Batch(batch));
         }
-        if let Some(announced) = &self.announced {
-            return Some(SourceEvent::SchemaChange(announced.change.clone()));
+        if let Some(change) = self.announced.as_ref().and_then(|announced| announced.changes.front()) {
+            return Some(SourceEvent::SchemaChange(change.clone()));
         }
         if !self.snapshot_told && self.start.snapshot.is_read() {
             self.snapshot_told = true;
@@ -135,7 +151,7 @@ impl MysqlReader {
             && !self.start.tables.is_dirty()
             && !self.start.machine.has_moved()
             && *self.start.machine.boundary() >= self.start.end_at_open;
-        if caught_up && !self.caught_up_told {
+        if caught_up && !self.caught_up_told && self.start.late.is_empty() {
             self.caught_up_told = true;
             return Some(SourceEvent::CaughtUp);
         }
@@ -152,8 +168,21 @@ impl MysqlReader {
         if !self.out.is_empty() {
             return Ok(());
         }
-        if let Some(ddl) = self.ddl.take() {
-            return self.announce(ddl).await;
+        // Cancelled or failed, they are met again: the event in the log has not been passed.
+        if let Some(ddl) = self.ddl.clone() {
+            return match self.announce(ddl).await {
+                Ok(()) => Ok(()),
+                Err(error) => self.patient(error).await,
+            };
+        }
+        if let Some(unfit) = self.unfit.take() {
+            return match self.reconcile(unfit).await {
+                Ok(()) => Ok(()),
+                Err(error) => self.patient(error).await,
+            };
+        }
+        if !self.start.late.is_empty() && *self.start.machine.boundary() >= self.start.end_at_open {
+            return self.join_late().await;
         }
         if !self.waiting && self.block.is_some() {
             match self.process()? {
@@ -223,6 +252,7 @@ impl MysqlReader {
         self.disconnected = Some(error.to_string());
         self.block = None;
         self.waiting = false;
+        (self.ddl, self.unfit) = (None, None);
         self.start.machine.disconnected(&self.start.tables);
         self.feed = feed(&self.start, self.failures);
         Ok(())
@@ -234,7 +264,7 @@ impl MysqlReader {
             let Some(block) = &mut self.block else { break };
             let Some(event) = block.peek() else {
                 self.block = None;
-                self.passed();
+                self.passed()?;
                 // More may be there already: builders stay open for it.
                 match self.feed.try_next() {
                     Some(fed) => self.fed(fed)?,
@@ -269,7 +299,13 @@ impl MysqlReader {
                 Step::Ddl(ddl) => {
                     self.start.tables.flush_all(&mut self.out)?;
                     self.dirty_since = None;
-                    self.ddl = Some(ddl);
+                    self.ddl = Some(*ddl);
+                    break;
+                }
+                Step::Unfit(unfit) => {
+                    self.start.tables.flush_all(&mut self.out)?;
+                    self.dirty_since = None;
+                    self.unfit = Some(*unfit);
                     break;
                 }
             }
@@ -303,7 +339,7 @@ impl MysqlReader {
             }
             Step::Part(table) => self.rows_in(table)?,
             Step::Done => self.advance(),
-            Step::Keys(_) | Step::Ddl(_) => {
+            Step::Keys(_) | Step::Ddl(_) | Step::Unfit(_) => {
                 return Err(Error::new(
                     Code::Bug,
                     "rows with their keys asked for something else than to be handed out",
@@ -355,8 +391,8 @@ impl MysqlReader {
     }
 
     /// The stream has moved: chunks may be caught up with.
-    fn passed(&mut self) {
-        self.start.snapshot.passed(self.start.machine.boundary(), &mut self.start.tables);
+    fn passed(&mut self) -> Result<()> {
+        self.start.snapshot.passed(self.start.machine.boundary(), &mut self.start.tables)
     }
 
     fn chunk(&mut self, chunk: Option<Result<ChunkRead>>) -> Result<()> {
@@ -372,7 +408,7 @@ impl MysqlReader {
     fn take_held_chunk(&mut self) -> Result<()> {
         if self.start.snapshot.hand_out(&self.start.machine, &mut self.start.tables, &mut self.out)? {
             self.waiting = false;
-            self.passed();
+            self.passed()?;
         }
         Ok(())
     }
@@ -389,7 +425,12 @@ fn feed(start: &Start, failures: u32) -> Feed {
         server_id: start.config.server_id,
         heartbeat: start.config.options.heartbeat_interval,
     };
-    let resume = Resume {
+    Feed::start(options, resume(start), failures, &start.context.budget)
+}
+
+/// Where the stream goes on.
+fn resume(start: &Start) -> Resume {
+    Resume {
         server: start.server.clone(),
         place: start.machine.boundary().clone(),
         executed: start.machine.executed().clone(),
@@ -397,14 +438,17 @@ fn feed(start: &Start, failures: u32) -> Feed {
         bound_to_server: !start.snapshot.is_passed(),
         mark: start.machine.mark().cloned(),
         instance: start.instance.clone(),
-    };
-    Feed::start(options, resume, failures, &start.context.budget)
+    }
 }
 
 #[async_trait]
 impl Reader for MysqlReader {
     async fn next(&mut self) -> Result<SourceEvent> {
-        if let Some(announced) = self.announced.take_if(|a| a.told) {
+        if let Some(announced) = self.announced.as_mut().filter(|a| a.told) {
+            announced.changes.pop_front();
+            announced.told = false;
+        }
+        if let Some(announced) = self.announced.take_if(|a| a.changes.is_empty()) {
             self.apply(announced)?;
         }
         loop {
@@ -425,7 +469,8 @@ impl Reader for MysqlReader {
         out.extend(self.out.drain(..));
         self.start.tables.flush_all(out)?;
         self.dirty_since = None;
-        let head = Head {
+        let (shadows, retired) = self.start.tables.remembered();
+        let mut head = Head {
             server: self.start.server.clone(),
             place: self.start.machine.boundary().to_string(),
             gtid: self.start.machine.recorded_gtids().to_string(),
@@ -434,7 +479,10 @@ impl Reader for MysqlReader {
             prepared: self.start.machine.prepared(),
             committed: self.start.machine.committed(),
             snapshot: self.start.snapshot.state(&self.start.tables),
+            shadows,
+            retired,
         };
+        head.renumber(&self.start.tables.numbers());
         position::encode(&head, &self.start.tables.encoded_shapes()?)
     }
 

@@ -93,6 +93,9 @@ pub struct Shape {
     /// Name of the key's index, if it is known.
     #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
     pub key_name: Option<String>,
+    /// Collation of character columns for which a DDL names none.
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
+    pub collation: Option<String>,
 }
 
 /// A table ready for decoding.
@@ -115,6 +118,7 @@ impl Shape {
             key: schema.key.clone(),
             zero_dates: ZeroDates::Error,
             key_name: None,
+            collation: None,
         }
     }
 
@@ -168,8 +172,8 @@ impl Shape {
         Ok(Self { columns, key, ..self.clone() })
     }
 
-    /// Whether rows of both look the same; versions aside.
-    pub fn same_columns(&self, other: &Shape) -> bool {
+    /// Whether rows of both look the same and are known by the same key; versions and names aside.
+    pub fn is_like(&self, other: &Shape) -> bool {
         self.columns == other.columns && self.key == other.key
     }
 }

@@ -1,27 +1,26 @@
 //! The source: discovering tables, and where to begin.
 
-use crate::catalog;
+use crate::catalog::{self, ServerFlavor, ServerProfile, Version};
 use crate::client::Connection;
 use crate::config::{Config, StartupMode};
+use crate::ddl::Reading;
 use crate::examine;
 use crate::gtid::Executed;
 use crate::place::Place;
 use crate::position::{self, Head, Prepared, SnapshotTable, from_hex};
 use crate::preflight::{self, Demands};
-use crate::reader::{MysqlReader, SideTable, SnapshotSide, Start, describe};
+use crate::reader::{MysqlReader, SideTable, SnapshotSide, Start, describe, snapshot_id};
 use crate::server::{Instance, Resume, log_end, prepared_transactions, verify};
 use crate::shape::Shape;
-use crate::snapshot::told_place::Heads;
-use crate::snapshot::{Chunk, Handoff, Job, Snapshot, SnapshotContext};
+use crate::snapshot::{Chunk, Handoff, Job, SnapshotContext};
 use crate::startup;
-use crate::stream::{Machine, Tables, Undecided, worth_another_try};
+use crate::stream::{Machine, Names, Scope, Tables, Undecided, worth_another_try};
 use async_trait::async_trait;
 use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::options::Problem;
 use dujiang_core::source::{Acker, Reader, Source, SourceContext, Survey};
 use dujiang_core::{Code, Error, Position, Result, TableId, TableSchema};
 use dujiang_spool::{Limits, Spool};
-use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -112,12 +111,14 @@ impl MysqlSource {
             machine,
             server: resume.server,
             instance: None,
-            snapshot: SnapshotSide::none(),
+            snapshot: SnapshotSide::new(String::new(), None, self.config.snapshot_connections()),
             bounded: mode == StartupMode::Snapshot,
             end_at_open,
+            late: Vec::new(),
         };
+        start.tables.follow(self.scope(), Vec::new(), 0);
         if with_snapshot {
-            let all = (0..start.tables.iter().count()).map(|at| SnapshotTable::new(at as u32)).collect();
+            let all = start.tables.iter().map(|(at, _)| SnapshotTable::new(at as u32)).collect();
             let id = snapshot_id(&start.context);
             self.begin_snapshot(&mut start, &mut connection, id, all).await?;
         }
@@ -129,10 +130,9 @@ impl MysqlSource {
         let (head, shapes) = position::decode(position)?;
         let (head, shapes) = self.still_captured(head, shapes)?;
         self.check_policies(&shapes)?;
-        self.warn_of_new_tables(&mut connection, &shapes).await?;
         let bound_to_server = head.snapshot.is_some();
         let (place, executed) = (head.boundary()?, head.executed()?);
-        let Head { server, inside, prepared, committed, snapshot, mark, .. } = head;
+        let Head { server, inside, prepared, committed, snapshot, mark, shadows, retired, .. } = head;
         let undecided = self.undecided(&context, prepared, committed)?;
         let first = Some(undecided.first_place(&place, &executed));
         let resume = Resume { server, place, executed, first, bound_to_server, mark, instance: None };
@@ -142,7 +142,7 @@ impl MysqlSource {
         if name != resume.server {
             machine.moved();
         }
-        let end_at_open = log_end(&mut connection).await?.place;
+        let end_at_open = resume.place.clone();
         let mut start = Start {
             config: self.config.clone(),
             context,
@@ -150,10 +150,15 @@ impl MysqlSource {
             machine,
             server: name,
             instance: None,
-            snapshot: SnapshotSide::none(),
+            snapshot: SnapshotSide::new(String::new(), None, self.config.snapshot_connections()),
             bounded: self.config.options.startup_mode == StartupMode::Snapshot,
             end_at_open,
+            late: Vec::new(),
         };
+        start.tables.follow(self.scope(), shadows, retired);
+        self.find_new_tables(&mut start, &mut connection).await?;
+        // Only now: the log up to there holds the creation of each of them that was created meanwhile.
+        start.end_at_open = log_end(&mut connection).await?.place;
         if let Some(snapshot) = snapshot {
             self.begin_snapshot(&mut start, &mut connection, snapshot.id, snapshot.tables).await?;
         }
@@ -187,26 +192,40 @@ impl MysqlSource {
             captured.then_some(this)
         };
         let numbers: Vec<Option<u32>> = captured.iter().map(&mut number).collect();
-        let renumbered = |old: u32| numbers.get(old as usize).copied().flatten();
-        for inside in &mut head.inside {
-            let changes = std::mem::take(&mut inside.changes);
-            inside.changes = changes.into_iter().filter_map(|(at, n)| Some((renumbered(at)?, n))).collect();
-        }
-        if let Some(snapshot) = &mut head.snapshot {
-            snapshot.tables.retain_mut(|table| renumbered(table.table).map(|at| table.table = at).is_some());
-        }
-        head.snapshot = head.snapshot.filter(|snapshot| !snapshot.tables.is_empty());
+        head.renumber(&numbers);
+        let forgotten = shapes.iter().zip(&captured).filter(|(_, captured)| !**captured);
+        head.retired = forgotten.map(|(shape, _)| shape.version).fold(head.retired, u32::max);
         let kept = shapes.into_iter().zip(captured).filter_map(|(shape, captured)| captured.then_some(shape)).collect();
         Ok((head, kept))
     }
 
-    /// Tables that came later are not captured; that is said, not hidden.
-    async fn warn_of_new_tables(&self, connection: &mut Connection, shapes: &[Shape]) -> Result<()> {
+    /// Tables that are to be captured and that the position does not know: they were created meanwhile, which the stream
+    /// will meet, or have been added to `tables`.
+    async fn find_new_tables(&self, start: &mut Start, connection: &mut Connection) -> Result<()> {
         let found = catalog::find_tables(connection, &self.config.filter).await?;
-        for id in found.captured.iter().filter(|id| !shapes.iter().any(|s| s.id() == **id)) {
-            tracing::warn!(table = %id, "the table is newer than the pipeline and is not captured; start a second pipeline for it");
+        for id in found.captured {
+            if start.tables.find(&id.database, &id.table).is_some() || start.tables.is_online_copy(&id) {
+                continue;
+            }
+            if self.config.options.newly_added_table {
+                start.late.push(id);
+            } else {
+                let help = "`scan.newly-added-table.enabled` is false";
+                tracing::warn!(table = %id, help, "the table is newer than the pipeline and is not captured");
+                start.tables.pass_over(&id);
+            }
         }
         Ok(())
+    }
+
+    /// Which tables are captured when they appear.
+    fn scope(&self) -> Scope {
+        let options = &self.config.options;
+        Scope {
+            filter: Some(self.config.filter.clone()),
+            follows_new: options.binlog_newly_added_table && options.schema_change,
+            online: options.online_schema_changes,
+        }
     }
 
     async fn begin_snapshot(
@@ -222,34 +241,26 @@ impl MysqlSource {
         let floor = if inside { boundary.at(boundary.offset + 1) } else { boundary };
         let ids: Vec<TableId> = tables.iter().map(|t| start.tables.get(t.table as usize).id.clone()).collect();
         let estimates = catalog::estimated_rows(connection, &ids).await?;
-        let (mut sides, mut jobs) = (Vec::new(), Vec::new());
+        let instance = Instance::of(connection).await?;
+        let context = Arc::new(SnapshotContext::new(&self.config, &start.context, instance.clone()));
+        start.instance = Some(instance);
+        start.snapshot = SnapshotSide::new(id.clone(), Some(context), self.config.snapshot_connections());
         for saved in tables {
             let at = saved.table as usize;
             let chunks: Vec<Chunk> = saved.chunks.iter().map(chunk).collect::<Result<_>>()?;
             let read = chunks.last().is_some_and(|c| c.upper.is_none());
-            let handoff = Arc::new(Mutex::new(Handoff::resume(chunks, floor.clone())));
+            let from = saved.from.as_deref().map(place).transpose()?;
+            let floor = from.clone().map_or(floor.clone(), |from| from.max(floor.clone()));
+            let handoff = Arc::new(Mutex::new(Handoff::resume(chunks, floor)));
             let table = start.tables.get_mut(at);
-            table.handoff = Some(handoff.clone());
-            if !read {
-                let (shape, frontier) = (table.shape.clone(), saved.frontier.clone());
-                jobs.push(Job { at, shape, handoff, frontier, rows: saved.rows });
-            }
+            (table.handoff, table.from) = (Some(handoff.clone()), from);
+            let (shape, frontier) = (table.shape.clone(), saved.frontier.clone());
+            let transaction = format!("snapshot:{}", saved.id.as_ref().unwrap_or(&id)).into();
+            let job = (!read).then_some(Job { at, shape, handoff, frontier, rows: saved.rows, transaction });
             let estimated = estimates.get(&table.id).copied().unwrap_or(0);
-            sides.push(SideTable { at, rows: saved.rows, estimated, frontier: saved.frontier, read, passed: false });
+            let (rows, frontier, id) = (saved.rows, saved.frontier, saved.id);
+            start.snapshot.add(SideTable { at, rows, estimated, frontier, read, passed: false, id }, job)?;
         }
-        let instance = Instance::of(connection).await?;
-        let context = SnapshotContext {
-            endpoint: self.config.endpoint.clone(),
-            server: instance.clone(),
-            chunk_rows: self.config.options.chunk_size.get(),
-            transaction: format!("snapshot:{id}"),
-            clock: start.context.clock.clone(),
-            budget: start.context.budget.clone(),
-            heads: Heads::default(),
-        };
-        let run = Snapshot::start(context, jobs, self.config.snapshot_connections());
-        start.instance = Some(instance);
-        start.snapshot = SnapshotSide::new(id, sides, Some(run));
         Ok(())
     }
 }
@@ -267,22 +278,25 @@ fn first_boundary(resume: &Resume) -> Place {
 /// The tables of these shapes, by names as the server compares them.
 async fn tables(connection: &mut Connection, shapes: Vec<Shape>) -> Result<Tables> {
     let mut tables = Tables::new(shapes)?;
-    let setting = connection.query_value("SELECT @@GLOBAL.lower_case_table_names").await?;
-    tables.fold_case(setting.is_some_and(|setting| setting != "0"));
+    let server = ServerProfile::read(connection).await?;
+    let setting = server.variable("lower_case_table_names");
+    let Version(major, minor, patch) = server.version;
+    let reading = Reading {
+        mariadb: server.flavor == ServerFlavor::MariaDb,
+        version: u32::from(major) * 10_000 + u32::from(minor) * 100 + u32::from(patch),
+        sql_mode: 0,
+    };
+    tables.set_names(Names { folds_case: !matches!(setting, "0" | ""), lowers_case: setting == "1", reading });
     Ok(tables)
 }
 
 fn chunk((upper, point): &(Option<String>, String)) -> Result<Chunk> {
-    let damaged = || Error::new(Code::CheckpointDamaged, format!("a hand-off point cannot be read: {point}"));
-    Ok(Chunk { upper: upper.as_deref().map(from_hex).transpose()?, point: Place::parse(point).ok_or_else(damaged)? })
+    Ok(Chunk { upper: upper.as_deref().map(from_hex).transpose()?, point: place(point)? })
 }
 
-/// New with every snapshot that is begun.
-fn snapshot_id(context: &SourceContext) -> String {
-    let mut hasher = std::hash::RandomState::new().build_hasher();
-    hasher.write(context.identity.lineage.0.as_bytes());
-    hasher.write_i64(context.clock.now_micros());
-    format!("{:016x}", hasher.finish())
+fn place(text: &str) -> Result<Place> {
+    let damaged = || Error::new(Code::CheckpointDamaged, format!("a hand-off point cannot be read: {text}"));
+    Place::parse(text).ok_or_else(damaged)
 }
 
 #[async_trait]

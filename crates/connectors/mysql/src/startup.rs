@@ -87,7 +87,7 @@ async fn specific(config: &Config, connection: &mut Connection, now: &Resume) ->
 /// Refuses a place in the middle of a transaction, whose rest would be lost.
 async fn check_begins(config: &Config, place: &Place) -> Result<()> {
     let start = BinlogStart::FilePosition { file: place.file().to_owned(), position: place.offset };
-    let mut log = Log::open(config, start).await?;
+    let mut log = Log::open(config, start, config.server_id).await?;
     while let Some(()) = log.advance().await? {
         let header = Header::parse(&log.event)?;
         if header.is_artificial() || header.next_position == 0 || is_between(header.event_type) {
@@ -132,7 +132,7 @@ pub async fn check_shapes(config: &Config, from: &Resume, now: &Resume, tables: 
     if from.place >= now.place && from.executed == now.executed {
         return Ok(());
     }
-    let mut log = Log::open(config, from.start()).await?;
+    let mut log = Log::open(config, from.start(), config.server_id).await?;
     while let Some(()) = log.advance().await? {
         let place = log.place();
         log.look(|header, data| {
@@ -145,9 +145,11 @@ pub async fn check_shapes(config: &Config, from: &Resume, now: &Resume, tables: 
             if statement.control() != crate::stream::Control::None {
                 return Ok(());
             }
-            match effect(&statement, tables) {
-                Ok(None) => Ok(()),
-                Ok(Some(_)) | Err(_) => Err(refused(&statement.text, &place)),
+            match effect(&statement, tables, &from.place)
+                .and_then(|ddl| ddl.map_or(Ok(false), |ddl| ddl.reshapes(tables)))
+            {
+                Ok(false) => Ok(()),
+                Ok(true) | Err(_) => Err(refused(&statement.text, &place)),
             }
         })?;
     }
@@ -168,7 +170,7 @@ fn refused(statement: &str, place: &str) -> Error {
 async fn first_since(config: &Config, connection: &mut Connection, micros: i64) -> Result<Option<Place>> {
     for file in binlog_files(connection).await?.into_iter().rev() {
         let start = BinlogStart::FilePosition { file: file.file().to_owned(), position: 4 };
-        let mut log = Log::open(config, start).await?;
+        let mut log = Log::open(config, start, config.server_id).await?;
         // The file's own time is that of its first event: an older file may still hold the first transaction.
         if log.created_micros().await?.is_some_and(|created| created >= micros) {
             continue;
@@ -179,7 +181,7 @@ async fn first_since(config: &Config, connection: &mut Connection, micros: i64) 
 }
 
 /// The log from a place to its present end, event by event.
-struct Log {
+pub struct Log {
     stream: BinlogStream,
     event: Vec<u8>,
     format: EventFormat,
@@ -189,10 +191,14 @@ struct Log {
 }
 
 impl Log {
-    async fn open(config: &Config, start: BinlogStart) -> Result<Self> {
+    /// Begins to read, under an id that no other session of the server has.
+    ///
+    /// # Errors
+    /// As [`Connection::dump`].
+    pub async fn open(config: &Config, start: BinlogStart, server_id: u32) -> Result<Self> {
         let connection = Connection::connect(&config.endpoint).await?;
         let request = BinlogRequest {
-            server_id: config.server_id,
+            server_id,
             start,
             heartbeat: config.options.heartbeat_interval,
             replica_uuid: None,
@@ -203,7 +209,10 @@ impl Log {
     }
 
     /// Goes to the next event; `None` at the end.
-    async fn advance(&mut self) -> Result<Option<()>> {
+    ///
+    /// # Errors
+    /// `LogDamaged`, `ConnectionLost`, `PositionLost`.
+    pub async fn advance(&mut self) -> Result<Option<()>> {
         let Some(event) = self.stream.next_event().await? else { return Ok(None) };
         self.event.clear();
         self.event.extend_from_slice(event);
@@ -221,7 +230,11 @@ impl Log {
         Ok(Some(()))
     }
 
-    fn look(&self, mut take: impl FnMut(&Header, &EventData<'_>) -> Result<()>) -> Result<()> {
+    /// Shows the event.
+    ///
+    /// # Errors
+    /// `LogDamaged`, and those of `take`.
+    pub fn look(&self, mut take: impl FnMut(&Header, &EventData<'_>) -> Result<()>) -> Result<()> {
         let event = Event::parse(&self.event, &self.format)?;
         take(&event.header, &event.data(&self.format)?)
     }
@@ -234,6 +247,11 @@ impl Log {
     /// The server that wrote the event first.
     fn server_id(&self) -> Result<u32> {
         Ok(Header::parse(&self.event)?.server_id)
+    }
+
+    /// Where the event ends; none before the server has named the file.
+    pub fn end(&self) -> Option<Place> {
+        Place::new(&self.file, self.next)
     }
 
     fn place(&self) -> String {

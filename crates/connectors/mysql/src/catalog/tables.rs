@@ -97,6 +97,7 @@ async fn run(connection: &mut Connection, queries: Vec<String>) -> Result<Vec<Te
 pub async fn shapes(connection: &mut Connection, tables: &[TableId], zero_dates: ZeroDates) -> Result<Vec<Shape>> {
     let mut columns = read_columns(connection, tables).await?;
     let keys = read_keys(connection, tables).await?;
+    let mut collations = read_collations(connection, tables).await?;
     let shape = |id: &TableId| {
         let columns = columns.remove(id)?;
         let place = |name: &String| columns.iter().position(|c| c.name == *name);
@@ -112,6 +113,7 @@ pub async fn shapes(connection: &mut Connection, tables: &[TableId], zero_dates:
             key,
             zero_dates,
             key_name,
+            collation: collations.remove(id),
         })
     };
     Ok(tables.iter().filter_map(shape).collect())
@@ -138,6 +140,20 @@ async fn read_columns(connection: &mut Connection, tables: &[TableId]) -> Result
         (id, columns.into_iter().map(|(_, column)| column).collect())
     };
     Ok(out.into_iter().map(in_order).collect())
+}
+
+/// The collation of columns for which a DDL names none.
+async fn read_collations(connection: &mut Connection, tables: &[TableId]) -> Result<HashMap<TableId, String>> {
+    let select = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_COLLATION FROM information_schema.TABLES";
+    let mut out = HashMap::with_capacity(tables.len());
+    for rows in run(connection, queries(tables, select, "")).await? {
+        for row in rows.iter() {
+            if let Some(collation) = row.text(2)? {
+                out.insert(table_of(&row)?, collation.to_owned());
+            }
+        }
+    }
+    Ok(out)
 }
 
 fn table_of(row: &TextRow<'_>) -> Result<TableId> {

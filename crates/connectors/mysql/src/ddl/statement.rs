@@ -1,28 +1,18 @@
-//! What a statement does to captured tables.
+//! What a statement does to tables.
 
-use super::alter::{self, Alteration};
-use super::lexer::{Token, Tokens, lex};
+use super::alter::{Alteration, alterations};
+use super::create::{Origin, name, origin};
+use super::lexer::{Reading, Token, lex};
+use super::tokens::Cursor;
 use dujiang_core::TableId;
 
-/// What a statement from the log means for the captured tables.
+/// What a statement from the log means for tables. Names are as written; whose tables they are is for others to say.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Nothing that concerns them.
+    /// Nothing that concerns tables.
     None,
-    /// Columns or indexes of a captured table are added or dropped, in this order.
-    Columns {
-        /// The table.
-        table: TableId,
-        /// What is done to it.
-        alterations: Vec<Alteration>,
-    },
-    /// Something else is done to a captured table.
-    Other {
-        /// The table.
-        table: TableId,
-        /// What, for people: `TRUNCATE TABLE`.
-        what: String,
-    },
+    /// Tables are made, changed or removed, in this order.
+    Tables(Vec<Action>),
     /// Rows changed by a statement that was logged as text: the rows are not in the log.
     Statement {
         /// Its first word.
@@ -32,19 +22,91 @@ pub enum Effect {
     Unreadable,
 }
 
-/// Reads a statement. `captured` says whether a table (database, table) is captured, and gives its name as the catalog
-/// spells it; `database` is the session's default.
-pub fn effect(sql: &str, database: &str, captured: &dyn Fn(&str, &str) -> Option<TableId>) -> Effect {
-    let Some(tokens) = lex(sql) else { return Effect::Unreadable };
-    let mut cursor = Cursor { tokens: &tokens, at: 0, database, captured };
-    let effect = cursor.statement();
-    match effect {
-        Effect::None if tokens.conditional && cursor.mentions_captured() => Effect::Unreadable,
-        Effect::Columns { table, .. } if tokens.conditional => {
-            Effect::Other { table, what: "a statement with a version-dependent comment".into() }
+/// One thing that is done to one table.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// It is made, empty (rows of a SELECT follow as rows).
+    Create {
+        /// The table.
+        table: TableId,
+        /// Where its columns are told.
+        origin: Origin,
+        /// A table of that name is removed first.
+        replaces: bool,
+        /// Nothing is done when there is a table of that name.
+        if_not_exists: bool,
+    },
+    /// Its columns or keys are changed.
+    Alter {
+        /// The table.
+        table: TableId,
+        /// How.
+        alterations: Vec<Alteration>,
+        /// The part that could not be understood, for people.
+        unclear: Option<String>,
+    },
+    /// It gets another name.
+    Rename {
+        /// Its name so far.
+        from: TableId,
+        /// Its name from now on.
+        to: TableId,
+    },
+    /// All its rows are removed.
+    Truncate {
+        /// The table.
+        table: TableId,
+    },
+    /// It is removed.
+    Drop {
+        /// The table.
+        table: TableId,
+    },
+    /// All tables of a database are removed.
+    DropDatabase {
+        /// The database, as a table without a name.
+        database: TableId,
+    },
+    /// Rows come or go without being logged.
+    Unlogged {
+        /// The table.
+        table: TableId,
+        /// How, for people.
+        what: String,
+    },
+}
+
+impl Action {
+    /// The table it is done to; the first of two. Of a whole database, one without a name.
+    pub fn table(&self) -> &TableId {
+        match self {
+            Action::Create { table, .. }
+            | Action::Alter { table, .. }
+            | Action::Rename { from: table, .. }
+            | Action::Truncate { table }
+            | Action::Drop { table }
+            | Action::Unlogged { table, .. } => table,
+            Action::DropDatabase { database } => database,
         }
-        effect => effect,
     }
+}
+
+/// Reads a statement; `database` is the session's default.
+pub fn effect(sql: &str, database: &str, reading: &Reading) -> Effect {
+    let Some(tokens) = lex(sql, reading) else { return Effect::Unreadable };
+    let mut statement = Statement { cursor: Cursor::new(&tokens), database, actions: Vec::new() };
+    match statement.read() {
+        Some(Kind::Rows(verb)) => Effect::Statement { verb },
+        Some(Kind::Tables) if statement.actions.is_empty() => Effect::None,
+        Some(Kind::Tables) => Effect::Tables(statement.actions),
+        None if tokens.is_empty() => Effect::None,
+        None => Effect::Unreadable,
+    }
+}
+
+enum Kind {
+    Tables,
+    Rows(String),
 }
 
 /// Statements that begin with these words change no table's rows or shape.
@@ -72,6 +134,8 @@ const HARMLESS: &[&str] = &[
     "STOP",
     "SELECT",
     "HELP",
+    "LOCK",
+    "UNLOCK",
 ];
 
 /// Statements that change rows, logged as text.
@@ -100,235 +164,210 @@ const OTHER_OBJECTS: &[&str] = &[
     "INSTANCE",
     "LIBRARY",
     "PREPARE",
+    "SPATIAL",
 ];
 
-pub(super) struct Cursor<'a> {
-    tokens: &'a Tokens,
-    at: usize,
+struct Statement<'a> {
+    cursor: Cursor<'a>,
     database: &'a str,
-    captured: &'a dyn Fn(&str, &str) -> Option<TableId>,
+    actions: Vec<Action>,
 }
 
-impl<'a> Cursor<'a> {
-    fn peek(&self) -> Option<&'a Token> {
-        self.tokens.tokens.get(self.at)
-    }
-
-    fn next(&mut self) -> Option<&'a Token> {
-        let token = self.peek();
-        self.at += usize::from(token.is_some());
-        token
-    }
-
-    fn eat(&mut self, keyword: &str) -> bool {
-        let hit = self.peek().is_some_and(|t| t.is(keyword));
-        self.at += usize::from(hit);
-        hit
-    }
-
-    fn eat_any(&mut self, keywords: &[&str]) -> bool {
-        keywords.iter().any(|k| self.eat(k))
-    }
-
-    fn eat_symbol(&mut self, symbol: char) -> bool {
-        let hit = self.peek() == Some(&Token::Symbol(symbol));
-        self.at += usize::from(hit);
-        hit
-    }
-
-    /// `[IF [NOT] EXISTS]`; whether it was there.
-    fn skip_if_exists(&mut self) -> bool {
-        let found = self.eat("IF");
-        if found {
-            self.eat("NOT");
-            self.eat("EXISTS");
-        }
-        found
-    }
-
-    /// A table's name; `None` when there is none. The inner value is the captured table of that name, if it is one.
-    fn table(&mut self) -> Option<Option<TableId>> {
-        let first = self.next()?.identifier()?;
-        if self.eat_symbol('.') {
-            let second = self.next()?.identifier()?;
-            return Some((self.captured)(first, second));
-        }
-        Some((self.captured)(self.database, first))
-    }
-
-    fn statement(&mut self) -> Effect {
-        let Some(Token::Word(verb)) = self.next() else {
-            return if self.tokens.tokens.is_empty() { Effect::None } else { Effect::Unreadable };
-        };
+impl Statement<'_> {
+    fn read(&mut self) -> Option<Kind> {
+        let Token::Word(verb) = self.cursor.next()? else { return None };
         let verb = verb.to_ascii_uppercase();
-        let effect = match verb.as_str() {
-            "ALTER" => self.alter(),
-            "SET" if self.eat("STATEMENT") => self.with_settings(),
-            "CREATE" => self.create(),
-            "DROP" => self.drop(),
-            "RENAME" => self.rename(),
-            "TRUNCATE" => self.truncate(),
-            v if HARMLESS.contains(&v) => Some(Effect::None),
-            v if ROWS.contains(&v) => Some(self.rows(v)),
-            _ => None,
-        };
-        effect.unwrap_or(Effect::Unreadable)
+        match verb.as_str() {
+            "ALTER" => self.alter()?,
+            "SET" if self.cursor.eat("STATEMENT") => return self.with_settings(),
+            "CREATE" => self.create()?,
+            "DROP" => self.drop()?,
+            "RENAME" => self.rename()?,
+            "TRUNCATE" => {
+                self.cursor.eat("TABLE");
+                let table = self.table()?;
+                self.actions.push(Action::Truncate { table });
+            }
+            v if HARMLESS.contains(&v) => {}
+            v if ROWS.contains(&v) => return Some(Kind::Rows(v.to_owned())),
+            _ => return None,
+        }
+        Some(Kind::Tables)
+    }
+
+    fn id(&self, (database, table): (Option<String>, String)) -> TableId {
+        TableId::new(database.unwrap_or_else(|| self.database.to_owned()), table)
+    }
+
+    fn table(&mut self) -> Option<TableId> {
+        let name = name(&mut self.cursor)?;
+        Some(self.id(name))
     }
 
     /// `SET STATEMENT variable=value, ... FOR statement`: MariaDB logs it as it stands.
-    fn with_settings(&mut self) -> Option<Effect> {
-        let mut depth = 0i32;
+    fn with_settings(&mut self) -> Option<Kind> {
         loop {
-            match self.next()? {
-                Token::Symbol('(') => depth += 1,
-                Token::Symbol(')') => depth -= 1,
-                token if depth == 0 && token.is("FOR") => return Some(self.statement()),
-                _ => {}
+            if self.cursor.at_symbol('(') {
+                self.cursor.parentheses()?;
+            } else if self.cursor.next()?.is("FOR") {
+                return self.read();
             }
         }
     }
 
-    fn rows(&self, verb: &str) -> Effect {
-        Effect::Statement { verb: verb.to_owned() }
+    fn alter(&mut self) -> Option<()> {
+        while self.cursor.eat_any(&["ONLINE", "OFFLINE", "IGNORE"]) {}
+        if self.cursor.eat_any(&["DATABASE", "SCHEMA"]) || self.cursor.eat_any(OTHER_OBJECTS) {
+            return Some(());
+        }
+        self.cursor.eat("TABLE").then_some(())?;
+        self.cursor.if_exists();
+        let table = self.table()?;
+        if self.cursor.eat("WAIT") {
+            self.cursor.next();
+        }
+        self.cursor.eat("NOWAIT");
+        self.exchange(&table);
+        let all = alterations(self.cursor.rest());
+        if !all.columns.is_empty() || all.unclear.is_some() {
+            let (alterations, unclear) = (all.columns, all.unclear);
+            self.actions.push(Action::Alter { table: table.clone(), alterations, unclear });
+        }
+        if let Some(part) = all.unlogged {
+            let what = format!("ALTER TABLE ... {part}");
+            self.actions.push(Action::Unlogged { table: table.clone(), what });
+        }
+        if let Some(to) = all.rename {
+            let to = self.id(to);
+            self.actions.push(Action::Rename { from: table, to });
+        }
+        Some(())
     }
 
-    fn alter(&mut self) -> Option<Effect> {
-        while self.eat_any(&["ONLINE", "OFFLINE", "IGNORE"]) {}
-        if self.eat_any(&["DATABASE", "SCHEMA"]) || self.eat_any(OTHER_OBJECTS) {
-            return Some(Effect::None);
+    /// The other table of `EXCHANGE PARTITION p WITH TABLE t`, `CONVERT TABLE t TO PARTITION p` (which is then gone) and
+    /// `CONVERT PARTITION p TO TABLE t` (which is new).
+    fn exchange(&mut self, table: &TableId) {
+        let mut cursor = self.cursor;
+        while let Some(token) = cursor.next() {
+            let what = match token {
+                t if t.is("WITH") && cursor.at("TABLE") => "EXCHANGE PARTITION",
+                t if t.is("CONVERT") && cursor.at("TABLE") => "CONVERT TABLE",
+                t if t.is("TO") && cursor.at("TABLE") => "CONVERT PARTITION",
+                _ => continue,
+            };
+            cursor.next();
+            let Some(other) = name(&mut cursor) else { continue };
+            let other = self.id(other);
+            let what = format!("ALTER TABLE {table} ... {what}");
+            self.actions.push(Action::Unlogged { table: other, what });
         }
-        if !self.eat("TABLE") {
-            return None;
-        }
-        self.skip_if_exists();
-        let Some(table) = self.table()? else { return Some(self.exchange()) };
-        if self.eat("WAIT") {
-            self.next();
-        }
-        self.eat("NOWAIT");
-        let rest = &self.tokens.tokens[self.at..];
-        Some(match alter::alterations(rest) {
-            Ok(alterations) if alterations.is_empty() => Effect::None,
-            Ok(alterations) => Effect::Columns { table, alterations },
-            Err(what) => Effect::Other { table, what: format!("ALTER TABLE ... {what}") },
-        })
     }
 
-    /// A table that is not captured can still take the rows of one that is: `EXCHANGE PARTITION p WITH TABLE t`,
-    /// `CONVERT TABLE t TO PARTITION p`.
-    fn exchange(&mut self) -> Effect {
-        while let Some(token) = self.next() {
-            if (token.is("WITH") || token.is("CONVERT"))
-                && self.eat("TABLE")
-                && let Some(Some(table)) = self.table()
-            {
-                return Effect::Other { table, what: "ALTER TABLE ... that moves its rows to a partition".into() };
-            }
-        }
-        Effect::None
-    }
-
-    fn create(&mut self) -> Option<Effect> {
-        if self.eat("OR") {
-            self.eat("REPLACE");
-        }
-        let temporary = self.eat("TEMPORARY");
-        if self.eat("TABLE") {
-            // MySQL logs it with IF NOT EXISTS although the table is there and nothing happens.
-            let in_vain = self.skip_if_exists();
+    fn create(&mut self) -> Option<()> {
+        let replaces = self.cursor.eat_all(&["OR", "REPLACE"]);
+        let temporary = self.cursor.eat("TEMPORARY");
+        if self.cursor.eat("TABLE") {
+            let if_not_exists = self.cursor.if_exists();
             let table = self.table()?;
-            return Some(match table {
-                Some(table) if !temporary && !in_vain => Effect::Other { table, what: "CREATE TABLE".into() },
-                _ => Effect::None,
-            });
-        }
-        if self.eat_any(&["DATABASE", "SCHEMA"]) || self.eat_any(OTHER_OBJECTS) {
-            return Some(Effect::None);
-        }
-        // An index changes neither rows nor columns.
-        let index = self.eat_any(&["UNIQUE", "FULLTEXT", "SPATIAL", "INDEX", "ONLINE", "OFFLINE", "VECTOR"]);
-        index.then_some(Effect::None)
-    }
-
-    fn drop(&mut self) -> Option<Effect> {
-        let temporary = self.eat("TEMPORARY");
-        if self.eat_any(&["TABLE", "TABLES"]) {
-            self.skip_if_exists();
-            return self.each_table("DROP TABLE", temporary);
-        }
-        if self.eat_any(&["DATABASE", "SCHEMA"]) {
-            self.skip_if_exists();
-            let database = self.next()?.identifier()?.to_owned();
-            let table = (self.captured)(&database, "");
-            return Some(match table {
-                Some(table) => Effect::Other { table, what: format!("DROP DATABASE {database}") },
-                None => Effect::None,
-            });
-        }
-        if self.eat("INDEX") {
-            self.skip_if_exists();
-            let name = self.next()?.identifier()?.to_owned();
-            let primary = name.eq_ignore_ascii_case("PRIMARY");
-            self.eat("ON").then_some(())?;
-            let table = self.table()?;
-            return Some(match table {
-                Some(table) if primary => Effect::Other { table, what: "DROP INDEX PRIMARY".into() },
-                Some(table) => Effect::Columns { table, alterations: vec![Alteration::DropIndex { name }] },
-                None => Effect::None,
-            });
-        }
-        self.eat_any(OTHER_OBJECTS).then_some(Effect::None)
-    }
-
-    fn each_table(&mut self, what: &str, temporary: bool) -> Option<Effect> {
-        loop {
-            if let Some(table) = self.table()?
-                && !temporary
-            {
-                return Some(Effect::Other { table, what: what.into() });
+            if !temporary {
+                let origin = origin(self.cursor.rest());
+                let origin = match origin {
+                    Origin::Like(database, other) => {
+                        Origin::Like(Some(database.unwrap_or_else(|| self.database.to_owned())), other)
+                    }
+                    origin => origin,
+                };
+                self.actions.push(Action::Create { table, origin, replaces, if_not_exists });
             }
-            if !self.eat_symbol(',') {
-                return Some(Effect::None);
-            }
+            return Some(());
         }
+        if self.cursor.eat_any(&["DATABASE", "SCHEMA"]) {
+            return Some(());
+        }
+        let unique = self.cursor.eat("UNIQUE");
+        if unique || self.cursor.peek()?.is_any(&["FULLTEXT", "SPATIAL", "INDEX", "ONLINE", "OFFLINE", "VECTOR"]) {
+            return self.create_index(unique);
+        }
+        self.cursor.eat_any(OTHER_OBJECTS).then_some(())
     }
 
-    fn rename(&mut self) -> Option<Effect> {
-        if self.eat("USER") {
-            return Some(Effect::None);
+    /// A unique index may become the key by which rows are known; another one changes nothing.
+    fn create_index(&mut self, unique: bool) -> Option<()> {
+        if !unique {
+            return Some(());
         }
-        self.eat_any(&["TABLE", "TABLES"]).then_some(())?;
-        self.skip_if_exists();
-        loop {
-            let from = self.table()?;
-            while self.eat_any(&["WAIT", "NOWAIT"]) {
-                if matches!(self.peek(), Some(t) if !t.is("TO")) {
-                    self.next();
+        self.cursor.eat("INDEX").then_some(())?;
+        self.cursor.if_exists();
+        let index = self.cursor.identifier()?.to_owned();
+        while !self.cursor.eat("ON") {
+            self.cursor.next()?;
+        }
+        let table = self.table()?;
+        let parts = self.cursor.parentheses()?;
+        let plain = |part: &[Token]| match part {
+            [name] => name.identifier().map(str::to_owned),
+            [name, order] if order.is_any(&["ASC", "DESC"]) => name.identifier().map(str::to_owned),
+            _ => None,
+        };
+        let columns: Option<Vec<String>> = super::tokens::split_commas(parts).into_iter().map(plain).collect();
+        let unique = Alteration::AddUnique { name: Some(index), columns: columns.unwrap_or_default() };
+        self.actions.push(Action::Alter { table, alterations: vec![unique], unclear: None });
+        Some(())
+    }
+
+    fn drop(&mut self) -> Option<()> {
+        let temporary = self.cursor.eat("TEMPORARY");
+        if self.cursor.eat_any(&["TABLE", "TABLES"]) {
+            self.cursor.if_exists();
+            loop {
+                let table = self.table()?;
+                if !temporary {
+                    self.actions.push(Action::Drop { table });
+                }
+                if !self.cursor.eat_symbol(',') {
+                    return Some(());
                 }
             }
-            self.eat("TO").then_some(())?;
-            let to = self.table()?;
-            if let Some(table) = from.or(to) {
-                return Some(Effect::Other { table, what: "RENAME TABLE".into() });
+        }
+        if self.cursor.eat_any(&["DATABASE", "SCHEMA"]) {
+            self.cursor.if_exists();
+            let database = TableId::new(self.cursor.identifier()?, "");
+            self.actions.push(Action::DropDatabase { database });
+            return Some(());
+        }
+        while self.cursor.eat_any(&["ONLINE", "OFFLINE"]) {}
+        if self.cursor.eat("INDEX") {
+            self.cursor.if_exists();
+            let name = self.cursor.identifier()?.to_owned();
+            self.cursor.eat("ON").then_some(())?;
+            let table = self.table()?;
+            let primary = name.eq_ignore_ascii_case("PRIMARY");
+            let alterations = vec![if primary { Alteration::DropPrimary } else { Alteration::DropIndex { name } }];
+            self.actions.push(Action::Alter { table, alterations, unclear: None });
+            return Some(());
+        }
+        self.cursor.eat_any(OTHER_OBJECTS).then_some(())
+    }
+
+    fn rename(&mut self) -> Option<()> {
+        if self.cursor.eat("USER") {
+            return Some(());
+        }
+        self.cursor.eat_any(&["TABLE", "TABLES"]).then_some(())?;
+        self.cursor.if_exists();
+        loop {
+            let from = self.table()?;
+            while self.cursor.eat_any(&["WAIT", "NOWAIT"]) {
+                if self.cursor.peek().is_some_and(|t| !t.is("TO")) {
+                    self.cursor.next();
+                }
             }
-            if !self.eat_symbol(',') {
-                return Some(Effect::None);
+            self.cursor.eat("TO").then_some(())?;
+            let to = self.table()?;
+            self.actions.push(Action::Rename { from, to });
+            if !self.cursor.eat_symbol(',') {
+                return self.cursor.is_at_end().then_some(());
             }
         }
-    }
-
-    fn truncate(&mut self) -> Option<Effect> {
-        self.eat("TABLE");
-        Some(match self.table()? {
-            Some(table) => Effect::Other { table, what: "TRUNCATE TABLE".into() },
-            None => Effect::None,
-        })
-    }
-
-    /// Whether any word of the statement names a captured table.
-    fn mentions_captured(&self) -> bool {
-        let names: Vec<&str> = self.tokens.tokens.iter().filter_map(Token::identifier).collect();
-        let with_database = names.windows(2).any(|w| (self.captured)(w[0], w[1]).is_some());
-        with_database || names.iter().any(|name| (self.captured)(self.database, name).is_some())
     }
 }

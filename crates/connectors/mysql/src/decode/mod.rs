@@ -17,6 +17,7 @@ mod columns;
 pub mod compressed;
 pub mod cursor;
 mod decimal;
+mod described;
 pub mod event;
 pub mod file;
 mod fixed_text;
@@ -40,10 +41,19 @@ mod walk;
 mod wire;
 
 pub use builder::{Appended, TableBuilder, Verdict};
+pub use described::{Described, described};
 pub use event::{Event, EventData, EventFormat};
 pub use image::{Change, RowImage};
 pub use rows::{RowsEvent, RowsKind};
 pub use sort_key::{KeyPlan, compares_by_value, is_locally_ordered};
-pub use table_map::TableMap;
+pub use table_map::{OwnedTableMap, TableMap};
 pub(crate) use temporal::civil;
 pub use types::{CatalogColumn, Column, ColumnType, ZeroDates, column};
+
+/// Whether rows that a table map announces can be decoded with these columns.
+///
+/// # Errors
+/// `SchemaMismatch` and `LogDamaged`, as when the rows come.
+pub fn fits(table: &dujiang_core::TableId, columns: &[Column], map: &TableMap<'_>) -> dujiang_core::Result<()> {
+    plan::RowPlan::for_table_map(table, columns, map).map(drop)
+}

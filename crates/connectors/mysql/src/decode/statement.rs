@@ -39,13 +39,26 @@ impl<'a> Query<'a> {
     }
 
     /// Number of the client's collation, if the event says (`Q_CHARSET_CODE`).
+    pub fn client_collation(&self) -> Option<u16> {
+        let bytes = self.setting(4)?.get(..2)?;
+        Some(u16::from_le_bytes([bytes[0], bytes[1]]))
+    }
+
+    /// `sql_mode` of the session (`Q_SQL_MODE_CODE`); 0 if the event does not say.
+    pub fn sql_mode(&self) -> u64 {
+        let bytes = self.setting(1).and_then(|bytes| bytes.first_chunk::<8>());
+        bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
+
+    /// The bytes of a setting.
     ///
     /// The settings have no lengths of their own; reading stops at the first one that is not known, which only a newer
-    /// server writes, and behind the one looked for.
-    pub fn client_collation(&self) -> Option<u16> {
+    /// server writes, and behind the ones looked for.
+    fn setting(&self, wanted: u8) -> Option<&'a [u8]> {
         let mut c = Cursor::new(self.status, "the settings of a statement");
         loop {
-            match c.u8().ok()? {
+            let code = c.u8().ok()?;
+            let value = match code {
                 // flags2, sql_mode, catalog with and without a final zero, auto_increment
                 0 => c.take(4).ok()?,
                 1 => c.take(8).ok()?,
@@ -58,7 +71,8 @@ impl<'a> Query<'a> {
                     c.take(length).ok()?
                 }
                 3 => c.take(4).ok()?,
-                4 => return c.u16().ok(),
+                // the client's, connection's and server's collations
+                4 => c.take(6).ok()?,
                 // time zone, lc_time_names, database collation, table map
                 5 => {
                     let length = usize::from(c.u8().ok()?);
@@ -68,6 +82,9 @@ impl<'a> Query<'a> {
                 9 => c.take(8).ok()?,
                 _ => return None,
             };
+            if code == wanted {
+                return Some(value);
+            }
         }
     }
 
@@ -148,6 +165,7 @@ mod tests {
             let body = query(&settings(collation), statement);
             let query = Query::parse(&body).unwrap();
             assert_eq!((query.database, query.client_collation()), ("d", Some(collation.into())));
+            assert_eq!(query.sql_mode(), 0);
             query.text().map(Cow::into_owned).map_err(|error| error.code())
         };
         assert_eq!(text(45, "größer".as_bytes()), Ok("größer".into()));

@@ -1,6 +1,7 @@
 //! TABLE_MAP_EVENT: which table the row events that follow belong to, and the wire types of its columns.
 
 use super::cursor::{Cursor, Malformed};
+use super::described::Charsets;
 
 /// A table map, borrowed from its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +99,43 @@ impl<'a> TableMap<'a> {
         Ok(self.optional_field(FIELD_SET_LABELS)?.map(Labels))
     }
 
+    /// The collations of the character columns, if the server writes them.
+    ///
+    /// # Errors
+    /// When the optional metadata does not hold together.
+    pub fn charsets(&self) -> Result<Option<Charsets<'a>>, Malformed> {
+        self.charsets_of(FIELD_DEFAULT_CHARSET, FIELD_COLUMN_CHARSET)
+    }
+
+    /// The collations of the ENUM and SET columns, if the server writes them.
+    ///
+    /// # Errors
+    /// When the optional metadata does not hold together.
+    pub fn label_charsets(&self) -> Result<Option<Charsets<'a>>, Malformed> {
+        self.charsets_of(FIELD_LABEL_DEFAULT_CHARSET, FIELD_LABEL_COLUMN_CHARSET)
+    }
+
+    fn charsets_of(&self, default: u8, each: u8) -> Result<Option<Charsets<'a>>, Malformed> {
+        if let Some(bytes) = self.optional_field(default)? {
+            return Ok(Some(Charsets::Default(bytes)));
+        }
+        Ok(self.optional_field(each)?.map(Charsets::Each))
+    }
+
+    /// The columns of the primary key, if the server writes them (`binlog_row_metadata=FULL`).
+    ///
+    /// # Errors
+    /// When the optional metadata does not hold together.
+    pub fn primary_key(&self) -> Result<Option<Vec<usize>>, Malformed> {
+        let Some(field) = self.optional_field(FIELD_PRIMARY_KEY)? else { return Ok(None) };
+        let mut c = Cursor::new(field, "the primary key of a table map");
+        let mut columns = Vec::new();
+        while !c.is_empty() {
+            columns.push(c.lenenc()? as usize);
+        }
+        if columns.iter().all(|at| *at < self.types.len()) { Ok(Some(columns)) } else { Err(c.malformed()) }
+    }
+
     /// The value of the optional field of that type; unknown fields are passed over, they only add detail.
     fn optional_field(&self, wanted: u8) -> Result<Option<&'a [u8]>, Malformed> {
         let mut c = Cursor::new(self.optional, "the optional metadata of a table map");
@@ -109,6 +147,48 @@ impl<'a> TableMap<'a> {
             }
         }
         Ok(None)
+    }
+}
+
+/// A table map on its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedTableMap {
+    database: String,
+    table: String,
+    types: Vec<u8>,
+    metadata: Vec<u8>,
+    nullable: Vec<u8>,
+    optional: Vec<u8>,
+    old_json: bool,
+}
+
+impl OwnedTableMap {
+    /// A copy.
+    pub fn of(map: &TableMap<'_>) -> Self {
+        Self {
+            database: map.database.to_owned(),
+            table: map.table.to_owned(),
+            types: map.types.to_vec(),
+            metadata: map.metadata.to_vec(),
+            nullable: map.nullable.to_vec(),
+            optional: map.optional.to_vec(),
+            old_json: map.old_json,
+        }
+    }
+
+    /// The table map, without its number and flags.
+    pub fn map(&self) -> TableMap<'_> {
+        TableMap {
+            table_id: 0,
+            flags: 0,
+            database: &self.database,
+            table: &self.table,
+            types: &self.types,
+            metadata: &self.metadata,
+            nullable: &self.nullable,
+            optional: &self.optional,
+            old_json: self.old_json,
+        }
     }
 }
 
@@ -139,6 +219,11 @@ impl<'a> Labels<'a> {
 
 // Optional metadata fields, `Table_map_event::Optional_metadata_field_type` in MySQL's libbinlogevents.
 const FIELD_SIGNEDNESS: u8 = 1;
+const FIELD_DEFAULT_CHARSET: u8 = 2;
+const FIELD_COLUMN_CHARSET: u8 = 3;
 const FIELD_COLUMN_NAME: u8 = 4;
 const FIELD_SET_LABELS: u8 = 5;
 const FIELD_ENUM_LABELS: u8 = 6;
+const FIELD_PRIMARY_KEY: u8 = 8;
+const FIELD_LABEL_DEFAULT_CHARSET: u8 = 10;
+const FIELD_LABEL_COLUMN_CHARSET: u8 = 11;

@@ -82,10 +82,68 @@ impl WireType {
         matches!(code, TINY | SHORT | INT24 | LONG | LONGLONG | NEWDECIMAL | FLOAT | DOUBLE) || (years && code == YEAR)
     }
 
+    /// Whether values are characters or bytes of variable number.
+    pub fn is_text(self) -> bool {
+        matches!(self.code, VARCHAR | VAR_STRING | STRING | TINY_BLOB..=BLOB | BLOB_COMPRESSED | VARCHAR_COMPRESSED)
+    }
+
+    /// Whether values are labels of a list.
+    pub fn is_list(self) -> bool {
+        matches!(self.code, ENUM | SET)
+    }
+
+    /// Whether values are one label of a list.
+    pub fn is_enum(self) -> bool {
+        self.code == ENUM
+    }
+
+    /// The type as the catalog would spell it, with lengths in bytes; none for those that a table map alone does not tell.
+    pub fn spelled(self, unsigned: bool, is_bytes: bool, labels: Option<&[&[u8]]>) -> Option<String> {
+        let n = self.metadata;
+        let sign = if unsigned { " unsigned" } else { "" };
+        let fraction = |base: &str| if n == 0 { base.to_owned() } else { format!("{base}({n})") };
+        let sized = |sizes: [&str; 4]| sizes.get((n as usize).checked_sub(1)?).map(|size| (*size).to_owned());
+        Some(match self.code {
+            TINY => format!("tinyint{sign}"),
+            SHORT => format!("smallint{sign}"),
+            INT24 => format!("mediumint{sign}"),
+            LONG => format!("int{sign}"),
+            LONGLONG => format!("bigint{sign}"),
+            FLOAT => format!("float{sign}"),
+            DOUBLE => format!("double{sign}"),
+            NEWDECIMAL => format!("decimal({},{}){sign}", n >> 8, n & 0xff),
+            YEAR => "year".into(),
+            BIT => format!("bit({n})"),
+            DATE | NEWDATE => "date".into(),
+            TIME2 => fraction("time"),
+            DATETIME2 => fraction("datetime"),
+            TIMESTAMP2 => fraction("timestamp"),
+            VARCHAR | VAR_STRING => format!("{}({n})", if is_bytes { "varbinary" } else { "varchar" }),
+            STRING => format!("{}({n})", if is_bytes { "binary" } else { "char" }),
+            TINY_BLOB..=BLOB if is_bytes => sized(["tinyblob", "blob", "mediumblob", "longblob"])?,
+            TINY_BLOB..=BLOB => sized(["tinytext", "text", "mediumtext", "longtext"])?,
+            JSON => "json".into(),
+            GEOMETRY => "geometry".into(),
+            ENUM => format!("enum({})", quoted(labels?)?),
+            SET => format!("set({})", quoted(labels?)?),
+            _ => return None,
+        })
+    }
+
     /// Length bytes before a VARCHAR or CHAR of that many bytes at most.
     fn string_prefix(self) -> Size {
         Size::Prefixed(if self.metadata < 256 { 1 } else { 2 })
     }
+}
+
+/// Labels as the catalog quotes them; none if they are not plain UTF-8, since the log has them in the column's set.
+fn quoted(labels: &[&[u8]]) -> Option<String> {
+    let mut out = Vec::with_capacity(labels.len());
+    for label in labels {
+        let label = std::str::from_utf8(label).ok().filter(|l| l.is_ascii())?;
+        out.push(format!("'{}'", label.replace('\\', "\\\\").replace('\'', "''")));
+    }
+    Some(out.join(","))
 }
 
 /// Reads the metadata bytes of a table map, column after column.

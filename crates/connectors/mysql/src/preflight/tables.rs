@@ -272,6 +272,7 @@ mod tests {
             columns: vec![column("id", "int"), column("one", "xmltype"), column("two", "text")],
             key: vec![0],
             zero_dates: ZeroDates::Error,
+            collation: None,
             key_name: None,
         };
         let error = check_types(&[shape]).unwrap_err();

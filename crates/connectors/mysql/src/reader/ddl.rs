@@ -1,146 +1,394 @@
-//! Columns added and dropped while the pipeline runs.
+//! Statements that change captured tables: what they make of them is worked out, told, and then carried through.
 
+use super::catalog::{changed_later, database_collation, glance, habits, standing};
+use super::join::Joining;
 use super::*;
-use crate::ddl::{Alteration, ColumnPlace, NewColumn};
-use crate::shape::{Shape, ShapeColumn, read_columns};
-use crate::stream::Table;
-use dujiang_core::TableSchema;
+use crate::ddl::model::{Altered, Habits};
+use crate::ddl::plan::{After, Fate, Plan, Told, plan};
+use crate::shape::Shape;
+use crate::stream::{Riddle, shortened};
+use dujiang_core::schema::Ddl as Kind;
+use dujiang_core::{TableId, TableSchema};
 
-/// A change of columns that has been met.
+/// Changes of tables that have been met: told one after another, and carried through when all are. Until then the position
+/// lies before them, so that a crash meets all of them again.
 pub struct Announced {
-    /// For the engine.
-    pub change: SchemaChange,
-    /// Whether the engine has been told.
+    /// For the engine, in order.
+    pub changes: VecDeque<SchemaChange>,
+    /// Whether the engine has been told the first of them.
     pub told: bool,
-    shape: Shape,
-    ddl: Ddl,
+    steps: Vec<Carry>,
+    /// The statement that is complete with them, if it is one.
+    finishes: Option<Box<Ddl>>,
+}
+
+/// One thing to be carried through.
+pub(super) enum Carry {
+    /// A captured table has another shape.
+    Reshape(usize, Shape),
+    /// Nothing of what a table held is left: its snapshot has nothing to read.
+    Empty(usize),
+    /// A table is captured no more.
+    Remove(usize),
+    /// A table is captured from now on.
+    Add(Shape, Option<Joining>),
+    /// A table's rows are read anew.
+    Begin(usize, Shape, Joining),
+    /// A shape is remembered, or forgotten.
+    Shadow(TableId, Option<Shape>),
+    /// A table's shape is not known.
+    Riddle(usize, Riddle),
+}
+
+/// A table's shape after a statement.
+enum Resolved {
+    Shape(Altered),
+    /// There is no such table any more, and nothing in the log says so.
+    Gone,
+    /// Only what comes can tell.
+    Unknown(String),
 }
 
 impl MysqlReader {
-    /// Works out the shape after a DDL and has it told, before anything behind it is read.
+    /// Works out what a statement makes of captured tables and has it told, before anything behind it is read.
     pub(super) async fn announce(&mut self, ddl: Ddl) -> Result<()> {
-        let table = self.start.tables.get(ddl.table);
-        if !self.start.config.options.schema_change {
-            return Err(refused(table, &ddl, "`schema-change.enabled` is false"));
-        }
-        let catalog = if needs_catalog(&ddl) {
-            let mut connection = Connection::connect(&self.start.config.endpoint).await?;
-            read_columns(&mut connection, &table.id).await.unwrap_or_default()
-        } else {
-            Vec::new()
-        };
-        let shape = altered(table, &ddl, &catalog)?;
-        if shape.columns == table.shape.columns {
-            self.finish(ddl);
-            return Ok(());
-        }
-        let after: Arc<TableSchema> = shape.decodable()?.schema;
-        let before = Some(table.decodable.schema.clone());
-        let change = SchemaChange { before, after, statement: ddl.statement.clone(), ddl: Default::default() };
-        let announced = Announced { change, told: false, shape, ddl };
-        if fault::removed("ddl-barrier") {
+        let mut connection = self.connection().await?;
+        let announced = self.worked_out(&mut connection, ddl).await?;
+        self.side = Some(connection);
+        self.ddl = None;
+        self.told_next(announced)
+    }
+
+    /// Has changes told; those that nobody needs to be told are carried through at once.
+    pub(super) fn told_next(&mut self, announced: Announced) -> Result<()> {
+        self.setbacks = 0;
+        if announced.changes.is_empty() || fault::removed("ddl-barrier") {
             return self.apply(announced);
         }
         self.announced = Some(announced);
         Ok(())
     }
 
-    /// The engine has ended its epoch: the rows behind the DDL may come.
-    pub(super) fn apply(&mut self, announced: Announced) -> Result<()> {
-        self.start.tables.reshape(announced.ddl.table, announced.shape)?;
-        self.finish(announced.ddl);
+    async fn worked_out(&mut self, connection: &mut Connection, ddl: Ddl) -> Result<Announced> {
+        let plan = match &ddl.actions {
+            Some(actions) => {
+                let mut habits = self.habits(connection).await?.clone();
+                (habits.reading, habits.database) = (ddl.reading, database_collation(connection, &ddl.database).await?);
+                plan(actions, &self.start.tables, &habits)?
+            }
+            None => self.riddle(&ddl),
+        };
+        if let Some((table, what)) = &plan.unlogged {
+            self.unlogged(table, what, &ddl.statement)?;
+        }
+        if let Some(fate) = plan.fates.first().filter(|_| !self.start.config.options.schema_change) {
+            return Err(switched_off(&fate.table, &ddl.statement));
+        }
+        let mut out = Announced { changes: VecDeque::new(), told: false, steps: Vec::new(), finishes: None };
+        for fate in plan.fates {
+            self.carry(connection, fate, &ddl, &mut out).await?;
+        }
+        out.steps.extend(plan.shadows.into_iter().map(|(id, shape)| Carry::Shadow(id, shape)));
+        out.finishes = Some(Box::new(ddl));
+        Ok(out)
+    }
+
+    /// A statement that cannot be read may have done anything to its tables.
+    fn riddle(&self, ddl: &Ddl) -> Plan {
+        tracing::warn!(
+            statement = shortened(&ddl.statement),
+            "a statement in the log cannot be read: the catalog is compared with what is known"
+        );
+        let fate = |&at: &usize| {
+            let shape = Err("the statement cannot be read".to_owned());
+            Fate { table: self.start.tables.get(at).id.clone(), after: After::Kept { shape, truncated: false } }
+        };
+        Plan { fates: ddl.tables.iter().map(fate).collect(), ..Plan::default() }
+    }
+
+    async fn carry(&mut self, connection: &mut Connection, fate: Fate, ddl: &Ddl, out: &mut Announced) -> Result<()> {
+        let table = fate.table;
+        let at = self.start.tables.find(&table.database, &table.table);
+        let statement = &ddl.statement;
+        match (fate.after, at) {
+            (After::Gone, Some(at)) => self.gone(at, statement, out),
+            (After::Kept { shape, truncated }, Some(at)) => match self.resolve(connection, &table, shape, ddl).await? {
+                Resolved::Shape(altered) => self.kept(connection, at, altered, truncated, statement, out).await?,
+                Resolved::Gone => self.gone(at, statement, out),
+                Resolved::Unknown(why) => {
+                    let statement = shortened(statement);
+                    out.steps.push(Carry::Riddle(at, Riddle { statement, why }));
+                }
+            },
+            (After::Replaced { shape, same_rows: true, .. }, Some(at)) => {
+                match self.resolve(connection, &table, shape, ddl).await? {
+                    Resolved::Shape(altered) => self.kept(connection, at, altered, false, statement, out).await?,
+                    Resolved::Gone => self.gone(at, statement, out),
+                    Resolved::Unknown(why) => {
+                        let statement = shortened(statement);
+                        out.steps.push(Carry::Riddle(at, Riddle { statement, why }));
+                    }
+                }
+            }
+            (After::Replaced { shape, empty, .. }, Some(at)) => {
+                self.replaced(connection, at, shape, empty, ddl, out).await?;
+            }
+            (After::New { shape, empty }, _) => self.new_table(connection, &table, shape, empty, ddl, out).await?,
+            (After::Gone | After::Kept { .. } | After::Replaced { .. }, None) => {}
+        }
         Ok(())
     }
 
-    fn finish(&mut self, ddl: Ddl) {
-        self.start.machine.finish_statement(ddl.next.as_ref());
-        if !self.start.machine.is_inside_event() {
-            self.advance();
+    fn gone(&self, at: usize, statement: &str, out: &mut Announced) {
+        let schema = self.start.tables.get(at).decodable.schema.clone();
+        out.changes.push_back(change(Some(schema.clone()), schema, statement, Kind::Drop));
+        out.steps.push(Carry::Remove(at));
+    }
+
+    async fn kept(
+        &mut self,
+        connection: &mut Connection,
+        at: usize,
+        after: Altered,
+        truncated: bool,
+        statement: &str,
+        out: &mut Announced,
+    ) -> Result<()> {
+        let table = self.start.tables.get(at);
+        let (before, id) = (table.decodable.schema.clone(), table.id.clone());
+        let under_way = table.handoff.is_some();
+        let shape = Shape { version: table.shape.version, ..after.shape };
+        let same = shape.is_like(&table.shape);
+        if after.cascades {
+            self.refuse_cascades(connection, &id).await?;
         }
-    }
-}
-
-/// Whether the statement alone does not say how a column is encoded.
-fn needs_catalog(ddl: &Ddl) -> bool {
-    ddl.alterations.iter().any(|a| matches!(a, Alteration::Add { .. }))
-}
-
-/// The shape after the DDL.
-fn altered(table: &Table, ddl: &Ddl, catalog: &[ShapeColumn]) -> Result<Shape> {
-    let mut columns = table.shape.columns.clone();
-    for alteration in &ddl.alterations {
-        alter(&mut columns, alteration, catalog).map_err(|why| refused(table, ddl, &why))?;
-    }
-    let mut shape = table.shape.with_columns(columns)?;
-    shape.version += 1;
-    Ok(shape)
-}
-
-fn alter(columns: &mut Vec<ShapeColumn>, alteration: &Alteration, catalog: &[ShapeColumn]) -> Result<(), String> {
-    let find = |columns: &[ShapeColumn], name: &str| columns.iter().position(|c| same_name(&c.name, name));
-    match alteration {
-        Alteration::Drop { name, if_exists } => match find(columns, name) {
-            Some(at) => drop(columns.remove(at)),
-            None if *if_exists => {}
-            None => return Err(format!("there is no column {name}")),
-        },
-        // The key's own has been refused before.
-        Alteration::DropIndex { .. } => {}
-        Alteration::Add { column, place, if_not_exists } => {
-            if find(columns, &column.name).is_some() {
-                return if *if_not_exists { Ok(()) } else { Err(format!("there is a column {} already", column.name)) };
-            }
-            let at = match place {
-                ColumnPlace::First => 0,
-                ColumnPlace::Last => columns.len(),
-                ColumnPlace::After(name) => {
-                    find(columns, name).ok_or_else(|| format!("there is no column {name} to add it after"))? + 1
-                }
-            };
-            columns.insert(at, added(column, catalog)?);
+        // The chunks that are read are told apart by the key: with another one they are read anew.
+        let other_key = key_names(&shape) != key_names(&self.start.tables.get(at).shape);
+        let again = under_way && other_key && !truncated;
+        if truncated || again {
+            out.changes.push_back(change(Some(before.clone()), before.clone(), statement, Kind::Truncate));
         }
+        let shape = if same { shape } else { Shape { version: shape.version + 1, ..shape } };
+        if again && let Some((shape, joining)) = self.begins(connection, &id, shape.version).await? {
+            let kind = Kind::Columns { renamed: after.renamed };
+            out.changes.push_back(change(Some(before), shape.decodable()?.schema, statement, kind));
+            out.steps.push(Carry::Begin(at, shape, joining));
+            return Ok(());
+        }
+        if truncated || again {
+            out.steps.push(Carry::Empty(at));
+        }
+        if !same {
+            let kind = Kind::Columns { renamed: after.renamed };
+            out.changes.push_back(change(Some(before), shape.decodable()?.schema, statement, kind));
+        }
+        out.steps.push(Carry::Reshape(at, shape));
+        Ok(())
     }
-    Ok(())
-}
 
-/// Names of columns are the same whatever their case.
-fn same_name(a: &str, b: &str) -> bool {
-    a.to_lowercase() == b.to_lowercase()
-}
-
-/// The new column: as the catalog has it, if it is still what the statement says; otherwise from the statement alone, if
-/// that says everything.
-fn added(new: &NewColumn, catalog: &[ShapeColumn]) -> Result<ShapeColumn, String> {
-    let stated = ShapeColumn {
-        name: new.name.clone(),
-        column_type: new.column_type.clone(),
-        charset: new.charset.clone(),
-        collation: new.collation.clone(),
-        nullable: new.nullable,
-    };
-    let known = catalog.iter().find(|c| same_name(&c.name, &new.name));
-    if let Some(known) = known {
-        let charset = stated.charset.clone().or_else(|| known.charset.clone());
-        let filled = ShapeColumn { charset, collation: known.collation.clone(), ..stated.clone() };
-        let agree = match (filled.decoded(), known.decoded()) {
-            (Ok(stated), Ok(known)) => stated.column_type == known.column_type && stated.nullable == known.nullable,
-            _ => false,
+    /// Another table bears the name: its rows are others.
+    async fn replaced(
+        &mut self,
+        connection: &mut Connection,
+        at: usize,
+        told: Told,
+        empty: bool,
+        ddl: &Ddl,
+        out: &mut Announced,
+    ) -> Result<()> {
+        let table = self.start.tables.get(at);
+        let (id, before, version) = (table.id.clone(), table.decodable.schema.clone(), table.shape.version);
+        if empty && let Resolved::Shape(altered) = self.resolve(connection, &id, told, ddl).await? {
+            return self.kept(connection, at, altered, true, &ddl.statement, out).await;
+        }
+        let Some((shape, joining)) = self.begins(connection, &id, version + 1).await? else {
+            self.gone(at, &ddl.statement, out);
+            return Ok(());
         };
-        if agree {
-            return Ok(known.clone());
+        out.changes.push_back(change(Some(before.clone()), before.clone(), &ddl.statement, Kind::Truncate));
+        let schema = shape.decodable()?.schema;
+        if !shape.is_like(&self.start.tables.get(at).shape) {
+            out.changes.push_back(change(Some(before), schema, &ddl.statement, Kind::default()));
+            out.steps.push(Carry::Begin(at, shape, joining));
+        } else {
+            out.steps.push(Carry::Begin(at, Shape { version, ..shape }, joining));
         }
+        Ok(())
     }
-    let charset_from_collation = stated.collation.as_deref().and_then(|c| c.split('_').next()).map(str::to_owned);
-    let stated = ShapeColumn { charset: stated.charset.clone().or(charset_from_collation), ..stated };
-    match stated.decoded() {
-        Ok(_) => Ok(stated),
-        Err(error) => Err(format!("the type of the new column {} cannot be told: {}", new.name, error.message())),
+
+    async fn new_table(
+        &mut self,
+        connection: &mut Connection,
+        id: &TableId,
+        told: Told,
+        empty: bool,
+        ddl: &Ddl,
+        out: &mut Announced,
+    ) -> Result<()> {
+        let version = self.start.tables.first_version();
+        if empty && let Resolved::Shape(altered) = self.resolve(connection, id, told, ddl).await? {
+            if altered.cascades {
+                self.refuse_cascades(connection, id).await?;
+            }
+            let shape = Shape { version, ..altered.shape };
+            out.changes.push_back(change(None, shape.decodable()?.schema, &ddl.statement, Kind::default()));
+            out.steps.push(Carry::Add(shape, None));
+            return Ok(());
+        }
+        self.welcome(connection, id, &ddl.statement, out).await
     }
+
+    /// A table joins the stream as it is now, with the rows that it holds.
+    pub(super) async fn welcome(
+        &mut self,
+        connection: &mut Connection,
+        id: &TableId,
+        statement: &str,
+        out: &mut Announced,
+    ) -> Result<()> {
+        let version = self.start.tables.first_version();
+        let Some((shape, joining)) = self.begins(connection, id, version).await? else {
+            tracing::info!(table = %id, "a table that appeared is gone again and is not captured");
+            self.start.tables.pass_over(id);
+            return Ok(());
+        };
+        self.refuse_cascades(connection, id).await?;
+        out.changes.push_back(change(None, shape.decodable()?.schema, statement, Kind::default()));
+        out.steps.push(Carry::Add(shape, Some(joining)));
+        Ok(())
+    }
+
+    /// The shape after the statement: as it says, if the catalog agrees; as the catalog has it, if nothing later in the log
+    /// explains the difference; else as it says, if it says everything.
+    async fn resolve(&mut self, connection: &mut Connection, id: &TableId, told: Told, ddl: &Ddl) -> Result<Resolved> {
+        let catalog = glance(connection, id, self.start.config.options.zero_dates).await?;
+        if let (Ok(told), Some(catalog)) = (&told, &catalog)
+            && let Some(shape) = agreed(told, catalog)
+        {
+            return Ok(Resolved::Shape(Altered { shape, ..told.clone() }));
+        }
+        // Held, so that a statement that is being carried out is in the log or not in the catalog.
+        let catalog =
+            standing(connection, id, self.start.config.options.zero_dates).await?.map(|standing| standing.shape);
+        let after = ddl.next.clone().unwrap_or_else(|| ddl.begin.clone());
+        let names = *self.start.tables.names();
+        let later = changed_later(&self.start.config, &resume(&self.start), &after, names, id).await?;
+        let why = match (later, catalog, told) {
+            (None, None, _) => return Ok(Resolved::Gone),
+            (None, Some(catalog), told) => {
+                let (renamed, cascades) = told.map(|t| (t.renamed, t.cascades)).unwrap_or_default();
+                tracing::info!(table = %id, statement = shortened(&ddl.statement), "the shape of the table is the catalog's");
+                return Ok(Resolved::Shape(Altered { shape: catalog, renamed, key_unsure: false, cascades }));
+            }
+            (Some(_), _, Ok(told)) => return Ok(Resolved::Shape(told)),
+            (Some(later), _, Err(why)) => format!("{why}, and the table has been changed since: {}", shortened(&later)),
+        };
+        tracing::warn!(table = %id, statement = shortened(&ddl.statement), why, "the shape of the table is not known until its next rows");
+        Ok(Resolved::Unknown(why))
+    }
+
+    /// The engine has ended its epoch: what lies behind the changes may come.
+    pub(super) fn apply(&mut self, announced: Announced) -> Result<()> {
+        for step in announced.steps {
+            let start = &mut self.start;
+            match step {
+                Carry::Reshape(at, shape) => start.tables.reshape(at, shape)?,
+                Carry::Empty(at) => start.snapshot.cancel(at, &mut start.tables),
+                Carry::Remove(at) => {
+                    start.snapshot.cancel(at, &mut start.tables);
+                    start.tables.remove(at);
+                }
+                Carry::Add(shape, joining) => {
+                    let at = start.tables.add(shape)?;
+                    if let Some(joining) = joining {
+                        self.join(at, joining)?;
+                    }
+                }
+                Carry::Begin(at, shape, joining) => {
+                    start.snapshot.cancel(at, &mut start.tables);
+                    start.tables.reshape(at, shape)?;
+                    self.join(at, joining)?;
+                }
+                Carry::Shadow(id, shape) => start.tables.set_shadow(id, shape),
+                Carry::Riddle(at, riddle) => start.tables.get_mut(at).riddle = Some(riddle),
+            }
+        }
+        // A chunk that waited for the change may fit now.
+        self.waiting = false;
+        if let Some(ddl) = announced.finishes {
+            self.start.machine.finish_statement(ddl.next.as_ref());
+            if !self.start.machine.is_inside_event() {
+                self.advance();
+            }
+        }
+        Ok(())
+    }
+
+    /// What the server adds to statements by itself; asked once.
+    pub(super) async fn habits(&mut self, connection: &mut Connection) -> Result<&Habits> {
+        if self.habits.is_none() {
+            self.habits = Some(
+                habits(connection, self.start.tables.names().reading, self.start.config.options.zero_dates).await?,
+            );
+        }
+        Ok(self.habits.as_ref().expect("invariant: just asked"))
+    }
+
+    fn unlogged(&self, table: &TableId, what: &str, statement: &str) -> Result<()> {
+        if self.start.config.options.accept_unlogged {
+            tracing::warn!(%table, statement = shortened(statement), "rows of a captured table came or went without being logged");
+            return Ok(());
+        }
+        Err(Error::new(Code::UnloggedRows, format!("rows of captured table {table} came or went without being logged: {what}"))
+            .fact("statement", shortened(statement))
+            .help(
+                "accept that such rows stay (or are missing) in the sink with `partitions.unlogged.accept: true`, or start a \
+                 new pipeline with a new snapshot",
+            ))
+    }
+}
+
+/// An empty announcement.
+pub(super) fn nothing() -> Announced {
+    Announced { changes: VecDeque::new(), told: false, steps: Vec::new(), finishes: None }
+}
+
+/// A change of one captured table that is not the work of a statement in the log.
+pub(super) fn reshaped(at: usize, before: Arc<TableSchema>, shape: Shape, statement: &str) -> Result<Announced> {
+    let mut out = nothing();
+    out.changes.push_back(change(Some(before), shape.decodable()?.schema, statement, Kind::default()));
+    out.steps.push(Carry::Reshape(at, shape));
+    Ok(out)
+}
+
+fn change(before: Option<Arc<TableSchema>>, after: Arc<TableSchema>, statement: &str, ddl: Kind) -> SchemaChange {
+    SchemaChange { before, after, statement: statement.to_owned(), ddl }
+}
+
+fn key_names(shape: &Shape) -> Vec<&str> {
+    shape.key.iter().map(|&at| shape.columns[at].name.as_str()).collect()
+}
+
+/// The catalog's shape, if it is what the statement says, in other words maybe: the same columns with the same values, and
+/// the same key, unless the statement leaves that open.
+fn agreed(told: &Altered, catalog: &Shape) -> Option<Shape> {
+    let said = &told.shape;
+    let same_key = key_names(said) == key_names(catalog) || told.key_unsure;
+    let same = |(a, b): (&crate::shape::ShapeColumn, &crate::shape::ShapeColumn)| {
+        a == b
+            || (a.name == b.name
+                && a.nullable == b.nullable
+                && a.collation == b.collation
+                && matches!((a.decoded(), b.decoded()), (Ok(a), Ok(b)) if a.column_type == b.column_type))
+    };
+    let agree =
+        same_key && said.columns.len() == catalog.columns.len() && said.columns.iter().zip(&catalog.columns).all(same);
+    agree.then(|| catalog.clone())
 }
 
 #[cold]
-fn refused(table: &Table, ddl: &Ddl, why: &str) -> Error {
-    Error::new(Code::SchemaChange, format!("captured table {} was changed and cannot be followed: {why}", table.id))
-        .fact("statement", ddl.statement.chars().take(200).collect::<String>())
-        .help("start a new pipeline with a new snapshot of the table, or leave it out of `tables`")
+fn switched_off(table: &TableId, statement: &str) -> Error {
+    Error::new(Code::SchemaChange, format!("captured table {table} was changed, and `schema-change.enabled` is false"))
+        .fact("statement", shortened(statement))
+        .help("set `schema-change.enabled: true`, or start a new pipeline with a new snapshot of the table")
 }

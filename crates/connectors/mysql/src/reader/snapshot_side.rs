@@ -2,7 +2,7 @@
 
 use crate::place::Place;
 use crate::position::{KeyValue, SnapshotState, SnapshotTable, to_hex};
-use crate::snapshot::{ChunkRead, Snapshot, lock};
+use crate::snapshot::{ChunkRead, Job, Snapshot, SnapshotContext, lock};
 use crate::stream::{Machine, Tables};
 use dujiang_core::source::TableProgress;
 use dujiang_core::{ChangeBatch, Code, Error, Result, fault};
@@ -23,6 +23,8 @@ pub struct SideTable {
     pub read: bool,
     /// The stream has passed all its hand-off points.
     pub passed: bool,
+    /// The id of its rows' snapshot, if it is not the one of the beginning.
+    pub id: Option<String>,
 }
 
 /// The snapshot beside the stream.
@@ -30,6 +32,9 @@ pub struct SnapshotSide {
     id: String,
     tables: Vec<SideTable>,
     run: Option<Snapshot>,
+    /// For tables that join later.
+    context: Option<Arc<SnapshotContext>>,
+    connections: usize,
     /// Chunks whose columns the stream has not come to, at most one per connection.
     held: Vec<ChunkRead>,
     /// Chunks wait until the stream has come to their place.
@@ -37,19 +42,46 @@ pub struct SnapshotSide {
 }
 
 impl SnapshotSide {
-    /// No snapshot.
-    pub fn none() -> Self {
-        Self { id: String::new(), tables: Vec::new(), run: None, held: Vec::new(), in_order: false }
-    }
-
-    /// A snapshot under way.
-    pub fn new(id: String, tables: Vec<SideTable>, run: Option<Snapshot>) -> Self {
-        Self { id, tables, run, held: Vec::new(), in_order: false }
+    /// Nothing to read; with what tables that join later are read over so many connections.
+    pub fn new(id: String, context: Option<Arc<SnapshotContext>>, connections: usize) -> Self {
+        Self { id, tables: Vec::new(), run: None, context, connections, held: Vec::new(), in_order: false }
     }
 
     /// From now on chunks are handed out at their place in the stream.
     pub fn keep_order(&mut self) {
         self.in_order = true;
+    }
+
+    /// One more table, and what is to be read of it, if anything is.
+    ///
+    /// # Errors
+    /// `Bug` when there is nothing to read it with.
+    pub fn add(&mut self, side: SideTable, job: Option<Job>) -> Result<()> {
+        self.tables.push(side);
+        let Some(job) = job else { return Ok(()) };
+        if let Some(run) = &mut self.run {
+            run.add(job);
+            return Ok(());
+        }
+        let context = self.context.clone().ok_or_else(|| Error::new(Code::Bug, "no snapshot can be begun"))?;
+        self.run = Some(Snapshot::start(context, vec![job], self.connections));
+        Ok(())
+    }
+
+    /// With what tables that join from now on are read.
+    pub fn read_with(&mut self, context: Arc<SnapshotContext>) {
+        self.context.get_or_insert(context);
+    }
+
+    /// The table of this number is gone, or empty, or begins anew: nothing more of it is read.
+    pub fn cancel(&mut self, at: usize, tables: &mut Tables) {
+        let table = tables.get_mut(at);
+        if let Some(handoff) = table.handoff.take() {
+            lock(&handoff).cancel();
+        }
+        table.from = None;
+        self.tables.retain(|side| side.at != at);
+        self.held.retain(|chunk| chunk.at != at);
     }
 
     /// Whether there is none.
@@ -85,9 +117,11 @@ impl SnapshotSide {
         self.run = None;
     }
 
-    /// A chunk has been read.
+    /// A chunk has been read; one of a table that is gone or has begun anew meanwhile is thrown away.
     pub fn hold(&mut self, chunk: ChunkRead) {
-        self.held.push(chunk);
+        if !lock(&chunk.handoff).is_cancelled() {
+            self.held.push(chunk);
+        }
     }
 
     /// Hands out one of the chunks that are held. Not before the stream has the columns it was read with: a view may be younger
@@ -125,14 +159,26 @@ impl SnapshotSide {
     }
 
     /// The stream has come to `boundary`: tables that are read and caught up with need no judging any more.
-    pub fn passed(&mut self, boundary: &Place, tables: &mut Tables) {
+    ///
+    /// # Errors
+    /// `TableGone` when a table cannot be read any more, and no statement up to there says why.
+    pub fn passed(&mut self, boundary: &Place, tables: &mut Tables) -> Result<()> {
         for side in self.tables.iter_mut().filter(|t| !t.passed) {
             let table = tables.get_mut(side.at);
-            side.passed = table.handoff.as_ref().is_none_or(|h| lock(h).passed(boundary));
+            if let Some(handoff) = &table.handoff {
+                let mut handoff = lock(handoff);
+                if handoff.missing().is_some_and(|missing| missing <= boundary) {
+                    return Err(vanished(&table.id.to_string(), boundary));
+                }
+                side.passed = handoff.passed(boundary);
+            } else {
+                side.passed = true;
+            }
             if side.passed {
-                table.handoff = None;
+                (table.handoff, table.from) = (None, None);
             }
         }
+        Ok(())
     }
 
     /// For the position.
@@ -149,6 +195,8 @@ impl SnapshotSide {
                 rows: side.rows,
                 chunks: chunks.unwrap_or_default(),
                 frontier: side.frontier.clone(),
+                id: side.id.clone(),
+                from: tables.get(side.at).from.as_ref().map(ToString::to_string),
             }
         };
         let all: Vec<_> = open.map(table).collect();
@@ -165,6 +213,14 @@ impl SnapshotSide {
         };
         self.tables.iter().map(table).collect()
     }
+}
+
+#[cold]
+fn vanished(table: &str, boundary: &Place) -> Error {
+    let message = format!("captured table {table} is gone or has lost its key, and the log does not say how");
+    Error::new(Code::TableGone, message).fact("position", boundary.to_string()).help(
+        "a DDL was run without being logged (sql_log_bin=0); leave the table out of `tables`, or start a new pipeline",
+    )
 }
 
 #[cold]

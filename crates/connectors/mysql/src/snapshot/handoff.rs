@@ -60,12 +60,24 @@ pub struct Handoff {
     opening: bool,
     /// No view older than this may be used: the stream has dropped changes before it.
     floor: Place,
+    /// Nobody waits for chunks any more.
+    cancelled: bool,
+    /// The table could not be read at this place: a statement before it says why.
+    missing: Option<Place>,
 }
 
 impl Handoff {
     /// A table of which nothing is read; the stream stands at `stream`.
     pub fn new(stream: Place) -> Self {
-        Self { done: Vec::new(), ahead: VecDeque::new(), open: None, opening: false, floor: stream }
+        Self {
+            done: Vec::new(),
+            ahead: VecDeque::new(),
+            open: None,
+            opening: false,
+            floor: stream,
+            cancelled: false,
+            missing: None,
+        }
     }
 
     /// A table of which `done` is handed out; the stream stands at `stream`.
@@ -177,6 +189,32 @@ impl Handoff {
     /// The chunks handed out, for the position.
     pub fn done(&self) -> &[Chunk] {
         &self.done
+    }
+
+    /// The table is gone or another one, as the stream knows: nothing more of it is to be read.
+    pub fn cancel(&mut self) {
+        self.abandon();
+        self.cancelled = true;
+    }
+
+    /// Whether nobody waits for chunks any more.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled
+    }
+
+    /// The table cannot be read now, with the log at `place`.
+    pub fn miss(&mut self, place: Place) {
+        self.missing.get_or_insert(place);
+    }
+
+    /// The table could be read.
+    pub fn found(&mut self) {
+        self.missing = None;
+    }
+
+    /// The place before which the stream must meet the statement by which the table cannot be read any more.
+    pub fn missing(&self) -> Option<&Place> {
+        self.missing.as_ref()
     }
 
     /// The place a view must have reached to be usable.

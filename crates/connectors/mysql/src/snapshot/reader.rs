@@ -7,21 +7,27 @@ use super::told_place::Heads;
 use super::view::{self, View};
 use super::weights::ServerOrder;
 use crate::client::{Connection, Endpoint, Param, ServerFamily, Statement};
+use crate::config::Config;
 use crate::decode::{KeyPlan, TableBuilder};
 use crate::place::Place;
 use crate::position::KeyValue;
-use crate::server::Instance;
+use crate::server::{Instance, end_of_log};
 use crate::shape::{Decodable, Shape, ShapeColumn, read_columns};
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::budget::{Budget, Held};
 use dujiang_core::clock::Clock;
 use dujiang_core::codes::Retry;
+use dujiang_core::source::SourceContext;
 use dujiang_core::{ChangeBatch, Code, Error, Origin, Result, fault};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::mpsc;
+
+mod waiting;
+
+use waiting::{Chunks, MISSING_PAUSE, has_moved_on, retry};
 
 /// A chunk ends early when it holds this many bytes.
 const CHUNK_BYTES: usize = 8 << 20;
@@ -48,6 +54,8 @@ pub struct Job {
     /// Rows read up to there: ordinals go on from chunk to chunk, since a sink may have thrown the key away and have
     /// nothing else to tell rows of the snapshot apart.
     pub rows: u64,
+    /// `snapshot:<id>`, the transaction of its rows.
+    pub transaction: Arc<str>,
 }
 
 /// A chunk, completely read.
@@ -56,6 +64,8 @@ pub struct ChunkRead {
     pub worker: usize,
     /// The table's number.
     pub at: usize,
+    /// The hand-off that it belongs to: the number may be another table's by now.
+    pub handoff: SharedHandoff,
     /// Its rows; none when the table has ended.
     pub batch: Option<ChangeBatch>,
     /// The columns it was read with.
@@ -76,8 +86,6 @@ pub struct SnapshotContext {
     pub server: Instance,
     /// Rows of a chunk at most.
     pub chunk_rows: u32,
-    /// `snapshot:<id>`, the transaction of its rows.
-    pub transaction: String,
     /// For the time of views.
     pub clock: Arc<dyn Clock>,
     /// Chunks count against it.
@@ -87,6 +95,18 @@ pub struct SnapshotContext {
 }
 
 impl SnapshotContext {
+    /// What connections of this source to that very server share.
+    pub fn new(config: &Config, source: &SourceContext, server: Instance) -> Self {
+        Self {
+            endpoint: config.endpoint.clone(),
+            server,
+            chunk_rows: config.options.chunk_size.get(),
+            clock: source.clock.clone(),
+            budget: source.budget.clone(),
+            heads: Heads::default(),
+        }
+    }
+
     /// A session with the server that the stream follows: a view's place means nothing in the log of another.
     ///
     /// # Errors
@@ -102,11 +122,25 @@ impl SnapshotContext {
 
 /// A snapshot under way; its connections end when it is dropped.
 pub struct Snapshot {
-    /// One channel per connection: a chunk that cannot be handed out yet holds up no other table's.
-    chunks: Vec<mpsc::Receiver<Result<ChunkRead>>>,
-    /// Whose turn it is.
-    turn: usize,
+    chunks: Chunks,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+    context: Arc<SnapshotContext>,
+    queue: SharedQueue,
+    /// Connections at a time.
+    connections: usize,
+}
+
+/// Tables to be read, and how many connections are at work on them.
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    working: usize,
+}
+
+type SharedQueue = Arc<Mutex<Queue>>;
+
+fn locked(queue: &SharedQueue) -> MutexGuard<'_, Queue> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Snapshot {
@@ -117,18 +151,31 @@ impl Drop for Snapshot {
 
 impl Snapshot {
     /// Begins to read the tables, in order, over so many connections.
-    pub fn start(context: SnapshotContext, jobs: Vec<Job>, connections: usize) -> Self {
-        let connections = connections.min(jobs.len());
-        let jobs = Arc::new(Mutex::new(VecDeque::from(jobs)));
-        let context = Arc::new(context);
-        let worker = |number| {
-            let (sender, chunks) = mpsc::channel(1);
-            let (context, jobs) = (context.clone(), jobs.clone());
-            let worker = Worker { number, context, jobs, sender, session: None };
-            (chunks, tokio::spawn(worker.run()))
+    pub fn start(context: Arc<SnapshotContext>, jobs: Vec<Job>, connections: usize) -> Self {
+        let mut snapshot = Self {
+            chunks: Chunks::default(),
+            tasks: Vec::new(),
+            context,
+            queue: SharedQueue::default(),
+            connections: connections.max(1),
         };
-        let (chunks, tasks) = (0..connections).map(worker).unzip();
-        Self { chunks, turn: 0, tasks }
+        jobs.into_iter().for_each(|job| snapshot.add(job));
+        snapshot
+    }
+
+    /// One more table to be read, after those before it.
+    pub fn add(&mut self, job: Job) {
+        let mut queue = locked(&self.queue);
+        queue.jobs.push_back(job);
+        if queue.working >= self.connections {
+            return;
+        }
+        queue.working += 1;
+        let (sender, chunks) = mpsc::channel(1);
+        let (context, queue) = (self.context.clone(), self.queue.clone());
+        let worker = Worker { number: self.chunks.channels.len(), context, queue, sender, session: None };
+        self.chunks.channels.push(chunks);
+        self.tasks.push(tokio::spawn(worker.run()));
     }
 
     /// The next chunk of a connection of which none is in `held`, `None` when all tables are read. **Cancel-safe.**
@@ -136,7 +183,7 @@ impl Snapshot {
     /// # Errors
     /// What reconnecting does not mend.
     pub async fn next(&mut self, held: &[ChunkRead]) -> Option<Result<ChunkRead>> {
-        std::future::poll_fn(|cx| self.poll_next(cx, held)).await
+        std::future::poll_fn(|cx| self.chunks.poll_next(cx, held)).await
     }
 
     /// As [`Snapshot::next`], if there is a chunk already.
@@ -144,30 +191,10 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::next`].
     pub fn try_next(&mut self, held: &[ChunkRead]) -> Option<Result<ChunkRead>> {
-        match self.poll_next(&mut Context::from_waker(Waker::noop()), held) {
+        match self.chunks.poll_next(&mut Context::from_waker(Waker::noop()), held) {
             Poll::Ready(chunk) => chunk,
             Poll::Pending => None,
         }
-    }
-
-    fn poll_next(&mut self, cx: &mut Context<'_>, held: &[ChunkRead]) -> Poll<Option<Result<ChunkRead>>> {
-        let mut open = false;
-        for step in 0..self.chunks.len() {
-            let worker = (self.turn + step) % self.chunks.len();
-            if held.iter().any(|chunk| chunk.worker == worker) {
-                open = true;
-                continue;
-            }
-            match self.chunks[worker].poll_recv(cx) {
-                Poll::Ready(Some(chunk)) => {
-                    self.turn = worker + 1;
-                    return Poll::Ready(Some(chunk));
-                }
-                Poll::Ready(None) => {}
-                Poll::Pending => open = true,
-            }
-        }
-        if open { Poll::Pending } else { Poll::Ready(None) }
     }
 }
 
@@ -196,7 +223,7 @@ struct Prepared {
 struct Worker {
     number: usize,
     context: Arc<SnapshotContext>,
-    jobs: Arc<Mutex<VecDeque<Job>>>,
+    queue: SharedQueue,
     sender: mpsc::Sender<Result<ChunkRead>>,
     session: Option<Session>,
 }
@@ -204,10 +231,16 @@ struct Worker {
 impl Worker {
     async fn run(mut self) {
         loop {
-            let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            let Some(job) = job else { return };
+            let next = {
+                let mut queue = locked(&self.queue);
+                let next = queue.jobs.pop_front();
+                queue.working -= usize::from(next.is_none());
+                next
+            };
+            let Some(job) = next else { return };
             if let Err(error) = self.read_table(job).await {
                 let _ = self.sender.send(Err(error)).await;
+                locked(&self.queue).working -= 1;
                 return;
             }
         }
@@ -217,16 +250,25 @@ impl Worker {
         let mut rows = self.context.chunk_rows;
         let mut failures = 0;
         loop {
+            if lock(&job.handoff).is_cancelled() {
+                self.end_view().await;
+                return Ok(());
+            }
             let chunk = match self.chunk(&job, &mut rows).await {
                 Ok(chunk) => chunk,
                 Err(error) => {
                     lock(&job.handoff).abandon();
                     self.session = None;
                     failures += 1;
+                    if has_moved_on(&error) {
+                        self.miss(&job).await;
+                        continue;
+                    }
                     retry(error, failures, &job).await?;
                     continue;
                 }
             };
+            lock(&job.handoff).found();
             failures = 0;
             fault::point("snapshot.chunk-read");
             job.frontier.clone_from(&chunk.frontier);
@@ -248,6 +290,21 @@ impl Worker {
         }
         self.end_view().await;
         sender.send(Ok(chunk)).await.is_ok()
+    }
+
+    /// The table cannot be read any more, and the stream will meet the statement that says why.
+    async fn miss(&mut self, job: &Job) {
+        if lock(&job.handoff).missing().is_none() {
+            let place = match self.connected().await {
+                Ok(session) => end_of_log(&mut session.connection).await,
+                Err(error) => Err(error),
+            };
+            if let Ok(place) = place {
+                tracing::info!(table = %job.shape.id(), "the table has been changed: its snapshot waits for the stream");
+                lock(&job.handoff).miss(place);
+            }
+        }
+        tokio::time::sleep(MISSING_PAUSE).await;
     }
 
     async fn end_view(&mut self) {
@@ -287,25 +344,6 @@ impl Worker {
         }
         Ok(self.session.as_mut().expect("invariant: just made"))
     }
-}
-
-/// Waits before the next attempt, or says that there is none.
-async fn retry(error: Error, failures: u32, job: &Job) -> Result<()> {
-    let again = match error.retry() {
-        Retry::Endless => true,
-        // A connection that is closed before the greeting: something between us and the server is down.
-        Retry::Never if error.code() == Code::NotADatabase => true,
-        // Somebody else holds the table, for as long as they like.
-        Retry::Bounded => failures <= 5 || view::is_locked(&error),
-        Retry::Never => false,
-    };
-    if !again {
-        return Err(error.fact("table", job.shape.id().to_string()));
-    }
-    tracing::warn!(table = %job.shape.id(), %error, "a chunk of the snapshot is read again");
-    let pause = Duration::from_millis(100) * 2u32.pow(failures.min(10) - 1);
-    tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
-    Ok(())
 }
 
 struct Fetched {
@@ -418,12 +456,12 @@ impl Session {
     /// A chunk's rows, and the view that they are of.
     async fn confirmed(&mut self, job: &Job, context: &SnapshotContext, limit: u32) -> Result<(View, Fetched)> {
         if let Some(view) = self.proven_view(job) {
-            let fetched = self.fetch(job, &view, context, limit).await?;
+            let fetched = self.fetch(job, &view, limit).await?;
             return Ok((view, fetched));
         }
         loop {
             let view = self.prepared_view(job, context).await?;
-            let fetched = self.fetch(job, &view, context, limit).await?;
+            let fetched = self.fetch(job, &view, limit).await?;
             // The rest of a truncated answer is still on its way: nothing can be asked.
             if fetched.truncated {
                 return Ok((view, fetched));
@@ -438,11 +476,11 @@ impl Session {
         }
     }
 
-    async fn fetch(&mut self, job: &Job, view: &View, context: &SnapshotContext, limit: u32) -> Result<Fetched> {
+    async fn fetch(&mut self, job: &Job, view: &View, limit: u32) -> Result<Fetched> {
         let prepared = self.prepared.as_ref().expect("invariant: prepared before");
         let mut builder = TableBuilder::new(prepared.decodable.schema.clone(), prepared.decodable.columns.clone())?;
         builder.begin_span(Origin {
-            transaction: &context.transaction,
+            transaction: &job.transaction,
             position: &view.point.to_string(),
             commit_micros: view.micros,
             precision: TimePrecision::Micros,
@@ -498,10 +536,17 @@ impl Session {
             (upper, frontier) = (Some(sort_key), Some(key));
         }
         let held = context.budget.hold(fetched.batch.as_ref().map_or(0, ChangeBatch::memory));
-        lock(&job.handoff).complete(upper);
+        {
+            let mut handoff = lock(&job.handoff);
+            // Cancelled while the chunk was read: it will be thrown away.
+            if !handoff.is_cancelled() {
+                handoff.complete(upper);
+            }
+        }
         Ok(ChunkRead {
             worker: 0,
             at: job.at,
+            handoff: job.handoff.clone(),
             batch: fetched.batch,
             shape: prepared.shape.clone(),
             frontier,
@@ -545,6 +590,7 @@ impl Rows {
 
 #[cfg(test)]
 mod tests {
+    use super::super::handoff::Handoff;
     use super::*;
 
     fn chunk(worker: usize, at: usize, budget: &Budget) -> ChunkRead {
@@ -557,25 +603,33 @@ mod tests {
             key: Vec::new(),
             zero_dates: Default::default(),
             key_name: None,
+            collation: None,
         };
         let point = Place::parse("bin.000001:4").unwrap();
-        ChunkRead { worker, at, batch: None, shape, frontier: None, point, held: budget.hold(0) }
+        let handoff = Arc::new(Mutex::new(Handoff::new(point.clone())));
+        ChunkRead { worker, at, handoff, batch: None, shape, frontier: None, point, held: budget.hold(0) }
     }
 
-    #[tokio::test]
-    async fn a_chunk_that_is_held_stops_only_its_own_connection() {
+    #[test]
+    fn a_chunk_that_is_held_stops_only_its_own_connection() {
         let budget = Budget::new(1 << 20);
-        let (senders, chunks): (Vec<_>, Vec<_>) = (0..2).map(|_| mpsc::channel(1)).unzip();
-        let mut snapshot = Snapshot { chunks, turn: 0, tasks: Vec::new() };
+        let (senders, channels): (Vec<_>, Vec<_>) = (0..2).map(|_| mpsc::channel(1)).unzip();
+        let mut chunks = Chunks { channels, turn: 0 };
         let send = |worker: usize, at| assert!(senders[worker].try_send(Ok(chunk(worker, at, &budget))).is_ok());
+        let mut next = |held: &[ChunkRead]| chunks.poll_next(&mut Context::from_waker(Waker::noop()), held);
+        let at = |polled: &Poll<Option<Result<ChunkRead>>>| match polled {
+            Poll::Ready(Some(Ok(chunk))) => chunk.at,
+            _ => panic!("no chunk"),
+        };
         send(0, 7);
-        let held = vec![snapshot.next(&[]).await.unwrap().unwrap()];
+        let Poll::Ready(Some(Ok(first))) = next(&[]) else { panic!("no chunk") };
+        let held = vec![first];
         send(0, 8);
-        assert!(snapshot.try_next(&held).is_none());
+        assert!(next(&held).is_pending());
         send(1, 9);
-        assert_eq!(snapshot.next(&held).await.unwrap().unwrap().at, 9);
-        assert_eq!(snapshot.next(&[]).await.unwrap().unwrap().at, 8);
+        assert_eq!(at(&next(&held)), 9);
+        assert_eq!(at(&next(&[])), 8);
         drop(senders);
-        assert!(snapshot.next(&[]).await.is_none());
+        assert!(matches!(next(&[]), Poll::Ready(None)));
     }
 }

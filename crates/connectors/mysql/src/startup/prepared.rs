@@ -59,7 +59,7 @@ struct Current {
 impl Scan {
     async fn of(config: &Config, from: &Place, now: &Resume) -> Result<Self> {
         let start = BinlogStart::FilePosition { file: from.file().to_owned(), position: from.offset };
-        let mut log = Log::open(config, start).await?;
+        let mut log = Log::open(config, start, config.server_id).await?;
         let (mut scan, mut current) = (Self::default(), Current::default());
         while let Some(()) = log.advance().await? {
             let (begin, server) = (log.begin(), log.server_id()?);

@@ -4,27 +4,30 @@
 //! what to do next. An event that has to wait is shown again.
 
 use super::nested::Nested;
-use super::tables::{Appended, RowsOf, ServerKeys, Tables};
+use super::tables::{Appended, RowsOf, ServerKeys, Tables, Whose};
 use super::transaction::{Gtid, Transaction, Use, merge, micros, seconds};
 use super::undecided::{Undecided, is_known};
 use super::{query, refusals};
 use crate::decode::event::{Header, event_type};
 use crate::decode::rows::{Fragments, RowsFragment};
 use crate::decode::transaction::XaPrepare;
-use crate::decode::{Event, EventData, EventFormat, RowsEvent, TableMap};
+use crate::decode::{Event, EventData, EventFormat, OwnedTableMap, RowsEvent, TableMap};
 use crate::gtid::{Executed, MariaGtid, Sid};
 use crate::place::{Place, next_offset};
 use crate::position::{Inside, Mark, Prepared};
 use crate::snapshot::OpenKey;
 use dujiang_core::batch::TimePrecision;
-use dujiang_core::{Code, Error, Origin, Result, fault};
+use dujiang_core::{Code, Error, Origin, Result, TableId, fault};
 use std::collections::HashMap;
 
 mod inner;
+mod maps;
 mod outcome;
 
+pub use maps::Unfit;
+
 /// What to do after an event.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub enum Step {
     /// Go on with the next event.
     Done,
@@ -36,8 +39,10 @@ pub enum Step {
     Wait,
     /// Ask the server for the sort keys of these rows, then show the event again with them.
     Keys(OpenKeys),
-    /// A captured table changes its columns: carry that through, then call [`Machine::finish_statement`].
-    Ddl(query::Ddl),
+    /// A statement may change captured tables: carry that through, then call [`Machine::finish_statement`].
+    Ddl(Box<query::Ddl>),
+    /// Rows of a table come whose shape is not known: find it out, then show the event again.
+    Unfit(Box<Unfit>),
 }
 
 /// Keys of a rows event, (before, after) per change, to be weighed by the server.
@@ -295,7 +300,7 @@ impl Machine {
     ) -> Result<Step> {
         let header = &event.header;
         match data {
-            EventData::TableMap(map) => self.table_map(event, map, tables)?,
+            EventData::TableMap(map) => return self.table_map(event, map, at, tables),
             EventData::Rows(rows) => return self.rows(event, rows, at, tables, keys),
             EventData::CompressedRows(rows) => {
                 let mut buffer = std::mem::take(&mut self.inflated);
@@ -440,19 +445,6 @@ impl Machine {
         Ok(())
     }
 
-    fn table_map(&mut self, event: &Event<'_>, map: &TableMap<'_>, tables: &mut Tables) -> Result<()> {
-        let found = tables.find(map.database, map.table);
-        self.table_ids.insert(map.table_id, found);
-        let Some(at) = found else { return Ok(()) };
-        match self.transaction.as_ref().map(|t| &t.rows) {
-            Some(Use::PassOver) => Ok(()),
-            Some(Use::Spool(xid)) => self.undecided.append(xid, event),
-            Some(Use::HandOut) | None => {
-                tables.use_table_map(at, map).map_err(|e| e.fact("table", tables.get(at).id.to_string()))
-            }
-        }
-    }
-
     fn rows(
         &mut self,
         event: &Event<'_>,
@@ -558,17 +550,16 @@ impl Machine {
                 Ok(Step::Done)
             }
             query::Control::None => {
-                let effect = query::effect(statement, tables)?;
-                let Some(mut ddl) = effect else {
+                let at_begin = self.transaction.as_ref().map_or(at.begin, |t| &t.begin);
+                let Some(mut ddl) = query::effect(statement, tables, at_begin)? else {
                     self.finish_statement(at.next);
                     return Ok(Step::Done);
                 };
-                let at_begin = self.transaction.as_ref().map_or(at.begin, |t| &t.begin).clone();
-                if !ddl.passes_handoff(tables, &at_begin) {
+                if !ddl.passes_handoff(tables) {
                     return Ok(Step::Wait);
                 }
                 ddl.next = at.next.cloned();
-                Ok(Step::Ddl(ddl))
+                Ok(Step::Ddl(Box::new(ddl)))
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Statements in the log.
 
-use crate::ddl::{Alteration, Effect, effect as read};
+use crate::ddl::model::Habits;
+use crate::ddl::plan::{After, Fate, Known, plan};
+use crate::ddl::{Action, Effect, Reading, effect as read};
 use crate::decode::statement::Query;
 use crate::place::Place;
 use crate::snapshot::{Verdict, lock};
@@ -17,6 +19,8 @@ pub struct Statement<'a> {
     pub text: Cow<'a, str>,
     /// Whether the text could be read in the client's character set.
     pub exact: bool,
+    /// `sql_mode` of the session.
+    pub sql_mode: u64,
 }
 
 /// Statements that frame transactions.
@@ -52,13 +56,13 @@ impl<'a> Statement<'a> {
         let text = query.text();
         let exact = text.is_ok();
         let text = text.unwrap_or_else(|_| String::from_utf8_lossy(query.statement));
-        Self { database: Cow::Borrowed(query.database), text, exact }
+        Self { database: Cow::Borrowed(query.database), text, exact, sql_mode: query.sql_mode() }
     }
 
     /// The same, independent of the event.
     pub fn into_owned(self) -> Statement<'static> {
         let text = Cow::Owned(self.text.into_owned());
-        Statement { database: Cow::Owned(self.database.into_owned()), text, exact: self.exact }
+        Statement { database: Cow::Owned(self.database.into_owned()), text, ..self }
     }
 
     /// Whether it frames a transaction.
@@ -98,80 +102,150 @@ impl Statement<'_> {
     }
 }
 
-/// A change of a captured table's columns, to be carried through.
+/// A statement that may change tables, to be carried through.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ddl {
-    /// The table's number.
-    pub table: usize,
-    /// What is done.
-    pub alterations: Vec<Alteration>,
+    /// What it does; none when it cannot be read.
+    pub actions: Option<Vec<Action>>,
+    /// The captured tables that it may change.
+    pub tables: Vec<usize>,
+    /// The session's default database.
+    pub database: String,
+    /// How the session's server reads it.
+    pub reading: Reading,
     /// The statement.
     pub statement: String,
+    /// Where its transaction begins.
+    pub begin: Place,
     /// Where the event after it begins.
     pub next: Option<Place>,
 }
 
 impl Ddl {
-    /// Whether no chunk of the table that was read before it is still to be handed out.
-    pub(super) fn passes_handoff(&mut self, tables: &Tables, begin: &Place) -> bool {
-        let handoff = tables.get(self.table).handoff.as_ref();
-        handoff.is_none_or(|h| lock(h).judge_table(begin) == Verdict::Pass)
+    /// Whether no chunk of its tables that was read before it is still to be handed out.
+    pub(super) fn passes_handoff(&self, tables: &Tables) -> bool {
+        let passes = |at: &usize| {
+            let handoff = tables.get(*at).handoff.as_ref();
+            handoff.is_none_or(|h| lock(h).judge_table(&self.begin) == Verdict::Pass)
+        };
+        self.tables.iter().all(passes)
+    }
+
+    /// Whether a captured table may look different after it.
+    ///
+    /// # Errors
+    /// `PatternTooCostly`.
+    pub fn reshapes(&self, tables: &Tables) -> Result<bool> {
+        let Some(actions) = &self.actions else { return Ok(true) };
+        let plan = plan(actions, tables, &Habits { reading: self.reading, ..Habits::default() })?;
+        let reshaped = |fate: &Fate| match &fate.after {
+            After::New { .. } => false,
+            After::Kept { shape: Ok(after), .. } => {
+                let before = tables.captured_shape(&fate.table);
+                after.key_unsure || before.is_none_or(|before| !after.shape.is_like(before))
+            }
+            After::Kept { shape: Err(_), .. } | After::Gone | After::Replaced { .. } => true,
+        };
+        Ok(plan.fates.iter().any(reshaped))
     }
 }
 
-/// What a statement does to captured tables; `None` for nothing.
+/// What a statement whose transaction begins at `begin` does to tables that are captured or would be; `None` for nothing.
 ///
 /// # Errors
-/// `SchemaChange` for what cannot be carried through, `UnknownEvent` for rows logged as text.
-pub fn effect(statement: &Statement<'_>, tables: &Tables) -> Result<Option<Ddl>> {
-    let captured = |database: &str, table: &str| tables.captured(database, table);
-    match read(&statement.text, &statement.database, &captured) {
-        Effect::None if statement.exact || captured(&statement.database, "").is_none() => Ok(None),
-        Effect::None | Effect::Unreadable => unreadable(statement, tables),
-        Effect::Columns { table, .. } if !statement.exact => {
-            Err(not_carried(statement, &table, "its text is in a character set that cannot be read"))
-        }
-        Effect::Columns { table, mut alterations } => {
-            let at = tables.find(&table.database, &table.table).expect("invariant: the table is captured");
-            if let Some(index) =
-                alterations.iter().find_map(|a| dropped_key(a, tables.get(at).shape.key_name.as_deref()))
-            {
-                let what = format!("it drops or renames {index}, the index by which rows are known");
-                return Err(not_carried(statement, &table, &what));
+/// `UnknownEvent` for rows logged as text.
+pub fn effect(statement: &Statement<'_>, tables: &Tables, begin: &Place) -> Result<Option<Ddl>> {
+    let reading = Reading { sql_mode: statement.sql_mode, ..tables.names().reading };
+    let ddl = |actions: Option<Vec<Action>>, concerned: Vec<usize>| Ddl {
+        actions,
+        tables: concerned,
+        database: statement.database.clone().into_owned(),
+        reading,
+        statement: statement.text.clone().into_owned(),
+        begin: begin.clone(),
+        next: None,
+    };
+    match read(&statement.text, &statement.database, &reading) {
+        // In an unknown character set a quote may be half of a character: what stands in it may be anything.
+        Effect::None if statement.exact || tables.captured(&statement.database, "").is_none() => Ok(None),
+        Effect::None | Effect::Unreadable => Ok(riddle(statement, tables, begin).map(|concerned| ddl(None, concerned))),
+        Effect::Tables(actions) => {
+            let concerned = concerned(&actions, tables, begin);
+            if statement.exact {
+                let actions: Vec<Action> =
+                    actions.into_iter().flat_map(|action| of_joined(action, tables, begin)).collect();
+                let habits = Habits { reading, ..Habits::default() };
+                if concerned.is_empty() && plan(&actions, tables, &habits)?.is_nothing() {
+                    return Ok(None);
+                }
+                return Ok(Some(ddl(Some(actions), concerned)));
             }
-            alterations.retain(|a| !matches!(a, Alteration::DropIndex { .. }));
-            if alterations.is_empty() {
-                return Ok(None);
-            }
-            Ok(Some(Ddl { table: at, alterations, statement: statement.text.clone().into_owned(), next: None }))
+            Ok((!concerned.is_empty()).then(|| ddl(None, concerned)))
         }
-        Effect::Other { table, what } => Err(not_carried(statement, &table, &what)),
         Effect::Statement { verb } => logged_as_text(statement, &verb, tables),
     }
 }
 
-/// The index's name if the alteration takes it away.
-fn dropped_key<'a>(alteration: &'a Alteration, key: Option<&str>) -> Option<&'a str> {
-    match alteration {
-        Alteration::DropIndex { name } if key.is_some_and(|key| key.to_lowercase() == name.to_lowercase()) => {
-            Some(name)
+/// What an action is to tables that have joined. Those that have not are as they will be when they do: nothing before that
+/// is theirs.
+fn of_joined(action: Action, tables: &Tables, begin: &Place) -> Vec<Action> {
+    let early = |id: &TableId| tables.find(&id.database, &id.table).is_some_and(|at| !tables.get(at).has_joined(begin));
+    match action {
+        Action::Rename { from, to } => match (early(&from), early(&to)) {
+            (true, true) => Vec::new(),
+            (true, false) => vec![Action::Rename { from: TableId::new("", ""), to }],
+            (false, true) => vec![Action::Drop { table: from }],
+            (false, false) => vec![Action::Rename { from, to }],
+        },
+        Action::DropDatabase { database } => {
+            let gone = tables.of_database(&database.database).into_iter().filter(|id| !early(id));
+            gone.map(|table| Action::Drop { table }).collect()
         }
-        _ => None,
+        action if early(action.table()) => Vec::new(),
+        action => vec![action],
     }
 }
 
-#[cold]
-fn not_carried(statement: &Statement<'_>, table: &TableId, what: &str) -> Error {
-    let message = format!("captured table {table} was changed by a statement that cannot be carried through: {what}");
-    Error::new(Code::SchemaChange, message)
-        .fact("statement", shortened(&statement.text))
-        .help("start a new pipeline with a new snapshot of the table, or leave it out of `tables`")
+/// The captured tables that are named.
+fn concerned(actions: &[Action], tables: &Tables, begin: &Place) -> Vec<usize> {
+    let mut out = Vec::new();
+    for action in actions {
+        match action {
+            Action::DropDatabase { database } => {
+                let folded = tables.names().folded(&database.database);
+                out.extend(tables.iter().filter(|(_, t)| tables.names().folded(&t.id.database) == folded).map(|t| t.0));
+            }
+            Action::Rename { from, to } => {
+                out.extend([from, to].into_iter().filter_map(|id| tables.find(&id.database, &id.table)));
+            }
+            action => out.extend(tables.find(&action.table().database, &action.table().table)),
+        }
+    }
+    out.sort_unstable();
+    out.dedup();
+    out.retain(|&at| tables.get(at).has_joined(begin));
+    out
+}
+
+/// The captured tables that a statement may change that cannot be read: those whose names stand in it, or all of its
+/// database if none does.
+fn riddle(statement: &Statement<'_>, tables: &Tables, begin: &Place) -> Option<Vec<usize>> {
+    let text = statement.text.to_lowercase();
+    let joined = || tables.iter().filter(|(_, table)| table.has_joined(begin));
+    let named: Vec<usize> =
+        joined().filter(|(_, table)| text.contains(&table.id.table.to_lowercase())).map(|t| t.0).collect();
+    let of_database = || {
+        let folded = tables.names().folded(&statement.database).into_owned();
+        joined().filter(|(_, t)| *tables.names().folded(&t.id.database) == *folded).map(|t| t.0).collect()
+    };
+    let found: Vec<usize> = if named.is_empty() { of_database() } else { named };
+    (!found.is_empty()).then_some(found)
 }
 
 /// A statement that changes rows of a captured database, without the rows.
 fn logged_as_text(statement: &Statement<'_>, verb: &str, tables: &Tables) -> Result<Option<Ddl>> {
     let text = statement.text.to_lowercase();
-    let named = tables.iter().any(|t| text.contains(&t.id.database.to_lowercase()));
+    let named = tables.iter().any(|(_, t)| text.contains(&t.id.database.to_lowercase()));
     if tables.captured(&statement.database, "").is_none() && !named {
         return Ok(None);
     }
@@ -185,22 +259,8 @@ fn logged_as_text(statement: &Statement<'_>, verb: &str, tables: &Tables) -> Res
     ))
 }
 
-fn unreadable(statement: &Statement<'_>, tables: &Tables) -> Result<Option<Ddl>> {
-    let text = statement.text.to_lowercase();
-    let mentioned = tables.iter().any(|t| text.contains(&t.id.table.to_lowercase()));
-    if statement.exact && !mentioned && tables.captured(&statement.database, "").is_none() {
-        return Ok(None);
-    }
-    Err(Error::new(
-        Code::SchemaChange,
-        format!("a statement in database {} cannot be read: it may change captured tables", statement.database),
-    )
-    .fact("statement", shortened(&statement.text))
-    .help("start a new pipeline with a new snapshot, and report the statement"))
-}
-
 /// At most 200 characters, for messages.
-fn shortened(text: &str) -> String {
+pub fn shortened(text: &str) -> String {
     let mut short: String = text.chars().take(200).collect();
     if short.len() < text.len() {
         short.push_str("...");
@@ -212,6 +272,7 @@ fn shortened(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::shape::{Shape, ShapeColumn};
+    use crate::stream::scope::Names;
 
     fn tables() -> Tables {
         let column = ShapeColumn {
@@ -229,43 +290,48 @@ mod tests {
             key: vec![0],
             zero_dates: Default::default(),
             key_name: Some("u".into()),
+            collation: None,
         };
         Tables::new(vec![shape]).unwrap()
     }
 
-    fn code(tables: &Tables, statement: &[u8], collation: u16) -> Result<bool, Code> {
+    fn met(tables: &Tables, statement: &[u8], collation: u16) -> Option<Ddl> {
         let status = [&[4][..], &collation.to_le_bytes(), &[0; 4]].concat();
         let query = Query { thread_id: 1, error_code: 0, status: &status, database: "shop", statement };
-        effect(&Statement::of(&query), tables).map(|ddl| ddl.is_some()).map_err(|e| e.code())
-    }
-
-    #[test]
-    fn the_index_rows_are_known_by_cannot_go() {
-        let tables = tables();
-        let read = |sql: &str| code(&tables, sql.as_bytes(), 45);
-        assert_eq!(read("DROP INDEX other ON orders"), Ok(false));
-        assert_eq!(read("ALTER TABLE orders DROP INDEX other, ADD b INT"), Ok(true));
-        assert_eq!(read("DROP INDEX U ON orders"), Err(Code::SchemaChange));
-        assert_eq!(read("ALTER TABLE orders DROP CONSTRAINT u"), Err(Code::SchemaChange));
-        assert_eq!(read("ALTER TABLE orders RENAME INDEX u TO w"), Err(Code::SchemaChange));
-    }
-
-    #[test]
-    fn names_mean_a_table_whatever_their_case_where_the_server_says_so() {
-        let mut tables = tables();
-        assert_eq!(code(&tables, b"TRUNCATE TABLE SHOP.Orders", 45), Ok(false));
-        tables.fold_case(true);
-        assert_eq!(code(&tables, b"TRUNCATE TABLE SHOP.Orders", 45), Err(Code::SchemaChange));
-        assert_eq!(code(&tables, b"ALTER TABLE ORDERS ADD b INT", 45), Ok(true));
-        assert_eq!(tables.find("shop", "ORDERS"), Some(0));
+        effect(&Statement::of(&query), tables, &Place::new("bin.000001", 4).unwrap()).unwrap()
     }
 
     #[test]
     fn statements_are_read_in_the_clients_character_set() {
         let (tables, latin1, gbk) = (tables(), 8, 28);
-        let added = b"ALTER TABLE orders ADD e ENUM('\xe9')";
-        assert_eq!(code(&tables, added, latin1), Ok(true));
-        assert_eq!(code(&tables, added, gbk), Err(Code::SchemaChange), "the label would be another");
-        assert_eq!(code(&tables, b"CREATE VIEW v AS SELECT '\xe9'", latin1), Ok(false));
+        let read = |statement: &[u8], collation| met(&tables, statement, collation).map(|ddl| ddl.actions.is_some());
+        assert_eq!(read(b"ALTER TABLE orders ADD e ENUM('\xe9')", latin1), Some(true));
+        assert_eq!(read(b"ALTER TABLE orders ADD e ENUM('\xe9')", gbk), Some(false), "the label would be another");
+        assert_eq!(read(b"CREATE VIEW v AS SELECT '\xe9'", latin1), None);
+    }
+
+    #[test]
+    fn names_mean_a_table_whatever_their_case_where_the_server_says_so() {
+        let mut tables = tables();
+        let concerned = |tables: &Tables| met(tables, b"TRUNCATE TABLE SHOP.Orders", 45).map(|ddl| ddl.tables);
+        assert_eq!(concerned(&tables), None);
+        tables.set_names(Names { folds_case: true, ..Names::default() });
+        assert_eq!(concerned(&tables), Some(vec![0]));
+        assert_eq!(tables.find("shop", "ORDERS"), Some(0));
+    }
+
+    #[test]
+    fn what_reshapes_a_captured_table_is_known() {
+        let tables = tables();
+        let reshapes = |sql: &str| met(&tables, sql.as_bytes(), 45).is_some_and(|ddl| ddl.reshapes(&tables).unwrap());
+        for sql in
+            ["ALTER TABLE orders ADD UNIQUE (a)", "TRUNCATE orders", "DROP INDEX x ON orders", "DROP TABLE other"]
+        {
+            assert!(!reshapes(sql), "{sql}");
+        }
+        for sql in ["ALTER TABLE orders ADD b INT", "DROP INDEX u ON orders", "FROBNICATE orders", "DROP TABLE orders"]
+        {
+            assert!(reshapes(sql), "{sql}");
+        }
     }
 }

@@ -1,14 +1,18 @@
 //! The captured tables: their shapes, open builders and hand-offs.
 
+use super::scope::{Names, Scope, copied};
+use crate::ddl::plan::Known;
 use crate::decode::{Change, KeyPlan, RowImage, RowsEvent, TableBuilder, TableMap, Verdict as Keep};
 use crate::place::Place;
 use crate::shape::{Decodable, Shape};
 use crate::snapshot::{Handoff, OpenKey, ServerOrder, SharedHandoff, Verdict, lock};
 use bytes::Bytes;
 use dujiang_core::{ChangeBatch, Code, Error, Origin, Result, TableId};
-use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::MutexGuard;
+
+mod judged;
+mod named;
 
 /// A builder is finished at this many rows or bytes.
 const BATCH_ROWS: usize = 8192;
@@ -24,6 +28,13 @@ pub struct Table {
     pub decodable: Decodable,
     /// While the snapshot of this table is under way.
     pub handoff: Option<SharedHandoff>,
+    /// It joined a stream that was under way: transactions that begin before this place are not its own, since its shape is
+    /// that of the place.
+    pub from: Option<Place>,
+    /// Its shape is not known since this statement, and why: only what the log itself tells of it can be decoded.
+    pub riddle: Option<Riddle>,
+    /// It is captured no more; its number is free.
+    gone: bool,
     keys: Option<KeyPlan>,
     builder: Option<TableBuilder>,
     /// Looks at keys for the server to weigh; keeps no rows.
@@ -51,6 +62,15 @@ pub struct RowMark {
     finished: u64,
 }
 
+/// Why a shape is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Riddle {
+    /// The statement that changed the table.
+    pub statement: String,
+    /// Why its effect cannot be told.
+    pub why: String,
+}
+
 impl Table {
     fn new(shape: Shape) -> Result<Self> {
         let decodable = shape.decodable()?;
@@ -60,6 +80,9 @@ impl Table {
             shape,
             decodable,
             handoff: None,
+            from: None,
+            riddle: None,
+            gone: false,
             keys,
             builder: None,
             probe: None,
@@ -84,6 +107,11 @@ impl Table {
     pub fn orders_keys(&self) -> bool {
         self.keys.is_some()
     }
+
+    /// Whether what a transaction does to it that begins there is for the stream to hand out.
+    pub fn has_joined(&self, begin: &Place) -> bool {
+        self.from.as_ref().is_none_or(|from| begin >= from)
+    }
 }
 
 /// What became of a rows event.
@@ -93,6 +121,17 @@ pub enum Appended {
     Done,
     /// Nothing was done: a chunk has to be handed out first.
     Wait,
+}
+
+/// Whose rows a table map announces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Those of the table of this number.
+    Captured(usize),
+    /// Of no interest.
+    Others,
+    /// Those of a table that is wanted and not captured yet.
+    Wanted,
 }
 
 /// The transaction rows belong to, as far as tables need to know it.
@@ -113,12 +152,14 @@ pub type ServerKeys = [ChangeKeys];
 /// The keys of one change, before and after.
 pub type ChangeKeys = (Option<Vec<u8>>, Option<Vec<u8>>);
 
+/// Names of tables whose rows are passed over, at most so many.
+const PASSED_OVER: usize = 100_000;
+
 /// All captured tables.
 pub struct Tables {
     tables: Vec<Table>,
+    names: Names,
     by_name: HashMap<Box<str>, HashMap<Box<str>, usize>>,
-    /// Whether the server takes names that differ in case for the same (`lower_case_table_names`).
-    folds_case: bool,
     /// Tables with rows in their builder.
     dirty: Vec<usize>,
     /// The table whose rows came last.
@@ -126,6 +167,15 @@ pub struct Tables {
     /// Rises whenever rows of another table follow.
     turn: u64,
     shapes: Option<Bytes>,
+    /// Which tables are captured when they appear.
+    scope: Scope,
+    /// Tables whose rows are passed over, by database, and how many they are.
+    others: HashMap<Box<str>, HashSet<Box<str>>>,
+    passed_over: usize,
+    /// Shapes of tables that are not captured and may take the place of one that is.
+    shadows: BTreeMap<TableId, Shape>,
+    /// The highest version of a table that is gone: one of its name that comes later begins after it.
+    retired: u32,
 }
 
 impl Tables {
@@ -135,38 +185,56 @@ impl Tables {
     /// `UnknownType`.
     pub fn new(shapes: Vec<Shape>) -> Result<Self> {
         let tables = shapes.into_iter().map(Table::new).collect::<Result<_>>()?;
-        let (by_name, dirty) = (HashMap::new(), Vec::new());
-        let mut tables = Self { tables, by_name, folds_case: false, dirty, last: None, turn: 0, shapes: None };
-        tables.fold_case(false);
+        let mut tables = Self {
+            tables,
+            names: Names::default(),
+            by_name: HashMap::new(),
+            dirty: Vec::new(),
+            last: None,
+            turn: 0,
+            shapes: None,
+            scope: Scope::default(),
+            others: HashMap::new(),
+            passed_over: 0,
+            shadows: BTreeMap::new(),
+            retired: 0,
+        };
+        tables.set_names(Names::default());
         Ok(tables)
     }
 
-    /// Whether names in the log mean a table whatever their case.
-    pub fn fold_case(&mut self, folds: bool) {
-        self.folds_case = folds;
+    /// How the server compares names, and reads statements.
+    pub fn set_names(&mut self, names: Names) {
+        self.names = names;
         self.by_name.clear();
         for at in 0..self.tables.len() {
-            let id = self.tables[at].id.clone();
-            let (database, table) = (self.name(&id.database).into(), self.name(&id.table).into());
-            self.by_name.entry(database).or_default().insert(table, at);
+            if !self.tables[at].gone {
+                self.index(at);
+            }
         }
     }
 
-    /// A name as `by_name` has it.
-    fn name<'n>(&self, name: &'n str) -> Cow<'n, str> {
-        if self.folds_case { Cow::Owned(name.to_lowercase()) } else { Cow::Borrowed(name) }
+    fn index(&mut self, at: usize) {
+        let id = self.tables[at].id.clone();
+        let (database, table) = (self.names.folded(&id.database).into(), self.names.folded(&id.table).into());
+        self.by_name.entry(database).or_default().insert(table, at);
     }
 
-    /// A table's number.
-    pub fn find(&self, database: &str, table: &str) -> Option<usize> {
-        self.by_name.get(&*self.name(database))?.get(&*self.name(table)).copied()
+    /// Which tables are captured when they appear, and what is remembered of others.
+    pub fn follow(&mut self, scope: Scope, shadows: Vec<Shape>, retired: u32) {
+        self.scope = scope;
+        self.shadows = shadows.into_iter().map(|shape| (shape.id(), shape)).collect();
+        self.retired = retired;
     }
 
-    /// For the reader of statements: the captured table of that name; an empty table name asks for any of the database.
-    pub fn captured(&self, database: &str, table: &str) -> Option<TableId> {
-        let tables = self.by_name.get(&*self.name(database))?;
-        let at = if table.is_empty() { tables.values().next() } else { tables.get(&*self.name(table)) };
-        Some(self.tables[*at?].id.clone())
+    /// How the server compares names, and reads statements.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Which tables are captured when they appear.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// A table by its number.
@@ -179,9 +247,79 @@ impl Tables {
         &mut self.tables[at]
     }
 
-    /// All tables in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Table> {
-        self.tables.iter()
+    /// All captured tables with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &Table)> {
+        self.tables.iter().enumerate().filter(|(_, table)| !table.gone)
+    }
+
+    /// Each number as positions have it: those of tables that are gone are left out.
+    pub fn numbers(&self) -> Vec<Option<u32>> {
+        let mut next = 0;
+        let number = |table: &Table| {
+            let this = next;
+            next += u32::from(!table.gone);
+            (!table.gone).then_some(this)
+        };
+        self.tables.iter().map(number).collect()
+    }
+
+    /// What positions keep of tables that are not captured.
+    pub fn remembered(&self) -> (Vec<Shape>, u32) {
+        (self.shadows.values().cloned().collect(), self.retired)
+    }
+
+    /// Remembers or forgets the shape of a table that is not captured.
+    pub fn set_shadow(&mut self, id: TableId, shape: Option<Shape>) {
+        match shape {
+            Some(shape) => drop(self.shadows.insert(id, shape)),
+            None => drop(self.shadows.remove(&id)),
+        }
+    }
+
+    /// The version that a new table begins with.
+    pub fn first_version(&self) -> u32 {
+        self.retired + 1
+    }
+
+    /// A table joins; returns its number.
+    ///
+    /// # Errors
+    /// `UnknownType`.
+    pub fn add(&mut self, shape: Shape) -> Result<usize> {
+        let table = Table::new(shape)?;
+        if let Some(others) = self.others.get_mut(&*table.id.database) {
+            others.remove(&*table.id.table);
+        }
+        self.shadows.remove(&table.id);
+        (self.shapes, self.last) = (None, None);
+        let at = match self.tables.iter().position(|t| t.gone) {
+            Some(free) => {
+                self.tables[free] = table;
+                free
+            }
+            None => {
+                self.tables.push(table);
+                self.tables.len() - 1
+            }
+        };
+        self.index(at);
+        Ok(at)
+    }
+
+    /// A table leaves. Its builder must be empty.
+    pub fn remove(&mut self, at: usize) {
+        let table = &mut self.tables[at];
+        self.retired = self.retired.max(table.shape.version);
+        (table.gone, table.handoff, table.builder, table.probe) = (true, None, None, None);
+        let id = table.id.clone();
+        let folded = self.names.folded(&id.database).into_owned();
+        if let Some(tables) = self.by_name.get_mut(&*folded) {
+            tables.remove(&*self.names.folded(&id.table));
+            if tables.is_empty() {
+                self.by_name.remove(&*folded);
+            }
+        }
+        self.shapes = None;
     }
 
     /// The serialised shapes, for positions.
@@ -190,7 +328,7 @@ impl Tables {
     /// `Bug`.
     pub fn encoded_shapes(&mut self) -> Result<Bytes> {
         if self.shapes.is_none() {
-            let shapes: Vec<&Shape> = self.tables.iter().map(|t| &t.shape).collect();
+            let shapes: Vec<&Shape> = self.iter().map(|(_, t)| &t.shape).collect();
             self.shapes = Some(crate::position::encode_shapes(&shapes)?);
         }
         Ok(self.shapes.clone().expect("invariant: just made"))
@@ -205,6 +343,7 @@ impl Tables {
         let next = Table::new(shape)?;
         *table = Table {
             handoff: table.handoff.take(),
+            from: table.from.take(),
             transaction: table.transaction,
             changes: table.changes,
             skip: table.skip,
@@ -222,6 +361,9 @@ impl Tables {
     /// `SchemaMismatch`.
     pub fn use_table_map(&mut self, at: usize, map: &TableMap<'_>) -> Result<()> {
         let table = &mut self.tables[at];
+        if let Some(riddle) = &table.riddle {
+            return Err(Error::new(Code::SchemaMismatch, riddle.why.clone()));
+        }
         if table.handoff.is_some() && table.keys.is_none() {
             let fresh = || TableBuilder::new(table.decodable.schema.clone(), table.decodable.columns.clone());
             let mut probe = table.probe.take().map_or_else(fresh, Ok)?;
@@ -399,95 +541,5 @@ impl Tables {
             out.extend(builder.finish()?);
         }
         Ok(())
-    }
-}
-
-impl Table {
-    /// The first rows of a transaction in this table: their ordinals begin at 0.
-    fn enter(&mut self, at: usize, of: &RowsOf<'_>) -> Result<()> {
-        if self.transaction == of.serial {
-            return Ok(());
-        }
-        self.transaction = of.serial;
-        self.changes = 0;
-        self.skip = (of.skip)(at);
-        self.builder()?.begin_span(Origin { first_ordinal: 0, ..of.origin });
-        let rows = self.builder.as_ref().map_or(0, TableBuilder::rows);
-        self.entered = RowMark { table: at, rows, changes: 0, finished: self.finished };
-        Ok(())
-    }
-
-    /// Appends what the hand-off lets pass; `None` when it says to wait.
-    fn append_judged(
-        &mut self,
-        rows: &RowsEvent<'_>,
-        of: &RowsOf<'_>,
-        keys: Option<&ServerKeys>,
-    ) -> Result<Option<crate::decode::builder::Appended>> {
-        let first = self.changes;
-        let skip = self.skip;
-        let handoff = self.handoff.clone();
-        let mut judge = handoff.as_ref().map(|h| Judge {
-            handoff: lock(h),
-            plan: self.keys.as_ref(),
-            begin: of.begin,
-            buffer: Vec::new(),
-        });
-        let mut number = 0usize;
-        let mut wait = false;
-        let mut verdict = |change: &Change<'_>| {
-            let at = number;
-            number += 1;
-            if first + (at as u64) < skip {
-                return Ok(Keep::Drop);
-            }
-            let Some(judge) = &mut judge else { return Ok(Keep::Keep) };
-            let keep = judge.change(change, keys.map(|k| &k[at]))?;
-            keep.ok_or_else(|| {
-                wait = true;
-                Error::new(Code::Bug, "a chunk has to be handed out first")
-            })
-        };
-        let builder = self.builder.as_mut().expect("invariant: made when the transaction entered the table");
-        let before = builder.schema().clone();
-        match builder.append_rows_if(rows, &mut verdict) {
-            Ok(appended) => Ok(Some(appended)),
-            Err(_) if wait => Ok(None),
-            Err(error) => Err(error.fact("table", before.id.to_string())),
-        }
-    }
-}
-
-struct Judge<'a> {
-    handoff: MutexGuard<'a, Handoff>,
-    plan: Option<&'a KeyPlan>,
-    begin: &'a Place,
-    buffer: Vec<u8>,
-}
-
-impl Judge<'_> {
-    /// What to keep of a change; `None` to wait.
-    fn change(&mut self, change: &Change<'_>, keys: Option<&ChangeKeys>) -> Result<Option<Keep>> {
-        let before = self.image(change.before.as_ref(), keys.and_then(|k| k.0.as_deref()))?;
-        let after = self.image(change.after.as_ref(), keys.and_then(|k| k.1.as_deref()))?;
-        use Verdict::{Drop, Pass, Wait};
-        Ok(match (before, after) {
-            (Some(Wait), _) | (_, Some(Wait)) => None,
-            (Some(Pass), Some(Drop)) => Some(Keep::OnlyBefore),
-            (Some(Drop), Some(Pass)) => Some(Keep::OnlyAfter),
-            (Some(Pass), _) | (_, Some(Pass)) => Some(Keep::Keep),
-            _ => Some(Keep::Drop),
-        })
-    }
-
-    fn image(&mut self, image: Option<&RowImage<'_>>, key: Option<&[u8]>) -> Result<Option<Verdict>> {
-        let Some(image) = image else { return Ok(None) };
-        if let Some(key) = key {
-            return Ok(Some(self.handoff.judge(key, self.begin)));
-        }
-        let no_plan = || Error::new(Code::Bug, "a key that cannot be ordered here was not asked of the server");
-        self.buffer.clear();
-        self.plan.ok_or_else(no_plan)?.write_image(image, &mut self.buffer)?;
-        Ok(Some(self.handoff.judge(&self.buffer, self.begin)))
     }
 }

@@ -34,6 +34,7 @@ impl Stream {
             key: vec![0],
             key_name: None,
             zero_dates: ZeroDates::Error,
+            collation: None,
         };
         let spool = Spool::open("no-such-folder".as_ref(), Limits::default()).unwrap();
         let undecided = Undecided::new(spool, Vec::new(), Vec::new()).unwrap();
@@ -77,7 +78,7 @@ fn f33_an_incident_halts() {
 #[test]
 fn f16_unknown_events_halt_with_their_place_unless_they_may_be_passed_over() {
     let mut stream = Stream::new();
-    assert_eq!(stream.event(200, 0x80, b"anything").unwrap(), Step::Done);
+    assert!(matches!(stream.event(200, 0x80, b"anything").unwrap(), Step::Done));
     let before = stream.at;
     let error = stream.event(200, 0, b"anything").unwrap_err();
     assert_eq!(error.code(), Code::UnknownEvent);
@@ -101,7 +102,7 @@ fn table_maps_without_rows_are_nothing() {
     stream.event(2, 0, &query("BEGIN")).unwrap();
     stream.event(19, 0, &map).unwrap();
     let rows = [7, 0, 0, 0, 0, 0, 1, 0, 2, 0, 1, 0xff, 0, 5, 0, 0, 0];
-    assert_eq!(stream.event(30, 0, &rows).unwrap(), Step::Rows(0));
+    assert!(matches!(stream.event(30, 0, &rows).unwrap(), Step::Rows(0)));
     let unknown = [&[8][..], &rows[1..]].concat();
     assert_eq!(stream.event(30, 0, &unknown).unwrap_err().code(), Code::UnknownEvent);
 }

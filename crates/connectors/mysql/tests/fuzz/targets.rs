@@ -2,14 +2,14 @@
 //!
 //! The tests run these over mutations of the corpora (`tests/fuzz/mod.rs`), `cargo fuzz` for as long as one likes (`fuzz/`).
 
-use dujiang_core::{Error, Position, TableId};
+use dujiang_core::{Error, Position};
 use dujiang_mysql::decode::event::HEADER_LENGTH;
 use dujiang_mysql::decode::file::FileEvents;
 use dujiang_mysql::decode::{RowsEvent, RowsKind, TableBuilder, TableMap, ZeroDates};
 use dujiang_mysql::gtid::{Executed, GtidSet, MariaPosition};
 use dujiang_mysql::place::Place;
 use dujiang_mysql::shape::{Shape, ShapeColumn};
-use dujiang_mysql::stream::{Machine, Step, Tables, Undecided};
+use dujiang_mysql::stream::{Machine, Step, Tables, Undecided, Unfit};
 use dujiang_mysql::{ddl, position};
 use dujiang_spool::{Limits, Spool};
 
@@ -41,6 +41,7 @@ fn shape(database: &str, json: &str) -> Shape {
         key: vec![0],
         key_name: None,
         zero_dates: ZeroDates::Error,
+        collation: None,
     }
 }
 
@@ -60,6 +61,13 @@ pub fn event_stream(data: &[u8]) -> (usize, Option<Error>) {
                 Ok(Step::Part(_)) => continue,
                 Ok(Step::Ddl(ddl)) => machine.finish_statement(ddl.next.as_ref()),
                 Ok(Step::Done | Step::Rows(_) | Step::Wait | Step::Keys(_)) => {}
+                // The reader would ask the server.
+                Ok(Step::Unfit(unfit)) => {
+                    machine.disconnected(&tables);
+                    if let Unfit::Mismatch { error, .. } = *unfit {
+                        failed = failed.or(Some(error));
+                    }
+                }
                 // The reader would begin anew at the boundary.
                 Err(error) => {
                     machine.disconnected(&tables);
@@ -129,8 +137,10 @@ pub fn jsonb(data: &[u8]) {
 /// A statement of the log.
 pub fn ddl_text(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let captured = |database: &str, table: &str| (database == "d").then(|| TableId::new("d", table));
-    let _ = ddl::effect(&text, "d", &captured);
+    for mariadb in [false, true] {
+        let reading = ddl::Reading { mariadb, version: 101_106, sql_mode: data.len() as u64 % 8 };
+        let _ = ddl::effect(&text, "d", &reading);
+    }
 }
 
 /// Sets of transactions, and positions that hold them.

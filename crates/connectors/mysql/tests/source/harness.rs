@@ -114,7 +114,7 @@ pub fn images(batch: &ChangeBatch) -> Vec<Image> {
 /// The sink: rows by table and key, and everything that came.
 #[derive(Default)]
 pub struct Sink {
-    pub rows: HashMap<String, BTreeMap<Vec<String>, Vec<String>>>,
+    pub rows: Rows,
     pub images: Vec<Image>,
     seen: std::collections::HashSet<(String, bool)>,
 }
@@ -141,7 +141,8 @@ impl Sink {
                 }
                 Kind::UpdateBefore | Kind::Delete => {
                     let old = rows.remove(&key);
-                    assert_eq!(old.as_ref(), Some(&image.cells), "{image:?}\n{}", self.history(&image.table, &key));
+                    let same = old.as_ref().is_some_and(|old| same_row(old, &image.cells));
+                    assert!(same, "{image:?}, was {old:?}\n{}", self.history(&image.table, &key));
                 }
             }
             let first_of_change = image.kind != Kind::UpdateBefore;
@@ -150,17 +151,35 @@ impl Sink {
         }
     }
 
-    /// Columns come and go; a new one is NULL in the rows that are there. The same change may be told again.
+    /// Tables and columns come and go. What a new column, or one of another type, holds in the rows that are there is the
+    /// server's business: it is not compared. The same change may be told again.
     pub fn reshape(&mut self, change: &dujiang_core::schema::SchemaChange) {
-        let before = change.before.as_ref().unwrap();
-        let names =
-            |s: &dujiang_core::TableSchema| s.arrow.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
-        let (old, new) = (names(before), names(&change.after));
-        for row in self.rows.entry(before.id.to_string()).or_default().values_mut().filter(|r| r.len() == old.len()) {
-            let value =
-                |name: &String| old.iter().position(|o| o == name).map_or("NULL".to_owned(), |at| row[at].clone());
-            *row = new.iter().map(value).collect();
-        }
+        use dujiang_core::schema::Ddl;
+        let table = change.after.id.to_string();
+        let renamed = match &change.ddl {
+            Ddl::Drop => return drop(self.rows.remove(&table)),
+            Ddl::Truncate => return self.rows.entry(table).or_default().clear(),
+            Ddl::Columns { renamed } => renamed,
+        };
+        let rows = self.rows.entry(table).or_default();
+        let Some(before) = &change.before else { return };
+        let old = before.arrow.fields();
+        let value = |field: &arrow_schema::FieldRef, row: &[String]| {
+            let was = renamed.iter().find(|(_, new)| new == field.name()).map_or(field.name(), |(old, _)| old);
+            let at = old.iter().position(|o| o.name() == was);
+            let same = |at: &usize| {
+                old[*at].data_type() == field.data_type() || change.after.key_names().any(|k| k == field.name())
+            };
+            at.filter(same).map_or("*".to_owned(), |at| row[at].clone())
+        };
+        let reshaped = std::mem::take(rows).into_values().map(|row| {
+            let row: Vec<String> = match row.len() == old.len() {
+                true => change.after.arrow.fields().iter().map(|field| value(field, &row)).collect(),
+                false => row,
+            };
+            (change.after.key.iter().map(|&k| row[k].clone()).collect(), row)
+        });
+        *rows = reshaped.collect();
     }
 
     fn history(&self, table: &str, key: &[String]) -> String {
@@ -171,6 +190,21 @@ impl Sink {
     pub fn count(&self, table: &str) -> usize {
         self.rows.get(table).map_or(0, BTreeMap::len)
     }
+}
+
+/// Whether two rows are equal, as far as both are known.
+pub fn same_row(a: &[String], b: &[String]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b || a == "*" || b == "*")
+}
+
+/// The sink's rows of a table are those of the server.
+pub fn assert_same(server: &Server, sink: &Sink, table: &str, key: usize) {
+    let (mut expected, actual) = (rows_of(server, table, key), sink.rows.get(table).cloned().unwrap_or_default());
+    for (key, row) in &actual {
+        let other = expected.remove(key);
+        assert!(other.as_ref().is_some_and(|o| same_row(o, row)), "{table} {key:?}: {row:?}, server {other:?}");
+    }
+    assert!(expected.is_empty(), "{table}: missing {expected:?}");
 }
 
 /// Runs a source with barriers and crashes.
@@ -184,7 +218,11 @@ pub struct Pipeline {
     pub changes: Vec<dujiang_core::schema::SchemaChange>,
     pub crashes: usize,
     idle: usize,
+    /// The rows before changes of shape that no position lies behind yet, and whether the reader has carried them through.
+    unchanged: Option<(Rows, bool)>,
 }
+
+type Rows = HashMap<String, BTreeMap<Vec<String>, Vec<String>>>;
 
 impl Pipeline {
     pub fn new(source: Box<dyn Source>) -> Self {
@@ -201,6 +239,7 @@ impl Pipeline {
             changes: Vec::new(),
             crashes: 0,
             idle: 0,
+            unchanged: None,
         }
     }
 
@@ -223,7 +262,15 @@ impl Pipeline {
                 "batch"
             }
             SourceEvent::SchemaChange(change) => {
+                // What the statement before has changed is carried through.
+                if self.changes.last().is_some_and(|last| last.statement != change.statement)
+                    && let Some((_, applied)) = &mut self.unchanged
+                {
+                    *applied = true;
+                }
                 self.barrier()?;
+                let rows = self.sink.rows.clone();
+                self.unchanged.get_or_insert((rows, false));
                 self.sink.reshape(&change);
                 self.changes.push(change);
                 "schema-change"
@@ -233,6 +280,9 @@ impl Pipeline {
             SourceEvent::Idle => "idle",
             SourceEvent::End => "end",
         };
+        if let Some((_, applied)) = self.unchanged.as_mut().filter(|_| name != "schema-change") {
+            *applied = true;
+        }
         self.idle = if name == "idle" { self.idle + 1 } else { 0 };
         if self.idle > 15 {
             return Err(Error::new(dujiang_core::Code::Bug, "nothing more comes"));
@@ -248,6 +298,7 @@ impl Pipeline {
         let Some(reader) = &mut self.reader else { return Ok(()) };
         let position = reader.barrier(&mut self.open_epoch)?;
         self.position = Some(position);
+        self.unchanged.take_if(|(_, applied)| *applied);
         for batch in self.open_epoch.drain(..) {
             self.sink.take(&batch);
         }
@@ -256,6 +307,9 @@ impl Pipeline {
 
     /// Forgets what no barrier has confirmed; the next step starts from the last one.
     pub fn crash(&mut self) {
+        if let Some((rows, _)) = self.unchanged.take() {
+            self.sink.rows = rows;
+        }
         self.open_epoch.clear();
         self.reader = None;
         self.crashes += 1;

@@ -1,9 +1,12 @@
 //! The source against a real server: nothing lost, nothing twice, in order per key.
 
 mod basic;
+mod ddl;
+mod ddl_random;
 mod events;
 mod failover;
 pub mod harness;
+mod joining;
 mod load;
 mod lost;
 mod promises;

@@ -1,0 +1,163 @@
+//! What the server says of tables while the stream is under way, and whether that is of the stream's place.
+
+use crate::catalog;
+use crate::client::{Connection, ServerFamily, quote};
+use crate::config::Config;
+use crate::ddl::model::Habits;
+use crate::ddl::{Action, Effect, Reading, effect};
+use crate::decode::{EventData, ZeroDates};
+use crate::place::Place;
+use crate::server::{Resume, end_of_log};
+use crate::shape::Shape;
+use crate::startup::Log;
+use crate::stream::{Control, Names, Statement};
+use dujiang_core::{Code, Error, Result, TableId};
+use std::collections::HashMap;
+
+/// A table as it is at a place.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Its shape.
+    pub shape: Shape,
+    /// Every change of it that is logged before the place is in the shape, and none after it.
+    pub place: Place,
+}
+
+/// The table as it is now; none when it does not exist.
+///
+/// A statement that changes a table is logged before it lets go of the table. So while the table is held here, all that
+/// are logged have been carried out, and no other can be.
+///
+/// # Errors
+/// `ConnectionLost`, `SourceQuery`, `MissingPrivilege`.
+pub async fn standing(connection: &mut Connection, id: &TableId, zero_dates: ZeroDates) -> Result<Option<Standing>> {
+    connection.execute("SET SESSION lock_wait_timeout=5").await?;
+    connection.execute("START TRANSACTION READ ONLY").await?;
+    let found = held(connection, id, zero_dates).await;
+    connection.execute("COMMIT").await?;
+    match found {
+        Err(error) if is_missing(&error) => Ok(None),
+        found => found,
+    }
+}
+
+async fn held(connection: &mut Connection, id: &TableId, zero_dates: ZeroDates) -> Result<Option<Standing>> {
+    connection.query(&format!("SELECT 1 FROM {} LIMIT 0", quote::table(id)?)).await?;
+    let shape = catalog::shapes(connection, std::slice::from_ref(id), zero_dates).await?.pop();
+    let place = end_of_log(connection).await?;
+    Ok(shape.map(|shape| Standing { shape, place }))
+}
+
+/// Whether an error says that there is no such table or database (`ER_NO_SUCH_TABLE`, `ER_BAD_DB_ERROR`).
+pub fn is_missing(error: &Error) -> bool {
+    let says = |number: &str| error.facts().iter().any(|(name, v)| *name == "server says" && v.starts_with(number));
+    error.code() == Code::TableGone || says("1146 ") || says("1049 ")
+}
+
+/// The shapes of tables as the catalog has them now, whatever the place.
+///
+/// # Errors
+/// `ConnectionLost`, `SourceQuery`.
+pub async fn glance(connection: &mut Connection, id: &TableId, zero_dates: ZeroDates) -> Result<Option<Shape>> {
+    Ok(catalog::shapes(connection, std::slice::from_ref(id), zero_dates).await?.pop())
+}
+
+/// What the server adds to statements by itself.
+///
+/// # Errors
+/// `ConnectionLost`, `SourceQuery`.
+pub async fn habits(connection: &mut Connection, reading: Reading, zero_dates: ZeroDates) -> Result<Habits> {
+    let mut collations = HashMap::new();
+    for row in connection.query("SHOW CHARACTER SET").await?.iter() {
+        collations.insert(row.required(0)?.to_owned(), row.required(2)?.to_owned());
+    }
+    let explicit = connection.query_value("SELECT @@GLOBAL.explicit_defaults_for_timestamp").await?;
+    let explicit_timestamps = explicit.is_some_and(|on| on == "1");
+    Ok(Habits { reading, collations, explicit_timestamps, database: None, zero_dates })
+}
+
+/// Names of collations by their numbers.
+///
+/// # Errors
+/// `ConnectionLost`, `SourceQuery`.
+pub async fn collation_names(connection: &mut Connection) -> Result<HashMap<u16, String>> {
+    let mut names = HashMap::new();
+    for row in connection.query("SHOW COLLATION").await?.iter() {
+        let number = row.column("Id").map(|at| row.parse::<u16>(at)).transpose()?.flatten();
+        names.extend(number.map(|number| Ok::<_, Error>((number, row.required(0)?.to_owned()))).transpose()?);
+    }
+    Ok(names)
+}
+
+/// The default collation of a database.
+///
+/// # Errors
+/// `ConnectionLost`, `SourceQuery`.
+pub async fn database_collation(connection: &mut Connection, database: &str) -> Result<Option<String>> {
+    let sql = format!(
+        "SELECT DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {}",
+        quote::text(database)
+    );
+    connection.query_value(&sql).await
+}
+
+/// Whether YEAR counts among the columns of which table maps tell the sign.
+pub fn counts_years(connection: &Connection) -> bool {
+    connection.server().family == ServerFamily::MySql
+}
+
+/// The statement that changes the table again between a place and the present end of the log, if there is one: then the
+/// catalog does not tell the shape at the place.
+///
+/// # Errors
+/// What reading the log can end in.
+pub async fn changed_later(
+    config: &Config,
+    resume: &Resume,
+    after: &Place,
+    names: Names,
+    id: &TableId,
+) -> Result<Option<String>> {
+    let mut log = Log::open(config, resume.start(), config.server_id | 1 << 31).await?;
+    while let Some(()) = log.advance().await? {
+        if log.end().is_none_or(|end| end <= *after) {
+            continue;
+        }
+        let mut found = None;
+        log.look(|_, data| {
+            let statement = match data {
+                EventData::Query(query) => Statement::of(query).into_owned(),
+                EventData::CompressedQuery(query) => Statement::of(&query.inflate(&mut Vec::new())?).into_owned(),
+                EventData::TransactionPayload(_) => return Ok(()),
+                _ => return Ok(()),
+            };
+            if statement.control() == Control::None && may_change(&statement, names, id) {
+                found = Some(statement.text.into_owned());
+            }
+            Ok(())
+        })?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+fn may_change(statement: &Statement<'_>, names: Names, id: &TableId) -> bool {
+    let reading = Reading { sql_mode: statement.sql_mode, ..names.reading };
+    let same = |a: &str, b: &str| names.folded(a) == names.folded(b);
+    let is = |other: &TableId| same(&other.database, &id.database) && same(&other.table, &id.table);
+    match effect(&statement.text, &statement.database, &reading) {
+        Effect::None if statement.exact => false,
+        Effect::Tables(actions) => actions.iter().any(|action| match action {
+            Action::Rename { from, to } => is(from) || is(to),
+            Action::DropDatabase { database } => same(&database.database, &id.database),
+            Action::Truncate { .. } => false,
+            action => is(action.table()),
+        }),
+        Effect::Statement { .. } => false,
+        Effect::None | Effect::Unreadable => {
+            same(&statement.database, &id.database) || statement.text.to_lowercase().contains(&id.table.to_lowercase())
+        }
+    }
+}
