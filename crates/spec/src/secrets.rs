@@ -273,10 +273,12 @@ fn after_anchor(line: &str) -> Option<usize> {
     Some(at + word)
 }
 
-/// Whether a line without a value to hide mentions a secret's name, as in `? password`.
+/// Whether a line without a value to hide mentions a secret's name: alone, or behind a `?`, which gives a key a line of its
+/// own.
 fn names_a_secret(line: &str, names: &SecretNames) -> bool {
-    let word = line.trim_matches(|c| !is_name(c));
-    !word.is_empty() && word.len() <= MAX_NAME_BYTES && word.chars().all(is_name) && names.contains(word)
+    line.split('?').map(|part| part.trim_matches(|c| !is_name(c))).any(|word| {
+        !word.is_empty() && word.len() <= MAX_NAME_BYTES && word.chars().all(is_name) && names.contains(word)
+    })
 }
 
 /// Whether a line begins with a key that certainly holds no secret.

@@ -102,6 +102,12 @@ fn a_secret_is_hidden_in_every_spelling_block_and_neighbourhood() {
     }
 }
 
+/// The name of a secret is a line's last word, behind what is no YAML.
+#[test]
+fn a_secret_under_a_name_at_the_end_of_a_broken_line_is_hidden() {
+    check(&GOOD.replace("  password: 012345\n", &format!(":*a   ? password\n  : {CANARY}\n")));
+}
+
 #[test]
 fn a_secret_from_outside_is_hidden() {
     let without = GOOD.replace("  password: 012345\n", "");
