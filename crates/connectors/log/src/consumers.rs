@@ -96,6 +96,11 @@ pub(crate) fn replace(disk: &dyn Disk, name: &str, json: &[u8]) -> Result<()> {
     disk.sync().map_err(|e| sync_error(&disk.describe(""), e))
 }
 
+/// Whether a file, finished or not, is a consumer's.
+pub(crate) fn owns(file: &str) -> bool {
+    file.starts_with(PREFIX)
+}
+
 /// A consumer's name as a file's name: what could lead elsewhere is escaped as `%XX`.
 fn file_name(consumer: &str) -> String {
     let mut name = PREFIX.to_owned();

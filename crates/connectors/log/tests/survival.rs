@@ -152,3 +152,22 @@ async fn readers_of_the_same_process_are_told_at_once_and_go_at_their_own_pace()
     }
     assert_eq!(batches(&mut slow, 20).await, written);
 }
+
+/// A delivery may be noting how far it has come at the very moment at which a capture that takes over cleans up.
+#[tokio::test]
+async fn what_a_consumer_is_writing_is_not_taken_away() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("log");
+    let one = table("one");
+    let mut capture = Capture::open(&path, &[], 1, std::slice::from_ref(&one)).await;
+    capture.write_epoch(&[rows(&one, &[1; 20])]).await;
+    drop(capture);
+    let of_a_consumer = path.join("consumer-sink.json.tmp");
+    let of_ours = path.join("identity.json.tmp");
+    std::fs::write(&of_a_consumer, "half").unwrap();
+    std::fs::write(&of_ours, "half").unwrap();
+    let mut capture = Capture::open(&path, &[], 2, std::slice::from_ref(&one)).await;
+    capture.write_epoch(&[rows(&one, &[2; 20])]).await;
+    assert!(of_a_consumer.exists());
+    assert!(!of_ours.exists());
+}

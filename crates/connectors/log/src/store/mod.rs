@@ -7,6 +7,7 @@
 mod shorten;
 mod write;
 
+use crate::consumers;
 use crate::cursor::{Bound, Cursor, Entry};
 use crate::disk::{Disk, DiskFile};
 use crate::errors::{damaged, fenced, in_use, io_error, sync_error};
@@ -284,7 +285,8 @@ impl Store {
             return Ok(());
         }
         let names = self.names()?;
-        for name in names.iter().filter(|name| name.ends_with(".tmp")) {
+        // Those of consumers belong to the consumers, who may be writing them at this moment.
+        for name in names.iter().filter(|name| name.ends_with(".tmp") && !consumers::owns(name)) {
             self.remove(name)?;
         }
         let nothing = self.committed.at == 0;
