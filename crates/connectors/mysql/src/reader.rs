@@ -21,6 +21,7 @@ mod catalog;
 mod ddl;
 mod explain;
 mod join;
+mod lookup;
 mod snapshot_side;
 
 pub use join::snapshot_id;
@@ -89,6 +90,8 @@ pub struct MysqlReader {
     ddl: Option<Ddl>,
     /// Rows met in the log that nothing known explains.
     unfit: Option<Unfit>,
+    /// Questions about what was met.
+    lookups: Vec<lookup::Lookup>,
     /// Attempts in a row to find out what becomes of captured tables.
     setbacks: u32,
     /// What the server adds to statements by itself.
@@ -121,6 +124,7 @@ impl MysqlReader {
             side: None,
             ddl: None,
             unfit: None,
+            lookups: Vec::new(),
             setbacks: 0,
             habits: None,
             announced: None,

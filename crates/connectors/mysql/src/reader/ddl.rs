@@ -1,7 +1,8 @@
 //! Statements that change captured tables: what they make of them is worked out, told, and then carried through.
 
-use super::catalog::{changed_later, database_collation, glance, habits, standing};
+use super::catalog::{database_collation, glance, habits};
 use super::join::Joining;
+use super::lookup::Later;
 use super::*;
 use crate::ddl::model::{Altered, Habits};
 use crate::ddl::plan::{After, Fate, Plan, Told, plan};
@@ -62,6 +63,7 @@ impl MysqlReader {
     /// Has changes told; those that nobody needs to be told are carried through at once.
     pub(super) fn told_next(&mut self, announced: Announced) -> Result<()> {
         self.setbacks = 0;
+        self.lookups.clear();
         if announced.changes.is_empty() || fault::removed("ddl-barrier") {
             return self.apply(announced);
         }
@@ -267,12 +269,8 @@ impl MysqlReader {
         {
             return Ok(Resolved::Shape(Altered { shape, ..told.clone() }));
         }
-        // Held, so that a statement that is being carried out is in the log or not in the catalog.
-        let catalog =
-            standing(connection, id, self.start.config.options.zero_dates).await?.map(|standing| standing.shape);
         let after = ddl.next.clone().unwrap_or_else(|| ddl.begin.clone());
-        let names = *self.start.tables.names();
-        let later = changed_later(&self.start.config, &resume(&self.start), &after, names, id).await?;
+        let Later { catalog, changed_by: later } = self.look_up(id, &after).await?;
         let why = match (later, catalog, told) {
             (None, None, _) => return Ok(Resolved::Gone),
             (None, Some(catalog), told) => {

@@ -1,6 +1,7 @@
 //! Rows in a shape that nothing known explains: the log's own description, or the catalog, may.
 
-use super::catalog::{changed_later, collation_names, counts_years, standing};
+use super::catalog::{collation_names, counts_years, standing};
+use super::lookup::Later;
 use super::*;
 use crate::decode::{ColumnType, Described, TableMap, described, fits};
 use crate::shape::{Shape, ShapeColumn};
@@ -16,20 +17,18 @@ impl MysqlReader {
     ) -> Result<Option<Shape>> {
         let table = self.start.tables.get(at);
         let (id, before) = (table.id.clone(), table.shape.clone());
-        let catalog =
-            standing(connection, &id, self.start.config.options.zero_dates).await?.map(|standing| standing.shape);
         let fitting = |shape: &Shape| shape.decodable().is_ok_and(|d| fits(&id, &d.columns, map).is_ok());
         if let Some(columns) = described(map, counts_years(connection))? {
+            let catalog =
+                standing(connection, &id, self.start.config.options.zero_dates).await?.map(|standing| standing.shape);
             let names = collation_names(connection).await?;
             let key = map.primary_key()?;
             let shape = of_description(&columns, key, &before, catalog.as_ref(), &names).filter(fitting);
             return Ok(shape);
         }
-        let Some(catalog) = catalog.filter(fitting) else { return Ok(None) };
         let after = self.start.machine.boundary().clone();
-        let names = *self.start.tables.names();
-        let later = changed_later(&self.start.config, &resume(&self.start), &after, names, &id).await?;
-        Ok(later.is_none().then_some(catalog))
+        let Later { catalog, changed_by } = self.look_up(&id, &after).await?;
+        Ok(catalog.filter(fitting).filter(|_| changed_by.is_none()))
     }
 }
 
