@@ -88,14 +88,14 @@ impl MysqlReader {
 
     /// Tables that were there before the pipeline looked for them join when the stream has met all that happened before.
     pub(super) async fn join_late(&mut self) -> Result<()> {
-        let Some(id) = self.start.late.pop() else { return Ok(()) };
-        if self.start.tables.find(&id.database, &id.table).is_some() {
-            return Ok(());
-        }
-        if let Err(error) = self.joined(&id).await {
-            self.start.late.push(id);
+        // It leaves the list only when it has joined: whoever polls may give up before.
+        let Some(id) = self.start.late.last().cloned() else { return Ok(()) };
+        if self.start.tables.find(&id.database, &id.table).is_none()
+            && let Err(error) = self.joined(&id).await
+        {
             return self.patient(error).await;
         }
+        self.start.late.pop();
         Ok(())
     }
 

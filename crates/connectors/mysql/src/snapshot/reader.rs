@@ -212,7 +212,8 @@ struct Session {
 }
 
 struct Prepared {
-    at: usize,
+    /// Of the job that it is for: the same table may be read anew, by another key.
+    handoff: SharedHandoff,
     shape: Shape,
     decodable: Decodable,
     keys: Option<KeyPlan>,
@@ -378,7 +379,7 @@ impl Session {
     /// The view that is open, if the hand-off takes it once more.
     fn proven_view(&self, job: &Job) -> Option<View> {
         let view = self.view.as_ref().filter(|view| self.proven && !view.locks)?;
-        let usable = self.prepared.as_ref().is_some_and(|p| p.at == job.at)
+        let usable = self.prepared.as_ref().is_some_and(|p| Arc::ptr_eq(&p.handoff, &job.handoff))
             && view.opened.elapsed() < self.view_age()
             && lock(&job.handoff).open(view.point.clone());
         usable.then(|| view.clone())
@@ -436,7 +437,12 @@ impl Session {
         let table = crate::client::quote::table(&job.shape.id())?;
         self.connection.query(&format!("SELECT 1 FROM {table} LIMIT 0")).await?;
         let columns = read_columns(&mut self.connection, &job.shape.id()).await?;
-        if !self.stale && self.prepared.as_ref().is_some_and(|p| p.at == job.at && p.shape.columns == columns) {
+        if !self.stale
+            && self
+                .prepared
+                .as_ref()
+                .is_some_and(|p| Arc::ptr_eq(&p.handoff, &job.handoff) && p.shape.columns == columns)
+        {
             return Ok(());
         }
         if let Some(old) = self.prepared.take_if(|_| !self.stale) {
@@ -449,7 +455,7 @@ impl Session {
         let after = self.connection.prepare(&chunk_query(&shape, false)?).await?;
         let keys = KeyPlan::new(decodable.columns.clone(), &shape.key);
         self.stale = false;
-        self.prepared = Some(Prepared { at: job.at, shape, decodable, keys, from_begin, after });
+        self.prepared = Some(Prepared { handoff: job.handoff.clone(), shape, decodable, keys, from_begin, after });
         Ok(())
     }
 
