@@ -1,6 +1,6 @@
 //! Rows of ten columns through the decoder, without a server: as text and in binary from the stream, and copied out.
 //!
-//! `cargo run --release -p dujiang-postgres --example decode_bench [rows]`
+//! `cargo run --release -p dujiang-postgres --example postgres_decode_bench [rows]`
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a yardstick talks to its terminal")]
 
