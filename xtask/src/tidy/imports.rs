@@ -30,7 +30,16 @@ const TABLE: &[Row] = &[
     Row { package: "crates/core", ours: &[], heavy: ARROW },
     Row { package: "crates/spec", ours: &["dujiang-core"], heavy: &["saphyr-parser", "annotate-snippets"] },
     Row { package: "crates/formats/*", ours: &["dujiang-core"], heavy: FORMATS },
-    Row { package: "crates/connectors/*", ours: &["dujiang-core", "dujiang-format-*", "dujiang-spool"], heavy: &["*"] },
+    Row {
+        package: "crates/connectors/*",
+        ours: &["dujiang-core", "dujiang-format-*", "dujiang-net", "dujiang-spool"],
+        heavy: &["*"],
+    },
+    Row {
+        package: "crates/net",
+        ours: &["dujiang-core"],
+        heavy: &["rustls", "rustls-native-certs", "tokio", "tokio-rustls"],
+    },
     Row { package: "crates/spool", ours: &["dujiang-core"], heavy: &["tokio"] },
     Row {
         package: "crates/transforms",

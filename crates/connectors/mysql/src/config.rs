@@ -196,10 +196,10 @@ impl Config {
 fn endpoint(options: &MysqlOptions) -> Endpoint {
     let mut endpoint =
         Endpoint::new(options.hostname.clone(), options.port.get(), options.username.clone(), options.password.clone());
-    endpoint.tls = options.tls_mode;
-    endpoint.ca_file = options.tls_ca.as_ref().map(PathBuf::from);
-    endpoint.client_cert_file = options.tls_cert.as_ref().map(PathBuf::from);
-    endpoint.client_key_file = options.tls_key.as_ref().map(PathBuf::from);
+    endpoint.tls.mode = options.tls_mode;
+    endpoint.tls.ca_file = options.tls_ca.as_ref().map(PathBuf::from);
+    endpoint.tls.cert_file = options.tls_cert.as_ref().map(PathBuf::from);
+    endpoint.tls.key_file = options.tls_key.as_ref().map(PathBuf::from);
     endpoint.connect_timeout = options.connect_timeout;
     endpoint
 }
@@ -337,11 +337,11 @@ fn map_foreign(
 /// Whether a property of MySQL's JDBC driver has been mapped, or says what holds anyway.
 fn jdbc_property(key: &str, value: &str, endpoint: &mut Endpoint) -> bool {
     match (key, value.to_ascii_lowercase().replace('_', "-").as_str()) {
-        ("useSSL" | "useSsl", "false") | ("sslMode", "disabled") => endpoint.tls = TlsMode::Disabled,
-        ("useSSL" | "useSsl", "true") | ("sslMode", "preferred") => endpoint.tls = TlsMode::Preferred,
-        ("requireSSL", "true") | ("sslMode", "required") => endpoint.tls = TlsMode::Required,
-        ("verifyServerCertificate", "true") | ("sslMode", "verify-ca") => endpoint.tls = TlsMode::VerifyCa,
-        ("sslMode", "verify-identity") => endpoint.tls = TlsMode::VerifyIdentity,
+        ("useSSL" | "useSsl", "false") | ("sslMode", "disabled") => endpoint.tls.mode = TlsMode::Disabled,
+        ("useSSL" | "useSsl", "true") | ("sslMode", "preferred") => endpoint.tls.mode = TlsMode::Preferred,
+        ("requireSSL", "true") | ("sslMode", "required") => endpoint.tls.mode = TlsMode::Required,
+        ("verifyServerCertificate", "true") | ("sslMode", "verify-ca") => endpoint.tls.mode = TlsMode::VerifyCa,
+        ("sslMode", "verify-identity") => endpoint.tls.mode = TlsMode::VerifyIdentity,
         ("connectTimeout", millis) => return set_timeout(millis, endpoint),
         ("useUnicode" | "tcpKeepAlive" | "allowPublicKeyRetrieval", "true") => {}
         ("characterEncoding", "utf8" | "utf-8" | "utf8mb4") => {}
@@ -353,11 +353,11 @@ fn jdbc_property(key: &str, value: &str, endpoint: &mut Endpoint) -> bool {
 /// Whether a property of Debezium has been mapped, or says what holds anyway.
 fn debezium_property(key: &str, value: &str, endpoint: &mut Endpoint) -> bool {
     match (key, value.to_ascii_lowercase().replace('-', "_").as_str()) {
-        ("database.ssl.mode", "disabled") => endpoint.tls = TlsMode::Disabled,
-        ("database.ssl.mode", "preferred") => endpoint.tls = TlsMode::Preferred,
-        ("database.ssl.mode", "required") => endpoint.tls = TlsMode::Required,
-        ("database.ssl.mode", "verify_ca") => endpoint.tls = TlsMode::VerifyCa,
-        ("database.ssl.mode", "verify_identity") => endpoint.tls = TlsMode::VerifyIdentity,
+        ("database.ssl.mode", "disabled") => endpoint.tls.mode = TlsMode::Disabled,
+        ("database.ssl.mode", "preferred") => endpoint.tls.mode = TlsMode::Preferred,
+        ("database.ssl.mode", "required") => endpoint.tls.mode = TlsMode::Required,
+        ("database.ssl.mode", "verify_ca") => endpoint.tls.mode = TlsMode::VerifyCa,
+        ("database.ssl.mode", "verify_identity") => endpoint.tls.mode = TlsMode::VerifyIdentity,
         ("connect.timeout.ms", millis) => return set_timeout(millis, endpoint),
         ("connect.keep.alive", "true") => {}
         ("event.deserialization.failure.handling.mode" | "event.processing.failure.handling.mode", "fail") => {}
@@ -420,7 +420,7 @@ mod tests {
     #[test]
     fn foreign_properties_are_mapped_or_warned_about() {
         let config = parse(&[("jdbc.properties.useSSL", "false"), ("debezium.snapshot.mode", "x")]).unwrap();
-        assert_eq!(config.endpoint.tls, TlsMode::Disabled);
+        assert_eq!(config.endpoint.tls.mode, TlsMode::Disabled);
         assert_eq!(config.warnings.len(), 1);
         assert!(config.warnings[0].message.contains("`debezium.snapshot.mode` has no meaning"));
         let config = parse(&[
@@ -430,7 +430,7 @@ mod tests {
             ("debezium.skipped.operations", "none"),
         ]);
         let config = config.unwrap();
-        assert_eq!((config.endpoint.tls, config.warnings.len()), (TlsMode::VerifyCa, 0));
+        assert_eq!((config.endpoint.tls.mode, config.warnings.len()), (TlsMode::VerifyCa, 0));
         assert_eq!(config.endpoint.connect_timeout, Duration::from_millis(700));
         for key in ["column.exclude.list", "column.mask.with.3.chars", "skipped.operations"] {
             let problems = parse(&[(&format!("debezium.{key}"), "d")]).unwrap_err();

@@ -185,10 +185,10 @@ impl Config {
 fn endpoint(options: &PostgresOptions, database: &str) -> Endpoint {
     let mut endpoint = Endpoint::new(options.hostname.clone(), options.port.get(), database, options.username.clone());
     endpoint.password = options.password.clone();
-    endpoint.tls = options.tls_mode;
-    endpoint.ca_file = options.tls_ca.as_ref().map(PathBuf::from);
-    endpoint.client_cert_file = options.tls_cert.as_ref().map(PathBuf::from);
-    endpoint.client_key_file = options.tls_key.as_ref().map(PathBuf::from);
+    endpoint.tls.mode = options.tls_mode;
+    endpoint.tls.ca_file = options.tls_ca.as_ref().map(PathBuf::from);
+    endpoint.tls.cert_file = options.tls_cert.as_ref().map(PathBuf::from);
+    endpoint.tls.key_file = options.tls_key.as_ref().map(PathBuf::from);
     endpoint.connect_timeout = options.connect_timeout;
     endpoint
 }
@@ -332,13 +332,13 @@ fn tls_mode(word: &str) -> Option<TlsMode> {
 /// Whether a property of PostgreSQL's JDBC driver has been mapped, or says what holds anyway.
 fn jdbc_property(key: &str, value: &str, endpoint: &mut Endpoint) -> bool {
     match key {
-        "sslmode" => tls_mode(value).map(|mode| endpoint.tls = mode).is_some(),
+        "sslmode" => tls_mode(value).map(|mode| endpoint.tls.mode = mode).is_some(),
         "ssl" if value == "true" => {
-            endpoint.tls = TlsMode::VerifyIdentity;
+            endpoint.tls.mode = TlsMode::VerifyIdentity;
             true
         }
         "sslrootcert" => {
-            endpoint.ca_file = Some(PathBuf::from(value));
+            endpoint.tls.ca_file = Some(PathBuf::from(value));
             true
         }
         "ApplicationName" => {
@@ -354,7 +354,7 @@ fn jdbc_property(key: &str, value: &str, endpoint: &mut Endpoint) -> bool {
 /// Whether a property of Debezium has been mapped, or says what holds anyway.
 fn debezium_property(key: &str, value: &str, endpoint: &mut Endpoint) -> bool {
     match (key, value) {
-        ("database.sslmode", word) => tls_mode(word).map(|mode| endpoint.tls = mode).is_some(),
+        ("database.sslmode", word) => tls_mode(word).map(|mode| endpoint.tls.mode = mode).is_some(),
         ("connect.timeout.ms", millis) => set_timeout(millis, 1, endpoint),
         ("plugin.name", "pgoutput") | ("event.processing.failure.handling.mode", "fail") => true,
         ("decimal.handling.mode", "precise") | ("binary.handling.mode", "bytes") => true,
@@ -421,7 +421,7 @@ mod tests {
     #[test]
     fn foreign_properties_are_mapped_or_warned_about() {
         let config = parse(&[("jdbc.properties.sslmode", "verify-full"), ("debezium.snapshot.mode", "x")]).unwrap();
-        assert_eq!((config.endpoint.tls, config.warnings.len()), (TlsMode::VerifyIdentity, 1));
+        assert_eq!((config.endpoint.tls.mode, config.warnings.len()), (TlsMode::VerifyIdentity, 1));
         let config = parse(&[("debezium.connect.timeout.ms", "700"), ("debezium.plugin.name", "pgoutput")]).unwrap();
         assert_eq!((config.endpoint.connect_timeout, config.warnings.len()), (Duration::from_millis(700), 0));
         let problems = parse(&[("debezium.column.exclude.list", "d")]).unwrap_err();

@@ -2,40 +2,9 @@
 
 use super::packet::{Framing, Taken, put_packets};
 use dujiang_core::{Code, Error, Result};
+use dujiang_net::{Transport, lost};
 use std::io;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
-
-/// The bytes' way.
-pub(super) enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-    /// While a session is being encrypted, and for ever if that failed.
-    Gone,
-}
-
-impl Transport {
-    async fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Transport::Plain(s) => s.read(space).await,
-            Transport::Tls(s) => s.read(space).await,
-            Transport::Gone => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-
-    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Transport::Plain(s) => s.write_all(bytes).await,
-            Transport::Tls(s) => {
-                s.write_all(bytes).await?;
-                s.flush().await
-            }
-            Transport::Gone => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-}
 
 /// Sends and receives packets.
 pub(super) struct Channel {
@@ -50,8 +19,7 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub fn new(stream: TcpStream, peer: String, read_timeout: Option<Duration>) -> Self {
-        let transport = Transport::Plain(stream);
+    pub fn new(transport: Transport, peer: String, read_timeout: Option<Duration>) -> Self {
         Self { transport, framing: Framing::default(), out: Vec::new(), peer, read_timeout, received: 0 }
     }
 
@@ -68,7 +36,7 @@ impl Channel {
         self.framing.set_sequence(next);
         let sent = self.transport.write_all(&self.out).await;
         self.out.shrink_to(64 << 10);
-        sent.map_err(|e| self.lost(e))
+        sent.map_err(|e| lost(&self.peer, e))
     }
 
     /// The next packet. Cancel-safe. The slice is valid until the next call.
@@ -121,20 +89,16 @@ impl Channel {
             },
         };
         match n {
-            Ok(0) => Err(self.lost(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"))),
+            Ok(0) => {
+                Err(lost(&self.peer, io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection")))
+            }
             Ok(n) => {
                 self.received += n as u64;
                 self.framing.filled(n);
                 Ok(())
             }
-            Err(e) => Err(self.lost(e)),
+            Err(e) => Err(lost(&self.peer, e)),
         }
-    }
-
-    fn lost(&self, cause: io::Error) -> Error {
-        Error::new(Code::ConnectionLost, format!("the connection to {} was lost", self.peer))
-            .help("see whether the server is up and what its error log says")
-            .with_source(cause)
     }
 
     fn silent(&self, limit: Duration) -> Error {

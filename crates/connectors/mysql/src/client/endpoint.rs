@@ -1,26 +1,8 @@
 //! Where and how to connect.
 
 use dujiang_core::Secret;
-use std::path::PathBuf;
+use dujiang_net::{Dial, Tls, host_and_port};
 use std::time::Duration;
-
-dujiang_core::choice! {
-    /// How far a connection is encrypted and its server checked; the words are those of MySQL's `--ssl-mode`.
-    #[derive(Default)]
-    pub enum TlsMode {
-        /// Never encrypted.
-        Disabled = "disabled",
-        /// Encrypted if the server can; the certificate is not checked. Falls back to plain TCP.
-        #[default]
-        Preferred = "preferred",
-        /// Encrypted or not at all; the certificate is not checked.
-        Required = "required",
-        /// Encrypted, and the certificate must be signed by a trusted authority.
-        VerifyCa = "verify-ca",
-        /// Encrypted, and the certificate must be signed by a trusted authority for this host name.
-        VerifyIdentity = "verify-identity",
-    }
-}
 
 /// One server and the login used there.
 #[derive(Debug, Clone)]
@@ -34,13 +16,7 @@ pub struct Endpoint {
     /// Password; empty for none.
     pub password: Secret,
     /// Encryption.
-    pub tls: TlsMode,
-    /// PEM file with the authorities to trust instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// PEM file with the client's certificate chain, for users created with `REQUIRE X509`.
-    pub client_cert_file: Option<PathBuf>,
-    /// PEM file with the key of the client's certificate.
-    pub client_key_file: Option<PathBuf>,
+    pub tls: Tls,
     /// Longest time from the first packet to a finished login.
     pub connect_timeout: Duration,
     /// Longest silence of the server while an answer is awaited; `None` waits for ever (TCP keep-alive still finds a
@@ -58,10 +34,7 @@ impl Endpoint {
             port,
             user: user.into(),
             password,
-            tls: TlsMode::default(),
-            ca_file: None,
-            client_cert_file: None,
-            client_key_file: None,
+            tls: Tls::default(),
             connect_timeout: Duration::from_secs(30),
             read_timeout: None,
             program_name: "dujiang".into(),
@@ -70,10 +43,12 @@ impl Endpoint {
 
     /// `host:port`, for people.
     pub fn address(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        host_and_port(&self.host, self.port)
+    }
+
+    /// How to get there; `peer` is [`Endpoint::address`].
+    pub(super) fn dial<'a>(&'a self, peer: &'a str) -> Dial<'a> {
+        let listening = "bind_address, skip_networking";
+        Dial { host: &self.host, port: self.port, peer, limit: self.connect_timeout, listening }
     }
 }

@@ -1,17 +1,14 @@
 //! From a TCP address to a session that is logged in.
 
 use super::auth::{Exchange, NONCE, Plugin};
-use super::channel::{Channel, Transport};
+use super::channel::Channel;
 use super::connection::{ServerFamily, ServerInfo};
 use super::refusal::Refusal;
 use super::wire::{Reader, put_lenenc_bytes};
-use super::{Endpoint, TlsMode, tls};
+use super::{Endpoint, TlsMode};
 use dujiang_core::{Code, Error, Result};
+use dujiang_net::Stage;
 use mysql_common::constants::CapabilityFlags;
-use rustix::net::sockopt;
-use std::io;
-use std::time::Duration;
-use tokio::net::TcpStream;
 
 /// utf8mb4_general_ci, which every server of the family knows.
 const CHARSET: u8 = 45;
@@ -19,20 +16,11 @@ const CHARSET: u8 = 45;
 const MAX_PACKET: u32 = 1 << 30;
 const PROTOCOL_VERSION: u8 = 10;
 
-/// How far a connection came; says what a timeout means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Resolving,
-    Connecting,
-    Greeting,
-    LoggingIn,
-}
-
 /// Connects and logs in, within the endpoint's time limit.
 pub(super) async fn establish(endpoint: &Endpoint) -> Result<(Channel, ServerInfo)> {
     match within_limit(endpoint).await {
-        Err(e) if e.code() == Code::TlsFailed && endpoint.tls == TlsMode::Preferred => {
-            let plain = Endpoint { tls: TlsMode::Disabled, ..endpoint.clone() };
+        Err(e) if e.code() == Code::TlsFailed && endpoint.tls.mode == TlsMode::Preferred => {
+            let plain = Endpoint { tls: TlsMode::Disabled.into(), ..endpoint.clone() };
             within_limit(&plain).await
         }
         other => other,
@@ -49,9 +37,10 @@ async fn within_limit(endpoint: &Endpoint) -> Result<(Channel, ServerInfo)> {
 }
 
 async fn attempt(endpoint: &Endpoint, stage: &mut Stage) -> Result<(Channel, ServerInfo)> {
-    let stream = connect_tcp(endpoint, stage).await?;
+    let peer = endpoint.address();
+    let transport = endpoint.dial(&peer).tcp(stage).await?;
     *stage = Stage::Greeting;
-    let mut channel = Channel::new(stream, endpoint.address(), None);
+    let mut channel = Channel::new(transport, peer, None);
     let greeting = greeting(&mut channel, endpoint).await?;
     *stage = Stage::LoggingIn;
     let encrypted = encrypt(&mut channel, endpoint, &greeting).await?;
@@ -66,68 +55,11 @@ async fn attempt(endpoint: &Endpoint, stage: &mut Stage) -> Result<(Channel, Ser
     Ok((channel, info))
 }
 
-async fn connect_tcp(endpoint: &Endpoint, stage: &mut Stage) -> Result<TcpStream> {
-    let found = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await;
-    let addresses: Vec<_> = found.map_err(|e| unresolved(endpoint).with_source(e))?.collect();
-    *stage = Stage::Connecting;
-    // An address that swallows packets must leave time for the next one.
-    let share = endpoint.connect_timeout / addresses.len().max(1) as u32;
-    let mut last = None;
-    for address in addresses {
-        let connected = tokio::time::timeout(share, TcpStream::connect(address)).await;
-        match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            Ok(stream) => {
-                prepare_socket(&stream).map_err(|e| unreachable(endpoint, e))?;
-                return Ok(stream);
-            }
-            Err(e) => last = Some(e),
-        }
-    }
-    Err(last.map_or_else(|| unresolved(endpoint), |e| unreachable(endpoint, e)))
-}
-
-/// No delay for small packets; keep-alive finds a peer that vanished without a word within two minutes.
-fn prepare_socket(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, Duration::from_secs(60))?;
-    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10))?;
-    sockopt::set_tcp_keepcnt(stream, 6)?;
-    Ok(())
-}
-
-fn unresolved(endpoint: &Endpoint) -> Error {
-    Error::new(Code::SourceUnreachable, format!("the host name `{}` cannot be resolved", endpoint.host))
-        .help("check the spelling, and the name service of this machine")
-}
-
-fn unreachable(endpoint: &Endpoint, cause: io::Error) -> Error {
-    let help = match cause.kind() {
-        io::ErrorKind::ConnectionRefused => {
-            "check host and port, that the server is up, and that it listens there (bind_address, skip_networking)"
-        }
-        _ => "check host and port, and routes and firewalls between",
-    };
-    Error::new(Code::SourceUnreachable, format!("no connection to {} can be made", endpoint.address()))
-        .help(help)
-        .with_source(cause)
-}
-
 fn timed_out(endpoint: &Endpoint, stage: Stage) -> Error {
-    let (address, limit) = (endpoint.address(), endpoint.connect_timeout);
-    let error = match stage {
-        Stage::Resolving => unresolved(endpoint),
-        Stage::Connecting => Error::new(Code::SourceUnreachable, format!("{address} does not answer"))
-            .help("check host and port, that the server is up, and firewalls between"),
-        Stage::Greeting => Error::new(
-            Code::NotADatabase,
-            format!("{address} accepts connections but sends no greeting"),
-        )
-        .help("check that a MySQL or MariaDB server listens on this port; PostgreSQL and HTTP servers wait in silence"),
-        Stage::LoggingIn => Error::new(Code::SourceUnreachable, format!("{address} does not finish the login"))
-            .help("see whether the server is overloaded"),
-    };
-    error.fact("waited", format!("{} ms", limit.as_millis()))
+    let peer = endpoint.address();
+    let mute = Error::new(Code::NotADatabase, format!("{peer} accepts connections but sends no greeting"))
+        .help("check that a MySQL or MariaDB server listens on this port; PostgreSQL and HTTP servers wait in silence");
+    endpoint.dial(&peer).timed_out(stage, mute)
 }
 
 /// What a server says first.
@@ -232,7 +164,7 @@ fn login_head(capabilities: CapabilityFlags) -> Vec<u8> {
 
 async fn encrypt(channel: &mut Channel, endpoint: &Endpoint, greeting: &Greeting) -> Result<bool> {
     let offered = greeting.capabilities.contains(CapabilityFlags::CLIENT_SSL);
-    match endpoint.tls {
+    match endpoint.tls.mode {
         TlsMode::Disabled => return Ok(false),
         TlsMode::Preferred if !offered => return Ok(false),
         _ if !offered => {
@@ -246,10 +178,7 @@ async fn encrypt(channel: &mut Channel, endpoint: &Endpoint, greeting: &Greeting
         return Err(Error::new(Code::TlsFailed, format!("{} sent data before encryption began", endpoint.address()))
             .help("see what stands between this machine and the server"));
     }
-    let Transport::Plain(stream) = std::mem::replace(&mut channel.transport, Transport::Gone) else {
-        return Err(Error::new(Code::Bug, "a session is encrypted twice"));
-    };
-    channel.transport = Transport::Tls(Box::new(tls::encrypt(stream, endpoint).await?));
+    channel.transport.encrypt(&endpoint.host, &endpoint.address(), &endpoint.tls).await?;
     Ok(true)
 }
 

@@ -19,12 +19,12 @@ pub mod quote;
 mod refusal;
 mod statement;
 mod text;
-mod tls;
 mod wire;
 
 pub use binlog::{BinlogRequest, BinlogStart, BinlogStream};
 pub use column::{ColumnDefinition, column_flags};
 pub use connection::{Connection, Done, ServerFamily, ServerInfo};
-pub use endpoint::{Endpoint, TlsMode};
+pub use dujiang_net::{Tls, TlsMode};
+pub use endpoint::Endpoint;
 pub use statement::{BinaryRows, Param, Statement};
 pub use text::{TextRow, TextRows};

@@ -2,7 +2,7 @@
 
 use crate::support::{own, root, shared, user};
 use dujiang_core::Code;
-use dujiang_mysql::client::{Connection, Endpoint, ServerFamily, TlsMode};
+use dujiang_mysql::client::{Connection, Endpoint, ServerFamily, Tls, TlsMode};
 use dujiang_scratch::{Family, Kind, Options, Server};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ async fn every_server_takes_a_password() {
         let server = own(&Options::default().on(kind));
         server.sql("CREATE USER app@'127.0.0.1' IDENTIFIED BY 's3cret \u{e9}'").unwrap();
         for tls in [TlsMode::Disabled, TlsMode::Disabled, TlsMode::Preferred] {
-            let endpoint = Endpoint { tls, ..user(&server, "app", "s3cret \u{e9}") };
+            let endpoint = Endpoint { tls: tls.into(), ..user(&server, "app", "s3cret \u{e9}") };
             let connection =
                 Connection::connect(&endpoint).await.unwrap_or_else(|e| panic!("{kind:?}, {tls:?}: {e:?}"));
             let family = if kind.family() == Family::MariaDb { ServerFamily::MariaDb } else { ServerFamily::MySql };
@@ -119,8 +119,7 @@ async fn encryption_in_every_mode() {
     let server = certificates.server();
     let at = |host: &str, tls, ca: &str| Endpoint {
         host: host.into(),
-        tls,
-        ca_file: (!ca.is_empty()).then(|| certificates.path(ca)),
+        tls: Tls { ca_file: (!ca.is_empty()).then(|| certificates.path(ca)), ..Tls::from(tls) },
         ..root(&server)
     };
     // The server listens on the IPv4 loopback address only; `localhost` must still find it.
@@ -148,7 +147,7 @@ async fn encryption_in_every_mode() {
 #[tokio::test]
 async fn large_answers_come_whole_over_tls() {
     let server = Certificates::new().server();
-    let mut c = Connection::connect(&Endpoint { tls: TlsMode::Required, ..root(&server) }).await.unwrap();
+    let mut c = Connection::connect(&Endpoint { tls: TlsMode::Required.into(), ..root(&server) }).await.unwrap();
     let rows = c.query("SELECT REPEAT('x', 40000000)").await.unwrap();
     assert_eq!(rows.get(0).unwrap().bytes(0).unwrap().len(), 40_000_000);
 }
@@ -157,10 +156,10 @@ async fn large_answers_come_whole_over_tls() {
 async fn encryption_a_server_does_not_offer() {
     let plain = shared();
     for tls in [TlsMode::Required, TlsMode::VerifyCa, TlsMode::VerifyIdentity] {
-        let error = refused(&Endpoint { tls, ..root(plain) }).await;
+        let error = refused(&Endpoint { tls: tls.into(), ..root(plain) }).await;
         assert_eq!(error.code(), Code::TlsFailed);
     }
-    let c = Connection::connect(&Endpoint { tls: TlsMode::Preferred, ..root(plain) }).await.unwrap();
+    let c = Connection::connect(&Endpoint { tls: TlsMode::Preferred.into(), ..root(plain) }).await.unwrap();
     assert!(!c.server().encrypted);
 }
 
@@ -173,7 +172,7 @@ async fn a_server_that_insists_on_encryption() {
     // MariaDB says no more than that access is denied.
     assert!(matches!(error.code(), Code::TlsFailed | Code::LoginRefused), "{error:?}");
     assert!(error.help_text().unwrap().contains("encryption"), "{error:?}");
-    assert!(Connection::connect(&Endpoint { tls: TlsMode::Preferred, ..root(&server) }).await.is_ok());
+    assert!(Connection::connect(&Endpoint { tls: TlsMode::Preferred.into(), ..root(&server) }).await.is_ok());
 }
 
 const RSA_KEY: &str = include_str!("rsa_public_key.pem");
@@ -273,7 +272,7 @@ async fn preferred_encryption_that_fails_falls_back_and_required_does_not() {
             }
         }
     });
-    let at = |tls| Endpoint { port, tls, ..root(shared()) };
+    let at = |tls: TlsMode| Endpoint { port, tls: tls.into(), ..root(shared()) };
     assert!(!Connection::connect(&at(TlsMode::Preferred)).await.unwrap().server().encrypted);
     assert_eq!(refused(&at(TlsMode::Required)).await.code(), Code::TlsFailed);
 }

@@ -82,7 +82,7 @@ impl Host {
     }
 
     fn endpoint(&self) -> Endpoint {
-        Endpoint { tls: TlsMode::Disabled, ..Endpoint::new("127.0.0.1", self.port, "root", Secret::default()) }
+        Endpoint { tls: TlsMode::Disabled.into(), ..Endpoint::new("127.0.0.1", self.port, "root", Secret::default()) }
     }
 }
 

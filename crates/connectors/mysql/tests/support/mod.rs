@@ -19,7 +19,7 @@ pub fn own(options: &Options) -> Server {
 
 /// User `root` without a password and without encryption.
 pub fn root(server: &Server) -> Endpoint {
-    Endpoint { tls: TlsMode::Disabled, ..Endpoint::new("127.0.0.1", server.port(), "root", Secret::default()) }
+    Endpoint { tls: TlsMode::Disabled.into(), ..Endpoint::new("127.0.0.1", server.port(), "root", Secret::default()) }
 }
 
 /// A user of the server.

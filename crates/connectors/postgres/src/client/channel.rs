@@ -2,44 +2,10 @@
 
 use super::frame::{Frame, Framing};
 use bytes::BytesMut;
-use dujiang_core::{Code, Error, Result};
+use dujiang_core::Result;
+use dujiang_net::{Transport, lost};
 use std::io;
 use std::ops::Range;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::client::TlsStream;
-
-/// The bytes' way.
-pub(super) enum Transport {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-    Tls(Box<TlsStream<TcpStream>>),
-    /// While a session is being encrypted, and for ever if that failed.
-    Gone,
-}
-
-impl Transport {
-    async fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Transport::Tcp(s) => s.read(space).await,
-            Transport::Unix(s) => s.read(space).await,
-            Transport::Tls(s) => s.read(space).await,
-            Transport::Gone => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-
-    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Transport::Tcp(s) => s.write_all(bytes).await,
-            Transport::Unix(s) => s.write_all(bytes).await,
-            Transport::Tls(s) => {
-                s.write_all(bytes).await?;
-                s.flush().await
-            }
-            Transport::Gone => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-}
 
 /// Sends and receives messages.
 pub(super) struct Channel {
@@ -59,7 +25,7 @@ impl Channel {
     /// Sends messages.
     pub async fn send(&mut self, messages: &BytesMut) -> Result<()> {
         let sent = self.transport.write_all(messages).await;
-        sent.map_err(|e| self.lost(e))
+        sent.map_err(|e| lost(&self.peer, e))
     }
 
     /// The next message. Cancel-safe.
@@ -110,19 +76,15 @@ impl Channel {
     /// Reads what there is, at least a byte, and returns how many. Cancel-safe.
     pub async fn read_more(&mut self) -> Result<usize> {
         match self.transport.read(self.framing.space()).await {
-            Ok(0) => Err(self.lost(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"))),
+            Ok(0) => {
+                Err(lost(&self.peer, io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection")))
+            }
             Ok(n) => {
                 self.received += n as u64;
                 self.framing.filled(n);
                 Ok(n)
             }
-            Err(e) => Err(self.lost(e)),
+            Err(e) => Err(lost(&self.peer, e)),
         }
-    }
-
-    fn lost(&self, cause: io::Error) -> Error {
-        Error::new(Code::ConnectionLost, format!("the connection to {} was lost", self.peer))
-            .help("see whether the server is up and what its log says")
-            .with_source(cause)
     }
 }

@@ -1,26 +1,9 @@
 //! Where and how to connect.
 
 use dujiang_core::Secret;
+use dujiang_net::{Dial, Tls, host_and_port};
 use std::path::PathBuf;
 use std::time::Duration;
-
-dujiang_core::choice! {
-    /// How far a connection is encrypted and its server checked; the words are the same for every connector.
-    #[derive(Default)]
-    pub enum TlsMode {
-        /// Never encrypted.
-        Disabled = "disabled",
-        /// Encrypted if the server can; the certificate is not checked. Falls back to plain TCP.
-        #[default]
-        Preferred = "preferred",
-        /// Encrypted or not at all; the certificate is not checked.
-        Required = "required",
-        /// Encrypted, and the certificate must be signed by a trusted authority.
-        VerifyCa = "verify-ca",
-        /// Encrypted, and the certificate must be signed by a trusted authority for this host name.
-        VerifyIdentity = "verify-identity",
-    }
-}
 
 /// One server and the login used there.
 #[derive(Debug, Clone)]
@@ -36,13 +19,7 @@ pub struct Endpoint {
     /// Password; empty for none.
     pub password: Secret,
     /// Encryption.
-    pub tls: TlsMode,
-    /// PEM file with the authorities to trust instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// PEM file with the client's certificate chain.
-    pub client_cert_file: Option<PathBuf>,
-    /// PEM file with the key of the client's certificate.
-    pub client_key_file: Option<PathBuf>,
+    pub tls: Tls,
     /// Longest time from the first packet to a finished login.
     pub connect_timeout: Duration,
     /// Name shown in `pg_stat_activity` and `pg_stat_replication`.
@@ -58,10 +35,7 @@ impl Endpoint {
             database: database.into(),
             user: user.into(),
             password: Secret::default(),
-            tls: TlsMode::default(),
-            ca_file: None,
-            client_cert_file: None,
-            client_key_file: None,
+            tls: Tls::default(),
             connect_timeout: Duration::from_secs(30),
             application_name: "dujiang".into(),
         }
@@ -76,8 +50,12 @@ impl Endpoint {
     pub fn address(&self) -> String {
         match self.socket() {
             Some(path) => path.display().to_string(),
-            None if self.host.contains(':') => format!("[{}]:{}", self.host, self.port),
-            None => format!("{}:{}", self.host, self.port),
+            None => host_and_port(&self.host, self.port),
         }
+    }
+
+    /// How to get there; `peer` is [`Endpoint::address`].
+    pub(super) fn dial<'a>(&'a self, peer: &'a str) -> Dial<'a> {
+        Dial { host: &self.host, port: self.port, peer, limit: self.connect_timeout, listening: "listen_addresses" }
     }
 }

@@ -18,12 +18,12 @@ pub mod quote;
 mod refusal;
 mod replication;
 mod rows;
-mod tls;
 pub mod wire;
 
 pub use connection::{Connection, Session};
 pub use copy::{CopyOut, after_header};
-pub use endpoint::{Endpoint, TlsMode};
+pub use dujiang_net::{Tls, TlsMode};
+pub use endpoint::Endpoint;
 pub use refusal::sqlstate;
 pub use replication::{Block, EPOCH_MICROS, Message, Messages, Replication, Status};
 pub use rows::{Column, Row, Rows};

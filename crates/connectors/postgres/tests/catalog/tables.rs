@@ -24,7 +24,7 @@ fn tables_are_found_with_what_keeps_them_from_being_captured() {
         assert_eq!(found[3].root, Some(found[2].oid));
         assert!(found.iter().all(|t| t.readable));
         let mut endpoint = Endpoint::new("127.0.0.1", db.server.port(), "postgres", "reader");
-        endpoint.tls = TlsMode::Disabled;
+        endpoint.tls.mode = TlsMode::Disabled;
         let mut reader = Connection::connect(&endpoint, Session::Ordinary).await.unwrap();
         let seen = read::tables(&mut reader).await.unwrap();
         let readable: Vec<bool> = seen.iter().map(|t| t.readable).collect();

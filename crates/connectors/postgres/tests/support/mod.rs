@@ -33,7 +33,7 @@ pub fn on(options: &PostgresOptions, test: &impl AsyncFn(&mut Db)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut endpoint = Endpoint::new("127.0.0.1", server.port(), "postgres", "postgres");
-        endpoint.tls = dujiang_postgres::client::TlsMode::Disabled;
+        endpoint.tls.mode = dujiang_postgres::client::TlsMode::Disabled;
         let mut connection = Connection::connect(&endpoint, Session::Ordinary).await.unwrap();
         let database = read::database(&mut connection).await.unwrap();
         let settings = ValueSettings {

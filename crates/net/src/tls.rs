@@ -1,6 +1,5 @@
 //! Encryption with rustls; the cryptography is given explicitly, so that no process-wide default is needed.
 
-use super::{Endpoint, TlsMode};
 use dujiang_core::{Code, Error, Result, ResultExt};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -8,29 +7,62 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+dujiang_core::choice! {
+    /// How far a connection is encrypted and its server checked; the words are the same for every connector.
+    #[derive(Default)]
+    pub enum TlsMode {
+        /// Never encrypted.
+        Disabled = "disabled",
+        /// Encrypted if the server can; the certificate is not checked. Falls back to plain TCP.
+        #[default]
+        Preferred = "preferred",
+        /// Encrypted or not at all; the certificate is not checked.
+        Required = "required",
+        /// Encrypted, and the certificate must be signed by a trusted authority.
+        VerifyCa = "verify-ca",
+        /// Encrypted, and the certificate must be signed by a trusted authority for this host name.
+        VerifyIdentity = "verify-identity",
+    }
+}
+
+/// What is encrypted, whom to trust and what to show.
+#[derive(Debug, Clone, Default)]
+pub struct Tls {
+    /// How far.
+    pub mode: TlsMode,
+    /// PEM file with the authorities to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file with the client's certificate chain, for servers that ask for one.
+    pub cert_file: Option<PathBuf>,
+    /// PEM file with the key of the client's certificate; without one it stands in `cert_file`.
+    pub key_file: Option<PathBuf>,
+}
+
+impl From<TlsMode> for Tls {
+    fn from(mode: TlsMode) -> Self {
+        Self { mode, ..Self::default() }
+    }
+}
+
 /// Encrypts a connection whose server has agreed to it.
-pub(super) async fn encrypt(stream: TcpStream, endpoint: &Endpoint) -> Result<TlsStream<TcpStream>> {
-    let name = server_name(endpoint)?;
-    let connector = TlsConnector::from(Arc::new(config(endpoint)?));
-    connector.connect(name, stream).await.map_err(|e| handshake_failed(endpoint, e))
+pub(crate) async fn encrypt(stream: TcpStream, host: &str, peer: &str, tls: &Tls) -> Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(host.to_owned());
+    let name = name.or_code(Code::TlsFailed, || format!("`{host}` is not a name that TLS can verify"))?;
+    let connector = TlsConnector::from(Arc::new(config(tls)?));
+    connector.connect(name, stream).await.map_err(|e| handshake_failed(peer, e))
 }
 
-fn server_name(endpoint: &Endpoint) -> Result<ServerName<'static>> {
-    let name = ServerName::try_from(endpoint.host.clone());
-    name.or_code(Code::TlsFailed, || format!("`{}` is not a name that TLS can verify", endpoint.host))
-}
-
-fn config(endpoint: &Endpoint) -> Result<ClientConfig> {
+fn config(tls: &Tls) -> Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier: Arc<dyn ServerCertVerifier> = match endpoint.tls {
-        TlsMode::VerifyIdentity => trusted(endpoint, &provider)?,
-        TlsMode::VerifyCa => Arc::new(AnyName(trusted(endpoint, &provider)?)),
+    let verifier: Arc<dyn ServerCertVerifier> = match tls.mode {
+        TlsMode::VerifyIdentity => trusted(tls, &provider)?,
+        TlsMode::VerifyCa => Arc::new(AnyName(trusted(tls, &provider)?)),
         TlsMode::Disabled | TlsMode::Preferred | TlsMode::Required => Arc::new(Unchecked(provider.clone())),
     };
     let builder = ClientConfig::builder_with_provider(provider)
@@ -38,8 +70,8 @@ fn config(endpoint: &Endpoint) -> Result<ClientConfig> {
         .or_code(Code::Bug, || "TLS has no protocol version".into())?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
-    let Some(cert_file) = &endpoint.client_cert_file else { return Ok(builder.with_no_client_auth()) };
-    let key_file = endpoint.client_key_file.as_ref().unwrap_or(cert_file);
+    let Some(cert_file) = &tls.cert_file else { return Ok(builder.with_no_client_auth()) };
+    let key_file = tls.key_file.as_ref().unwrap_or(cert_file);
     let key = PrivateKeyDer::from_pem_file(key_file);
     let key = key.or_code(Code::TlsFailed, || format!("no private key can be read from {}", key_file.display()))?;
     builder
@@ -57,9 +89,9 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     Ok(found)
 }
 
-fn trusted(endpoint: &Endpoint, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>> {
+fn trusted(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>> {
     let mut roots = RootCertStore::empty();
-    match &endpoint.ca_file {
+    match &tls.ca_file {
         Some(file) => {
             for certificate in certificates(file)? {
                 let added = roots.add(certificate);
@@ -79,7 +111,7 @@ fn trusted(endpoint: &Endpoint, provider: &Arc<CryptoProvider>) -> Result<Arc<We
         .or_code(Code::TlsFailed, || "the trusted certificate authorities cannot be used".into())
 }
 
-fn handshake_failed(endpoint: &Endpoint, cause: std::io::Error) -> Error {
+fn handshake_failed(peer: &str, cause: std::io::Error) -> Error {
     let tls = cause.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
     let help = match tls {
         Some(rustls::Error::InvalidCertificate(
@@ -91,9 +123,7 @@ fn handshake_failed(endpoint: &Endpoint, cause: std::io::Error) -> Error {
         Some(rustls::Error::InvalidCertificate(_)) => "replace the server's certificate",
         _ => "see whether the server's TLS settings allow TLS 1.2 or 1.3",
     };
-    Error::new(Code::TlsFailed, format!("the connection to {} cannot be encrypted", endpoint.address()))
-        .help(help)
-        .with_source(cause)
+    Error::new(Code::TlsFailed, format!("the connection to {peer} cannot be encrypted")).help(help).with_source(cause)
 }
 
 /// Accepts whatever the server shows. Nothing is verified, signatures included: who can put a certificate of his own in

@@ -1,0 +1,71 @@
+//! A socket, plain or encrypted.
+
+use crate::{Tls, tls};
+use dujiang_core::{Code, Error, Result};
+use std::io;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
+
+/// The bytes' way.
+#[derive(Debug)]
+pub enum Transport {
+    /// TCP, in the clear.
+    Tcp(TcpStream),
+    /// A socket file of this machine.
+    Unix(UnixStream),
+    /// TCP, encrypted.
+    Tls(Box<TlsStream<TcpStream>>),
+    /// While a session is being encrypted, and for ever if that failed.
+    Gone,
+}
+
+impl Transport {
+    /// Reads what there is, at least a byte; 0 when the peer closed. Cancel-safe.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Transport::Tcp(s) => s.read(space).await,
+            Transport::Unix(s) => s.read(space).await,
+            Transport::Tls(s) => s.read(space).await,
+            Transport::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Writes all of it.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Transport::Tcp(s) => s.write_all(bytes).await,
+            Transport::Unix(s) => s.write_all(bytes).await,
+            Transport::Tls(s) => {
+                s.write_all(bytes).await?;
+                s.flush().await
+            }
+            Transport::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Encrypts a TCP connection whose server has agreed to it. `host` is the name that the certificate must have.
+    ///
+    /// # Errors
+    /// `TlsFailed`; the transport is gone then.
+    pub async fn encrypt(&mut self, host: &str, peer: &str, tls: &Tls) -> Result<()> {
+        let Transport::Tcp(stream) = std::mem::replace(self, Transport::Gone) else {
+            return Err(Error::new(Code::Bug, "only a plain TCP connection can be encrypted"));
+        };
+        *self = Transport::Tls(Box::new(tls::encrypt(stream, host, peer, tls).await?));
+        Ok(())
+    }
+}
+
+/// The connection to `peer` failed under way.
+pub fn lost(peer: &str, cause: io::Error) -> Error {
+    Error::new(Code::ConnectionLost, format!("the connection to {peer} was lost"))
+        .help("see whether the server is up and what its error log says")
+        .with_source(cause)
+}
