@@ -38,7 +38,7 @@ const TABLE: &[Row] = &[
     Row {
         package: "crates/net",
         ours: &["dujiang-core"],
-        heavy: &["rustls", "rustls-native-certs", "tokio", "tokio-rustls"],
+        heavy: &["rustix", "rustls", "rustls-native-certs", "tokio", "tokio-rustls"],
     },
     Row { package: "crates/spool", ours: &["dujiang-core"], heavy: &["tokio"] },
     Row {
