@@ -294,6 +294,12 @@ codes! {
     /// The position of a delivery belongs to another log, or to a part of this one that was taken back.
     LogOther = "E0806", User, Never, exit 65, "the position is not one of this log";
 
+    // E083: messages of queues
+    /// A change that the format of the messages has no message for. `json` and `csv` tell a delete by a message that has a
+    /// key and no value, and the table has no key. The formats with an envelope (`debezium-json`, `canal-json`,
+    /// `maxwell-json`) carry whole rows of deletes.
+    NoMessage = "E0830", User, Never, exit 65, "the format has no message for a change";
+
     // E09: ours
     /// A contradiction inside the program. Please report it.
     Bug = "E0900", Bug, Never, exit 70, "internal error";

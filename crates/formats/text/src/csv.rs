@@ -41,13 +41,18 @@ pub fn write_header(schema: &Schema, out: &mut Vec<u8>) {
 pub fn encode(batch: &RecordBatch, options: &CsvOptions, out: &mut Vec<u8>) -> Result<()> {
     let columns = columns(batch)?;
     for row in 0..batch.num_rows() {
-        for (index, cells) in columns.iter().enumerate() {
-            separate(index, out);
-            write_cell(cells, row, options, out);
-        }
+        write_record(&columns, row, options, out);
         out.extend_from_slice(b"\r\n");
     }
     Ok(())
+}
+
+/// Appends one row without a line end.
+pub(crate) fn write_record(columns: &[Cells<'_>], row: usize, options: &CsvOptions, out: &mut Vec<u8>) {
+    for (index, cells) in columns.iter().enumerate() {
+        separate(index, out);
+        write_cell(cells, row, options, out);
+    }
 }
 
 fn separate(index: usize, out: &mut Vec<u8>) {
@@ -56,7 +61,7 @@ fn separate(index: usize, out: &mut Vec<u8>) {
     }
 }
 
-fn write_cell(cells: &Cells<'_>, row: usize, options: &CsvOptions, out: &mut Vec<u8>) {
+pub(crate) fn write_cell(cells: &Cells<'_>, row: usize, options: &CsvOptions, out: &mut Vec<u8>) {
     if cells.is_null(row) {
         out.extend_from_slice(options.null.as_bytes());
         return;
@@ -116,7 +121,7 @@ fn write_guarded(text: &str, options: &CsvOptions, out: &mut Vec<u8>) {
     }
 }
 
-fn write_text(text: &str, null: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn write_text(text: &str, null: &[u8], out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     // Without a branch per byte the compiler looks at many at once.
     let special = |found, &b: &u8| found | matches!(b, b',' | b'"' | b'\r' | b'\n' | b'\0');

@@ -1,10 +1,11 @@
 //! Arrow batches to lines of text: JSON, one object a line, and CSV (RFC 4180). Values have the text form of
-//! [`dujiang_core::text`]. No file is touched here.
+//! [`dujiang_core::text`]. [`messages`] has the formats of queues. No file is touched here.
 
 #![warn(missing_docs)]
 
 pub mod csv;
 pub mod json;
+pub mod messages;
 
 use arrow_array::RecordBatch;
 use dujiang_core::Result;
