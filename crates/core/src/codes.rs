@@ -300,6 +300,16 @@ codes! {
     /// `maxwell-json`) carry whole rows of deletes.
     NoMessage = "E0830", User, Never, exit 65, "the format has no message for a change";
 
+    /// A message breaks the rules of its format: it is not UTF-8, no JSON, or no CSV record. The error names the byte. Only
+    /// this record is at fault; `error.policy` decides what becomes of it.
+    MessageSyntax = "E0831", External, Never, exit 65, "a message cannot be read";
+    /// A message that is well-formed and tells of no row that can be read: a change of a table's shape, an emptied table, an
+    /// operation that the format does not have, a delete or an update without the old row.
+    MessageKind = "E0832", External, Never, exit 65, "a message is of a kind that cannot be read";
+    /// A field of a message is unknown to its table, is missing, is NULL where it must not be, or does not fit the type of
+    /// its column. Nothing is guessed: the record is an error, with the column and the byte.
+    MessageField = "E0833", External, Never, exit 65, "a message does not fit its table";
+
     // E09: ours
     /// A contradiction inside the program. Please report it.
     Bug = "E0900", Bug, Never, exit 70, "internal error";

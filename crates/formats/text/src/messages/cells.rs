@@ -1,6 +1,7 @@
 //! One cell in the style of a format.
 
 use super::native::Native;
+use super::quoted::write_quoted_json;
 use arrow_schema::Field;
 use dujiang_core::cells::{Cells, Values};
 use dujiang_core::schema::LOGICAL_SET;
@@ -11,7 +12,7 @@ use dujiang_core::text::write_json_string;
 pub(super) enum Style {
     /// As in files: [`dujiang_core::text`].
     Plain,
-    /// As the dialect's `debezium-json` has them: the same with a space between date and time.
+    /// As the dialect's `debezium-json` has them: the same with a space between date and time, and with documents as text.
     Spaced,
     /// As Canal has them: everything is text, bytes are the characters U+0000 to U+00FF.
     Canal,
@@ -53,6 +54,7 @@ impl Style {
             (Self::Debezium(native), _) => native.write(cells, row, out),
             (Self::Canal, _) => write_canal(cells, row, out),
             (Self::Spaced, Values::LocalTime(_) | Values::Instant(_)) => write_spaced(cells, row, true, out),
+            (Self::Spaced, Values::Text(texts)) => write_json_string(texts.get(row), out),
             (Self::Maxwell, Values::LocalTime(_) | Values::Instant(_)) => write_spaced(cells, row, false, out),
             (Self::Maxwell, Values::Text(texts)) if cells.logical() == Some(LOGICAL_SET) => {
                 write_labels(texts.get(row), out);
@@ -121,26 +123,6 @@ fn write_latin1(bytes: &[u8], out: &mut Vec<u8>) {
             32..=126 => out.push(byte),
             // The two bytes of a character between U+00A0 and U+00FF.
             _ => out.extend_from_slice(&[0xC0 | byte >> 6, 0x80 | byte & 0x3F]),
-        }
-    }
-    out.push(b'"');
-}
-
-/// JSON as text: only quotes and backslashes need another escape.
-pub(super) fn write_quoted_json(cells: &Cells<'_>, row: usize, out: &mut Vec<u8>) {
-    out.push(b'"');
-    let start = out.len();
-    cells.write_plain(row, out);
-    let special = |byte: &&u8| matches!(byte, b'"' | b'\\');
-    let mut from = out.len();
-    out.resize(from + out[start..].iter().filter(special).count(), 0);
-    let mut to = out.len();
-    while to > from {
-        (from, to) = (from - 1, to - 1);
-        out[to] = out[from];
-        if special(&&out[from]) {
-            to -= 1;
-            out[to] = b'\\';
         }
     }
     out.push(b'"');

@@ -1,12 +1,12 @@
 //! Changes into messages.
 
+use super::buffer::Messages;
 use super::canal::FlatMessage;
 use super::cells::Manner;
 use super::debezium::Envelope;
 use super::images::{Images, Layout};
 use super::key::KeyLayout;
 use super::maxwell::Maxwell;
-use super::messages::Messages;
 use super::options::{MessageFormat, MessageOptions};
 use super::runs::{Change, runs};
 use crate::columns;
@@ -128,7 +128,7 @@ impl Encoder {
         let message = format!("a delete from {}, which has no key, has no message in this format", self.table.id);
         Some(
             Error::new(Code::NoMessage, message)
-                .fact("format", if matches!(self.value, ValueWriter::Csv) { "csv" } else { "json" })
+                .fact("format", self.options.value.name())
                 .help("choose a format that carries whole rows of deletes, such as `debezium-json`"),
         )
     }

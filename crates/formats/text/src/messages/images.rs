@@ -34,7 +34,7 @@ impl Layout {
             name.push(b':');
             Named { name, style: Style::of(manner, field) }
         };
-        let documents = matches!(manner, Manner::Plain | Manner::Spaced | Manner::Maxwell);
+        let documents = matches!(manner, Manner::Plain | Manner::Maxwell);
         Self { columns: table.arrow.fields().iter().map(named).collect(), documents }
     }
 

@@ -4,13 +4,15 @@
 //! Where Debezium has a choice it is the exact one: `decimal.handling.mode=precise`, `bigint.unsigned.handling.mode=precise`,
 //! `time.precision.mode=adaptive_time_microseconds`.
 
-use super::cells::write_quoted_json;
+use super::quoted::write_quoted_json;
 use arrow_schema::{DataType, Field, TimeUnit};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use dujiang_core::cells::{Cells, Values};
 use dujiang_core::dialect::type_name;
-use dujiang_core::schema::{self, LOGICAL_BIT, LOGICAL_ENUM, LOGICAL_JSON, LOGICAL_SET, LOGICAL_YEAR, META_SOURCE_TYPE};
+use dujiang_core::schema::{
+    self, LOGICAL_BIT, LOGICAL_ENUM, LOGICAL_JSON, LOGICAL_SET, LOGICAL_YEAR, META_SOURCE_TYPE,
+};
 use dujiang_core::text::write_json_string;
 use std::ops::Range;
 

@@ -25,6 +25,18 @@ impl MessageFormat {
     pub const ALL: [Self; 6] =
         [Self::Json, Self::Csv, Self::DebeziumJson, Self::DebeziumJsonWithSchema, Self::CanalJson, Self::MaxwellJson];
 
+    /// The name users know.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Csv => "csv",
+            Self::DebeziumJson => "debezium-json",
+            Self::DebeziumJsonWithSchema => "debezium-json with schema",
+            Self::CanalJson => "canal-json",
+            Self::MaxwellJson => "maxwell-json",
+        }
+    }
+
     /// Whether a message tells what kind of change it is. The others carry rows only: an update is its new row, a delete
     /// is a tombstone.
     pub fn has_envelope(self) -> bool {

@@ -1,0 +1,5 @@
+mod encoded;
+mod foreign;
+mod hostile;
+mod round;
+mod samples;
