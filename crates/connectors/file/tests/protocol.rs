@@ -9,7 +9,7 @@ use std::fs;
 const JSON: &[(&str, &str)] = &[("format", "json")];
 
 #[tokio::test]
-async fn an_epoch_is_invisible_until_it_commits_and_committing_again_changes_nothing() {
+async fn f30_an_epoch_is_invisible_until_it_commits_and_committing_again_changes_nothing() {
     let (dir, context) = (scratch(), context(1));
     let sink = sink(dir.path(), JSON);
     let mut committer = sink.committer(context.clone()).await.unwrap();
@@ -78,7 +78,7 @@ async fn staged_files_that_a_checkpoint_names_survive_the_clean_up() {
 }
 
 #[tokio::test]
-async fn another_pipeline_is_refused_and_so_is_a_pipeline_without_its_state() {
+async fn r20_another_pipeline_is_refused_and_so_is_a_pipeline_without_its_state() {
     let dir = scratch();
     let sink = sink(dir.path(), JSON);
     let ours = context(1);
@@ -99,7 +99,7 @@ async fn another_pipeline_is_refused_and_so_is_a_pipeline_without_its_state() {
 }
 
 #[tokio::test]
-async fn an_older_instance_is_fenced() {
+async fn f45_an_older_instance_is_fenced() {
     let dir = scratch();
     let sink = sink(dir.path(), JSON);
     let mut old = opened(&sink, &context(3)).await;

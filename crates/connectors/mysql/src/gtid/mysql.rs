@@ -239,7 +239,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(500))]
         #[test]
-        fn r6_sets_agree_with_plain_sets(a in models(), b in models(), order in any::<u64>()) {
+        fn r06_f34_sets_agree_with_plain_sets(a in models(), b in models(), order in any::<u64>()) {
             let (x, y) = (set_of(&a, order), set_of(&b, 1));
             prop_assert_eq!(&x, &set_of(&a, 1), "the order of arrival leaves no trace");
             prop_assert_eq!(&x.to_string().parse::<GtidSet>().unwrap(), &x);

@@ -41,7 +41,7 @@ async fn the_server_is_known_by_what_it_knows() {
 }
 
 #[tokio::test]
-async fn tables_columns_and_keys_are_read_in_order() {
+async fn f28_tables_columns_and_keys_are_read_in_order() {
     let mut c = database(
         shared(),
         "cat_shapes",

@@ -59,7 +59,7 @@ fn same_float(a: &str, b: &str) -> bool {
 }
 
 #[test]
-fn integers() {
+fn f48_integers() {
     round_trip("TINYINT", &["-128", "127", "0", "NULL", "-1"]);
     round_trip("TINYINT UNSIGNED", &["0", "255", "NULL", "128"]);
     round_trip("BOOL", &["TRUE", "FALSE", "2", "NULL"]);
@@ -75,7 +75,7 @@ fn integers() {
 }
 
 #[test]
-fn decimals() {
+fn f52_decimals() {
     round_trip("DECIMAL(10,2)", &["-99999999.99", "99999999.99", "0", "-0.01", "NULL"]);
     round_trip("DECIMAL(18,0)", &["999999999999999999", "-999999999999999999", "1"]);
     round_trip("DECIMAL(18,9)", &["999999999.999999999", "-0.000000001"]);
@@ -98,7 +98,7 @@ fn decimals() {
 }
 
 #[test]
-fn floats() {
+fn f52_floats() {
     round_trip("FLOAT", &["3.4028234e38", "-3.4028234e38", "1.1754944e-38", "0.1", "16777217", "1e-45", "NULL", "0"]);
     round_trip("DOUBLE", &["1.7976931348623157e308", "-2.2250738585072014e-308", "5e-324", "0.1", "NULL"]);
     round_trip("FLOAT(7,3) UNSIGNED", &["1234.567"]);
@@ -140,7 +140,7 @@ fn dates_and_times() {
 }
 
 #[test]
-fn bits_enums_sets() {
+fn f49_f52_bits_enums_sets() {
     round_trip("BIT(1)", &["b'0'", "b'1'", "NULL"]);
     round_trip("BIT(9)", &["b'100000001'", "b'0'", "NULL"]);
     round_trip("BIT(64)", &["0xFFFFFFFFFFFFFFFF", "0x8000000000000001", "0"]);
@@ -158,7 +158,7 @@ fn bits_enums_sets() {
 }
 
 #[test]
-fn texts() {
+fn f50_texts() {
     for charset in ["utf8mb4", "utf8mb3", "latin1", "ascii"] {
         let accent = if charset == "ascii" { "e" } else { "é€ß" };
         let literals = ["''", "'plain'", &format!("'{accent}{accent}'"), "'trailing '", "NULL", "'a\\0b'"];
@@ -173,7 +173,7 @@ fn texts() {
 }
 
 #[test]
-fn bytes() {
+fn f52_bytes() {
     for kind in ["BINARY(5)", "VARBINARY(5)", "VARBINARY(400)", "TINYBLOB", "BLOB", "MEDIUMBLOB", "LONGBLOB"] {
         round_trip(kind, &["''", "x'0102030405'", "x'0100000000'", "x'01000000'", "x'FF20'", "x'0000000000'", "NULL"]);
     }
@@ -230,7 +230,7 @@ fn mariadb_types_on(kind: Kind) {
 
 /// MySQL's binary JSON, as the server itself prints it. On MariaDB these are plain texts.
 #[test]
-fn json_documents() {
+fn f51_json_documents() {
     on_each(json_documents_on);
 }
 

@@ -2,13 +2,13 @@ use super::harness::*;
 use super::load;
 use crate::support;
 use dujiang_core::Code;
-use dujiang_scratch::{Family, Options, Random};
+use dujiang_scratch::{Family, Kind, Options, Random};
 use dujiang_testkit::proxy::Proxy;
 use std::sync::atomic::Ordering;
 
 /// P05: whatever the pattern of lost connections, what is captured is what was committed, once and in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p05_lost_connections_lose_and_repeat_nothing() {
+async fn p05_f16_lost_connections_lose_and_repeat_nothing() {
     let server = own();
     let proxy = Proxy::to_port(server.port()).unwrap();
     load::create(&server, "lost");
@@ -37,7 +37,7 @@ async fn p05_lost_connections_lose_and_repeat_nothing() {
 
 /// A peer that says nothing any more is noticed by its missing signs of life.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p05_a_half_open_connection_is_replaced() {
+async fn p05_f36_a_half_open_connection_is_replaced() {
     let server = own();
     server.sql("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY)").unwrap();
     let proxy = Proxy::to_port(server.port()).unwrap();
@@ -57,7 +57,7 @@ async fn p05_a_half_open_connection_is_replaced() {
 
 /// R1, R5: barriers and crashes inside a transaction larger than a batch.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p39_a_large_transaction_keeps_its_ids_through_crashes() {
+async fn p39_r01_a_large_transaction_keeps_its_ids_through_crashes() {
     let server = own();
     server.sql("CREATE DATABASE d; USE d; CREATE TABLE t (id INT PRIMARY KEY, v INT); CREATE TABLE u LIKE t").unwrap();
     let mut pipeline = Pipeline::new(source(&server, "d.\\.*", &[("scan.startup.mode", "latest-offset")]));
@@ -83,6 +83,36 @@ async fn p39_a_large_transaction_keeps_its_ids_through_crashes() {
     let ids: Vec<_> = pipeline.sink.images.iter().filter(|i| i.table == "d.u").map(|i| i.id.clone()).collect();
     let ordinals: Vec<_> = (0..9000 + 4999).map(|n| format!("{expected}/d.u/{n}")).collect();
     assert_eq!(ids, ordinals);
+}
+
+/// R7: the link is lost while the sink stalls within a transaction, and no GTID tells where that was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r07_links_lost_within_a_transaction_without_gtid_lose_and_repeat_nothing() {
+    let server = support::own(&Options { gtid: false, ..Options::default().on(Kind::Mysql57) });
+    server.sql("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY, v INT)").unwrap();
+    let proxy = Proxy::to_port(server.port()).unwrap();
+    let options = [("heartbeat.interval", "100ms"), ("scan.startup.mode", "latest-offset")];
+    let mut pipeline = Pipeline::new(source_at(proxy.port(), "d.t", &options));
+    pipeline.until("caught-up").await.unwrap();
+    let doubled: String = (0..15).map(|n| format!("INSERT INTO d.t SELECT id + {}, {n} FROM d.t; ", 1 << n)).collect();
+    server.sql(&format!("BEGIN; INSERT INTO d.t VALUES (1, 0); {doubled}COMMIT")).unwrap();
+    let mut cuts = 0;
+    while pipeline.sink.count("d.t") < 1 << 15 {
+        if pipeline.step().await.unwrap() == "batch" {
+            proxy.cut();
+            cuts += 1;
+            if cuts % 2 == 0 {
+                pipeline.barrier().unwrap();
+            }
+            if cuts % 3 == 0 {
+                pipeline.crash();
+            }
+        }
+    }
+    pipeline.barrier().unwrap();
+    assert!(cuts >= 4, "{cuts}");
+    assert_eq!(pipeline.sink.rows["d.t"], rows_of(&server, "d.t", 1));
+    assert_eq!(pipeline.sink.images.len(), 1 << 15);
 }
 
 /// INV-6: what is purged is said, never passed over.
@@ -120,7 +150,7 @@ async fn a_purged_log_halts() {
 
 /// INV-5, R8: another server behind the same address, and the same one with its history thrown away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r8_another_history_is_refused() {
+async fn r08_another_history_is_refused() {
     let setup = "CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY); INSERT INTO d.t VALUES (1)";
     let server = own();
     let other = support::own(&Options { server_id: 7, ..Options::default() });

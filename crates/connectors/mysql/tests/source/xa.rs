@@ -145,7 +145,7 @@ async fn p36_mixtures_of_distributed_transactions() {
 
 /// A distributed transaction larger than batches, with barriers and crashes in the midst of its commit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_large_distributed_transaction_keeps_its_ids_through_crashes() {
+async fn r01_a_large_distributed_transaction_keeps_its_ids_through_crashes() {
     let server = server(Kind::MariaDb);
     server.sql(TABLES).unwrap();
     let mut pipeline = Pipeline::new(source(&server, "d.t,d.u", &[("scan.startup.mode", "latest-offset")]));
