@@ -17,7 +17,7 @@ fn a_hand_off_point_read_beside_the_select_loses_rows() {
 
 #[test]
 fn a_transaction_recorded_before_its_end_loses_rows() {
-    turns_red("position-at-transaction-end", "source::lost::p39_a_large_transaction_keeps_its_ids_through_crashes");
+    turns_red("position-at-transaction-end", "source::lost::p39_r01_a_large_transaction_keeps_its_ids_through_crashes");
 }
 
 #[test]
