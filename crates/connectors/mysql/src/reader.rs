@@ -1,12 +1,11 @@
 //! The reader: stream and snapshot, brought together.
 
-use crate::client::Connection;
 use crate::config::Config;
 use crate::ddl::model::Habits;
 use crate::place::Place;
 use crate::position::{self, Head, ServerName};
 use crate::server::{Instance, Resume};
-use crate::snapshot::{ChunkRead, OpenKey, ServerOrder};
+use crate::snapshot::{ChunkRead, OpenKey};
 use crate::stream::{Block, Ddl, Fed, Feed, FeedOptions, Machine, OpenKeys, Step, Tables, Unfit, worth_another_try};
 use async_trait::async_trait;
 use dujiang_core::budget::Held;
@@ -21,7 +20,7 @@ mod catalog;
 mod ddl;
 mod explain;
 mod join;
-mod lookup;
+mod questions;
 mod snapshot_side;
 
 pub use join::snapshot_id;
@@ -84,14 +83,12 @@ pub struct MysqlReader {
     dirty_since: Option<Instant>,
     /// What the builders hold.
     held: Held,
-    /// Asks the server about keys.
-    side: Option<Connection>,
     /// Met in the log, not yet told.
     ddl: Option<Ddl>,
     /// Rows met in the log that nothing known explains.
     unfit: Option<Unfit>,
     /// Questions about what was met.
-    lookups: Vec<lookup::Lookup>,
+    questions: questions::Questions,
     /// Attempts in a row to find out what becomes of captured tables.
     setbacks: u32,
     /// What the server adds to statements by itself.
@@ -108,6 +105,7 @@ impl MysqlReader {
     pub fn new(start: Start) -> Self {
         let feed = feed(&start, 0);
         let held = start.context.budget.hold(0);
+        let questions = questions::Questions::new(start.config.endpoint.clone());
         let snapshot_told = start.snapshot.is_none();
         Self {
             start,
@@ -121,10 +119,9 @@ impl MysqlReader {
             out: VecDeque::new(),
             dirty_since: None,
             held,
-            side: None,
             ddl: None,
             unfit: None,
-            lookups: Vec::new(),
+            questions,
             setbacks: 0,
             habits: None,
             announced: None,
@@ -257,6 +254,8 @@ impl MysqlReader {
         self.block = None;
         self.waiting = false;
         (self.ddl, self.unfit) = (None, None);
+        // Behind the address there may be another server now.
+        self.questions.start_over();
         self.start.machine.disconnected(&self.start.tables);
         self.feed = feed(&self.start, self.failures);
         Ok(())
@@ -317,12 +316,9 @@ impl MysqlReader {
         Ok(Pause::None)
     }
 
-    /// Asks the server for the sort keys of the rows in the current event, and reads it with them. Cancelled in its midst,
-    /// it begins anew.
+    /// Asks the server for the sort keys of the rows in the current event, and reads it with them.
     async fn with_server_keys(&mut self, open: OpenKeys) -> Result<()> {
-        let order = self.start.tables.server_order(open.table)?;
-        let keys: Vec<_> = open.keys.iter().flat_map(|(before, after)| before.iter().chain(after)).cloned().collect();
-        let weighed = match self.weigh(&order, &keys).await {
+        let weighed = match self.weighed(&open).await {
             Ok(weighed) => weighed,
             Err(error) if worth_another_try(&error, 0) => {
                 tracing::warn!(%error, "sort keys cannot be asked for yet");
@@ -331,11 +327,13 @@ impl MysqlReader {
             }
             Err(error) => return Err(error),
         };
-        let mut weighed = weighed.into_iter();
+        let mut weighed = weighed.iter().cloned();
         let mut closed = |key: &Option<OpenKey>| key.as_ref().and_then(|_| weighed.next());
         let keys: Vec<_> = open.keys.iter().map(|(before, after)| (closed(before), closed(after))).collect();
         let Some(event) = self.block.as_ref().and_then(Block::peek) else { return Ok(()) };
-        match self.start.machine.event(event, &mut self.start.tables, Some(&keys))? {
+        let step = self.start.machine.event(event, &mut self.start.tables, Some(&keys))?;
+        self.questions.settled();
+        match step {
             Step::Wait => self.waiting = true,
             Step::Rows(table) => {
                 self.advance();
@@ -351,16 +349,6 @@ impl MysqlReader {
             }
         }
         Ok(())
-    }
-
-    async fn weigh(&mut self, order: &ServerOrder, keys: &[OpenKey]) -> Result<Vec<Vec<u8>>> {
-        let mut connection = match self.side.take().filter(Connection::is_idle) {
-            Some(connection) => connection,
-            None => Connection::connect(&self.start.config.endpoint).await?,
-        };
-        let weighed = order.weigh(&mut connection, keys).await?;
-        self.side = Some(connection);
-        Ok(weighed)
     }
 
     fn advance(&mut self) {

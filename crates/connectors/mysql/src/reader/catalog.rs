@@ -1,13 +1,13 @@
 //! What the server says of tables while the stream is under way, and whether that is of the stream's place.
 
-use crate::catalog;
+use crate::catalog::{self, ServerProfile, Version, cascades, estimated_rows};
 use crate::client::{Connection, ServerFamily, quote};
 use crate::config::Config;
 use crate::ddl::model::Habits;
 use crate::ddl::{Action, Effect, Reading, effect};
 use crate::decode::{EventData, ZeroDates};
 use crate::place::Place;
-use crate::server::{Resume, end_of_log};
+use crate::server::{Instance, Resume, end_of_log};
 use crate::shape::Shape;
 use crate::startup::Log;
 use crate::stream::{Control, Names, Statement};
@@ -80,7 +80,7 @@ pub async fn habits(connection: &mut Connection, reading: Reading, zero_dates: Z
 ///
 /// # Errors
 /// `ConnectionLost`, `SourceQuery`.
-pub async fn collation_names(connection: &mut Connection) -> Result<HashMap<u16, String>> {
+async fn collation_names(connection: &mut Connection) -> Result<HashMap<u16, String>> {
     let mut names = HashMap::new();
     for row in connection.query("SHOW COLLATION").await?.iter() {
         let number = row.column("Id").map(|at| row.parse::<u16>(at)).transpose()?.flatten();
@@ -101,9 +101,83 @@ pub async fn database_collation(connection: &mut Connection, database: &str) -> 
     connection.query_value(&sql).await
 }
 
-/// Whether YEAR counts among the columns of which table maps tell the sign.
-pub fn counts_years(connection: &Connection) -> bool {
-    connection.server().family == ServerFamily::MySql
+/// How descriptions of columns in the log are to be read.
+#[derive(Debug)]
+pub struct Describing {
+    /// Whether YEAR counts among the columns of which table maps tell the sign.
+    pub counts_years: bool,
+    /// Names of collations by their numbers.
+    pub collations: HashMap<u16, String>,
+}
+
+/// How descriptions of columns in this server's log are to be read.
+///
+/// # Errors
+/// `ConnectionLost`, `SourceQuery`.
+pub async fn describing(connection: &mut Connection) -> Result<Describing> {
+    let counts_years = connection.server().family == ServerFamily::MySql;
+    Ok(Describing { counts_years, collations: collation_names(connection).await? })
+}
+
+/// What has to be known of a table that begins to be captured.
+#[derive(Debug, Clone)]
+pub struct Beginning {
+    /// The table.
+    pub standing: Standing,
+    /// Rows that it is believed to have.
+    pub estimated: u64,
+    /// The very server that was asked.
+    pub instance: Instance,
+}
+
+/// What has to be known of a table that begins to be captured; none when it does not exist.
+///
+/// # Errors
+/// As [`standing`].
+pub async fn beginning(connection: &mut Connection, id: &TableId, zero_dates: ZeroDates) -> Result<Option<Beginning>> {
+    let Some(standing) = standing(connection, id, zero_dates).await? else { return Ok(None) };
+    let estimated = estimated_rows(connection, std::slice::from_ref(id)).await?.get(id).copied().unwrap_or(0);
+    Ok(Some(Beginning { standing, estimated, instance: Instance::of(connection).await? }))
+}
+
+/// The constraint by which the server changes rows of a table without logging it, if there is one.
+///
+/// # Errors
+/// `ConnectionLost`, `SourceQuery`.
+pub async fn cascading(connection: &mut Connection, id: &TableId) -> Result<Option<String>> {
+    if ServerProfile::read(connection).await?.mysql_since(Version(9, 6, 0)) {
+        return Ok(None);
+    }
+    let found = cascades(connection, std::slice::from_ref(id)).await?;
+    Ok(found.into_iter().next().map(|cascade| cascade.constraint))
+}
+
+/// What the server says of a table, and whether that is of a place.
+#[derive(Debug, Clone)]
+pub struct Later {
+    /// The table's shape; none when it does not exist.
+    pub catalog: Option<Shape>,
+    /// The statement between the place and the end of the log that changed the table again, if there is one. The log was
+    /// read after the catalog, so that a change in the catalog is in the log that was read.
+    pub changed_by: Option<String>,
+}
+
+/// What became of a table behind a place.
+///
+/// # Errors
+/// As [`standing`], and what reading the log can end in.
+pub async fn later(
+    connection: &mut Connection,
+    config: &Config,
+    resume: &Resume,
+    after: &Place,
+    names: Names,
+    id: &TableId,
+) -> Result<Later> {
+    // Held, so that a statement that is being carried out is in the log or not in the catalog.
+    let found = standing(connection, id, config.options.zero_dates).await?;
+    let changed_by = changed_later(config, resume, after, names, id).await?;
+    Ok(Later { catalog: found.map(|found| found.shape), changed_by })
 }
 
 /// The statement that changes the table again between a place and the present end of the log, if there is one: then the
@@ -111,7 +185,7 @@ pub fn counts_years(connection: &Connection) -> bool {
 ///
 /// # Errors
 /// What reading the log can end in.
-pub async fn changed_later(
+async fn changed_later(
     config: &Config,
     resume: &Resume,
     after: &Place,
@@ -128,7 +202,6 @@ pub async fn changed_later(
             let statement = match data {
                 EventData::Query(query) => Statement::of(query).into_owned(),
                 EventData::CompressedQuery(query) => Statement::of(&query.inflate(&mut Vec::new())?).into_owned(),
-                EventData::TransactionPayload(_) => return Ok(()),
                 _ => return Ok(()),
             };
             if statement.control() == Control::None && may_change(&statement, names, id) {

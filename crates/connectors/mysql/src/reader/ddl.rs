@@ -1,10 +1,9 @@
 //! Statements that change captured tables: what they make of them is worked out, told, and then carried through.
 
-use super::catalog::{database_collation, glance, habits};
+use super::catalog::Later;
 use super::join::Joining;
-use super::lookup::Later;
 use super::*;
-use crate::ddl::model::{Altered, Habits};
+use crate::ddl::model::Altered;
 use crate::ddl::plan::{After, Fate, Plan, Told, plan};
 use crate::shape::Shape;
 use crate::stream::{Riddle, shortened};
@@ -53,9 +52,7 @@ enum Resolved {
 impl MysqlReader {
     /// Works out what a statement makes of captured tables and has it told, before anything behind it is read.
     pub(super) async fn announce(&mut self, ddl: Ddl) -> Result<()> {
-        let mut connection = self.connection().await?;
-        let announced = self.worked_out(&mut connection, ddl).await?;
-        self.side = Some(connection);
+        let announced = self.worked_out(ddl).await?;
         self.ddl = None;
         self.told_next(announced)
     }
@@ -63,7 +60,7 @@ impl MysqlReader {
     /// Has changes told; those that nobody needs to be told are carried through at once.
     pub(super) fn told_next(&mut self, announced: Announced) -> Result<()> {
         self.setbacks = 0;
-        self.lookups.clear();
+        self.questions.settled();
         if announced.changes.is_empty() || fault::removed("ddl-barrier") {
             return self.apply(announced);
         }
@@ -71,11 +68,11 @@ impl MysqlReader {
         Ok(())
     }
 
-    async fn worked_out(&mut self, connection: &mut Connection, ddl: Ddl) -> Result<Announced> {
+    async fn worked_out(&mut self, ddl: Ddl) -> Result<Announced> {
         let plan = match &ddl.actions {
             Some(actions) => {
-                let mut habits = self.habits(connection).await?.clone();
-                (habits.reading, habits.database) = (ddl.reading, database_collation(connection, &ddl.database).await?);
+                let habits = self.habits(&ddl.database).await?;
+                let habits = Habits { reading: ddl.reading, ..habits };
                 plan(actions, &self.start.tables, &habits)?
             }
             None => self.riddle(&ddl),
@@ -88,7 +85,7 @@ impl MysqlReader {
         }
         let mut out = Announced { changes: VecDeque::new(), told: false, steps: Vec::new(), finishes: None };
         for fate in plan.fates {
-            self.carry(connection, fate, &ddl, &mut out).await?;
+            self.carry(fate, &ddl, &mut out).await?;
         }
         out.steps.extend(plan.shadows.into_iter().map(|(id, shape)| Carry::Shadow(id, shape)));
         out.finishes = Some(Box::new(ddl));
@@ -108,14 +105,14 @@ impl MysqlReader {
         Plan { fates: ddl.tables.iter().map(fate).collect(), ..Plan::default() }
     }
 
-    async fn carry(&mut self, connection: &mut Connection, fate: Fate, ddl: &Ddl, out: &mut Announced) -> Result<()> {
+    async fn carry(&mut self, fate: Fate, ddl: &Ddl, out: &mut Announced) -> Result<()> {
         let table = fate.table;
         let at = self.start.tables.find(&table.database, &table.table);
         let statement = &ddl.statement;
         match (fate.after, at) {
             (After::Gone, Some(at)) => self.gone(at, statement, out),
-            (After::Kept { shape, truncated }, Some(at)) => match self.resolve(connection, &table, shape, ddl).await? {
-                Resolved::Shape(altered) => self.kept(connection, at, altered, truncated, statement, out).await?,
+            (After::Kept { shape, truncated }, Some(at)) => match self.resolve(&table, shape, ddl).await? {
+                Resolved::Shape(altered) => self.kept(at, altered, truncated, statement, out).await?,
                 Resolved::Gone => self.gone(at, statement, out),
                 Resolved::Unknown(why) => {
                     let statement = shortened(statement);
@@ -123,8 +120,8 @@ impl MysqlReader {
                 }
             },
             (After::Replaced { shape, same_rows: true, .. }, Some(at)) => {
-                match self.resolve(connection, &table, shape, ddl).await? {
-                    Resolved::Shape(altered) => self.kept(connection, at, altered, false, statement, out).await?,
+                match self.resolve(&table, shape, ddl).await? {
+                    Resolved::Shape(altered) => self.kept(at, altered, false, statement, out).await?,
                     Resolved::Gone => self.gone(at, statement, out),
                     Resolved::Unknown(why) => {
                         let statement = shortened(statement);
@@ -133,9 +130,9 @@ impl MysqlReader {
                 }
             }
             (After::Replaced { shape, empty, .. }, Some(at)) => {
-                self.replaced(connection, at, shape, empty, ddl, out).await?;
+                self.replaced(at, shape, empty, ddl, out).await?;
             }
-            (After::New { shape, empty }, _) => self.new_table(connection, &table, shape, empty, ddl, out).await?,
+            (After::New { shape, empty }, _) => self.new_table(&table, shape, empty, ddl, out).await?,
             (After::Gone | After::Kept { .. } | After::Replaced { .. }, None) => {}
         }
         Ok(())
@@ -149,7 +146,6 @@ impl MysqlReader {
 
     async fn kept(
         &mut self,
-        connection: &mut Connection,
         at: usize,
         after: Altered,
         truncated: bool,
@@ -162,7 +158,7 @@ impl MysqlReader {
         let shape = Shape { version: table.shape.version, ..after.shape };
         let same = shape.is_like(&table.shape);
         if after.cascades {
-            self.refuse_cascades(connection, &id).await?;
+            self.refuse_cascades(&id).await?;
         }
         // The chunks that are read are told apart by the key: with another one they are read anew.
         let other_key = key_names(&shape) != key_names(&self.start.tables.get(at).shape);
@@ -171,7 +167,7 @@ impl MysqlReader {
             out.changes.push_back(change(Some(before.clone()), before.clone(), statement, Kind::Truncate));
         }
         let shape = if same { shape } else { Shape { version: shape.version + 1, ..shape } };
-        if again && let Some((shape, joining)) = self.begins(connection, &id, shape.version).await? {
+        if again && let Some((shape, joining)) = self.begins(&id, shape.version).await? {
             let kind = Kind::Columns { renamed: after.renamed };
             out.changes.push_back(change(Some(before), shape.decodable()?.schema, statement, kind));
             out.steps.push(Carry::Begin(at, shape, joining));
@@ -189,21 +185,13 @@ impl MysqlReader {
     }
 
     /// Another table bears the name: its rows are others.
-    async fn replaced(
-        &mut self,
-        connection: &mut Connection,
-        at: usize,
-        told: Told,
-        empty: bool,
-        ddl: &Ddl,
-        out: &mut Announced,
-    ) -> Result<()> {
+    async fn replaced(&mut self, at: usize, told: Told, empty: bool, ddl: &Ddl, out: &mut Announced) -> Result<()> {
         let table = self.start.tables.get(at);
         let (id, before, version) = (table.id.clone(), table.decodable.schema.clone(), table.shape.version);
-        if empty && let Resolved::Shape(altered) = self.resolve(connection, &id, told, ddl).await? {
-            return self.kept(connection, at, altered, true, &ddl.statement, out).await;
+        if empty && let Resolved::Shape(altered) = self.resolve(&id, told, ddl).await? {
+            return self.kept(at, altered, true, &ddl.statement, out).await;
         }
-        let Some((shape, joining)) = self.begins(connection, &id, version + 1).await? else {
+        let Some((shape, joining)) = self.begins(&id, version + 1).await? else {
             self.gone(at, &ddl.statement, out);
             return Ok(());
         };
@@ -218,43 +206,29 @@ impl MysqlReader {
         Ok(())
     }
 
-    async fn new_table(
-        &mut self,
-        connection: &mut Connection,
-        id: &TableId,
-        told: Told,
-        empty: bool,
-        ddl: &Ddl,
-        out: &mut Announced,
-    ) -> Result<()> {
+    async fn new_table(&mut self, id: &TableId, told: Told, empty: bool, ddl: &Ddl, out: &mut Announced) -> Result<()> {
         let version = self.start.tables.first_version();
-        if empty && let Resolved::Shape(altered) = self.resolve(connection, id, told, ddl).await? {
+        if empty && let Resolved::Shape(altered) = self.resolve(id, told, ddl).await? {
             if altered.cascades {
-                self.refuse_cascades(connection, id).await?;
+                self.refuse_cascades(id).await?;
             }
             let shape = Shape { version, ..altered.shape };
             out.changes.push_back(change(None, shape.decodable()?.schema, &ddl.statement, Kind::default()));
             out.steps.push(Carry::Add(shape, None));
             return Ok(());
         }
-        self.welcome(connection, id, &ddl.statement, out).await
+        self.welcome(id, &ddl.statement, out).await
     }
 
     /// A table joins the stream as it is now, with the rows that it holds.
-    pub(super) async fn welcome(
-        &mut self,
-        connection: &mut Connection,
-        id: &TableId,
-        statement: &str,
-        out: &mut Announced,
-    ) -> Result<()> {
+    pub(super) async fn welcome(&mut self, id: &TableId, statement: &str, out: &mut Announced) -> Result<()> {
         let version = self.start.tables.first_version();
-        let Some((shape, joining)) = self.begins(connection, id, version).await? else {
+        let Some((shape, joining)) = self.begins(id, version).await? else {
             tracing::info!(table = %id, "a table that appeared is gone again and is not captured");
             self.start.tables.pass_over(id);
             return Ok(());
         };
-        self.refuse_cascades(connection, id).await?;
+        self.refuse_cascades(id).await?;
         out.changes.push_back(change(None, shape.decodable()?.schema, statement, Kind::default()));
         out.steps.push(Carry::Add(shape, Some(joining)));
         Ok(())
@@ -262,8 +236,8 @@ impl MysqlReader {
 
     /// The shape after the statement: as it says, if the catalog agrees; as the catalog has it, if nothing later in the log
     /// explains the difference; else as it says, if it says everything.
-    async fn resolve(&mut self, connection: &mut Connection, id: &TableId, told: Told, ddl: &Ddl) -> Result<Resolved> {
-        let catalog = glance(connection, id, self.start.config.options.zero_dates).await?;
+    async fn resolve(&mut self, id: &TableId, told: Told, ddl: &Ddl) -> Result<Resolved> {
+        let catalog = self.glance(id).await?;
         if let (Ok(told), Some(catalog)) = (&told, &catalog)
             && let Some(shape) = agreed(told, catalog)
         {
@@ -320,16 +294,6 @@ impl MysqlReader {
             }
         }
         Ok(())
-    }
-
-    /// What the server adds to statements by itself; asked once.
-    pub(super) async fn habits(&mut self, connection: &mut Connection) -> Result<&Habits> {
-        if self.habits.is_none() {
-            self.habits = Some(
-                habits(connection, self.start.tables.names().reading, self.start.config.options.zero_dates).await?,
-            );
-        }
-        Ok(self.habits.as_ref().expect("invariant: just asked"))
     }
 
     fn unlogged(&self, table: &TableId, what: &str, statement: &str) -> Result<()> {

@@ -1,7 +1,6 @@
 //! Rows in a shape that nothing known explains: the log's own description, or the catalog, may.
 
-use super::catalog::{collation_names, counts_years, standing};
-use super::lookup::Later;
+use super::catalog::Later;
 use super::*;
 use crate::decode::{ColumnType, Described, TableMap, described, fits};
 use crate::shape::{Shape, ShapeColumn};
@@ -9,21 +8,16 @@ use std::collections::HashMap;
 
 impl MysqlReader {
     /// The shape of rows that this table map announces; none when nothing tells it with certainty.
-    pub(super) async fn explained(
-        &mut self,
-        connection: &mut Connection,
-        at: usize,
-        map: &TableMap<'_>,
-    ) -> Result<Option<Shape>> {
+    pub(super) async fn explained(&mut self, at: usize, map: &TableMap<'_>) -> Result<Option<Shape>> {
         let table = self.start.tables.get(at);
         let (id, before) = (table.id.clone(), table.shape.clone());
         let fitting = |shape: &Shape| shape.decodable().is_ok_and(|d| fits(&id, &d.columns, map).is_ok());
-        if let Some(columns) = described(map, counts_years(connection))? {
-            let catalog =
-                standing(connection, &id, self.start.config.options.zero_dates).await?.map(|standing| standing.shape);
-            let names = collation_names(connection).await?;
+        let describing = self.describing().await?;
+        if let Some(columns) = described(map, describing.counts_years)? {
+            let catalog = self.standing(&id).await?.map(|standing| standing.shape);
             let key = map.primary_key()?;
-            let shape = of_description(&columns, key, &before, catalog.as_ref(), &names).filter(fitting);
+            let names = &describing.collations;
+            let shape = of_description(&columns, key, &before, catalog.as_ref(), names).filter(fitting);
             return Ok(shape);
         }
         let after = self.start.machine.boundary().clone();

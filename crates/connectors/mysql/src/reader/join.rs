@@ -4,10 +4,9 @@
 //! that place is in the rows that its snapshot reads; whatever comes after is the stream's. So its history before is never
 //! needed.
 
-use super::catalog::standing;
+use super::catalog::Beginning;
 use super::ddl::{nothing, reshaped};
 use super::*;
-use crate::catalog::{ServerProfile, Version, cascades, estimated_rows};
 use crate::config::StartupMode;
 use crate::place::Place;
 use crate::shape::Shape;
@@ -29,25 +28,14 @@ pub struct Joining {
 
 impl MysqlReader {
     /// The table as it is now, under this version, and how it joins; none when it does not exist.
-    pub(super) async fn begins(
-        &mut self,
-        connection: &mut Connection,
-        id: &TableId,
-        version: u32,
-    ) -> Result<Option<(Shape, Joining)>> {
-        let Some(standing) = standing(connection, id, self.start.config.options.zero_dates).await? else {
-            return Ok(None);
-        };
+    pub(super) async fn begins(&mut self, id: &TableId, version: u32) -> Result<Option<(Shape, Joining)>> {
+        let Some(Beginning { standing, estimated, instance }) = self.beginning(id).await? else { return Ok(None) };
         let mode = self.start.config.options.startup_mode;
         let reads = matches!(mode, StartupMode::Initial | StartupMode::Snapshot);
         if reads && standing.shape.key.is_empty() {
             return Err(without_key(id));
         }
-        let estimated = estimated_rows(connection, std::slice::from_ref(id)).await?.get(id).copied().unwrap_or(0);
-        let instance = match &self.start.instance {
-            Some(instance) => instance.clone(),
-            None => Instance::of(connection).await?,
-        };
+        let instance = self.start.instance.clone().unwrap_or(instance);
         let context = SnapshotContext::new(&self.start.config, &self.start.context, instance.clone());
         let joining = Joining { from: standing.place, estimated, reads, context: Some(Arc::new(context)), instance };
         Ok(Some((Shape { version, ..standing.shape }, joining)))
@@ -101,10 +89,8 @@ impl MysqlReader {
 
     /// A table joins that no statement in the log has announced.
     pub(super) async fn joined(&mut self, id: &TableId) -> Result<()> {
-        let mut connection = self.connection().await?;
         let mut out = nothing();
-        self.welcome(&mut connection, id, "", &mut out).await?;
-        self.side = Some(connection);
+        self.welcome(id, "", &mut out).await?;
         self.told_next(out)
     }
 
@@ -114,9 +100,7 @@ impl MysqlReader {
             Unfit::New(id) => return self.joined(&id).await,
             Unfit::Mismatch { table, map, error } => (table, map, error),
         };
-        let mut connection = self.connection().await?;
-        let found = self.explained(&mut connection, at, &map.map()).await?;
-        self.side = Some(connection);
+        let found = self.explained(at, &map.map()).await?;
         let table = self.start.tables.get(at);
         let Some(shape) = found else {
             return Err(match &table.riddle {
@@ -138,27 +122,16 @@ impl MysqlReader {
 
     /// # Errors
     /// `CascadingKey`.
-    pub(super) async fn refuse_cascades(&mut self, connection: &mut Connection, id: &TableId) -> Result<()> {
-        if self.start.config.options.accept_cascades
-            || ServerProfile::read(connection).await?.mysql_since(Version(9, 6, 0))
-        {
+    pub(super) async fn refuse_cascades(&mut self, id: &TableId) -> Result<()> {
+        if self.start.config.options.accept_cascades {
             return Ok(());
         }
-        let found = cascades(connection, std::slice::from_ref(id)).await?;
-        let Some(first) = found.first() else { return Ok(()) };
-        let message = format!("foreign key {} changes rows of {id} without a trace in the binlog", first.constraint);
+        let Some(constraint) = self.cascading(id).await? else { return Ok(()) };
+        let message = format!("foreign key {constraint} changes rows of {id} without a trace in the binlog");
         Err(Error::new(Code::CascadingKey, message).help(
             "make the key RESTRICT and let the application change the rows, or accept that such changes are missed with \
              `foreign-keys.cascade.accept: true`",
         ))
-    }
-
-    /// A connection for questions.
-    pub(super) async fn connection(&mut self) -> Result<Connection> {
-        match self.side.take().filter(Connection::is_idle) {
-            Some(connection) => Ok(connection),
-            None => Connection::connect(&self.start.config.endpoint).await,
-        }
     }
 
     /// Waits before what failed is met again; an error that waiting does not mend comes back.

@@ -1,5 +1,6 @@
 //! A pipeline in small: a reader, barriers, crashes, and a sink that notices every row too many, too few or out of order.
 
+use crate::support;
 use arrow_array::cast::AsArray;
 use arrow_array::types as t;
 use arrow_array::{Array, RecordBatch};
@@ -11,7 +12,7 @@ use dujiang_core::options::{Place, RawOption};
 use dujiang_core::source::{Reader, Source, SourceContext, SourceEvent};
 use dujiang_core::{ChangeBatch, Error, Kind, Lineage, PipelineIdentity, Position, Result};
 use dujiang_mysql::SPECS;
-use dujiang_scratch::{Family, Options, Server, ServerBinary};
+use dujiang_scratch::{Family, Kind as ServerKind, Options, Server, ServerBinary};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -293,6 +294,15 @@ impl Pipeline {
         Ok(name)
     }
 
+    /// As [`Pipeline::step`], but given up for a barrier after this long; whether something came before.
+    pub async fn step_or_barrier(&mut self, interval: Duration) -> Result<bool> {
+        self.open().await?;
+        match tokio::time::timeout(interval, self.step()).await {
+            Ok(event) => event.map(|_| true),
+            Err(_) => self.barrier().map(|()| false),
+        }
+    }
+
     /// Makes everything handed out so far, and everything the barrier adds, visible.
     pub fn barrier(&mut self) -> Result<()> {
         let Some(reader) = &mut self.reader else { return Ok(()) };
@@ -377,6 +387,28 @@ pub fn own() -> Server {
         Some(path) => Server::start_with(&ServerBinary::at(path.as_ref()).unwrap(), &options).unwrap(),
         None => Server::start(&options).unwrap(),
     }
+}
+
+/// A server of this kind, of the test's own.
+pub fn own_on(kind: ServerKind) -> Server {
+    Server::start(&Options::default().on(kind)).unwrap()
+}
+
+/// Runs statements that may read from `seq_1_to_500` and the like, which only MariaDB has by itself.
+pub fn sql(server: &Server, statements: &str) -> dujiang_scratch::Result<String> {
+    if server.family() == Family::MariaDb {
+        return server.sql(statements);
+    }
+    let mut pieces = statements.split("seq_");
+    let mut out = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let end = piece.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(piece.len());
+        let (range, rest) = piece.split_at(end);
+        let (first, last) = range.split_once("_to_").unwrap();
+        let numbers = support::numbers(last.parse().unwrap());
+        out += &format!("(SELECT seq FROM {numbers} WHERE seq >= {first}) seq_{range}{rest}");
+    }
+    server.sql(&out)
 }
 
 /// Names the safety step that this process does without.

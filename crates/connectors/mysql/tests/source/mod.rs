@@ -10,6 +10,7 @@ mod joining;
 mod load;
 mod lost;
 mod promises;
+mod questions;
 mod resume;
 mod saboteurs;
 mod schema;
