@@ -103,8 +103,11 @@ fn a_log_that_was_cut_off_is_named() {
 #[test]
 fn a_full_disk_is_waited_out() {
     let plan = Plan { facts: 2_000, chains: 200, pause: std::time::Duration::from_millis(2), ..Plan::default() };
-    let mut river =
-        River::new(&Options::default(), plan, Settings { chunk: 500, interval: "100ms", lanes: 2, log: false });
+    let mut river = River::new(
+        &Options::default(),
+        plan,
+        Settings { chunk: 500, interval: "100ms", lanes: 2, log: false, proxied: false },
+    );
     let disk = match Disk::mount(river.out().parent().expect("a folder"), 24) {
         Ok(disk) => disk,
         Err(why) => return eprintln!("no disk to fill here: {why}"),

@@ -52,7 +52,7 @@ fn p01_files_are_the_source_after_any_number_of_kills() {
     eprintln!("DUJIANG_SEED={seed}");
     let pause = Duration::from_millis(1);
     let plan = Plan { seed, facts: 20_000, chains: 2_000, range: 250, pause, ..Plan::default() };
-    let settings = Settings { chunk: CHUNK_ROWS, interval: "100ms", lanes: 2, log: false };
+    let settings = Settings { chunk: CHUNK_ROWS, interval: "100ms", lanes: 2, log: false, proxied: false };
     let mut hunt = Hunt {
         river: River::new(&Options::default(), plan, settings),
         random: Random::new(seed),

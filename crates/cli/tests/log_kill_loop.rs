@@ -29,7 +29,7 @@ fn p07_files_are_the_source_after_kills_with_a_log_between() {
     eprintln!("DUJIANG_SEED={seed}");
     let pause = Duration::from_millis(1);
     let plan = Plan { seed, facts: 5_000, chains: 1_000, range: 250, pause, ..Plan::default() };
-    let settings = Settings { chunk: 500, interval: "100ms", lanes: 2, log: true };
+    let settings = Settings { chunk: 500, interval: "100ms", lanes: 2, log: true, proxied: false };
     let mut river = River::new(&Options::default(), plan, settings);
     let watcher = Watcher::start(&river.out());
     river.load.start();

@@ -8,6 +8,7 @@ mod configuration;
 mod damage;
 mod doctor;
 mod e2e;
+mod fault_loop;
 mod kill_loop;
 mod log;
 mod log_kill_loop;

@@ -3,6 +3,7 @@
 use crate::support::Place;
 use dujiang_scratch::{Options, Server};
 use dujiang_testkit::oracle::{self, Report};
+use dujiang_testkit::proxy::Proxy;
 use dujiang_testkit::workload::{Plan, Workload, specs};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -16,6 +17,8 @@ pub struct River {
     pub place: Place,
     pub server: Server,
     pub load: Workload,
+    /// Between pipeline and server, if there is one.
+    pub proxy: Option<Proxy>,
     /// Every life is a new pipeline: state, output and name.
     life: usize,
     settings: Settings,
@@ -29,6 +32,8 @@ pub struct Settings {
     pub lanes: usize,
     /// With an embedded log between source and files.
     pub log: bool,
+    /// With a proxy between pipeline and server.
+    pub proxied: bool,
 }
 
 impl River {
@@ -36,7 +41,8 @@ impl River {
         let place = Place::new();
         let server = Server::start(options).expect("a server");
         let load = Workload::create(&server, plan).expect("the tables of the load");
-        let river = Self { place, server, load, life: 0, settings };
+        let proxy = settings.proxied.then(|| Proxy::to_port(server.port()).expect("a proxy"));
+        let river = Self { place, server, load, proxy, life: 0, settings };
         river.write_pipeline();
         river
     }
@@ -48,7 +54,7 @@ impl River {
     }
 
     fn write_pipeline(&self) {
-        let Settings { chunk, interval, lanes, log } = &self.settings;
+        let Settings { chunk, interval, lanes, log, proxied } = &self.settings;
         let log = if *log {
             let folder = self.place.path(&format!("out-{}", self.life)).join("log");
             format!(
@@ -59,11 +65,13 @@ impl River {
         } else {
             String::new()
         };
+        // A server that says nothing any more is to be noticed within a test's patience.
+        let heartbeat = if *proxied { "  heartbeat.interval: 300ms\n" } else { "" };
         let text = format!(
             "source:\n  type: mariadb\n  hostname: 127.0.0.1\n  port: {}\n  username: root\n  password: ''\n  tables: {}\n  \
-             scan.incremental.snapshot.chunk.size: {chunk}\nsink:\n  type: file\n  path: {}\n  format: parquet\npipeline:\n  \
+             scan.incremental.snapshot.chunk.size: {chunk}\n{heartbeat}sink:\n  type: file\n  path: {}\n  format: parquet\npipeline:\n  \
              name: river-{}\n  parallelism: {lanes}\n  checkpoint.interval: {interval}\n{log}",
-            self.server.port(),
+            self.proxy.as_ref().map_or(self.server.port(), Proxy::port),
             specs().iter().map(|table| table.name()).collect::<Vec<_>>().join(", "),
             self.out().display(),
             self.life,
@@ -121,6 +129,14 @@ impl River {
         let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
         let complete = names.filter_map(|name| name.strip_suffix(".manifest")?.strip_prefix('e')?.parse().ok());
         complete.max().unwrap_or(0)
+    }
+
+    /// The position of the last epoch that is visible, for people.
+    pub fn position(&self) -> Option<String> {
+        let path = self.out().join(format!(".dujiang/manifests/e{:010}.manifest", self.epoch()));
+        let record = std::fs::read(path).ok()?;
+        let text = String::from_utf8_lossy(&record);
+        Some(text.split_once("\"position\":\"")?.1.split_once('"')?.0.to_owned())
     }
 
     /// Stops the load, lets the pipeline catch up undisturbed, and asks the oracle.

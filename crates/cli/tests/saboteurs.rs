@@ -16,7 +16,7 @@ const STATE_DISK: &str = "state";
 
 fn river(interval: &'static str, facts: u64) -> River {
     let plan = Plan { facts, chains: 200, accounts: 50, ..Plan::default() };
-    River::new(&Options::default(), plan, Settings { chunk: 1_000, interval, lanes: 2, log: false })
+    River::new(&Options::default(), plan, Settings { chunk: 1_000, interval, lanes: 2, log: false, proxied: false })
 }
 
 /// A snapshot is read while a transaction is in the log but not visible yet: its commit waits for a replica that does

@@ -32,6 +32,8 @@ pub struct Rules {
     pub stall: bool,
     /// Cut the connection once this many bytes have been passed on. Cleared by the first connection it hits.
     pub cut_at: Option<u64>,
+    /// Cut the connection that passes on the byte of this number, counted from now over all connections. Cleared by it.
+    pub cut_after: Option<u64>,
     /// Flip the lowest bit of the byte at this offset. Cleared by the first connection it hits.
     pub flip_at: Option<u64>,
 }
@@ -166,6 +168,15 @@ impl Shared {
         state.rules[direction as usize].clone()
     }
 
+    /// Where in a piece the connection is to be cut because the bytes until then are used up.
+    fn counts_down(&self, direction: Direction, count: usize) -> Option<usize> {
+        let mut state = self.lock();
+        let left = &mut state.rules[direction as usize].cut_after;
+        let at = usize::try_from((*left)?).ok().filter(|at| *at < count);
+        *left = if at.is_some() { None } else { left.map(|left| left - count as u64) };
+        at
+    }
+
     /// Takes a one-shot rule, if it still stands.
     fn take(&self, direction: Direction, which: impl Fn(&mut Rules) -> &mut Option<u64>) -> bool {
         which(&mut self.lock().rules[direction as usize]).take().is_some()
@@ -250,6 +261,9 @@ fn pump(mut from: &TcpStream, mut to: &TcpStream, direction: Direction, shared: 
         {
             return to.write_all(&piece[..at]);
         }
+        if let Some(at) = shared.counts_down(direction, count) {
+            return to.write_all(&piece[..at]);
+        }
         // Counted first: whoever has seen an answer to these bytes finds them counted.
         shared.passed[direction as usize].fetch_add(count as u64, Ordering::Relaxed);
         to.write_all(piece)?;
@@ -325,6 +339,19 @@ mod tests {
         assert!(exchange(&connect(), b"z").is_err());
         proxy.heal();
         assert!(exchange(&connect(), b"z").is_ok());
+    }
+
+    #[test]
+    fn cuts_after_so_many_bytes_of_all_connections() {
+        let (proxy, connect) = echo();
+        let (first, mut second) = (connect(), connect());
+        proxy.rules(Direction::ToClient, |r| r.cut_after = Some(6));
+        assert_eq!(exchange(&first, b"four").unwrap(), b"four");
+        let mut back = Vec::new();
+        second.write_all(b"five!").unwrap();
+        second.read_to_end(&mut back).unwrap();
+        assert_eq!(back, b"fi");
+        assert_eq!(exchange(&first, b"goes on").unwrap(), b"goes on");
     }
 
     #[test]

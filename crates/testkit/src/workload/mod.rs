@@ -9,10 +9,12 @@
 //!
 //! Each writer owns a share of the rows, so that it knows their versions without asking; the accounts are shared.
 
+mod distributed;
 mod memory;
 mod tables;
 mod writer;
 
+pub use distributed::{Distributed, Outcomes};
 pub use tables::{DATABASE, specs};
 
 use dujiang_scratch::{Result, Server};

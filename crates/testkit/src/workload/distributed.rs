@@ -1,0 +1,289 @@
+//! Distributed transactions beside the load: prepared, left by their session, and decided later by another one, through
+//! crashes of the server.
+//!
+//! Their rows are their own, so that nobody waits for their locks; now and then one goes on with a row of an earlier one. After
+//! a crash the server is asked what has become of those whose fate is not known.
+
+use super::tables::ID_SHARE;
+use super::writer::{connect, is_lost};
+use dujiang_scratch::{Random, Result, Server, Session};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Lock wait timeout, deadlock, and what they make of a distributed transaction.
+const GIVEN_UP: [u16; 5] = [1205, 1213, 1402, 1613, 1614];
+/// The transaction is not there for this session: the one that prepared it may not have let go of it yet.
+const NOT_YET: u16 = 1397;
+/// Prepared ones at a time.
+const MOST_OPEN: usize = 3;
+/// Ids of their rows lie behind those of all writers.
+const BASE: u64 = 15 * ID_SHARE;
+
+/// What has become of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    /// Prepared for certain.
+    pub prepared: u64,
+    /// Committed for certain.
+    pub committed: u64,
+    /// Rolled back for certain.
+    pub rolled_back: u64,
+    /// Prepared for certain, and not there any more after a crash.
+    pub forgotten: u64,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    prepared: AtomicU64,
+    committed: AtomicU64,
+    rolled_back: AtomicU64,
+    forgotten: AtomicU64,
+    spans: Mutex<Vec<Span>>,
+}
+
+/// In which files of the log a transaction lies.
+struct Span {
+    name: u64,
+    /// Number of the file that it begins in, or of an earlier one.
+    begin: u64,
+    /// Number of the file in which it was decided, or of a later one.
+    end: Option<u64>,
+}
+
+/// The distributed transactions on one server; no more of them once this is dropped.
+pub struct Distributed {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Distributed {
+    /// Begins to prepare and decide.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub fn start(server: &Server, seed: u64) -> Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let mut coordinator = Coordinator::new(server.socket(), seed, shared.clone())?;
+        let thread = std::thread::spawn(move || coordinator.run());
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// The number of the oldest file of the log that is needed to go on from a place in the file of number `from`.
+    pub fn needed_from(&self, from: u64) -> u64 {
+        let spans = lock(&self.shared);
+        let open = spans.iter().filter(|span| span.end.is_none_or(|end| end >= from));
+        open.map(|span| span.begin).min().unwrap_or(from).min(from)
+    }
+
+    /// What has become of them so far.
+    pub fn outcomes(&self) -> Outcomes {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Outcomes {
+            prepared: read(&self.shared.prepared),
+            committed: read(&self.shared.committed),
+            rolled_back: read(&self.shared.rolled_back),
+            forgotten: read(&self.shared.forgotten),
+        }
+    }
+
+    /// Waits until all of them are decided.
+    ///
+    /// # Panics
+    /// When the server gave an answer that is not provoked.
+    pub fn stop(mut self) -> Outcomes {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        let thread = self.thread.take().expect("invariant: there until it is stopped");
+        thread.join().expect("the distributed transactions failed; see the message above");
+        self.outcomes()
+    }
+}
+
+impl Drop for Distributed {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn lock(shared: &Shared) -> std::sync::MutexGuard<'_, Vec<Span>> {
+    shared.spans.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One that is prepared, or may be.
+struct Open {
+    name: u64,
+    /// Whether the server has said that it is prepared.
+    sure: bool,
+    /// Whether a decision was sent.
+    deciding: bool,
+}
+
+struct Coordinator {
+    socket: PathBuf,
+    random: Random,
+    shared: Arc<Shared>,
+    open: Vec<Open>,
+    /// Rows of committed ones that no open one has touched.
+    rows: Vec<u64>,
+    next: u64,
+    /// The connection was lost in the midst of something.
+    unsure: bool,
+}
+
+impl Coordinator {
+    fn new(socket: &Path, seed: u64, shared: Arc<Shared>) -> Result<Self> {
+        // An earlier one may have left rows behind.
+        let sql = format!("SELECT COALESCE(MAX(chain), 0) FROM river.chains WHERE chain >= {BASE}");
+        let last = connect(socket)?.number(&sql)?;
+        let next = u64::try_from(last).unwrap_or_default().max(BASE);
+        let (open, rows) = (Vec::new(), Vec::new());
+        let random = Random::new(seed);
+        Ok(Self { socket: socket.to_owned(), random, shared, open, rows, next, unsure: false })
+    }
+
+    fn run(&mut self) {
+        loop {
+            let stopped = self.shared.stop.load(Ordering::Relaxed);
+            if stopped && self.open.is_empty() {
+                return;
+            }
+            if let Err(error) = self.turn(stopped) {
+                assert!(is_lost(&error), "a distributed transaction was refused: {error}");
+                self.unsure = true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn turn(&mut self, stopped: bool) -> Result<()> {
+        let mut session = connect(&self.socket)?;
+        if self.unsure {
+            self.ask_what_became(&mut session)?;
+            self.unsure = false;
+        }
+        let decides = self.open.len() >= MOST_OPEN || self.random.chance(40);
+        if (stopped || decides) && !self.open.is_empty() {
+            return self.decide(&mut session);
+        }
+        if stopped { Ok(()) } else { self.prepare(session) }
+    }
+
+    /// Prepares a new one and leaves it.
+    fn prepare(&mut self, mut session: Session) -> Result<()> {
+        self.next += 1;
+        let name = self.next;
+        let begin = last_file(&mut session)?;
+        let again = match self.random.chance(30) && !self.rows.is_empty() {
+            true => Some(self.rows.swap_remove(self.random.below(self.rows.len() as u64) as usize)),
+            false => None,
+        };
+        let sql = self.draft(name, again);
+        // Whoever waits for the table waits for prepared ones to be decided.
+        session.run("SET SESSION lock_wait_timeout = 0")?;
+        match session.run(&format!("XA START 'x{name}'; {sql}; XA END 'x{name}'")) {
+            Ok(_) => {}
+            Err(error) if error.sql_code().is_some_and(|code| GIVEN_UP.contains(&code)) => {
+                // With its session the server rolls it back.
+                self.rows.extend(again);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        lock(&self.shared).push(Span { name, begin, end: None });
+        self.open.push(Open { name, sure: false, deciding: false });
+        session.run(&format!("XA PREPARE 'x{name}'"))?;
+        self.open.last_mut().expect("invariant: pushed above").sure = true;
+        self.shared.prepared.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn draft(&mut self, name: u64, again: Option<u64>) -> String {
+        let payload = self.random.below(1 << 40);
+        let mut sql = format!(
+            "INSERT INTO river.chains (name, chain, version, payload) VALUES ('xa-{name}',{name},1,'prepared'); \
+             UPDATE river.chains SET version = version + 1, payload = '{payload}' WHERE name = 'xa-{name}'"
+        );
+        // Some are large enough to come in several events.
+        let rows = if self.random.chance(20) { 400 } else { 1 };
+        let rows: Vec<String> = (0..rows).map(|n| format!("({},1,2,3,NOW(6))", name * 1_000 + n)).collect();
+        sql.push_str("; INSERT INTO river.journal (id, source, target, amount, noted) VALUES ");
+        sql.push_str(&rows.join(","));
+        if let Some(row) = again {
+            sql.push_str(&format!("; UPDATE river.chains SET version = version + 1 WHERE name = 'xa-{row}'"));
+        }
+        sql
+    }
+
+    /// Commits one or rolls it back, in a session that knows nothing of it.
+    fn decide(&mut self, session: &mut Session) -> Result<()> {
+        let at = self.random.below(self.open.len() as u64) as usize;
+        let commits = self.random.chance(70);
+        let open = &mut self.open[at];
+        let (name, verb) = (open.name, if commits { "COMMIT" } else { "ROLLBACK" });
+        open.deciding = true;
+        match session.run(&format!("XA {verb} 'x{name}'")) {
+            Ok(_) => {}
+            Err(error) if error.sql_code() == Some(NOT_YET) => {
+                open.deciding = false;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        self.open.remove(at);
+        let counter = if commits { &self.shared.committed } else { &self.shared.rolled_back };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if commits {
+            self.rows.push(name);
+        }
+        self.ended(session, name)
+    }
+
+    fn ended(&self, session: &mut Session, name: u64) -> Result<()> {
+        let end = last_file(session)?;
+        lock(&self.shared).iter_mut().filter(|span| span.name == name).for_each(|span| span.end = Some(end));
+        Ok(())
+    }
+
+    /// After a crash: what is prepared is so for certain; what is not has been decided, or is gone.
+    fn ask_what_became(&mut self, session: &mut Session) -> Result<()> {
+        let there: BTreeSet<String> =
+            session.run("XA RECOVER")?.into_iter().filter_map(|row| row.into_iter().nth(3).flatten()).collect();
+        for open in std::mem::take(&mut self.open) {
+            if there.contains(&format!("x{}", open.name)) {
+                self.open.push(Open { sure: true, deciding: false, ..open });
+                continue;
+            }
+            if open.sure && !open.deciding {
+                self.shared.forgotten.fetch_add(1, Ordering::Relaxed);
+            }
+            self.ended(session, open.name)?;
+        }
+        // One whose decision was lost with the connection may have ended in any file up to now.
+        let open: Vec<u64> = self.open.iter().map(|open| open.name).collect();
+        let end = last_file(session)?;
+        for span in lock(&self.shared).iter_mut() {
+            if span.end.is_none() && !open.contains(&span.name) {
+                span.end = Some(end);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The number of the last file of the log.
+fn last_file(session: &mut Session) -> Result<u64> {
+    let files = session.run("SHOW BINARY LOGS")?;
+    let number = files.last().and_then(|row| row.first().cloned().flatten()).and_then(|name| number_of(&name));
+    Ok(number.expect("the server names its files with numbers"))
+}
+
+fn number_of(file: &str) -> Option<u64> {
+    file.rsplit_once('.')?.1.parse().ok()
+}
