@@ -41,16 +41,21 @@ impl MysqlSource {
         loop {
             match Connection::connect(&self.config.endpoint).await {
                 Ok(connection) => return Ok(connection),
-                Err(error)
-                    if !worth_another_try(&error, failures) || failures >= self.config.options.connect_max_retries =>
-                {
-                    return Err(error);
-                }
-                Err(error) => tracing::warn!(%error, "the source cannot be reached yet"),
+                Err(error) if !worth_another_try(&error, failures) => return Err(error),
+                Err(error) => failures = self.another_try(error, failures).await?,
             }
-            failures += 1;
-            tokio::time::sleep(Duration::from_millis(500) * failures).await;
         }
+    }
+
+    /// Waits before another try, if there is to be one. A connection that is lost during the start counts as the first one.
+    async fn another_try(&self, error: Error, failures: u32) -> Result<u32> {
+        if failures >= self.config.options.connect_max_retries {
+            return Err(error);
+        }
+        tracing::warn!(%error, "the source cannot be reached yet");
+        let failures = failures + 1;
+        tokio::time::sleep(Duration::from_millis(500) * failures).await;
+        Ok(failures)
     }
 
     fn demands(&self) -> Demands<'_> {
@@ -302,8 +307,16 @@ fn place(text: &str) -> Result<Place> {
 #[async_trait]
 impl Source for MysqlSource {
     async fn discover(&self) -> Result<Vec<Arc<TableSchema>>> {
-        let mut connection = self.connect().await?;
-        let shapes = self.checked(&mut connection).await?;
+        let mut failures = 0;
+        let shapes = loop {
+            let mut connection = self.connect().await?;
+            match self.checked(&mut connection).await {
+                Err(error) if error.code() == Code::ConnectionLost => {
+                    failures = self.another_try(error, failures).await?;
+                }
+                shapes => break shapes?,
+            }
+        };
         shapes.iter().map(|shape| Ok(shape.decodable()?.schema)).collect()
     }
 
@@ -324,9 +337,18 @@ impl Source for MysqlSource {
     }
 
     async fn open(&self, from: Option<Position>, context: SourceContext) -> Result<(Box<dyn Reader>, Box<dyn Acker>)> {
-        let start = match from {
-            None => self.fresh(context).await?,
-            Some(position) => self.resumed(&position, context).await?,
+        let mut failures = 0;
+        let start = loop {
+            let start = match &from {
+                None => self.fresh(context.clone()).await,
+                Some(position) => self.resumed(position, context.clone()).await,
+            };
+            match start {
+                Err(error) if error.code() == Code::ConnectionLost => {
+                    failures = self.another_try(error, failures).await?;
+                }
+                start => break start?,
+            }
         };
         Ok((Box::new(MysqlReader::new(start)), Box::new(NoAck)))
     }

@@ -54,6 +54,12 @@ impl Refusal {
                     .error(Code::SourceUnreachable, format!("{address} is shutting down or not ready yet"))
                     .help("wait for the server to be up");
             }
+            // The server has waited in vain for what we sent, or could not send its answer.
+            1152 | 1158 | 1159 | 1160 | 1161 => {
+                return self
+                    .error(Code::ConnectionLost, format!("the connection to {address} was lost during the login"))
+                    .help("see what is between here and the server");
+            }
             3159 => {
                 return self
                     .error(Code::TlsFailed, format!("{address} accepts encrypted connections only"))
@@ -93,7 +99,7 @@ impl Refusal {
                 format!("a table does not exist on {peer}"),
                 "check whether it was dropped or renamed",
             ),
-            1053 | 1077 | 1079 | 1152 | 1184 | 1927 | 3169 | 4031 => {
+            1053 | 1077 | 1079 | 1152 | 1158 | 1159 | 1160 | 1161 | 1184 | 1927 | 3169 | 4031 => {
                 (Code::ConnectionLost, format!("{peer} ended the session"), "see whether the server is up")
             }
             _ => (Code::SourceQuery, format!("{peer} refused a statement"), "see what the server says"),
@@ -110,7 +116,7 @@ impl Refusal {
                 .error(Code::MissingPrivilege, format!("{peer} denies reading its binlog"))
                 .help("GRANT REPLICATION SLAVE ON *.* TO the user");
         }
-        if matches!(self.number, 1053 | 1077 | 1079 | 1927 | 3169 | 4031) {
+        if matches!(self.number, 1053 | 1077 | 1079 | 1158 | 1159 | 1160 | 1161 | 1927 | 3169 | 4031) {
             return self
                 .error(Code::ConnectionLost, format!("{peer} ended the session"))
                 .help("see whether the server is up");
@@ -226,6 +232,15 @@ mod tests {
         assert_eq!(error.message(), "db1:3306 refused the login of 'app'@'10.0.0.7'");
         assert_eq!(error.facts()[0], ("password", "given".to_owned()));
         assert!(!format!("{error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_login_that_the_network_has_broken_off_is_not_a_refused_one() {
+        let endpoint = Endpoint::new("db1", 3306, "app", Secret::new("hunter2"));
+        for number in [1152, 1158, 1159, 1160, 1161] {
+            let error = refusal(number, "Got timeout reading communication packets").of_login(&endpoint, true);
+            assert_eq!(error.code(), Code::ConnectionLost, "{number}");
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Tables that join while the pipeline runs, are added to it, or leave it; and online schema changes.
 
 use super::harness::*;
-use dujiang_core::Kind;
-use dujiang_scratch::{Random, Server};
+use dujiang_core::Kind as Change;
+use dujiang_scratch::{Kind, Random, Server};
 
 async fn caught_up(server: &Server, pipeline: &mut Pipeline) {
     pipeline.until_gtid(&last_gtid(server)).await.unwrap();
@@ -13,14 +13,19 @@ async fn caught_up(server: &Server, pipeline: &mut Pipeline) {
 }
 
 fn reads(pipeline: &Pipeline, table: &str) -> usize {
-    pipeline.sink.images.iter().filter(|i| i.table == table && i.kind == Kind::Read).count()
+    pipeline.sink.images.iter().filter(|i| i.table == table && i.kind == Change::Read).count()
 }
 
 /// R11, F46: tables created at once under load; every row is there, and is still after a restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r11_eight_tables_created_at_once_under_load() {
-    let server = own();
-    server.sql("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY, v INT)").unwrap();
+    for kind in Kind::ALL {
+        r11_eight_tables_created_at_once_under_load_on(own_on(kind)).await;
+    }
+}
+
+async fn r11_eight_tables_created_at_once_under_load_on(server: Server) {
+    sql(&server, "CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY, v INT)").unwrap();
     let mut pipeline = Pipeline::new(source(&server, r"d.\.*", &[("scan.incremental.snapshot.chunk.size", "10")]));
     pipeline.until("caught-up").await.unwrap();
     let writers: Vec<_> = (0..8)
@@ -62,7 +67,7 @@ async fn r11_eight_tables_created_at_once_under_load() {
     assert!([1, 3, 5, 7].iter().any(|n| reads(&pipeline, &format!("d.n{n}")) == 0), "no creation was met");
     pipeline.barrier().unwrap();
     pipeline.crash();
-    server.sql("INSERT INTO d.n3 VALUES (999, 9, 9)").unwrap();
+    sql(&server, "INSERT INTO d.n3 VALUES (999, 9, 9)").unwrap();
     caught_up(&server, &mut pipeline).await;
     assert_same(&server, &pipeline.sink, "d.n3", 1);
 }
@@ -70,23 +75,28 @@ async fn r11_eight_tables_created_at_once_under_load() {
 /// A table that is added to `tables` gets its snapshot beside the stream, and the others do not notice; one that is left
 /// out is forgotten, and begins anew when it comes back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f24_f46_tables_are_added_and_removed_on_restart() {
-    let server = own();
-    server.sql("CREATE DATABASE d; USE d; CREATE TABLE a (id INT PRIMARY KEY, v INT); CREATE TABLE b LIKE a; INSERT INTO a SELECT seq, 1 FROM seq_1_to_500; \
+async fn f46_tables_are_added_and_removed_on_restart() {
+    for kind in Kind::ALL {
+        f46_tables_are_added_and_removed_on_restart_on(own_on(kind)).await;
+    }
+}
+
+async fn f46_tables_are_added_and_removed_on_restart_on(server: Server) {
+    sql(&server, "CREATE DATABASE d; USE d; CREATE TABLE a (id INT PRIMARY KEY, v INT); CREATE TABLE b LIKE a; INSERT INTO a SELECT seq, 1 FROM seq_1_to_500; \
                 INSERT INTO b SELECT seq, 2 FROM seq_1_to_500").unwrap();
     let chunks = [("scan.incremental.snapshot.chunk.size", "50")];
     let mut pipeline = Pipeline::new(source(&server, "d.a", &chunks));
     pipeline.until("caught-up").await.unwrap();
     pipeline.crash();
     // What happens to it before it joins is in its snapshot, whatever it was.
-    server.sql("USE d; UPDATE b SET v = 3 WHERE id < 100; ALTER TABLE b ADD w INT FIRST; UPDATE b SET w = id; DELETE FROM b WHERE id > 490; INSERT INTO a VALUES (501, 1)").unwrap();
+    sql(&server, "USE d; UPDATE b SET v = 3 WHERE id < 100; ALTER TABLE b ADD w INT FIRST; UPDATE b SET w = id; DELETE FROM b WHERE id > 490; INSERT INTO a VALUES (501, 1)").unwrap();
     pipeline.source = source(&server, "d.a, d.b", &chunks);
     let mut events = 0;
     while !pipeline.events.iter().skip(2).any(|e| *e == "caught-up") {
         pipeline.step().await.unwrap();
         events += 1;
         if events % 7 == 0 {
-            server.sql(&format!("UPDATE d.b SET v = v + 1 WHERE id % 7 = {}", events % 5)).unwrap();
+            sql(&server, &format!("UPDATE d.b SET v = v + 1 WHERE id % 7 = {}", events % 5)).unwrap();
             pipeline.barrier().unwrap();
             pipeline.crash();
         }
@@ -100,7 +110,7 @@ async fn f24_f46_tables_are_added_and_removed_on_restart() {
     pipeline.barrier().unwrap();
     pipeline.crash();
     pipeline.source = source(&server, "d.a", &chunks);
-    server.sql("DELETE FROM d.b WHERE id < 400; INSERT INTO d.a VALUES (502, 1)").unwrap();
+    sql(&server, "DELETE FROM d.b WHERE id < 400; INSERT INTO d.a VALUES (502, 1)").unwrap();
     caught_up(&server, &mut pipeline).await;
     assert_same(&server, &pipeline.sink, "d.a", 1);
     pipeline.sink.rows.remove("d.b");
@@ -131,15 +141,20 @@ fn same_by_second(server: &Server, pipeline: &Pipeline, table: &str) {
 /// With `latest-offset` a table that is added is captured from then on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_snapshot_a_table_joins_empty_handed() {
-    let server = own();
-    server.sql("CREATE DATABASE d; USE d; CREATE TABLE a (id INT PRIMARY KEY); CREATE TABLE b LIKE a; INSERT INTO b VALUES (1)").unwrap();
+    for kind in Kind::ALL {
+        without_a_snapshot_a_table_joins_empty_handed_on(own_on(kind)).await;
+    }
+}
+
+async fn without_a_snapshot_a_table_joins_empty_handed_on(server: Server) {
+    sql(&server, "CREATE DATABASE d; USE d; CREATE TABLE a (id INT PRIMARY KEY); CREATE TABLE b LIKE a; INSERT INTO b VALUES (1)").unwrap();
     let latest = [("scan.startup.mode", "latest-offset")];
     let mut pipeline = Pipeline::new(source(&server, "d.a", &latest));
     pipeline.until("caught-up").await.unwrap();
     pipeline.crash();
     pipeline.source = source(&server, "d.a, d.b", &latest);
     pipeline.until("caught-up").await.unwrap();
-    server.sql("INSERT INTO d.b VALUES (2); CREATE TABLE d.c LIKE d.b; RENAME TABLE d.c TO d.e").unwrap();
+    sql(&server, "INSERT INTO d.b VALUES (2); CREATE TABLE d.c LIKE d.b; RENAME TABLE d.c TO d.e").unwrap();
     caught_up(&server, &mut pipeline).await;
     let rows: Vec<_> = pipeline.sink.rows["d.b"].keys().cloned().collect();
     assert_eq!(rows, [["2"]]);
@@ -148,15 +163,20 @@ async fn without_a_snapshot_a_table_joins_empty_handed() {
 /// What is switched off is not captured, and said.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn new_tables_can_be_left_alone() {
-    let server = own();
-    server.sql("CREATE DATABASE d; USE d; CREATE TABLE a (id INT PRIMARY KEY)").unwrap();
+    for kind in Kind::ALL {
+        new_tables_can_be_left_alone_on(own_on(kind)).await;
+    }
+}
+
+async fn new_tables_can_be_left_alone_on(server: Server) {
+    sql(&server, "CREATE DATABASE d; USE d; CREATE TABLE a (id INT PRIMARY KEY)").unwrap();
     let off = [("scan.newly-added-table.enabled", "false"), ("scan.binlog.newly-added-table.enabled", "false")];
     let mut pipeline = Pipeline::new(source(&server, r"d.\.*", &off));
     pipeline.until("caught-up").await.unwrap();
-    server.sql("USE d; CREATE TABLE b LIKE a; INSERT INTO b VALUES (1); INSERT INTO a VALUES (1)").unwrap();
+    sql(&server, "USE d; CREATE TABLE b LIKE a; INSERT INTO b VALUES (1); INSERT INTO a VALUES (1)").unwrap();
     caught_up(&server, &mut pipeline).await;
     pipeline.crash();
-    server.sql("USE d; INSERT INTO b VALUES (2); INSERT INTO a VALUES (2)").unwrap();
+    sql(&server, "USE d; INSERT INTO b VALUES (2); INSERT INTO a VALUES (2)").unwrap();
     caught_up(&server, &mut pipeline).await;
     assert_eq!((pipeline.sink.count("d.a"), pipeline.sink.count("d.b"), pipeline.changes.len()), (2, 0, 0));
 }
@@ -164,11 +184,16 @@ async fn new_tables_can_be_left_alone() {
 /// A table that was made without being logged joins with its first row.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_whose_creation_is_not_logged_joins() {
-    let server = own();
-    server.sql("CREATE DATABASE d; USE d; CREATE TABLE a (id INT PRIMARY KEY)").unwrap();
+    for kind in Kind::ALL {
+        a_table_whose_creation_is_not_logged_joins_on(own_on(kind)).await;
+    }
+}
+
+async fn a_table_whose_creation_is_not_logged_joins_on(server: Server) {
+    sql(&server, "CREATE DATABASE d; USE d; CREATE TABLE a (id INT PRIMARY KEY)").unwrap();
     let mut pipeline = Pipeline::new(source(&server, r"d.\.*", &[]));
     pipeline.until("caught-up").await.unwrap();
-    server.sql("USE d; SET sql_log_bin = 0; CREATE TABLE b (id INT PRIMARY KEY); INSERT INTO b VALUES (1); SET sql_log_bin = 1; INSERT INTO b VALUES (2); INSERT INTO b VALUES (3)").unwrap();
+    sql(&server, "USE d; SET sql_log_bin = 0; CREATE TABLE b (id INT PRIMARY KEY); INSERT INTO b VALUES (1); SET sql_log_bin = 1; INSERT INTO b VALUES (2); INSERT INTO b VALUES (3)").unwrap();
     caught_up(&server, &mut pipeline).await;
     assert_same(&server, &pipeline.sink, "d.b", 1);
 }
@@ -176,7 +201,13 @@ async fn a_table_whose_creation_is_not_logged_joins() {
 /// What happens to a table while its snapshot is under way: emptied, dropped and made anew, replaced, another key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_change_while_their_snapshot_is_under_way() {
-    let server = own();
+    for kind in Kind::ALL {
+        let pauses: &[u32] = if kind == Kind::MariaDb { &[1, 6] } else { &[4] };
+        change_under_way(own_on(kind), pauses).await;
+    }
+}
+
+async fn change_under_way(server: Server, pauses: &[u32]) {
     for (n, statements) in [
         "TRUNCATE t; INSERT INTO t SELECT seq, 7 FROM seq_1_to_30",
         "DROP TABLE t; CREATE TABLE t (id INT PRIMARY KEY, w INT, v INT); INSERT INTO t SELECT seq, 1, 2 FROM seq_1_to_100",
@@ -189,15 +220,15 @@ async fn tables_change_while_their_snapshot_is_under_way() {
     .into_iter()
     .enumerate()
     {
-        for pause in [1, 6] {
+        for &pause in pauses {
             let database = format!("d{n}_{pause}");
-            server.sql(&format!("CREATE DATABASE {database}; USE {database}; CREATE TABLE t (id INT PRIMARY KEY, v INT NOT NULL); CREATE TABLE u LIKE t; INSERT INTO t SELECT seq, 1 FROM seq_1_to_600; INSERT INTO u SELECT seq, 1 FROM seq_1_to_200")).unwrap();
+            sql(&server, &format!("CREATE DATABASE {database}; USE {database}; CREATE TABLE t (id INT PRIMARY KEY, v INT NOT NULL); CREATE TABLE u LIKE t; INSERT INTO t SELECT seq, 1 FROM seq_1_to_600; INSERT INTO u SELECT seq, 1 FROM seq_1_to_200")).unwrap();
             let options = [("scan.incremental.snapshot.chunk.size", "20"), ("scan.incremental.snapshot.parallelism", "2")];
             let mut pipeline = Pipeline::new(source(&server, &format!("{database}.[tu]"), &options));
             for _ in 0..pause {
                 pipeline.step().await.unwrap();
             }
-            server.sql(&format!("USE {database}; {statements}; INSERT INTO u VALUES (1000, 1)")).unwrap();
+            sql(&server, &format!("USE {database}; {statements}; INSERT INTO u VALUES (1000, 1)")).unwrap();
             for step in 0..40 {
                 if pipeline.step().await.unwrap() == "idle" {
                     break;
@@ -229,7 +260,7 @@ fn columns(server: &Server) -> String {
 /// The statements of gh-ost (v1.1) for one migration: the copy is written by a client that reads the log.
 fn gh_ost(server: &Server, alter: &str) {
     let columns = columns(server);
-    server.sql(&format!("USE d; DROP TABLE IF EXISTS _t_ghc, _t_gho; \
+    sql(server, &format!("USE d; DROP TABLE IF EXISTS _t_ghc, _t_gho; \
         CREATE /* gh-ost */ TABLE `d`.`_t_ghc` (id bigint unsigned auto_increment, last_update timestamp not null DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, hint varchar(64) charset ascii not null, value varchar(4096) charset ascii not null, primary key(id), unique key hint_uidx(hint)) auto_increment=256; \
         CREATE /* gh-ost */ TABLE `d`.`_t_gho` LIKE `d`.`t`; ALTER /* gh-ost */ TABLE `d`.`_t_gho` {alter}; \
         INSERT /* gh-ost */ INTO _t_ghc (id, hint, value) VALUES (2, 'state', 'GhostTableMigrated'); \
@@ -245,7 +276,7 @@ fn pt_osc(server: &Server, alter: &str) {
     let columns = columns(server);
     let definition = server.session().unwrap().run("SHOW CREATE TABLE d.t").unwrap()[0][1].clone().unwrap();
     let definition = definition.replacen("`t`", "`d`.`_t_new`", 1);
-    server.sql(&format!("USE d; {definition}; ALTER TABLE `d`.`_t_new` {alter}; \
+    sql(server, &format!("USE d; {definition}; ALTER TABLE `d`.`_t_new` {alter}; \
         CREATE TRIGGER `pt_osc_d_t_del` AFTER DELETE ON `d`.`t` FOR EACH ROW DELETE IGNORE FROM `d`.`_t_new` WHERE `d`.`_t_new`.`id` <=> OLD.`id`; \
         INSERT LOW_PRIORITY IGNORE INTO `d`.`_t_new` ({columns}) SELECT {columns} FROM `d`.`t` LOCK IN SHARE MODE /*pt-online-schema-change 1 copy table*/; \
         ANALYZE TABLE `d`.`_t_new` /* pt-online-schema-change */; \
@@ -253,9 +284,9 @@ fn pt_osc(server: &Server, alter: &str) {
         DROP TRIGGER IF EXISTS `d`.`pt_osc_d_t_del`")).unwrap();
 }
 
-async fn online(tables: &str, option: &str, away: bool) -> (Server, Pipeline) {
-    let server = own();
-    server.sql("CREATE DATABASE d; USE d; CREATE TABLE t (id INT PRIMARY KEY, v INT); INSERT INTO t SELECT seq, 1 FROM seq_1_to_100").unwrap();
+async fn online(kind: Kind, tables: &str, option: &str, away: bool) -> (Server, Pipeline) {
+    let server = own_on(kind);
+    sql(&server, "CREATE DATABASE d; USE d; CREATE TABLE t (id INT PRIMARY KEY, v INT); INSERT INTO t SELECT seq, 1 FROM seq_1_to_100").unwrap();
     let options = [("scan.parse.online.schema.changes.enabled", option)];
     let mut pipeline = Pipeline::new(source(&server, tables, &options));
     pipeline.until("caught-up").await.unwrap();
@@ -264,15 +295,17 @@ async fn online(tables: &str, option: &str, away: bool) -> (Server, Pipeline) {
             pipeline.crash();
         }
         gh_ost(&server, &format!("ADD COLUMN g{round} INT, MODIFY v BIGINT"));
-        server
-            .sql(&format!(
-                "INSERT INTO d.t (id, v) VALUES (20{round}, 1); UPDATE d.t SET g{round} = 5 WHERE id = 20{round}"
-            ))
-            .unwrap();
+        sql(
+            &server,
+            &format!("INSERT INTO d.t (id, v) VALUES (20{round}, 1); UPDATE d.t SET g{round} = 5 WHERE id = 20{round}"),
+        )
+        .unwrap();
         pt_osc(&server, &format!("ADD COLUMN p{round} VARCHAR(9) FIRST"));
-        server
-            .sql(&format!("INSERT INTO d.t (id, v) VALUES (30{round}, 1); DELETE FROM d.t WHERE id = {}", round + 1))
-            .unwrap();
+        sql(
+            &server,
+            &format!("INSERT INTO d.t (id, v) VALUES (30{round}, 1); DELETE FROM d.t WHERE id = {}", round + 1),
+        )
+        .unwrap();
         if !away {
             caught_up(&server, &mut pipeline).await;
         }
@@ -299,8 +332,14 @@ fn rows_by_id(server: &Server, pipeline: &Pipeline) {
 /// copies are not captured, even if the pattern means them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f44_online_schema_changes_are_followed() {
-    for (tables, away) in [("d.t", false), (r"d.\.*", false), ("d.t", true)] {
-        let (server, pipeline) = online(tables, "true", away).await;
+    for (kind, tables, away) in [
+        (Kind::MariaDb, "d.t", false),
+        (Kind::MariaDb, r"d.\.*", false),
+        (Kind::MariaDb, "d.t", true),
+        (Kind::Mysql57, "d.t", true),
+        (Kind::MysqlNewest, r"d.\.*", false),
+    ] {
+        let (server, pipeline) = online(kind, tables, "true", away).await;
         rows_by_id(&server, &pipeline);
         assert_eq!((reads(&pipeline, "d.t"), pipeline.changes.len()), (100, 4), "{tables} {away}");
         assert_eq!(pipeline.sink.rows.keys().collect::<Vec<_>>(), ["d.t"]);
@@ -310,8 +349,8 @@ async fn f44_online_schema_changes_are_followed() {
 /// Without it, the table that takes the place is another table: it is read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f44_without_the_option_the_copy_is_read() {
-    for tables in ["d.t", r"d.\.*"] {
-        let (server, pipeline) = online(tables, "false", false).await;
+    for (kind, tables) in [(Kind::MariaDb, "d.t"), (Kind::MariaDb, r"d.\.*"), (Kind::MysqlNewest, "d.t")] {
+        let (server, pipeline) = online(kind, tables, "false", false).await;
         rows_by_id(&server, &pipeline);
         assert!(reads(&pipeline, "d.t") > 100);
     }

@@ -1,7 +1,7 @@
 //! What every source promises, on a real server's log.
 
-use super::harness::source_at;
-use crate::support;
+use super::harness::*;
+use dujiang_scratch::{Kind, Server};
 use dujiang_testkit::conformance;
 
 const CHANGES: &str = "USE s3; INSERT INTO s3.t SELECT seq, 'first' FROM seq_1_to_500; \
@@ -12,14 +12,20 @@ const CHANGES: &str = "USE s3; INSERT INTO s3.t SELECT seq, 'first' FROM seq_1_t
 const IMAGES: usize = 500 + 200 + 50 + 2 + 2 + 1;
 
 #[tokio::test]
-async fn p39_f61_the_stream_keeps_what_every_source_promises() {
-    let server = support::shared();
+async fn p39_the_stream_keeps_what_every_source_promises() {
+    for kind in Kind::ALL {
+        keeps(own_on(kind)).await;
+    }
+}
+
+async fn keeps(server: Server) {
     let shapes = "(id INT PRIMARY KEY, v VARCHAR(20))";
     server.sql(&format!("CREATE DATABASE s3; CREATE TABLE s3.t {shapes}; CREATE TABLE s3.u {shapes}")).unwrap();
     let mut session = server.session().unwrap();
-    let master = session.run("SHOW MASTER STATUS").unwrap().remove(0);
-    let (file, position) = (master[0].clone().unwrap(), master[1].clone().unwrap());
-    session.run(CHANGES).unwrap();
+    let files = session.run("SHOW BINARY LOGS").unwrap();
+    let last = files.last().unwrap();
+    let (file, position) = (last[0].clone().unwrap(), last[1].clone().unwrap());
+    sql(&server, CHANGES).unwrap();
     let port = server.port();
     let open = || {
         let start = [
