@@ -75,13 +75,13 @@ async fn r11_eight_tables_created_at_once_under_load_on(server: Server) {
 /// A table that is added to `tables` gets its snapshot beside the stream, and the others do not notice; one that is left
 /// out is forgotten, and begins anew when it comes back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f46_tables_are_added_and_removed_on_restart() {
+async fn f24_f46_tables_are_added_and_removed_on_restart() {
     for kind in Kind::ALL {
-        f46_tables_are_added_and_removed_on_restart_on(own_on(kind)).await;
+        f24_f46_tables_are_added_and_removed_on_restart_on(own_on(kind)).await;
     }
 }
 
-async fn f46_tables_are_added_and_removed_on_restart_on(server: Server) {
+async fn f24_f46_tables_are_added_and_removed_on_restart_on(server: Server) {
     sql(&server, "CREATE DATABASE d; USE d; CREATE TABLE a (id INT PRIMARY KEY, v INT); CREATE TABLE b LIKE a; INSERT INTO a SELECT seq, 1 FROM seq_1_to_500; \
                 INSERT INTO b SELECT seq, 2 FROM seq_1_to_500").unwrap();
     let chunks = [("scan.incremental.snapshot.chunk.size", "50")];

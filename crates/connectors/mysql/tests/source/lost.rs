@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// P05: whatever the pattern of lost connections, what is captured is what was committed, once and in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p05_lost_connections_lose_and_repeat_nothing() {
+async fn p05_f16_lost_connections_lose_and_repeat_nothing() {
     // The others differ in how a stream is begun, not in how it is lost.
     for (kind, cuts) in [(Kind::MariaDb, 30), (Kind::MariaDbNewest, 8), (Kind::Mysql57, 8), (Kind::MysqlNewest, 8)] {
         lose(kind, cuts).await;
@@ -45,7 +45,7 @@ async fn lose(kind: Kind, least: u32) {
 
 /// A peer that says nothing any more is noticed by its missing signs of life.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p05_a_half_open_connection_is_replaced() {
+async fn p05_f36_a_half_open_connection_is_replaced() {
     for kind in Kind::ALL {
         let server = support::own(&Options::default().on(kind));
         server.sql("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY)").unwrap();
@@ -183,7 +183,7 @@ async fn a_purged_log_halts() {
 
 /// INV-5, R8: another server behind the same address, and the same one with its history thrown away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r8_another_history_is_refused() {
+async fn r08_another_history_is_refused() {
     for kind in Kind::ALL {
         refuse_another(kind).await;
     }

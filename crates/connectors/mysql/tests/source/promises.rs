@@ -12,7 +12,7 @@ const CHANGES: &str = "USE s3; INSERT INTO s3.t SELECT seq, 'first' FROM seq_1_t
 const IMAGES: usize = 500 + 200 + 50 + 2 + 2 + 1;
 
 #[tokio::test]
-async fn p39_the_stream_keeps_what_every_source_promises() {
+async fn p39_f61_the_stream_keeps_what_every_source_promises() {
     for kind in Kind::ALL {
         keeps(own_on(kind)).await;
     }
