@@ -148,9 +148,11 @@ codes! {
     SpoolFull = "E0237", User, Never, exit 73, "undecided transactions need too much room";
     /// The folder where transactions wait for their outcome cannot be written or read, or does not hold what was written.
     SpoolUnusable = "E0238", External, Never, exit 74, "the folder of undecided transactions cannot be used";
-    /// A distributed (XA) transaction is committed whose rows were logged before the place where the pipeline began to read.
+    /// A distributed transaction (XA, PREPARE TRANSACTION) is committed whose rows were logged, or sent, before the place where the
+    /// pipeline began to read.
     /// A pipeline that begins with a snapshot looks for prepared transactions first (`XA RECOVER`, for which MySQL 8 asks the
-    /// privilege XA_RECOVER_ADMIN) and reads their rows; one that begins elsewhere cannot know them.
+    /// privilege XA_RECOVER_ADMIN) and reads their rows; one that begins elsewhere cannot know them. With PostgreSQL this happens
+    /// only with a slot that was made with `two_phase`.
     PreparedBefore = "E0239", User, Never, exit 65, "a distributed transaction was prepared before the start";
     /// The server writes no checksums into its log, so that damage on its disk may pass unnoticed.
     NoChecksums = "E0250", User, Never, exit 78, "the source's log has no checksums";

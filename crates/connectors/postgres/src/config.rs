@@ -5,7 +5,7 @@ use crate::client::{Endpoint, TlsMode};
 use crate::selector::TableFilter;
 use crate::values::{ValueForm, ValueSettings};
 use dujiang_core::connector::PipelineOptions;
-use dujiang_core::options::{Problem, RawOption};
+use dujiang_core::options::{ByteSize, Problem, RawOption};
 use dujiang_core::{Code, Secret};
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
@@ -30,6 +30,26 @@ dujiang_core::choice! {
     pub enum Plugin {
         /// The plugin that every server has.
         Pgoutput = "pgoutput",
+    }
+}
+
+dujiang_core::choice! {
+    /// Changes of which origin are read.
+    pub enum OriginFilter {
+        /// All.
+        Any = "any",
+        /// Those that were first made on this server.
+        None = "none",
+    }
+}
+
+dujiang_core::choice! {
+    /// What becomes of a large value that an update does not touch, when the log holds no old row.
+    pub enum UnchangedValue {
+        /// The record goes to the dead letters.
+        DeadLetter = "dead-letter",
+        /// It is read from the table.
+        Reread = "reread",
     }
 }
 
@@ -88,10 +108,19 @@ dujiang_core::options! {
         /// What the log must hold of the old row of an update or a delete: `full` needs `REPLICA IDENTITY FULL`; with `key` all
         /// columns but those of the replica identity are NULL in old rows.
         "replica-identity" => replica_identity: IdentityDemand, default "full";
+        /// Changes to read: `any`, or with `none` only those that were first made on this server and did not come to it by logical
+        /// replication (PostgreSQL 16 and later). The snapshot reads all rows that are there.
+        "origin" => origin: OriginFilter, default "any";
+        /// Most bytes that transactions in progress, and prepared ones, may take on disk, together.
+        "spool.max-bytes" => spool_max_bytes: ByteSize, default "10gb";
         /// Arrays of one dimension: `native` lists, or `text` as the server prints them.
         "values.arrays" => values_arrays: ValueForm, default "native";
         /// Dates and times: `native`, or `text` as the server prints them, which has infinities and the years BC.
         "values.times" => values_times: ValueForm, default "native";
+        /// A large (TOAST) value that an update does not touch is not in the log; with `replica-identity: full` it is taken from the
+        /// old row. Without, such a record goes to the dead letters (`dead-letter`), or the value that the row has by now is read
+        /// from the table (`reread`): it may be newer than the change, which then follows.
+        "values.unchanged" => values_unchanged: UnchangedValue, default "dead-letter";
         /// The database as first part of table names. Not supported yet: names are `schema.table`.
         "table-id.include-database" => include_database: bool, default "false";
         /// Accepted and not needed: the hand-off is always exact.

@@ -86,6 +86,10 @@ pub struct Head {
     pub slot: String,
     /// The transaction boundary up to which everything has been handed out.
     pub place: String,
+    /// Where the server has to begin to send, if that is before the boundary: transactions that were prepared there have no
+    /// outcome yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// How far the transaction after the boundary has been handed out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inside: Option<Inside>,
@@ -102,8 +106,20 @@ impl Head {
     /// # Errors
     /// `CheckpointDamaged`.
     pub fn boundary(&self) -> Result<Lsn> {
-        Lsn::parse(&self.place).map_err(|e| damaged("its place in the log").with_source(e))
+        place(&self.place)
     }
+
+    /// Where the server has to begin to send: nothing before it is needed any more (INV-3).
+    ///
+    /// # Errors
+    /// `CheckpointDamaged`.
+    pub fn from(&self) -> Result<Lsn> {
+        self.from.as_deref().map_or_else(|| self.boundary(), place)
+    }
+}
+
+fn place(text: &str) -> Result<Lsn> {
+    Lsn::parse(text).map_err(|e| damaged("its place in the log").with_source(e))
 }
 
 fn damaged(what: &str) -> Error {
@@ -196,6 +212,7 @@ mod tests {
             server: ServerName { system: "7300000000000000001".into(), timeline: 2 },
             slot: "dujiang_p".into(),
             place: "1/AB".into(),
+            from: Some("1/9".into()),
             inside: Some(Inside { commit: "1/AC".into(), xid: 731, changes: [(0, 7)].into() }),
             xid: 4_294_968_027,
             snapshot: Some(SnapshotState {
@@ -217,6 +234,8 @@ mod tests {
         let position = encode(&head(), &encode_shapes(&[]).unwrap()).unwrap();
         assert_eq!(decode(&position).unwrap(), (head(), vec![]));
         assert_eq!(head().boundary().unwrap(), Lsn(1 << 32 | 0xab));
+        assert_eq!(head().from().unwrap(), Lsn(1 << 32 | 9));
+        assert_eq!(Head { from: None, ..head() }.from().unwrap(), head().boundary().unwrap());
         let chunks = head().snapshot.unwrap().tables[0].done().unwrap();
         assert!(chunks[0].view.shows(704) && !chunks[0].view.shows(705));
     }

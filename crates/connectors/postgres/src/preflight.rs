@@ -2,7 +2,7 @@
 
 use crate::catalog::{Published, TableDetail, check_identity};
 use crate::client::{Connection, quote};
-use crate::config::Config;
+use crate::config::{Config, OriginFilter};
 use crate::discovery::{self, Details, Facts, Found};
 use dujiang_core::{Code, Error, Result, TableId};
 
@@ -37,6 +37,14 @@ pub async fn survey(connection: &mut Connection, config: &Config) -> Result<(Che
     if facts.database.version < 140_000 {
         let message = format!("{} runs PostgreSQL {}", connection.address(), facts.database.version / 10_000);
         return Err(Error::new(Code::ServerVersion, message).help("PostgreSQL 14 or newer is needed"));
+    }
+    if config.options.origin == OriginFilter::None && facts.database.version < 160_000 {
+        let message = format!("{} cannot leave out changes by their origin", connection.address());
+        refusals.push(
+            Error::new(Code::ServerVersion, message)
+                .fact("found", format!("PostgreSQL {}", facts.database.version / 10_000))
+                .help("`origin: none` needs PostgreSQL 16 or newer: set `origin: any`"),
+        );
     }
     server(connection, &mut refusals).await?;
     let found = discovery::find_tables(connection, config).await?;

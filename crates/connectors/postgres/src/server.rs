@@ -15,8 +15,10 @@ pub struct Resume {
     pub slot: String,
     /// The database.
     pub database: String,
-    /// Everything before has been handed out.
+    /// Everything before has been handed out, but for what was prepared after `from` and has no outcome.
     pub boundary: Lsn,
+    /// From there on the server is to send.
+    pub from: Lsn,
 }
 
 /// What a server says of itself.
@@ -53,9 +55,6 @@ pub struct Slot {
     /// Whether it was invalidated by recovery (16 and later).
     #[serde(default)]
     pub conflicting: Option<bool>,
-    /// Whether prepared transactions are sent when they are prepared (14 and later).
-    #[serde(default)]
-    pub two_phase: Option<bool>,
 }
 
 impl Slot {
@@ -182,7 +181,7 @@ fn check_slot(slot: Option<&Slot>, resume: &Resume) -> Result<()> {
         )));
     }
     let confirmed = slot.confirmed()?.unwrap_or(Lsn(u64::MAX));
-    if confirmed > resume.boundary {
+    if confirmed > resume.from {
         let message = format!("the replication slot `{name}` stands after the pipeline's position");
         return Err(with_place(Error::new(Code::SlotForeign, message)).fact("slot stands at", confirmed.to_string()).help(
             "it was made anew, or read by somebody else: what lies between is lost for this pipeline; start a new pipeline \
@@ -209,10 +208,6 @@ pub fn is_usable(slot: &Slot, name: &str, database: &str) -> Result<()> {
     }
     if slot.temporary {
         return foreign("a temporary slot".into(), another);
-    }
-    if slot.two_phase == Some(true) {
-        let help = "make the slot without two_phase: prepared transactions are then sent when they are committed";
-        return foreign("two_phase".into(), help);
     }
     Ok(())
 }
@@ -278,13 +273,14 @@ mod tests {
             slot: "s".into(),
             database: "d".into(),
             boundary: Lsn(100),
+            from: Lsn(100),
         }
     }
 
     fn slot() -> Slot {
         let json = r#"{"slot_name":"s","plugin":"pgoutput","slot_type":"logical","database":"d","temporary":false,
             "active_pid":null,"restart_lsn":"0/10","confirmed_flush_lsn":"0/64","wal_status":"reserved",
-            "safe_wal_size":null,"two_phase":false}"#;
+            "safe_wal_size":null,"two_phase":true}"#;
         serde_json::from_str(json).unwrap()
     }
 
@@ -297,7 +293,6 @@ mod tests {
         assert_eq!(code(Some(&Slot { plugin: Some("wal2json".into()), ..slot() })), Some(Code::SlotForeign));
         assert_eq!(code(Some(&Slot { plugin: None, database: None, ..slot() })), Some(Code::SlotForeign));
         assert_eq!(code(Some(&Slot { database: Some("x".into()), ..slot() })), Some(Code::SlotForeign));
-        assert_eq!(code(Some(&Slot { two_phase: Some(true), ..slot() })), Some(Code::SlotForeign));
         assert_eq!(code(Some(&Slot { wal_status: Some("lost".into()), ..slot() })), Some(Code::SlotInvalid));
         let reason = Some("wal_removed".to_owned());
         assert_eq!(code(Some(&Slot { invalidation_reason: reason, ..slot() })), Some(Code::SlotInvalid));

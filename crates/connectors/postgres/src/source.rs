@@ -2,7 +2,7 @@
 
 use crate::catalog::{Published, TableDetail};
 use crate::client::{Connection, Session};
-use crate::config::{Config, StartupMode};
+use crate::config::{Config, StartupMode, UnchangedValue};
 use crate::discovery::{self, Facts};
 use crate::lsn::Lsn;
 use crate::position::{self, Head, SnapshotTable};
@@ -11,11 +11,12 @@ use crate::reader::{PostgresReader, SideTable, SnapshotSide, Start};
 use crate::server::{self, Resume};
 use crate::shape::Shape;
 use crate::snapshot::{Handoff, Job, KeyOrder, Snapshot, SnapshotContext, View, interrupted};
-use crate::stream::{Durable, Machine, Tables, worth_another_try};
+use crate::stream::{Begin, Durable, Machine, Tables, Undecided, worth_another_try};
 use async_trait::async_trait;
 use dujiang_core::options::Problem;
 use dujiang_core::source::{Acker, Reader, Source, SourceContext, Survey, SurveyedTable};
 use dujiang_core::{Code, Error, Position, Result, TableId, TableSchema};
+use dujiang_spool::{Limits, Spool};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -83,12 +84,13 @@ impl PostgresSource {
         let view = current_view(&mut side).await?;
         let durable = Arc::new(Durable::default());
         durable.reached(boundary);
-        let tables = Tables::new(shapes, checked.facts.settings);
+        let tables = Tables::new(shapes, checked.facts.settings).rereading(self.rereads());
         let mode = config.options.startup_mode;
+        let undecided = self.undecided(&context)?;
         let mut start = Start {
             config: config.clone(),
             context,
-            machine: Machine::new(boundary, view.next_xid(), None),
+            machine: Machine::new(Begin { boundary, from: boundary, near: view.next_xid() }, None, undecided),
             tables,
             server: instance.name,
             snapshot: SnapshotSide::none(),
@@ -181,13 +183,14 @@ impl PostgresSource {
                 .fact("found", config.slot.clone())
                 .help("give it the slot's name back (`slot.name`), or start a new pipeline with a new snapshot"));
         }
-        let boundary = head.boundary()?;
+        let (boundary, from) = (head.boundary()?, head.from()?);
         let mut replication = self.connect(Session::Replication).await?;
         let resume = Resume {
             server: head.server.clone(),
             slot: config.slot.clone(),
             database: config.endpoint.database.clone(),
             boundary,
+            from,
         };
         let instance = server::verify(&mut replication, &resume).await?;
         replication.close().await;
@@ -198,11 +201,12 @@ impl PostgresSource {
         let published = preflight::published(&mut side, config, &facts, &ids).await?;
         let view = current_view(&mut side).await?;
         let Head { inside, snapshot, xid, .. } = head;
+        let undecided = self.undecided(&context)?;
         let mut start = Start {
             config: config.clone(),
             context,
-            machine: Machine::new(boundary, xid, inside),
-            tables: Tables::new(shapes, facts.settings),
+            machine: Machine::new(Begin { boundary, from, near: xid }, inside, undecided),
+            tables: Tables::new(shapes, facts.settings).rereading(self.rereads()),
             server: instance.name,
             snapshot: SnapshotSide::none(),
             bounded: config.options.startup_mode == StartupMode::Snapshot,
@@ -216,6 +220,17 @@ impl PostgresSource {
         }
         opening.side.close().await;
         Ok(start)
+    }
+
+    /// Whether large values that the log does not hold are read from the table.
+    fn rereads(&self) -> bool {
+        self.config.options.values_unchanged == UnchangedValue::Reread
+    }
+
+    /// The spool in which transactions wait for their outcome.
+    fn undecided(&self, context: &SourceContext) -> Result<Undecided> {
+        let limits = Limits { bytes: self.config.options.spool_max_bytes.0, ..Limits::default() };
+        Ok(Undecided::new(Spool::open(&context.work_dir, limits)?))
     }
 
     /// Forgets tables that `tables` no longer names, so that naming them again later does not pretend to know what happened in
@@ -404,7 +419,7 @@ struct SlotAcker(Arc<Durable>);
 #[async_trait]
 impl Acker for SlotAcker {
     async fn ack(&mut self, position: &Position) -> Result<()> {
-        self.0.reached(position::decode_head(position)?.boundary()?);
+        self.0.reached(position::decode_head(position)?.from()?);
         Ok(())
     }
 }

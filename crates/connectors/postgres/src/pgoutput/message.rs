@@ -120,6 +120,8 @@ pub struct Finished {
 /// A step of a transaction of two phases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prepared<'a> {
+    /// Where the step's record begins; for a rollback, where the record of PREPARE ends.
+    pub at: u64,
     /// Where the step's record ends.
     pub end: u64,
     /// When it was done.
@@ -128,11 +130,6 @@ pub struct Prepared<'a> {
     pub xid: u32,
     /// The name given to it.
     pub gid: &'a str,
-}
-
-/// Whether the message begins a piece of a transaction in progress; all messages in it then carry a transaction id.
-pub fn begins_stream(body: &[u8]) -> bool {
-    body.first() == Some(&b'S')
 }
 
 impl<'a> Message<'a> {
@@ -242,12 +239,11 @@ fn prepared<'a>(r: &mut Reader<'a>, flags: bool, rollback: bool) -> Result<Prepa
     if flags {
         r.u8()?;
     }
-    r.u64()?;
-    let (end, mut micros) = (r.u64()?, time(r)?);
+    let (at, end, mut micros) = (r.u64()?, r.u64()?, time(r)?);
     if rollback {
         micros = time(r)?;
     }
-    Ok(Prepared { end, micros, xid: r.u32()?, gid: r.cstr()? })
+    Ok(Prepared { at, end, micros, xid: r.u32()?, gid: r.cstr()? })
 }
 
 fn time(r: &mut Reader<'_>) -> Result<i64> {

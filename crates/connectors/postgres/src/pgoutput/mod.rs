@@ -6,6 +6,6 @@ mod message;
 mod relation;
 mod tuple;
 
-pub use message::{Finished, Message, OldKind, Prepared, begins_stream};
+pub use message::{Finished, Message, OldKind, Prepared};
 pub use relation::{Identity, Relation, RelationColumn};
 pub use tuple::{Cell, Cells, Tuple};

@@ -1,10 +1,8 @@
 //! The reader: stream and snapshot, brought together.
 
-use crate::catalog::read;
-use crate::client::{Connection, Message, Session};
+use crate::client::Message;
 use crate::config::Config;
-use crate::discovery::{self, Facts};
-use crate::evolve::Evolution;
+use crate::discovery::Facts;
 use crate::lineage::ServerName;
 use crate::lsn::Lsn;
 use crate::pgoutput::Relation;
@@ -23,9 +21,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod columns;
+mod follow;
+mod reread;
 mod snapshot_side;
 mod watch;
 
+use reread::Reread;
 use snapshot_side::HandedOut;
 pub use snapshot_side::{SideTable, SnapshotSide};
 use watch::Watch;
@@ -79,13 +80,13 @@ struct Announced {
 }
 
 enum Then {
-    /// The table gets this shape; the message at hand is passed.
-    Reshape(Shape, Option<KeyOrder>),
+    /// The table gets this shape, of which the stream has told.
+    Reshape(Shape, Option<KeyOrder>, Relation),
     /// The table gets the shape of a chunk; the stream says nothing of it.
     Adopt(Arc<ReadWith>),
     /// The table is empty; the message at hand may empty others.
     Truncated,
-    /// The table gets this shape; the message at hand is still to be read.
+    /// The table gets this shape; the stream says nothing of it.
     Relax(Shape),
 }
 
@@ -101,6 +102,8 @@ pub struct PostgresReader {
     feed: Feed,
     /// Whether values come in binary.
     binary: bool,
+    /// Whether transactions come while they are in progress.
+    streaming: bool,
     watch: Watch,
     /// Losses of the stream since it last moved, and where that was.
     failures: u32,
@@ -116,6 +119,7 @@ pub struct PostgresReader {
     held: Held,
     /// Met in the stream, not yet told.
     relation: Option<(usize, Relation)>,
+    reread: Reread,
     announced: Option<Announced>,
     told_at: Instant,
     snapshot_told: bool,
@@ -127,7 +131,7 @@ pub struct PostgresReader {
 impl PostgresReader {
     /// Begins to read.
     pub fn new(start: Start) -> Self {
-        let (feed, binary) = (feed(&start, 0), start.tables.reads_binary());
+        let (feed, binary) = (feed(&start, 0, true), start.tables.reads_binary());
         let held = start.context.budget.hold(0);
         let snapshot_told = start.snapshot.is_none();
         let ids = start.tables.iter().map(|table| table.id.clone()).collect();
@@ -136,6 +140,7 @@ impl PostgresReader {
             start,
             feed,
             binary,
+            streaming: true,
             watch,
             failures: 0,
             lost_at: None,
@@ -147,6 +152,7 @@ impl PostgresReader {
             dirty_since: None,
             held,
             relation: None,
+            reread: Reread::default(),
             announced: None,
             told_at: Instant::now(),
             snapshot_told,
@@ -198,6 +204,9 @@ impl PostgresReader {
             && !self.waits_for_chunk(at)
         {
             return self.follow(at, &relation).await;
+        }
+        if self.reread.is_due() {
+            return self.reread().await;
         }
         if !self.waiting && self.relation.is_none() && self.block.is_some() {
             self.process()?;
@@ -275,15 +284,37 @@ impl PostgresReader {
             return Err(error);
         }
         tracing::warn!(%error, position = %boundary, "the stream was lost and is started again");
+        if self.streaming && error.code() == Code::LogDamaged {
+            // Servers fail at some transactions in progress that they can decode once they are committed, such as a change of
+            // columns in a part that was rolled back (seen with 15.18: "could not map filenode").
+            tracing::warn!("from here on transactions are read when they are committed");
+            self.streaming = false;
+        }
         self.failures += 1;
         self.disconnected = Some(error.to_string());
         self.block = None;
         self.waiting = false;
         self.relation = None;
+        self.reread.forget();
+        self.start.tables.forget_found();
         self.start.machine.disconnected(&self.start.tables);
         self.binary = self.start.tables.reads_binary();
-        self.feed = feed(&self.start, self.failures);
+        self.feed = feed(&self.start, self.failures, self.streaming);
         Ok(())
+    }
+
+    /// The spool has no room: the server keeps transactions in progress itself, and sends them when they are committed. Prepared
+    /// ones may still not find room, and then there is no way out.
+    fn without_room(&mut self, error: Error) -> Result<()> {
+        if error.code() != Code::SpoolFull || !self.streaming {
+            return Err(error);
+        }
+        tracing::warn!(%error, "from here on the server keeps transactions until they are committed");
+        self.streaming = false;
+        self.lost(Error::new(
+            Code::ConnectionLost,
+            "transactions in progress need more room than `spool.max-bytes` allows",
+        ))
     }
 
     /// Looks at the messages at hand until something is to be told.
@@ -313,10 +344,17 @@ impl PostgresReader {
                     continue;
                 }
             };
-            match self.start.machine.message(body, &mut self.start.tables)? {
+            let step = match self.start.machine.message(body, &mut self.start.tables) {
+                Ok(step) => step,
+                Err(error) => return self.without_room(error),
+            };
+            match step {
                 Step::Done => *next = after,
-                Step::Rows(table) => {
-                    *next = after;
+                Step::More(None) => {}
+                Step::Rows(table) | Step::More(Some(table)) => {
+                    if matches!(step, Step::Rows(_)) {
+                        *next = after;
+                    }
                     self.dirty_since.get_or_insert_with(Instant::now);
                     self.start.tables.flush_if_full(table, &mut self.out)?;
                     if !self.out.is_empty() {
@@ -335,6 +373,10 @@ impl PostgresReader {
                     self.truncate(at)?;
                     break;
                 }
+                Step::Missing(at, missing) => {
+                    self.reread.begin(at, missing);
+                    break;
+                }
                 Step::Null(at, column) => {
                     self.relax(at, column)?;
                     break;
@@ -344,87 +386,11 @@ impl PostgresReader {
         Ok(())
     }
 
-    fn pass_message(&mut self) -> Result<()> {
-        if let Some(AtBlock { fill, next }) = &mut self.block
-            && let Some((_, after)) = fill.block().at(*next)?
-        {
-            *next = after;
-        }
-        Ok(())
-    }
-
-    /// Asks the catalog what the message does not tell. Cancelled in its midst, it begins anew.
-    async fn follow(&mut self, at: usize, relation: &Relation) -> Result<()> {
-        let looked = match self.look_up(at, relation).await {
-            Ok(looked) => looked,
-            Err(error) if worth_another_try(&error, 0) => {
-                tracing::warn!(%error, "the catalog cannot be asked yet");
-                tokio::time::sleep(LINGER * 100).await;
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
-        self.relation = None;
-        let (evolution, order) = looked;
-        let table = self.start.tables.get(at);
-        match evolution {
-            Evolution::Same => {
-                self.start.machine.related(relation.oid, Some(at));
-                self.pass_message()
-            }
-            Evolution::Columns { shape, renamed } => {
-                if !self.start.config.options.schema_change {
-                    return Err(changed(&table.id.to_string(), "got other columns")
-                        .help("set `schema-change.enabled: true`, or start a new pipeline"));
-                }
-                let same_order = match (&order, &table.order) {
-                    (Some(now), Some(before)) => now.is_like(before),
-                    (now, before) => now.is_none() == before.is_none(),
-                };
-                if table.handoff.is_some() && !same_order {
-                    return Err(changed(&table.id.to_string(), "got another key while its snapshot is read")
-                        .help("start a new pipeline with a new snapshot"));
-                }
-                let before = table.decodable.schema.clone();
-                let after = shape.decodable().schema;
-                let statement = format!("ALTER TABLE {}", table.id);
-                let change = SchemaChange { before: Some(before), after, statement, ddl: Ddl::Columns { renamed } };
-                self.flush_all()?;
-                self.announced = Some(Announced { at, change, then: Then::Reshape(shape, order), told: false });
-                Ok(())
-            }
-            Evolution::Moved(shape) => Err(changed(&table.id.to_string(), &format!("was renamed to {}", shape.id()))
-                .help("rename it back, or start a new pipeline with a new snapshot")),
-            Evolution::Recreated => Err(changed(&table.id.to_string(), "was dropped and made anew")
-                .help("start a new pipeline with a new snapshot")),
-        }
-    }
-
-    async fn look_up(&mut self, at: usize, relation: &Relation) -> Result<(Evolution, Option<KeyOrder>)> {
-        let mut connection = Connection::connect(&self.start.config.endpoint, Session::Ordinary).await?;
-        let mut details = discovery::details(&mut connection, &[relation.oid]).await?;
-        let told: Vec<u32> = relation.columns.iter().map(|column| column.type_oid).collect();
-        details.types.extend(read::types(&mut connection, told).await?);
-        let table = self.start.tables.get(at);
-        let catalog = details.tables.first();
-        let evolution = table.shape.follow(relation, catalog, &details.types, self.start.tables.settings())?;
-        let order = match &evolution {
-            Evolution::Columns { shape, .. } => {
-                KeyOrder::new(shape, &discovery::bytewise(&mut connection, shape).await?)
-            }
-            _ => None,
-        };
-        connection.close().await;
-        Ok((evolution, order))
-    }
-
     fn apply(&mut self, announced: Announced) -> Result<()> {
         match announced.then {
-            Then::Reshape(shape, order) => {
-                let relation = shape.relation;
+            Then::Reshape(shape, order, relation) => {
                 self.start.tables.reshape(announced.at, shape, order);
                 self.start.machine.related(relation, Some(announced.at));
-                self.pass_message()?;
                 self.read_as_text()
             }
             Then::Relax(shape) => {
@@ -451,7 +417,7 @@ impl PostgresReader {
     }
 
     fn flush_if_due(&mut self) -> Result<()> {
-        self.held.resize(self.start.tables.wire_bytes());
+        self.held.resize(self.start.tables.wire_bytes() + self.start.machine.undecided_memory());
         if !self.start.tables.is_dirty() {
             self.dirty_since = None;
             return Ok(());
@@ -524,11 +490,13 @@ fn changed(table: &str, how: &str) -> Error {
     Error::new(Code::SchemaChange, format!("captured table {table} {how}")).fact("table", table.to_owned())
 }
 
-fn feed(start: &Start, failures: u32) -> Feed {
+fn feed(start: &Start, failures: u32, streaming: bool) -> Feed {
     let options = FeedOptions {
         endpoint: start.config.endpoint.clone(),
         publication: start.config.publication.clone(),
         binary: start.tables.reads_binary(),
+        streaming,
+        origin: start.config.options.origin,
         durable: start.durable.clone(),
         clock: start.context.clock.clone(),
         interval: start.config.options.heartbeat_interval,
@@ -538,6 +506,7 @@ fn feed(start: &Start, failures: u32) -> Feed {
         slot: start.config.slot.clone(),
         database: start.config.endpoint.database.clone(),
         boundary: start.machine.boundary(),
+        from: start.machine.resume_from(),
     };
     Feed::start(options, resume, failures, &start.context.budget)
 }
@@ -561,12 +530,15 @@ impl Reader for PostgresReader {
         out.extend(self.out.drain(..));
         self.start.tables.flush_all(out)?;
         self.dirty_since = None;
+        let machine = &self.start.machine;
+        let (boundary, from) = (machine.boundary(), machine.resume_from());
         let head = Head {
             server: self.start.server.clone(),
             slot: self.start.config.slot.clone(),
-            place: self.start.machine.boundary().to_string(),
-            inside: self.start.machine.inside(&self.start.tables),
-            xid: self.start.machine.near(),
+            place: boundary.to_string(),
+            from: (from < boundary).then(|| from.to_string()),
+            inside: machine.inside(&self.start.tables),
+            xid: machine.near(),
             snapshot: self.start.snapshot.state(&self.start.tables),
         };
         position::encode(&head, &self.start.tables.encoded_shapes()?)

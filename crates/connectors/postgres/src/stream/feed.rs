@@ -6,6 +6,7 @@
 //! reconnection and a restart are the same code.
 
 use crate::client::{Block, Connection, Endpoint, Message, Replication, Session, Status, quote, sqlstate};
+use crate::config::OriginFilter;
 use crate::lsn::Lsn;
 use crate::server::{Instance, Resume, verify};
 use dujiang_core::budget::{Budget, Held};
@@ -106,6 +107,10 @@ pub struct FeedOptions {
     pub publication: String,
     /// Whether values come in binary.
     pub binary: bool,
+    /// Whether transactions come while they are in progress.
+    pub streaming: bool,
+    /// Changes of which origin come.
+    pub origin: OriginFilter,
     /// How far things are durable.
     pub durable: Arc<Durable>,
     /// For the server's measure of how far we lag.
@@ -178,7 +183,7 @@ async fn run(options: &FeedOptions, resume: &Resume, budget: &Budget, sender: &m
     if sender.send(Fed::Connected(instance)).await.is_err() {
         return Ok(());
     }
-    let written = resume.boundary.0;
+    let written = resume.from.0;
     let mut pump =
         Pump { stream, options, written, interval, ask: false, heard: Instant::now(), spare: Spare::default() };
     pump.run(budget, sender).await
@@ -197,20 +202,23 @@ async fn interval(connection: &mut Connection, wanted: Duration) -> Result<Durat
     Ok(interval)
 }
 
-/// Protocol versions: 1 since 10, 2 since 14, 3 since 15, 4 since 16; transactions are sent when they are committed.
+/// Protocol versions: 1 since 10, 2 since 14 (`streaming`), 3 since 15 (prepared transactions), 4 since 16 (`origin`). Logical
+/// messages (`messages`) are not asked for.
 fn start(options: &FeedOptions, resume: &Resume, version: u32) -> String {
     let protocol = match version / 10_000 {
-        ..14 => 1,
-        14 => 2,
+        ..15 => 2,
         15 => 3,
         _ => 4,
     };
     let publication = quote::literal(&quote::identifier(&options.publication));
     let binary = if options.binary { ", binary 'true'" } else { "" };
+    let streaming = if options.streaming { ", streaming 'on'" } else { "" };
+    let origin = if options.origin == OriginFilter::None { ", origin 'none'" } else { "" };
     format!(
-        "START_REPLICATION SLOT {} LOGICAL {} (proto_version '{protocol}', publication_names {publication}{binary})",
+        "START_REPLICATION SLOT {} LOGICAL {} \
+         (proto_version '{protocol}', publication_names {publication}{binary}{streaming}{origin})",
         quote::identifier(&resume.slot),
-        resume.boundary
+        resume.from
     )
 }
 

@@ -1,16 +1,19 @@
 //! From messages to rows: transactions, places, ordinals.
 //!
-//! Pure in the sense that it neither connects nor waits: the reader shows it one message after another, and it answers what to
-//! do next. A message that has to wait is shown again.
+//! It neither connects nor waits: the reader shows it one message after another, and it answers what to do next. A message that
+//! has to wait is shown again.
 
-use super::tables::{Appended, RowsOf, Tables};
+use super::relations::{Found, Relations};
+use super::tables::{Appended, Missing, RowsOf, Tables};
+use super::undecided::Undecided;
 use crate::lsn::Lsn;
-use crate::pgoutput::{Finished, Message, Relation};
+use crate::pgoutput::{Finished, Message, Prepared, Relation};
 use crate::position::Inside;
 use crate::snapshot::{TableVerdict, widen};
 use crate::values::RowChange;
 use dujiang_core::batch::TimePrecision;
-use dujiang_core::{Code, Error, Origin, Result, TableId, fault};
+use dujiang_core::{Code, Error, Origin, Result, fault};
+use dujiang_spool::Records;
 use std::collections::HashMap;
 
 /// What to do after a message.
@@ -20,16 +23,21 @@ pub enum Step {
     Done,
     /// A change went into the builder of this table; go on with the next message.
     Rows(usize),
+    /// A part of the message is done, and maybe went into the builder of this table; show it again.
+    More(Option<usize>),
     /// Hand out a chunk, then show the message again.
     Wait,
     /// A captured table has other columns from here on, or another name: carry that through, then call
-    /// [`Machine::related`], and go on with the next message.
+    /// [`Machine::related`], and show the message again.
     Relation(usize, Relation),
     /// A captured table was emptied: carry that through, then call [`Machine::truncated`], and show the message again.
     Truncate(usize),
     /// A row of this table holds a NULL in this column, which the shape declares NOT NULL: let the column be nullable from here
     /// on, then show the message again.
     Null(usize, usize),
+    /// A row of this table lacks values that the log does not hold: find them out, tell [`Tables::found`], then show the message
+    /// again.
+    Missing(usize, Missing),
 }
 
 #[derive(Debug)]
@@ -46,32 +54,79 @@ struct Transaction {
     passed: bool,
 }
 
+/// Where a change belongs.
+enum Place {
+    /// To this table.
+    Table(usize),
+    /// To no captured table, or it was handed out before.
+    Other,
+    /// To this table, which counts it: it was handed out before.
+    PassOver(usize),
+    /// To this table, which has other columns from here on.
+    Columns(usize, Relation),
+}
+
+/// A transaction whose messages waited in the spool, on its way through.
+struct Replay {
+    messages: Records,
+    /// They carry the id of their subtransaction.
+    streamed: bool,
+    xid: u32,
+    finished: Finished,
+    /// Tables it was told of.
+    told: Vec<u32>,
+}
+
+/// Where a stream goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begin {
+    /// The last transaction boundary.
+    pub boundary: Lsn,
+    /// From there on the server is to send; before the boundary when transactions were prepared there.
+    pub from: Lsn,
+    /// A transaction id of the boundary's time.
+    pub near: u64,
+}
+
 /// The state of the stream.
 pub struct Machine {
     boundary: Lsn,
+    /// Where this stream began.
+    from: Lsn,
+    /// All of the log before has been sent in this stream.
+    seen: Lsn,
     transaction: Option<Transaction>,
     serial: u64,
     /// The transaction of which a part was handed out before the stream was (re)started.
     resumed: Option<Inside>,
-    /// What the ids in the stream mean; none for tables that are not captured.
-    relations: HashMap<u32, Option<usize>>,
+    relations: Relations,
+    undecided: Undecided,
+    replay: Option<Replay>,
     /// Tables of the TRUNCATE at hand that are dealt with.
     truncated: usize,
+    /// Told of tables in a transaction whose rows were handed out before: the table has the columns of after them already.
+    deferred: HashMap<u32, Relation>,
     /// A transaction id in full, near to those that come.
     near: u64,
     last_commit: Option<i64>,
 }
 
 impl Machine {
-    /// A stream that begins at `boundary`; `near` is a transaction id of that time.
-    pub fn new(boundary: Lsn, near: u64, resumed: Option<Inside>) -> Self {
+    /// A stream that goes on there; of the transaction after the boundary a part may have been handed out.
+    pub fn new(begin: Begin, resumed: Option<Inside>, undecided: Undecided) -> Self {
+        let Begin { boundary, from, near } = begin;
         Self {
             boundary,
+            from,
+            seen: from,
             transaction: None,
             serial: 0,
             resumed,
-            relations: HashMap::new(),
+            relations: Relations::default(),
+            undecided,
+            replay: None,
             truncated: 0,
+            deferred: HashMap::new(),
             near,
             last_commit: None,
         }
@@ -80,6 +135,20 @@ impl Machine {
     /// The last transaction boundary.
     pub fn boundary(&self) -> Lsn {
         self.boundary
+    }
+
+    /// From where the server has to send so that nothing is missing (INV-3): the boundary, or before it while transactions that
+    /// were prepared there are undecided, or not met again since this stream began.
+    pub fn resume_from(&self) -> Lsn {
+        if self.seen < self.boundary {
+            return self.from;
+        }
+        self.undecided.oldest_prepared().map_or(self.boundary, |oldest| oldest.min(self.boundary))
+    }
+
+    /// Bytes that undecided transactions take in memory.
+    pub fn undecided_memory(&self) -> usize {
+        self.undecided.memory()
     }
 
     /// A transaction id in full.
@@ -115,17 +184,26 @@ impl Machine {
         Some(Inside { commit: transaction.commit.to_string(), xid: transaction.xid as u32, changes })
     }
 
-    /// The stream is gone; the next one begins at the boundary.
+    /// The stream is gone; the next one begins where [`Machine::resume_from`] says.
     pub fn disconnected(&mut self, tables: &Tables) {
         self.resumed = self.inside(tables);
+        self.from = self.resume_from();
+        self.seen = self.from;
         self.transaction = None;
+        self.replay = None;
         self.relations.clear();
+        self.undecided.clear();
+        self.deferred.clear();
         self.truncated = 0;
     }
 
     /// The server has looked at its log up to `end` and sent all there is.
     pub fn looked(&mut self, end: Lsn) {
-        if self.transaction.is_none() && self.resumed.is_none() {
+        if self.transaction.is_some() || self.undecided.piece() == Some(false) {
+            return;
+        }
+        self.seen = self.seen.max(end);
+        if self.resumed.is_none() {
             self.boundary = self.boundary.max(end);
         }
     }
@@ -133,23 +211,139 @@ impl Machine {
     /// Looks at a message.
     ///
     /// # Errors
-    /// `Protocol`, `UnknownEvent`, and those of rows.
+    /// `Protocol`, `UnknownEvent`, `SpoolFull`, `PreparedBefore`, and those of rows.
     pub fn message(&mut self, body: &[u8], tables: &mut Tables) -> Result<Step> {
-        let (message, _) = Message::read(body, false)?;
+        let done = if self.replay.is_some() {
+            self.replayed(tables)
+        } else if let Some(streamed) = self.undecided.piece() {
+            self.kept(body, streamed)
+        } else {
+            Message::read(body, false).and_then(|(message, _)| self.live(message, tables))
+        };
+        done.map_err(|e| self.at(e))
+    }
+
+    /// A message that counts now.
+    fn live(&mut self, message: Message<'_>, tables: &mut Tables) -> Result<Step> {
+        if self.transaction.is_some() && stands_between_transactions(&message) {
+            return Err(not_expected(&message));
+        }
+        match message {
+            Message::Begin { commit, micros, xid } => self.begin(Lsn(commit), micros, xid),
+            Message::Commit(finished) => self.commit(&finished),
+            Message::Relation(relation) => self.relation(relation, tables),
+            Message::StreamStart { xid, first } => self.undecided.begin_piece(xid, first).map(|()| Step::Done),
+            Message::StreamCommit { xid, finished } => self.decide(xid, finished),
+            Message::StreamAbort { xid, sub } => self.undecided.abort(xid, sub).map(|()| Step::Done),
+            Message::BeginPrepare(prepare) => {
+                self.undecided.begin_prepared(prepare.xid, self.boundary.min(Lsn(prepare.at)));
+                Ok(Step::Done)
+            }
+            Message::StreamPrepare(prepare) => {
+                self.undecided.prepared(prepare.xid, self.boundary.min(Lsn(prepare.at)))?;
+                Ok(Step::Done)
+            }
+            Message::CommitPrepared(step) => self.commit_prepared(&step, tables),
+            Message::RollbackPrepared(step) => {
+                self.undecided.decided(step.xid);
+                Ok(Step::Done)
+            }
+            other => self.row(other, tables),
+        }
+    }
+
+    /// A message between the beginning and the end of a transaction.
+    fn row(&mut self, message: Message<'_>, tables: &mut Tables) -> Result<Step> {
         match message {
             Message::Insert { relation, new } => self.change(relation, RowChange::Insert(new), tables),
             Message::Update { relation, old, new } => self.change(relation, RowChange::Update { old, new }, tables),
             Message::Delete { relation, old } => self.change(relation, RowChange::Delete(old), tables),
-            Message::Begin { commit, micros, xid } => self.begin(Lsn(commit), micros, xid),
-            Message::Commit(finished) => self.commit(&finished),
-            Message::Relation(relation) => Ok(self.relation(relation, tables)),
             Message::Truncate { relations } => self.truncate(relations, tables),
-            // The first commit elsewhere, the names of types, and texts that others write into the log.
+            // The first commit elsewhere, and the names of types. Texts that others write into the log are not asked for.
             Message::Origin | Message::Type | Message::Logical { .. } => Ok(Step::Done),
-            other => Err(Error::new(Code::UnknownEvent, "the stream holds a message that was not asked for")
-                .fact("message", format!("{other:?}").chars().take(80).collect::<String>())),
+            other => Err(not_expected(&other)),
         }
-        .map_err(|e| self.at(e))
+    }
+
+    /// A message of a transaction whose outcome is not known.
+    fn kept(&mut self, body: &[u8], streamed: bool) -> Result<Step> {
+        let (message, part) = Message::read(body, streamed)?;
+        match message {
+            Message::StreamStop if streamed => self.undecided.end_piece(),
+            Message::Prepare(_) if !streamed => self.undecided.end_piece(),
+            Message::Origin | Message::Type | Message::Logical { .. } => {}
+            Message::Relation(relation) => {
+                let oid = relation.oid;
+                self.relations.note(relation);
+                if !streamed {
+                    // The server tells it once, to this transaction and to all after it.
+                    self.relations.doubt(oid);
+                }
+                self.undecided.keep(part, body)?;
+            }
+            Message::Insert { .. } | Message::Update { .. } | Message::Delete { .. } | Message::Truncate { .. } => {
+                self.undecided.keep(part, body)?;
+            }
+            other => return Err(not_expected(&other)),
+        }
+        Ok(Step::Done)
+    }
+
+    fn commit_prepared(&mut self, step: &Prepared<'_>, tables: &Tables) -> Result<Step> {
+        let finished = Finished { commit: step.at, end: step.end, micros: step.micros };
+        // Handed out before this stream began; or every chunk of the snapshot shows it, since it was under way at the start.
+        let known_otherwise = Lsn(step.at) < self.boundary || tables.iter().all(|table| table.handoff.is_some());
+        if self.undecided.knows(step.xid) {
+            return self.decide(step.xid, finished);
+        }
+        if known_otherwise {
+            return Ok(Step::Done);
+        }
+        Err(Error::new(
+            Code::PreparedBefore,
+            "a transaction is committed that was prepared before the pipeline began to read",
+        )
+        .fact("transaction", format!("{} ({})", step.gid, step.xid))
+        .help(
+            "the slot was made with two_phase, and its rows were sent before: start a new pipeline with a new snapshot \
+                 (`scan.startup.mode: initial`), or when no transaction is prepared",
+        ))
+    }
+
+    /// The commit of a transaction whose messages wait: they are read before the next message.
+    fn decide(&mut self, xid: u32, finished: Finished) -> Result<Step> {
+        let (messages, streamed) = self.undecided.messages(xid)?;
+        self.begin(Lsn(finished.commit), finished.micros, xid)?;
+        self.replay = Some(Replay { messages, streamed, xid, finished, told: Vec::new() });
+        Ok(Step::More(None))
+    }
+
+    /// The next message of the transaction on its way through.
+    fn replayed(&mut self, tables: &mut Tables) -> Result<Step> {
+        let Some(mut replay) = self.replay.take() else { return Ok(Step::Done) };
+        let Some(body) = replay.messages.peek()? else {
+            self.undecided.decided(replay.xid);
+            replay.told.iter().for_each(|oid| self.relations.doubt(*oid));
+            return self.commit(&replay.finished);
+        };
+        let step = match Message::read(body, replay.streamed)?.0 {
+            Message::Relation(relation) => {
+                replay.told.push(relation.oid);
+                self.used(relation, tables)?
+            }
+            other => self.row(other, tables)?,
+        };
+        let step = match step {
+            Step::Done => Step::More(None),
+            Step::Rows(at) => Step::More(Some(at)),
+            waits => {
+                self.replay = Some(replay);
+                return Ok(waits);
+            }
+        };
+        replay.messages.advance();
+        self.replay = Some(replay);
+        Ok(step)
     }
 
     fn at(&self, error: Error) -> Error {
@@ -188,40 +382,58 @@ impl Machine {
                 .fact("found", transaction.id)
                 .help("the slot was read by somebody else; start a new pipeline with a new snapshot"));
         }
+        self.deferred.clear();
         self.boundary = self.boundary.max(Lsn(finished.end));
+        self.seen = self.seen.max(Lsn(finished.end));
         self.last_commit = Some(finished.micros);
         Ok(Step::Done)
     }
 
-    fn relation(&mut self, relation: Relation, tables: &Tables) -> Step {
-        let id = TableId::new(relation.schema.as_str(), relation.table.as_str());
-        // A table that was renamed keeps its id.
-        let at = tables.find(&id).or_else(|| tables.iter().position(|table| table.shape.relation == relation.oid));
-        match at {
-            Some(at) if !tables.get(at).shape.fits(&relation) => Step::Relation(at, relation),
-            at => {
-                self.relations.insert(relation.oid, at);
-                Step::Done
-            }
-        }
+    fn relation(&mut self, relation: Relation, tables: &mut Tables) -> Result<Step> {
+        self.relations.note(relation.clone());
+        self.used(relation, tables)
     }
 
-    /// What a relation message told is carried through; `at` is none if the table is not captured any more.
-    pub fn related(&mut self, relation: u32, at: Option<usize>) {
-        self.relations.insert(relation, at);
+    /// The rows that follow were told this.
+    fn used(&mut self, relation: Relation, tables: &mut Tables) -> Result<Step> {
+        let oid = relation.oid;
+        if self.transaction.as_ref().is_some_and(|t| t.passed) {
+            // Of before the boundary: the table may have got other columns since.
+            self.relations.doubt(oid);
+            return Ok(Step::Done);
+        }
+        if let (Some(resumed), Some(transaction), Some(at)) =
+            (&self.resumed, &self.transaction, self.relations.captured(oid, tables))
+            && tables.is_passing_over(at, &transaction.rows_of(&skip(Some(resumed), transaction)))?
+        {
+            self.deferred.insert(oid, relation);
+            return Ok(Step::Done);
+        }
+        self.deferred.remove(&oid);
+        Ok(carry(self.relations.used(relation, tables)))
+    }
+
+    /// What the stream told of a table is carried through; `at` is none if the table is not captured any more.
+    pub fn related(&mut self, relation: Relation, at: Option<usize>) {
+        self.relations.carried(relation, at);
     }
 
     fn change(&mut self, relation: u32, change: RowChange<'_>, tables: &mut Tables) -> Result<Step> {
-        let (Some(at), Some(transaction)) = (self.table(relation)?, &mut self.transaction) else {
-            return Ok(Step::Done);
+        let at = match self.place(relation, tables)? {
+            Place::Table(at) => at,
+            Place::Other => return Ok(Step::Done),
+            Place::PassOver(at) => {
+                tables.count(at);
+                return Ok(Step::Done);
+            }
+            Place::Columns(at, relation) => return Ok(Step::Relation(at, relation)),
         };
-        if transaction.passed {
-            return Ok(Step::Done);
-        }
+        let Some(transaction) = &mut self.transaction else { return Err(outside()) };
         let skip = skip(self.resumed.as_ref(), transaction);
         match tables.append(at, change, &transaction.rows_of(&skip))? {
             Appended::Wait => Ok(Step::Wait),
             Appended::Null(column) => Ok(Step::Null(at, column)),
+            Appended::Missing(missing) => Ok(Step::Missing(at, missing)),
             Appended::Done => {
                 transaction.touch(at);
                 if fault::removed("position-at-transaction-end") {
@@ -232,27 +444,50 @@ impl Machine {
         }
     }
 
-    fn table(&self, relation: u32) -> Result<Option<usize>> {
-        if self.transaction.is_none() {
-            return Err(outside());
+    /// Where a change belongs.
+    fn place(&mut self, relation: u32, tables: &mut Tables) -> Result<Place> {
+        let Some(transaction) = &mut self.transaction else { return Err(outside()) };
+        if transaction.passed {
+            return Ok(Place::Other);
         }
-        self.relations.get(&relation).copied().ok_or_else(|| {
-            Error::new(Code::UnknownEvent, "a change of a table that the stream has not told of")
-                .fact("relation", relation.to_string())
+        if let Some(resumed) = &self.resumed {
+            if let Some(at) = self.relations.captured(relation, tables)
+                && tables.is_passing_over(at, &transaction.rows_of(&skip(Some(resumed), transaction)))?
+            {
+                transaction.touch(at);
+                return Ok(Place::PassOver(at));
+            }
+            if let Some(told) = self.deferred.remove(&relation)
+                && let Found::Columns(at, told) = self.relations.used(told, tables)
+            {
+                self.deferred.insert(relation, told.clone());
+                return Ok(Place::Columns(at, told));
+            }
+        }
+        Ok(match self.relations.table(relation, tables)? {
+            Found::Table(at) => Place::Table(at),
+            Found::Other => Place::Other,
+            Found::Columns(at, relation) => Place::Columns(at, relation),
         })
     }
 
     fn truncate(&mut self, relations: &[u8], tables: &mut Tables) -> Result<Step> {
         let all = relations.chunks_exact(4).map(|oid| u32::from_be_bytes([oid[0], oid[1], oid[2], oid[3]]));
         for relation in all.skip(self.truncated) {
-            let (Some(at), Some(transaction)) = (self.table(relation)?, &mut self.transaction) else {
-                self.truncated += 1;
-                continue;
+            let at = match self.place(relation, tables)? {
+                Place::Table(at) => at,
+                Place::Other => {
+                    self.truncated += 1;
+                    continue;
+                }
+                Place::PassOver(at) => {
+                    tables.count(at);
+                    self.truncated += 1;
+                    continue;
+                }
+                Place::Columns(at, relation) => return Ok(Step::Relation(at, relation)),
             };
-            if transaction.passed {
-                self.truncated += 1;
-                continue;
-            }
+            let Some(transaction) = &mut self.transaction else { return Err(outside()) };
             let skip = skip(self.resumed.as_ref(), transaction);
             let verdict = tables.judge_truncate(at, &transaction.rows_of(&skip))?;
             transaction.touch(at);
@@ -260,7 +495,7 @@ impl Machine {
                 TableVerdict::Pass => return Ok(Step::Truncate(at)),
                 TableVerdict::Wait => return Ok(Step::Wait),
                 TableVerdict::Drop => {
-                    tables.count_truncate(at);
+                    tables.count(at);
                     self.truncated += 1;
                 }
                 TableVerdict::Torn => {
@@ -280,9 +515,36 @@ impl Machine {
 
     /// The table is emptied; the message is to be shown again.
     pub fn truncated(&mut self, at: usize, tables: &mut Tables) {
-        tables.count_truncate(at);
+        tables.count(at);
         self.truncated += 1;
     }
+}
+
+fn carry(found: Found) -> Step {
+    match found {
+        Found::Table(_) | Found::Other => Step::Done,
+        Found::Columns(at, relation) => Step::Relation(at, relation),
+    }
+}
+
+fn stands_between_transactions(message: &Message<'_>) -> bool {
+    matches!(
+        message,
+        Message::StreamStart { .. }
+            | Message::StreamCommit { .. }
+            | Message::StreamAbort { .. }
+            | Message::BeginPrepare(_)
+            | Message::StreamPrepare(_)
+            | Message::CommitPrepared(_)
+            | Message::RollbackPrepared(_)
+    )
+}
+
+#[cold]
+fn not_expected(message: &Message<'_>) -> Error {
+    Error::new(Code::UnknownEvent, "the stream holds a message that was not asked for")
+        .fact("message", format!("{message:?}").chars().take(80).collect::<String>())
+        .help("report a bug with the server's version")
 }
 
 #[cold]

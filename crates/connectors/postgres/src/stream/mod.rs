@@ -2,8 +2,13 @@
 
 mod feed;
 mod machine;
+#[cfg(test)]
+mod machine_tests;
+mod relations;
 mod tables;
+mod undecided;
 
 pub use feed::{Durable, Fed, Feed, FeedOptions, Fill, worth_another_try};
-pub use machine::{Machine, Step};
-pub use tables::{Appended, RowsOf, Table, Tables};
+pub use machine::{Begin, Machine, Step};
+pub use tables::{Appended, Missing, RowsOf, Table, Tables};
+pub use undecided::Undecided;

@@ -1,6 +1,6 @@
 //! The captured tables: their shapes, open builders and hand-offs.
 
-use crate::pgoutput::Tuple;
+use crate::pgoutput::{Cell, OldKind, Tuple};
 use crate::shape::{Decodable, Shape};
 use crate::snapshot::{KeyOrder, SharedHandoff, TableVerdict, Verdict, lock};
 use crate::values::{Keep, Refused, RowChange, TableBuilder, ValueSettings};
@@ -34,8 +34,17 @@ pub struct Table {
     skip: u64,
 }
 
+/// Large values that a change did not touch, and that the log does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The row: columns of the replica identity, and their texts.
+    pub key: Vec<(usize, Vec<u8>)>,
+    /// The columns.
+    pub columns: Vec<usize>,
+}
+
 /// What became of a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Appended {
     /// It is in the builder, as far as it is wanted.
     Done,
@@ -43,6 +52,8 @@ pub enum Appended {
     Wait,
     /// Nothing was done: this column holds a NULL, and the shape says NOT NULL.
     Null(usize),
+    /// Nothing was done: these values have to be found out, see [`Tables::found`].
+    Missing(Missing),
 }
 
 /// The transaction a change belongs to, as far as tables need to know it.
@@ -96,6 +107,10 @@ pub struct Tables {
     turn: u64,
     shapes: Option<Bytes>,
     scratch: (Vec<u8>, Vec<u8>),
+    /// Values that the log does not hold are to be found out.
+    reread: bool,
+    /// Those of the change at hand.
+    found: Option<Vec<(usize, Option<Vec<u8>>)>>,
 }
 
 impl Tables {
@@ -112,7 +127,27 @@ impl Tables {
             turn: 0,
             shapes: None,
             scratch: Default::default(),
+            reread: false,
+            found: None,
         }
+    }
+
+    /// Whether values that the log does not hold are to be found out.
+    #[must_use]
+    pub fn rereading(mut self, reread: bool) -> Self {
+        self.reread = reread;
+        self
+    }
+
+    /// Texts (or NULL) of the values that were missing in the change at hand, as far as they could be found out; it is to be shown
+    /// again.
+    pub fn found(&mut self, values: Vec<(usize, Option<Vec<u8>>)>) {
+        self.found = Some(values);
+    }
+
+    /// The change at hand will not be shown again.
+    pub fn forget_found(&mut self) {
+        self.found = None;
     }
 
     /// A table's number.
@@ -145,9 +180,9 @@ impl Tables {
         &self.settings
     }
 
-    /// Whether the stream may carry values in binary.
+    /// Whether the stream may carry values in binary. Rows are looked up by the texts of their keys.
     pub fn reads_binary(&self) -> bool {
-        self.tables.iter().all(|table| table.decodable.reads_binary())
+        !self.reread && self.tables.iter().all(|table| table.decodable.reads_binary())
     }
 
     /// The serialised shapes, for positions.
@@ -194,14 +229,25 @@ impl Tables {
                 Judged::Wait => return Ok(Appended::Wait),
             }
         };
+        if self.reread && self.found.is_none() && keep.is_some_and(|keep| keep != Keep::Before) {
+            let missing = table.missing(&change);
+            if !missing.columns.is_empty() {
+                return Ok(Appended::Missing(missing));
+            }
+        }
+        let found = self.found.take().unwrap_or_default();
+        let known: Vec<_> = found.iter().map(|(column, text)| (*column, text.as_deref())).collect();
         let builder = table.builder.as_mut().expect("invariant: made when the transaction was entered");
         builder.begin_turn(turn);
         let was_empty = builder.is_empty();
         match keep {
             None => builder.skip(),
-            Some(keep) => match builder.append(change, keep, &[]) {
+            Some(keep) => match builder.append(change, keep, &known) {
                 Ok(()) => {}
-                Err(Refused::Null(column)) => return Ok(Appended::Null(column)),
+                Err(Refused::Null(column)) => {
+                    self.found = Some(found).filter(|found| !found.is_empty());
+                    return Ok(Appended::Null(column));
+                }
                 Err(refused) => return Err(refused_by(refused, table, of)),
             },
         }
@@ -212,6 +258,16 @@ impl Tables {
             self.dirty.push(at);
         }
         Ok(Appended::Done)
+    }
+
+    /// Whether the next change of the table in this transaction was handed out before.
+    ///
+    /// # Errors
+    /// `Bug`.
+    pub fn is_passing_over(&mut self, at: usize, of: &RowsOf<'_>) -> Result<bool> {
+        let table = &mut self.tables[at];
+        table.enter(at, of, &self.settings)?;
+        Ok(table.changes < table.skip)
     }
 
     fn turn_of(&mut self, at: usize) -> u64 {
@@ -242,8 +298,8 @@ impl Tables {
         Ok(table.handoff.as_ref().map_or(TableVerdict::Pass, |handoff| lock(handoff).judge_table(of.xid)))
     }
 
-    /// A change of the whole table is dealt with.
-    pub fn count_truncate(&mut self, at: usize) {
+    /// A change is dealt with without its rows.
+    pub fn count(&mut self, at: usize) {
         let table = &mut self.tables[at];
         table.changes += 1;
         if let Some(builder) = &mut table.builder {
@@ -318,6 +374,23 @@ impl Table {
             self.builder(settings)?.begin_span(Origin { first_ordinal, ..of.origin });
         }
         Ok(())
+    }
+
+    /// The values that a change did not touch and the log does not hold.
+    fn missing(&self, change: &RowChange<'_>) -> Missing {
+        let mut missing = Missing { key: Vec::new(), columns: Vec::new() };
+        let RowChange::Update { old, new } = change else { return missing };
+        if matches!(old, Some((OldKind::Row, _))) {
+            return missing;
+        }
+        for (at, (cell, column)) in new.cells().zip(self.decodable.columns.iter()).enumerate() {
+            match cell {
+                Cell::Unchanged => missing.columns.push(at),
+                Cell::Text(text) if column.in_identity => missing.key.push((at, text.to_vec())),
+                _ => {}
+            }
+        }
+        missing
     }
 
     /// What the hand-off lets pass of a change.

