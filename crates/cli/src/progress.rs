@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 const REDRAW: Duration = Duration::from_millis(120);
 /// How often a log tells how it goes while nothing changes.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// A source that keeps so much of its log for the pipeline is told on the line.
+const MUCH_LOG: u64 = 1 << 30;
 /// Bars shown at a time; the others wait their turn.
 const MOST_BARS: usize = 10;
 
@@ -72,6 +74,7 @@ impl Progress {
 }
 
 fn tell_figures(status: &PipelineStatus, rate: f64) {
+    let kept = status.source.kept.as_ref();
     tracing::info!(
         state = status.state.name(),
         lag_seconds = status.lag_micros.map(seconds),
@@ -81,6 +84,10 @@ fn tell_figures(status: &PipelineStatus, rate: f64) {
         bytes = status.bytes,
         checkpoint = status.last_epoch.0,
         position = status.source.position,
+        source_log_kept_bytes = kept.map(|kept| kept.bytes),
+        source_log_unread_bytes = kept.map(|kept| kept.unread),
+        source_log_left_bytes = kept.and_then(|kept| kept.left),
+        source_log_age_seconds = kept.and_then(|kept| kept.age_micros).map(seconds),
         memory_bytes = status.budget_used,
         "{}: {}",
         status.state.name(),
@@ -193,6 +200,7 @@ fn live_line(status: &PipelineStatus, rate: f64, stopping: bool) -> String {
     parts.push(format!("{} rows/s", HumanCount(rate as u64)));
     parts.push(format!("{} files ({})", HumanCount(status.files), HumanBytes(status.bytes)));
     parts.push(format!("checkpoint {}", status.last_epoch));
+    parts.extend(kept_log(status));
     if status.dead_letters > 0 {
         parts.push(format!("{} dead letters", HumanCount(status.dead_letters)));
     }
@@ -202,6 +210,15 @@ fn live_line(status: &PipelineStatus, rate: f64, stopping: bool) -> String {
         parts.push(format!("stopping, waits for: {waits_for}; Ctrl-C again quits at once and loses nothing"));
     }
     parts.join("   ")
+}
+
+/// `the source keeps 2.0 GiB of log, 30 MiB left`, when that is much or runs out.
+fn kept_log(status: &PipelineStatus) -> Option<String> {
+    let kept = status.source.kept.as_ref()?;
+    let short = kept.left.is_some_and(|left| left < kept.bytes);
+    let much = kept.bytes >= MUCH_LOG || short || kept.danger.is_some();
+    let left = kept.left.map_or(String::new(), |left| format!(", {} left", HumanBytes(left)));
+    much.then(|| format!("the source keeps {} of log{left}", HumanBytes(kept.bytes)))
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -221,6 +221,14 @@ codes! {
     /// type in the middle.
     ValuesChanged = "E0320", User, Never, exit 78, "an option would change the type of values";
 
+    // E036: what a PostgreSQL server does to its log
+    /// A transaction that writes is open for long, or is prepared and neither committed nor rolled back. Until it ends the server
+    /// makes no replication slot, and keeps all of its log since the transaction began.
+    LongTransaction = "E0360", User, Never, exit 78, "a transaction is open for long";
+    /// `synchronous_standby_names` takes in every client that replicates, this pipeline too: the server's commits would wait
+    /// until the pipeline's checkpoints are durable.
+    SynchronousStandby = "E0361", User, Never, exit 78, "the pipeline would be a synchronous standby";
+
     // E05: the sink
     /// The sink's place cannot be written to.
     SinkNotWritable = "E0500", User, Never, exit 73, "the sink's place cannot be written to";

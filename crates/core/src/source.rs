@@ -212,6 +212,23 @@ pub struct SourceStatus {
     pub lag_micros: Option<i64>,
     /// The place in the source's log, for people.
     pub position: String,
+    /// What of its log the source keeps for this pipeline, where it keeps it for each reader.
+    pub kept: Option<KeptLog>,
+}
+
+/// The log that a source keeps for one pipeline, until its acks let go of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeptLog {
+    /// Bytes from the oldest that is kept to the end of the log.
+    pub bytes: u64,
+    /// Bytes of them that have not been read yet.
+    pub unread: u64,
+    /// Bytes that may still be written before the source gives the pipeline's place up; `None`: there is no limit.
+    pub left: Option<u64>,
+    /// How long ago the oldest of it was written, microseconds, as far as this process has seen.
+    pub age_micros: Option<i64>,
+    /// Why the place is in danger of being given up, if it is.
+    pub danger: Option<String>,
 }
 
 /// Snapshot of one table.

@@ -53,16 +53,22 @@ impl Told {
     /// `mend` it without any.
     pub fn besides(&self) -> Option<(&'static str, &str)> {
         let help = self.finding.as_ref()?.help.as_deref()?;
-        let statement = self.remedies.first().map(|remedy| remedy.statement.as_str());
-        let rest = statement.and_then(|statement| help.strip_prefix("run ")?.strip_prefix(statement));
-        let Some(rest) = rest else { return Some(("mend", help)) };
-        let rest = rest.trim_start_matches([';', ',', ' ']);
+        let mut statements = self.remedies.iter().map(|remedy| remedy.statement.as_str());
+        let rest = statements.next().and_then(|statement| help.strip_prefix("run ")?.strip_prefix(statement));
+        let Some(mut rest) = rest.map(without_end) else { return Some(("mend", help)) };
+        while let Some(after) = statements.next().and_then(|statement| rest.strip_prefix(statement)) {
+            rest = without_end(after);
+        }
         match rest.strip_prefix("or ") {
             _ if rest.is_empty() => None,
             Some(other) => Some(("or", other)),
             None => Some(("then", rest.strip_prefix("and ").unwrap_or(rest))),
         }
     }
+}
+
+fn without_end(text: &str) -> &str {
+    text.trim_start_matches([';', ',', ' '])
 }
 
 /// How a check came out.

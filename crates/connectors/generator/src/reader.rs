@@ -264,6 +264,7 @@ impl Reader for ShopReader {
             last_commit_micros: last,
             lag_micros: Some(if self.shop.rate == 0 { 0 } else { late.max(0) }),
             position: self.place.describe(),
+            kept: None,
         }
     }
 }

@@ -413,6 +413,7 @@ impl Reader for LogReader {
             last_commit_micros: self.last_commit,
             lag_micros: Some(lag),
             position: format!("offset {} of {end}", self.offset),
+            kept: None,
         }
     }
 }

@@ -497,6 +497,7 @@ impl Reader for MysqlReader {
             last_commit_micros: machine.last_commit(),
             lag_micros: lag,
             position: describe(machine.boundary(), &machine.executed().to_string()),
+            kept: None,
         }
     }
 }

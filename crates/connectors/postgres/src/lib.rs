@@ -6,6 +6,7 @@ pub mod client;
 pub mod config;
 pub mod discovery;
 pub mod evolve;
+pub mod examine;
 pub mod lineage;
 pub mod lsn;
 pub mod pgoutput;

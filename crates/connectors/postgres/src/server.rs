@@ -1,6 +1,6 @@
 //! The server behind the address: whether it is the one that was followed, and whether its slot still serves the position.
 
-use crate::client::{Connection, quote, sqlstate};
+use crate::client::{Connection, Row, quote, sqlstate};
 use crate::lineage::ServerName;
 use crate::lsn::Lsn;
 use dujiang_core::{Code, Error, Result, ResultExt};
@@ -250,17 +250,46 @@ pub async fn advance_slot(connection: &mut Connection, name: &str) -> Result<Lsn
     Lsn::parse(row.text(0)?)
 }
 
+/// A transaction that writes and has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenTransaction {
+    /// For people.
+    pub shown: String,
+    /// When it began, microseconds since 1970-01-01 UTC.
+    pub since_micros: i64,
+    /// The statement that ends it, undone.
+    pub remedy: String,
+}
+
+/// The oldest transactions that write; a role without `pg_read_all_stats` sees its own and prepared ones.
+///
+/// # Errors
+/// As [`Connection::execute`].
+pub async fn open_transactions(connection: &mut Connection) -> Result<Vec<OpenTransaction>> {
+    let micros = |time: &str| format!("(extract(epoch FROM {time}) * 1000000)::bigint");
+    let sql = format!(
+        "SELECT pg_catalog.format('process %s (%s, %s) since %s', a.pid, coalesce(a.usename, '?'), coalesce(a.state, '?'),
+          a.xact_start), {}, pg_catalog.format('SELECT pg_terminate_backend(%s)', a.pid)
+        FROM pg_catalog.pg_stat_activity a WHERE a.backend_xid IS NOT NULL AND a.xact_start IS NOT NULL
+        UNION ALL SELECT pg_catalog.format('prepared transaction %L since %s', p.gid, p.prepared), {},
+          pg_catalog.format('ROLLBACK PREPARED %L', p.gid) FROM pg_catalog.pg_prepared_xacts p ORDER BY 2 LIMIT 5",
+        micros("a.xact_start"),
+        micros("p.prepared")
+    );
+    let rows = connection.simple(&sql).await?;
+    let open = |row: Row<'_>| {
+        let (shown, remedy) = (row.text(0)?.to_owned(), row.text(2)?.to_owned());
+        Ok(OpenTransaction { shown, since_micros: row.parse(1)?, remedy })
+    };
+    rows.iter().map(open).collect()
+}
+
 /// The oldest transactions that write, for people.
 ///
 /// # Errors
 /// As [`Connection::execute`].
 pub async fn oldest_transactions(connection: &mut Connection) -> Result<Vec<String>> {
-    let sql = "SELECT pg_catalog.format('process %s (%s, %s) since %s', a.pid, coalesce(a.usename, '?'), coalesce(a.state, '?'),
-          a.xact_start) FROM pg_catalog.pg_stat_activity a WHERE a.backend_xid IS NOT NULL
-        UNION ALL SELECT pg_catalog.format('prepared transaction %L since %s', p.gid, p.prepared)
-          FROM pg_catalog.pg_prepared_xacts p LIMIT 5";
-    let rows = connection.simple(sql).await?;
-    rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
+    Ok(open_transactions(connection).await?.into_iter().map(|open| open.shown).collect())
 }
 
 #[cfg(test)]

@@ -4,15 +4,17 @@ use crate::catalog::{Published, TableDetail};
 use crate::client::{Connection, Session};
 use crate::config::{Config, StartupMode, UnchangedValue};
 use crate::discovery::{self, Facts};
+use crate::examine;
 use crate::lsn::Lsn;
 use crate::position::{self, Head, SnapshotTable};
-use crate::preflight;
+use crate::preflight::{self, Asked};
 use crate::reader::{PostgresReader, SideTable, SnapshotSide, Start};
 use crate::server::{self, Resume};
 use crate::shape::Shape;
 use crate::snapshot::{Handoff, Job, KeyOrder, Snapshot, SnapshotContext, View, interrupted};
 use crate::stream::{Begin, Durable, Machine, Tables, Undecided, worth_another_try};
 use async_trait::async_trait;
+use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::options::Problem;
 use dujiang_core::source::{Acker, Reader, Source, SourceContext, Survey, SurveyedTable};
 use dujiang_core::{Code, Error, Position, Result, TableId, TableSchema};
@@ -69,7 +71,7 @@ impl PostgresSource {
         let mut side = self.connect(Session::Ordinary).await?;
         let checked = preflight::check(&mut side, config).await?;
         checked.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        preflight::publish(&mut side, config, &checked.details.tables).await?;
+        preflight::publish(&mut side, config, &checked.facts, &checked.details.tables).await?;
         let mut replication = self.connect(Session::Replication).await?;
         let instance = server::identify(&mut replication).await?;
         let boundary = self.slot(&mut replication, &mut side).await?;
@@ -78,7 +80,7 @@ impl PostgresSource {
         let oids: Vec<u32> = checked.details.tables.iter().map(|table| table.oid).collect();
         let details = discovery::details(&mut side, &oids).await?;
         let ids: Vec<TableId> = details.tables.iter().map(|table| table.id()).collect();
-        let published = preflight::published(&mut side, config, &checked.facts, &ids).await?;
+        let published = preflight::published(&mut side, config, &checked.facts, &ids, Asked::Before).await?;
         let key_images = config.key_images();
         let shapes = discovery::shapes(&details, &published, &checked.facts, key_images)?;
         let view = current_view(&mut side).await?;
@@ -198,7 +200,7 @@ impl PostgresSource {
         let facts = discovery::facts(&mut side, config).await?;
         let ids: Vec<TableId> = shapes.iter().map(Shape::id).collect();
         self.warn_of_new_tables(&mut side, &ids).await?;
-        let published = preflight::published(&mut side, config, &facts, &ids).await?;
+        let published = preflight::published(&mut side, config, &facts, &ids, Asked::Later).await?;
         let view = current_view(&mut side).await?;
         let Head { inside, snapshot, xid, .. } = head;
         let undecided = self.undecided(&context)?;
@@ -384,6 +386,10 @@ impl Source for PostgresSource {
             Ok::<_, Error>(Survey { tables, near_misses, warnings: checked.warnings, refusals })
         };
         surveyed.await.unwrap_or_else(|error| Survey { refusals: vec![error], ..Survey::default() })
+    }
+
+    async fn examine(&self, visit: &Visit) -> Examination {
+        examine::examine(&self.config, visit).await
     }
 
     fn warnings(&self) -> Vec<Problem> {

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 pub(crate) enum Concern {
     /// The connection to the source.
     Source,
+    /// The log that the source keeps for this pipeline.
+    Kept,
     /// Writing to the sink, by lane.
     Write(usize),
     /// Rows accepted by a writer that cannot be written, by lane.
@@ -28,6 +30,7 @@ impl Concern {
     fn name(self) -> &'static str {
         match self {
             Concern::Source => "source",
+            Concern::Kept => "log of the source",
             Concern::Write(_) => "write",
             Concern::Flush(_) => "flush",
             Concern::Publish => "publish",

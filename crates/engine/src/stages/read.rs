@@ -11,7 +11,7 @@ use crate::runtime::status::KindCounts;
 use dujiang_core::budget::Budget;
 use dujiang_core::checkpoint::Lineage;
 use dujiang_core::sink::Milestone;
-use dujiang_core::source::{Reader, Source, SourceEvent};
+use dujiang_core::source::{Reader, Source, SourceEvent, SourceStatus};
 use dujiang_core::{ChangeBatch, Code, Epoch, Error, Kind, Result, fault};
 use std::sync::Arc;
 use std::time::Duration;
@@ -280,6 +280,18 @@ impl ReadStage {
             }
             Some(_) => {}
             None => self.health.recovered(Concern::Source),
+        }
+        let danger = |status: &SourceStatus| status.kept.as_ref().and_then(|kept| kept.danger.clone());
+        match danger(&status) {
+            Some(why) if danger(&self.health.board().status().source).as_ref() != Some(&why) => {
+                self.health.fault(
+                    Concern::Kept,
+                    &why,
+                    "let the pipeline catch up, or let the source keep more of its log",
+                );
+            }
+            Some(_) => {}
+            None => self.health.recovered(Concern::Kept),
         }
         self.health.at_position(&status.position);
         let (used, peak) = (self.budget.used(), self.budget.peak());

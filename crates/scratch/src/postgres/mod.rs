@@ -10,13 +10,14 @@ pub use programs::PostgresKind;
 use programs::{Programs, as_user, installed, other_user};
 use rustix::process::Signal;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Settings of every server; those of [`PostgresOptions`] come after them and win.
+/// Settings of every server; those of [`PostgresOptions`] come after them and win, and what `ALTER SYSTEM` sets wins over both.
 const SETTINGS: &[&str] = &[
     "listen_addresses=127.0.0.1",
     "fsync=off",
@@ -28,6 +29,9 @@ const SETTINGS: &[&str] = &[
     "shared_buffers=32MB",
     "autovacuum=off",
 ];
+
+/// The file of these settings in the server's folder.
+const SCRATCH: &str = "scratch.conf";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -98,8 +102,67 @@ impl Postgres {
         template::hand_over(&dir, other_user()?)?;
         let mut server = Self { programs, options: options.clone(), server: None, dir, port: 0 };
         template::copy_to(&server.programs, options.encoding, options.locale, &server.data_dir())?;
+        let main = server.data_dir().join("postgresql.conf");
+        let mut file = std::fs::OpenOptions::new().append(true).open(&main).at("open", &main)?;
+        writeln!(file, "include '{SCRATCH}'").at("write", &main)?;
         server.start_on_some_port()?;
         Ok(server)
+    }
+
+    /// Starts a standby that follows this server, from a copy of its data; this server is stopped for the copy and started
+    /// again. `SELECT pg_promote()` makes it a primary server.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub fn standby(&mut self, settings: &[&str]) -> Result<Self> {
+        self.stop();
+        let dir = scratch_path();
+        std::fs::create_dir(&dir).at("make the folder", &dir)?;
+        template::hand_over(&dir, other_user()?)?;
+        template::copy_folder(&self.data_dir(), &dir.join("data"), other_user()?)?;
+        self.restart()?;
+        let mut options = self.options.clone();
+        let primary =
+            format!("host=127.0.0.1 port={} user=postgres dbname=postgres application_name=standby", self.port);
+        options.settings.push(format!("primary_conninfo={primary}"));
+        options.settings.extend(settings.iter().map(|s| (*s).to_owned()));
+        let mut standby = Self { programs: self.programs.clone(), options, server: None, dir, port: 0 };
+        standby.file("standby.signal", "")?;
+        standby.start_on_some_port()?;
+        Ok(standby)
+    }
+
+    /// Writes a file into the server's folder, which nobody else can read; returns its path.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub fn file(&self, name: &str, content: &str) -> Result<PathBuf> {
+        let path = self.data_dir().join(name);
+        std::fs::write(&path, content).at("write", &path)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).at("close", &path)?;
+        template::hand_over(&path, other_user()?)?;
+        Ok(path)
+    }
+
+    /// Lets in whom these lines of `pg_hba.conf` let in; a first line lets everybody in through the socket.
+    ///
+    /// # Errors
+    /// As [`Postgres::sql`].
+    pub fn let_in(&self, lines: &[&str]) -> Result<()> {
+        self.file("pg_hba.conf", &format!("local all all trust\n{}\n", lines.join("\n")))?;
+        self.reload()
+    }
+
+    /// Lets the server read its files again; returns when new sessions live by them.
+    ///
+    /// # Errors
+    /// As [`Postgres::sql`].
+    pub fn reload(&self) -> Result<()> {
+        let loaded = || self.sql("SELECT pg_conf_load_time()");
+        let before = loaded()?;
+        self.sql("SELECT pg_reload_conf()")?;
+        while loaded()? == before {}
+        Ok(())
     }
 
     /// Between choosing a port and the server's bind another process may take it; then the next one is tried.
@@ -121,12 +184,19 @@ impl Postgres {
         let (program, mut command) = as_user(&self.programs.postgres)?;
         let (data, dir) = (self.data_dir().display().to_string(), self.dir.display().to_string());
         command.extend(["-D".to_owned(), data, "-k".to_owned(), dir, "-p".to_owned(), self.port.to_string()]);
-        let given = self.options.settings.iter().cloned();
-        for setting in SETTINGS.iter().map(|s| (*s).to_owned()).chain(given) {
-            command.extend(["-c".to_owned(), setting]);
-        }
+        self.file(SCRATCH, &self.settings())?;
         let guarded = Guarded::spawn(&program, &command, &log, Some(&self.dir))?;
         self.wait(guarded, &log)
+    }
+
+    /// In a file, so that `ALTER SYSTEM` can change them.
+    fn settings(&self) -> String {
+        let given = self.options.settings.iter().map(String::as_str);
+        let line = |setting: &str| {
+            let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
+            format!("{name} = '{}'\n", value.replace('\'', "''"))
+        };
+        SETTINGS.iter().copied().chain(given).map(line).collect()
     }
 
     fn wait(&mut self, mut guarded: Guarded, log: &Path) -> Result<()> {

@@ -55,7 +55,8 @@ fn initialize(programs: &Programs, encoding: &str, locale: &str, folder: &Path) 
     Err(Error::Template { program: programs.initdb.display().to_string(), output })
 }
 
-fn copy_folder(from: &Path, to: &Path, owner: Option<(u32, u32)>) -> Result<()> {
+/// Copies a folder for the server's user alone.
+pub(super) fn copy_folder(from: &Path, to: &Path, owner: Option<(u32, u32)>) -> Result<()> {
     fs::create_dir(to).at("create", to)?;
     fs::set_permissions(to, fs::Permissions::from_mode(0o700)).at("close", to)?;
     for entry in fs::read_dir(from).at("list", from)? {

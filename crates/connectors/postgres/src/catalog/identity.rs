@@ -96,8 +96,8 @@ pub fn check_identity(tables: &[TableDetail], demand: IdentityDemand) -> Result<
         error = error.remedy_with_care(statement.trim_end_matches(';'), WRITES_MORE);
     }
     let keyed = lacking.iter().all(|table| matches!(old_rows(table), OldRows::Key(_)));
-    let or = if keyed { "; or accept old rows that hold the key alone with `replica-identity: key`" } else { "" };
-    Err(error.help(format!("run: {}{more}{or}", statements.join(" "))))
+    let or = if keyed { " or accept old rows that hold the key alone with `replica-identity: key`" } else { "" };
+    Err(error.help(format!("run {}{more}{or}", statements.join(" "))))
 }
 
 fn found(table: &TableDetail) -> String {

@@ -62,6 +62,20 @@ impl Refusal {
     /// An error in answer to the login.
     pub fn of_login(&self, endpoint: &Endpoint, encrypted: bool) -> Error {
         let address = endpoint.address();
+        if let Some(line) = hba_line(&self.message, endpoint) {
+            let message =
+                format!("{address} refused the login of `{}`: its pg_hba.conf has no entry for it", endpoint.user);
+            // Its lines may ask for encryption.
+            let or = if encrypted {
+                ""
+            } else {
+                "; or encrypt the connection (`tls.mode: required`), if it lets in only those"
+            };
+            let help = format!(
+                "add the line `{line}` to pg_hba.conf, above any that rejects it, and run SELECT pg_reload_conf(){or}"
+            );
+            return self.error(Code::LoginRefused, message).help(help);
+        }
         let (code, message, help) = match self.state.as_str() {
             "3D000" => (
                 Code::UnknownDatabase,
@@ -92,11 +106,6 @@ impl Refusal {
                 Code::Pooler,
                 format!("{address} does not take the session's settings; it seems to be a connection pooler"),
                 "connect to the server itself: replication and snapshots need sessions of their own",
-            ),
-            "28000" if !encrypted => (
-                Code::LoginRefused,
-                format!("{address} refused the login of `{}`", endpoint.user),
-                "see pg_hba.conf: it has no entry for this user, database, host and missing encryption (`tls.mode`)",
             ),
             _ => (
                 Code::LoginRefused,
@@ -139,6 +148,26 @@ impl Refusal {
     }
 }
 
+/// The line that would let this login in, when the server says that none does (its message is English unless `lc_messages`
+/// says otherwise).
+fn hba_line(message: &str, endpoint: &Endpoint) -> Option<String> {
+    let (_, rest) = message.split_once("pg_hba.conf")?;
+    let quoted = |text: &str| {
+        if text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            text.to_owned()
+        } else {
+            format!("\"{text}\"")
+        }
+    };
+    let (database, user) = (quoted(&endpoint.database), quoted(&endpoint.user));
+    let from = rest.split_once("host \"").and_then(|(_, rest)| rest.split_once('"')).map(|(address, _)| address);
+    Some(match from {
+        Some(address) if address.contains(':') => format!("host {database} {user} {address}/128 scram-sha-256"),
+        Some(address) if address.contains('.') => format!("host {database} {user} {address}/32 scram-sha-256"),
+        _ => format!("local {database} {user} scram-sha-256"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,5 +184,20 @@ mod tests {
         for cut in 0..BODY.len() - 1 {
             assert_eq!(Refusal::read(&BODY[..cut]).unwrap_err().code(), Code::Protocol, "{cut}");
         }
+    }
+
+    #[test]
+    fn the_line_that_is_missing_is_told() {
+        let message = "no pg_hba.conf entry for host \"10.0.0.7\", user \"x\", database \"d\", no encryption";
+        assert_eq!(
+            hba_line(message, &Endpoint::new("db", 5432, "d", "x")).unwrap(),
+            "host d x 10.0.0.7/32 scram-sha-256"
+        );
+        let rejected = "pg_hba.conf rejects connection for host \"::1\", user \"x\", database \"d\", SSL encryption";
+        assert_eq!(
+            hba_line(rejected, &Endpoint::new("db", 5432, "my db", "x")).unwrap(),
+            "host \"my db\" x ::1/128 scram-sha-256"
+        );
+        assert_eq!(hba_line("role \"x\" is not permitted to log in", &Endpoint::new("db", 5432, "d", "x")), None);
     }
 }

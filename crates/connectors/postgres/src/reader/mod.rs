@@ -135,7 +135,7 @@ impl PostgresReader {
         let held = start.context.budget.hold(0);
         let snapshot_told = start.snapshot.is_none();
         let ids = start.tables.iter().map(|table| table.id.clone()).collect();
-        let watch = Watch::start(start.config.clone(), start.facts.clone(), ids);
+        let watch = Watch::start(start.config.clone(), start.facts.clone(), ids, start.context.clock.clone());
         Self {
             start,
             feed,
@@ -563,6 +563,7 @@ impl Reader for PostgresReader {
             last_commit_micros: machine.last_commit(),
             lag_micros: lag,
             position: machine.boundary().to_string(),
+            kept: self.watch.kept(machine.boundary(), now),
         }
     }
 }

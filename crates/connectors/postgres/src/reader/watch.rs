@@ -1,19 +1,28 @@
 //! Looks after what the stream does not tell: the publication, and the log that the slot holds back.
 
-use crate::client::{Connection, Endpoint, Session, quote};
+use crate::client::{Connection, Endpoint, Session};
 use crate::config::Config;
 use crate::discovery::Facts;
-use crate::{preflight, server};
+use crate::lsn::Lsn;
+use crate::preflight::{self, Asked};
+use crate::server;
+use dujiang_core::clock::Clock;
+use dujiang_core::source::KeptLog;
 use dujiang_core::{Code, Error, Result, TableId};
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 /// From so many bytes of log on that the slot holds back, it is said why; and again whenever they have doubled.
 const MUCH_LOG: u64 = 1 << 30;
 
+/// Moments of the log that are remembered, so that its age is known.
+const MOMENTS: usize = 256;
+
 /// A task that looks at the server from time to time; ends when dropped.
 pub struct Watch {
     alarms: mpsc::Receiver<Error>,
+    seen: Arc<Mutex<Option<Seen>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -24,14 +33,23 @@ impl Drop for Watch {
 }
 
 impl Watch {
-    /// Begins to look every `heartbeat.interval`.
-    pub fn start(config: Arc<Config>, facts: Facts, tables: Vec<TableId>) -> Self {
+    /// Looks now, and then every `heartbeat.interval`.
+    pub fn start(config: Arc<Config>, facts: Facts, tables: Vec<TableId>, clock: Arc<dyn Clock>) -> Self {
         let (sender, alarms) = mpsc::channel(1);
+        let seen = Arc::new(Mutex::new(None));
+        let mut guard = Guard {
+            config,
+            facts,
+            tables,
+            clock,
+            told: MUCH_LOG / 2,
+            danger: false,
+            moments: Moments::default(),
+            seen: seen.clone(),
+        };
         let task = tokio::spawn(async move {
-            let mut guard = Guard { config, facts, tables, told: MUCH_LOG / 2, danger: false };
             let mut connection = None;
             loop {
-                tokio::time::sleep(guard.config.options.heartbeat_interval).await;
                 match guard.look(&mut connection).await {
                     Ok(()) => {}
                     Err(error) if matches!(error.code(), Code::Publication | Code::TableGone) => {
@@ -44,9 +62,18 @@ impl Watch {
                         connection = None;
                     }
                 }
+                tokio::time::sleep(guard.config.options.heartbeat_interval).await;
             }
         });
-        Self { alarms, task }
+        Self { alarms, seen, task }
+    }
+
+    /// The log that the slot holds back, of which everything before `boundary` is read; as it was seen last.
+    pub fn kept(&self, boundary: Lsn, now_micros: i64) -> Option<KeptLog> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let Seen { kept, end, oldest_micros } = seen.as_ref()?;
+        let age_micros = oldest_micros.map(|oldest| (now_micros - oldest).max(0));
+        Some(KeptLog { unread: end.0.saturating_sub(boundary.0), age_micros, ..kept.clone() })
     }
 
     /// What halts the pipeline, if anything does.
@@ -55,14 +82,50 @@ impl Watch {
     }
 }
 
+/// What was seen of the slot.
+struct Seen {
+    kept: KeptLog,
+    /// The end of the log then.
+    end: Lsn,
+    /// When the oldest that is kept was written.
+    oldest_micros: Option<i64>,
+}
+
+/// Where the end of the log was when.
+#[derive(Default)]
+struct Moments(VecDeque<(i64, Lsn)>);
+
+impl Moments {
+    fn add(&mut self, micros: i64, end: Lsn) {
+        self.0.push_back((micros, end));
+        if self.0.len() > MOMENTS {
+            // What is missed least: the older, the coarser.
+            let missed = |at: &usize| {
+                let gap = self.0[at + 1].0 - self.0[at - 1].0;
+                gap as f64 / (micros - self.0[*at].0 + 1).max(1) as f64
+            };
+            let least = (1..self.0.len() - 1).min_by(|a, b| missed(a).total_cmp(&missed(b)));
+            least.map(|at| self.0.remove(at));
+        }
+    }
+
+    /// When this place was the end of the log, at the earliest known moment after it.
+    fn when(&self, place: Lsn) -> Option<i64> {
+        self.0.iter().find(|(_, end)| *end >= place).map(|(micros, _)| *micros)
+    }
+}
+
 struct Guard {
     config: Arc<Config>,
     facts: Facts,
     tables: Vec<TableId>,
+    clock: Arc<dyn Clock>,
     /// Bytes of log that were told last.
     told: u64,
     /// Whether it was told that the slot is in danger.
     danger: bool,
+    moments: Moments,
+    seen: Arc<Mutex<Option<Seen>>>,
 }
 
 impl Guard {
@@ -72,38 +135,46 @@ impl Guard {
             None => connection.insert(Connection::connect(&self.config.endpoint, Session::Ordinary).await?),
         };
         // The server passes over changes of tables that are not published, without a word.
-        preflight::published(connection, &self.config, &self.facts, &self.tables).await?;
+        preflight::published(connection, &self.config, &self.facts, &self.tables, Asked::Later).await?;
         self.slot(connection).await
     }
 
     async fn slot(&mut self, connection: &mut Connection) -> Result<()> {
         let name = &self.config.slot;
         let Some(slot) = server::slot(connection, name).await? else { return Ok(()) };
-        let danger =
-            slot.wal_status.as_deref() == Some("unreserved") || slot.safe_wal_size.is_some_and(|left| left <= 0);
-        if danger && !self.danger {
-            tracing::warn!(
-                slot = %name,
-                "the server is about to give the replication slot up: it holds back more of the log than \
-                 max_slot_wal_keep_size allows"
-            );
+        let end = log_end(connection).await?;
+        let now = self.clock.now_micros();
+        self.moments.add(now, end);
+        let restart = slot.restart_lsn.as_deref().map(Lsn::parse).transpose()?;
+        let held = restart.map_or(0, |restart| end.0.saturating_sub(restart.0));
+        let left = slot.safe_wal_size.map(|left| u64::try_from(left).unwrap_or(0));
+        let danger = (slot.wal_status.as_deref() == Some("unreserved") || left == Some(0)).then(|| {
+            format!(
+                "the server is about to give the replication slot `{name}` up: it holds back {} MB of log, more than \
+                 max_slot_wal_keep_size allows",
+                held >> 20
+            )
+        });
+        match &danger {
+            Some(why) if !self.danger => tracing::warn!(slot = %name, "{why}"),
+            _ => {}
         }
-        self.danger = danger;
-        let sql = format!(
-            "SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), s.restart_lsn)::bigint, s.safe_wal_size \
-             FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = {}",
-            quote::literal(name)
-        );
-        let rows = connection.simple(&sql).await?;
-        let held = rows.first().and_then(|row| row.parse::<u64>(0).ok()).unwrap_or(0);
+        self.danger = danger.is_some();
+        let oldest_micros = restart.and_then(|restart| self.moments.when(restart));
+        let kept = KeptLog { bytes: held, left, danger, ..KeptLog::default() };
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Seen { kept, end, oldest_micros });
+        self.tell_if_much(connection, held, left).await
+    }
+
+    async fn tell_if_much(&mut self, connection: &mut Connection, held: u64, left: Option<u64>) -> Result<()> {
         if held < MUCH_LOG {
             self.told = MUCH_LOG / 2;
         } else if held >= self.told.saturating_mul(2) {
             self.told = held;
             let oldest = server::oldest_transactions(connection).await?;
-            let left = slot.safe_wal_size.map_or_else(|| "no limit".to_owned(), |left| format!("{left} bytes"));
+            let left = left.map_or_else(|| "no limit".to_owned(), |left| format!("{left} bytes"));
             tracing::warn!(
-                slot = %name,
+                slot = %self.config.slot,
                 held_bytes = held,
                 left = %left,
                 "the replication slot holds back much of the server's log: the pipeline is behind, or transactions are open \
@@ -113,6 +184,15 @@ impl Guard {
         }
         Ok(())
     }
+}
+
+/// The end of the log.
+async fn log_end(connection: &mut Connection) -> Result<Lsn> {
+    let sql = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
+        ELSE pg_catalog.pg_current_wal_lsn() END";
+    let rows = connection.simple(sql).await?;
+    let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not tell the end of its log"))?;
+    Lsn::parse(row.text(0)?)
 }
 
 /// Gives the server something to log: a commit of any kind writes all before it to disk.
@@ -125,4 +205,23 @@ pub fn nudge(endpoint: Endpoint) {
         }
         connection.close().await;
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_age_of_a_place_is_known_however_long_it_runs() {
+        let mut moments = Moments::default();
+        for n in 0..10_000u64 {
+            moments.add(n as i64, Lsn(n * 10));
+        }
+        assert!(moments.0.len() <= MOMENTS);
+        assert_eq!(moments.when(Lsn(99_991)), None);
+        for place in [0, 5_000, 50_000, 99_000] {
+            let when = moments.when(Lsn(place)).unwrap();
+            assert!(when >= place as i64 / 10 && when - place as i64 / 10 <= 1_000, "{place}: {when}");
+        }
+    }
 }

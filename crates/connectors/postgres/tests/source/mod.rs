@@ -2,7 +2,7 @@ mod basic;
 mod chunks;
 mod columns;
 mod failures;
-mod harness;
+pub mod harness;
 mod large_values;
 mod load;
 mod login;

@@ -1,0 +1,158 @@
+//! The publication: which tables' changes the server sends.
+
+use crate::catalog::{Published, TableDetail};
+use crate::client::{Connection, quote};
+use crate::config::Config;
+use crate::discovery::{self, Facts};
+use dujiang_core::{Code, Error, Result, TableId};
+
+/// How a publication of ours publishes.
+const HOW: &str = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
+
+/// When it is asked what is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Before anything was read: what is missing can be added.
+    Before,
+    /// Later: what is missing is lost from the log's side.
+    Later,
+}
+
+/// The publication names all captured tables: it is made, or brought up to date, if it is the pipeline's own.
+///
+/// # Errors
+/// `Publication`, `MissingPrivilege`.
+pub async fn publish(
+    connection: &mut Connection,
+    config: &Config,
+    facts: &Facts,
+    tables: &[TableDetail],
+) -> Result<()> {
+    let there = discovery::published(connection, config, facts.database.version).await?;
+    if there.is_some() && !config.owns_publication() {
+        return Ok(());
+    }
+    let ids: Vec<TableId> = tables.iter().map(TableDetail::id).collect();
+    // Somebody who owns the tables may have made it: the role then must not change it, and need not.
+    if let Some(there) = &there
+        && there.len() == ids.len()
+        && there.iter().all(|p| ids.contains(&p.id()) && p.filter.is_none())
+        && all_kinds(connection, config).await?
+    {
+        return Ok(());
+    }
+    let (create, name) = (creation(config, &ids), quote::identifier(&config.publication));
+    let sql = match there {
+        Some(_) => format!("ALTER PUBLICATION {name} SET TABLE {}; ALTER PUBLICATION {name} SET ({HOW})", list(&ids)),
+        None => create.clone(),
+    };
+    connection.execute(&sql).await.map_err(|e| {
+        let drop = if there.is_some() { format!("DROP PUBLICATION {name}; ") } else { String::new() };
+        e.fact("publication", config.publication.clone())
+            .help(format!("let a role that owns the tables run: {drop}{create}"))
+    })
+}
+
+/// The statement that makes the publication.
+pub(super) fn creation(config: &Config, tables: &[TableId]) -> String {
+    let name = quote::identifier(&config.publication);
+    format!("CREATE PUBLICATION {name} FOR TABLE {} WITH ({HOW})", list(tables))
+}
+
+fn list(tables: &[TableId]) -> String {
+    tables.iter().map(quote::table).collect::<Vec<_>>().join(", ")
+}
+
+/// What the publication publishes of the captured tables.
+///
+/// # Errors
+/// `Publication` when it is gone, or does not publish all of them, or not every kind of change; `TableGone`.
+pub async fn published(
+    connection: &mut Connection,
+    config: &Config,
+    facts: &Facts,
+    tables: &[TableId],
+    asked: Asked,
+) -> Result<Vec<Published>> {
+    let name = &config.publication;
+    let wrong = |message: String| Error::new(Code::Publication, message).fact("publication", name.clone());
+    let Some(published) = discovery::published(connection, config, facts.database.version).await? else {
+        let error = wrong(format!("there is no publication `{name}`"));
+        return Err(match asked {
+            Asked::Before => mended(error, vec![creation(config, tables)]),
+            Asked::Later => error.help(
+                "it was dropped: what was written since cannot be read; start a new pipeline with a new snapshot",
+            ),
+        });
+    };
+    let missing: Vec<&TableId> = tables.iter().filter(|id| !published.iter().any(|p| p.id() == **id)).collect();
+    if !missing.is_empty() {
+        gone(connection, config, &missing).await?;
+        let error = wrong(format!("the publication `{name}` does not publish all captured tables"))
+            .fact("missing", missing.iter().map(|id| id.to_string()).collect::<Vec<_>>().join(", "));
+        return Err(match asked {
+            Asked::Before => mended(error, additions(connection, config, &missing).await?),
+            Asked::Later => error.help(
+                "what was written since it was taken out cannot be read: start a new pipeline with a new snapshot",
+            ),
+        });
+    }
+    if !all_kinds(connection, config).await? {
+        let statement =
+            format!("ALTER PUBLICATION {} SET (publish = 'insert, update, delete, truncate')", quote::identifier(name));
+        let error = wrong(format!("the publication `{name}` does not publish every kind of change"));
+        return Err(mended(error, vec![statement]));
+    }
+    Ok(published.into_iter().filter(|p| tables.contains(&p.id())).collect())
+}
+
+fn mended(error: Error, statements: Vec<String>) -> Error {
+    let error = error.help(format!("run {}", statements.join("; ")));
+    statements.into_iter().fold(error, Error::remedy)
+}
+
+/// # Errors
+/// `TableGone`.
+async fn gone(connection: &mut Connection, config: &Config, missing: &[&TableId]) -> Result<()> {
+    let there = discovery::find_tables(connection, config).await?;
+    let is_there = |id: &TableId| there.captured.iter().any(|entry| entry.id() == *id);
+    let Some(gone) = missing.iter().find(|id| !is_there(id)) else { return Ok(()) };
+    Err(Error::new(Code::TableGone, format!("captured table {gone} was dropped or renamed"))
+        .fact("table", gone.to_string())
+        .help("leave it out with `tables.exclude`, or start a new pipeline"))
+}
+
+/// A partitioned table that is published by its partitions is named already, and published under the wrong names.
+async fn additions(connection: &mut Connection, config: &Config, missing: &[&TableId]) -> Result<Vec<String>> {
+    let name = quote::identifier(&config.publication);
+    let sql = format!(
+        "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), r.prrelid IS NOT NULL OR p.puballtables, c.relkind = 'p'
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+           CROSS JOIN pg_catalog.pg_publication p
+           LEFT JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
+         WHERE p.pubname = {} AND c.oid IN ({})",
+        quote::literal(&config.publication),
+        missing.iter().map(|id| format!("{}::pg_catalog.regclass", quote::literal(&quote::table(id)))).collect::<Vec<_>>().join(", ")
+    );
+    let (mut statements, mut by_root) = (Vec::new(), false);
+    for row in connection.simple(&sql).await?.iter() {
+        if !row.flag(1)? {
+            statements.push(format!("ALTER PUBLICATION {name} ADD TABLE {}", row.text(0)?));
+        }
+        by_root |= row.flag(2)?;
+    }
+    if by_root {
+        statements.push(format!("ALTER PUBLICATION {name} SET (publish_via_partition_root = true)"));
+    }
+    Ok(statements)
+}
+
+async fn all_kinds(connection: &mut Connection, config: &Config) -> Result<bool> {
+    let sql = format!(
+        "SELECT p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate FROM pg_catalog.pg_publication p \
+         WHERE p.pubname = {}",
+        quote::literal(&config.publication)
+    );
+    let rows = connection.simple(&sql).await?;
+    rows.first().map_or(Ok(true), |row| row.flag(0))
+}

@@ -1,0 +1,73 @@
+//! What the server has to allow.
+
+use super::Check;
+use crate::client::{Connection, quote};
+use dujiang_core::{Code, Error, Result};
+
+/// How a setting that was changed for good begins to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// When the server reads its files again.
+    Reload,
+    /// When the server is started.
+    Restart,
+}
+
+/// Adds the statements that change a setting for good.
+pub fn lasting(error: Error, setting: &str, value: &str, holds: Holds) -> Error {
+    const RELOAD: &str = "SELECT pg_reload_conf()";
+    let statement = format!("ALTER SYSTEM SET {setting} = {}", quote::literal(value));
+    match holds {
+        Holds::Reload => error.help(format!("run {statement}; {RELOAD}")).remedy(statement).remedy(RELOAD),
+        Holds::Restart => error.help(format!("run {statement}, and restart the server")).remedy(statement),
+    }
+}
+
+/// # Errors
+/// What keeps from looking.
+pub(super) async fn checks(connection: &mut Connection) -> Result<Vec<Check>> {
+    let sql = "SELECT pg_catalog.current_setting('wal_level'), pg_catalog.pg_is_in_recovery(),
+        (SELECT r.rolsuper OR r.rolreplication FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)
+          OR EXISTS (SELECT 1 FROM pg_catalog.pg_roles m WHERE m.rolname IN ('rds_replication', 'rds_superuser')
+            AND pg_catalog.pg_has_role(current_user, m.oid, 'MEMBER')), current_user,
+        pg_catalog.current_setting('max_replication_slots')::int, pg_catalog.current_setting('max_wal_senders')::int";
+    let rows = connection.simple(sql).await?;
+    let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not tell its settings"))?;
+    let address = connection.address();
+    let standby = if row.flag(1)? { Err(crate::snapshot::standby(address)) } else { Ok(()) };
+    let may_replicate = row.opt(2)? == Some("t");
+    let mut checks = vec![
+        ("primary", standby),
+        ("log level", check_level(address, row.text(0)?)),
+        ("replication role", if may_replicate { Ok(()) } else { Err(no_role(address, row.text(3)?)) }),
+    ];
+    for (at, name) in [(4, "max_replication_slots"), (5, "max_wal_senders")] {
+        checks.push((name, check_limit(address, name, row.parse(at)?)));
+    }
+    Ok(checks)
+}
+
+fn check_level(address: &str, level: &str) -> Result<()> {
+    if level == "logical" {
+        return Ok(());
+    }
+    let error = Error::new(Code::WalLevel, format!("{address} does not log what logical replication needs"))
+        .fact("found", format!("wal_level = {level}"));
+    Err(lasting(error, "wal_level", "logical", Holds::Restart))
+}
+
+fn no_role(address: &str, user: &str) -> Error {
+    let statement = format!("ALTER ROLE {} WITH REPLICATION", quote::identifier(user));
+    Error::new(Code::ReplicationRole, format!("`{user}` may not replicate from {address}"))
+        .help(format!("run {statement}"))
+        .remedy(statement)
+}
+
+fn check_limit(address: &str, name: &str, limit: i32) -> Result<()> {
+    if limit > 0 {
+        return Ok(());
+    }
+    let error = Error::new(Code::NoSlotsLeft, format!("{address} allows no replication"))
+        .fact("found", format!("{name} = {limit}"));
+    Err(lasting(error, name, "10", Holds::Restart))
+}
