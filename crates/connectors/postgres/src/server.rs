@@ -78,6 +78,18 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// What keeps the server from giving the next one up for the same reason.
+    fn prevention(&self) -> &'static str {
+        match self.invalidation_reason.as_deref() {
+            Some("idle_timeout") => "raise idle_replication_slot_timeout",
+            Some("rows_removed") => "set hot_standby_feedback = on at the standby",
+            Some("wal_level_insufficient") => "set wal_level = logical at the primary server",
+            _ => "raise max_slot_wal_keep_size",
+        }
+    }
+}
+
 /// Asks a session for replication which server it is with.
 ///
 /// # Errors
@@ -175,10 +187,12 @@ fn check_slot(slot: Option<&Slot>, resume: &Resume) -> Result<()> {
     is_usable(slot, name, &resume.database)?;
     if let Some(reason) = slot.lost() {
         let message = format!("the server has invalidated the replication slot `{name}`");
-        return Err(with_place(Error::new(Code::SlotInvalid, message)).fact("reason", reason.to_owned()).help(format!(
-            "SELECT pg_drop_replication_slot('{name}'), raise max_slot_wal_keep_size, and start a new pipeline with a new \
-             snapshot"
-        )));
+        let statement = format!("SELECT pg_drop_replication_slot({})", quote::literal(name));
+        let help = format!("run {statement}; then {}, and start a new pipeline with a new snapshot", slot.prevention());
+        return Err(with_place(Error::new(Code::SlotInvalid, message))
+            .fact("reason", reason.to_owned())
+            .help(help)
+            .remedy(statement));
     }
     let confirmed = slot.confirmed()?.unwrap_or(Lsn(u64::MAX));
     if confirmed > resume.from {
@@ -219,8 +233,9 @@ pub fn is_usable(slot: &Slot, name: &str, database: &str) -> Result<()> {
 /// `NoSlotsLeft`, `WalLevel`, `ReplicationRole`.
 pub async fn create_slot(connection: &mut Connection, name: &str) -> Result<Lsn> {
     let quoted = quote::identifier(name);
-    // 15 has another syntax, and takes the old one still.
-    let sql = format!("CREATE_REPLICATION_SLOT {quoted} LOGICAL pgoutput NOEXPORT_SNAPSHOT");
+    // 15 has another syntax, and takes the old one still. Since 17 a slot can follow to the standby that is promoted.
+    let how = if connection.version() >= 170_000 { "(SNAPSHOT 'nothing', FAILOVER true)" } else { "NOEXPORT_SNAPSHOT" };
+    let sql = format!("CREATE_REPLICATION_SLOT {quoted} LOGICAL pgoutput {how}");
     let rows = connection.simple(&sql).await.map_err(|e| match sqlstate(&e) {
         Some("42501") => e
             .with_code(Code::ReplicationRole)

@@ -53,7 +53,7 @@ impl Connection {
         let (channel, greeting) = login::establish(endpoint, session).await?;
         let statement = String::new();
         let mut connection = Self { channel, greeting, idle: true, statement, notices: Vec::new() };
-        connection.execute(SESSION).await?;
+        connection.settle().await?;
         // Such a database does not know what its text is: asked for UTF-8 the server refuses rows with other bytes, and every
         // row around them.
         if connection.parameter("server_encoding") == Some("SQL_ASCII") {
@@ -64,6 +64,21 @@ impl Connection {
             connection.execute("SET idle_session_timeout = 0").await?;
         }
         Ok(connection)
+    }
+
+    /// Puts the session into its known state, and sees that it is one: a pooler lends the sessions of others, which forget
+    /// what was set, and gives out keys of its own.
+    async fn settle(&mut self) -> Result<()> {
+        let rows = self.simple(&format!("{SESSION}; SELECT pg_catalog.pg_backend_pid()")).await?;
+        let process: i32 = rows.first().map_or(Ok(0), |row| row.parse(0))?;
+        if process == self.greeting.process || self.greeting.process == 0 {
+            return Ok(());
+        }
+        let message = format!("{} is a connection pooler, not the server itself", self.channel.peer);
+        Err(Error::new(Code::Pooler, message)
+            .fact("process at the login", self.greeting.process.to_string())
+            .fact("process in the session", process.to_string())
+            .help("connect to the server itself: replication and snapshots need sessions of their own"))
     }
 
     /// `host:port`, for people.

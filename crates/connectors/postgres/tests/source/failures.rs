@@ -1,10 +1,11 @@
 use super::harness::*;
 use dujiang_core::{Code, Error};
+use dujiang_scratch::{Postgres, PostgresKind, PostgresOptions};
 
-const TABLE: &str =
+pub const TABLE: &str =
     "CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t REPLICA IDENTITY FULL; INSERT INTO t VALUES (1)";
 
-async fn followed(server: &dujiang_scratch::Postgres) -> Pipeline {
+pub async fn followed(server: &Postgres) -> Pipeline {
     let mut pipeline =
         Pipeline::new(source(server, "postgres.public.t", &[("slot.name", "s"), ("heartbeat.interval", "100ms")]));
     pipeline.until("caught-up").await.unwrap();
@@ -14,7 +15,7 @@ async fn followed(server: &dujiang_scratch::Postgres) -> Pipeline {
     pipeline
 }
 
-async fn error(pipeline: &mut Pipeline) -> Error {
+pub async fn error(pipeline: &mut Pipeline) -> Error {
     loop {
         if let Err(error) = pipeline.step().await {
             assert!(error.help_text().is_some(), "{error:?} says what to do");
@@ -45,6 +46,53 @@ async fn f08_an_invalidated_slot_halts() {
     let mut pipeline = followed(&server).await;
     server.sql("CREATE TABLE o AS SELECT n, repeat('x', 500) FROM generate_series(1, 80000) n; SELECT pg_switch_wal(); CHECKPOINT; SELECT pg_switch_wal(); CHECKPOINT").unwrap();
     assert_eq!(error(&mut pipeline).await.code(), Code::SlotInvalid);
+}
+
+/// Since 18 a slot that nobody reads for long is given up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_was_idle_for_too_long_halts_with_its_reason() {
+    let options = PostgresOptions::default().on(PostgresKind::Newest).set("idle_replication_slot_timeout=1s");
+    let server = Postgres::start_with(&options).unwrap();
+    server.sql(TABLE).unwrap();
+    let mut pipeline = followed(&server).await;
+    let reason = "SELECT invalidation_reason FROM pg_replication_slots";
+    while server.sql(reason).unwrap().trim().is_empty() {
+        server.sql("CHECKPOINT").unwrap();
+    }
+    let error = error(&mut pipeline).await;
+    assert_eq!(error.code(), Code::SlotInvalid);
+    assert!(error.help_text().unwrap().contains("idle_replication_slot_timeout"), "{error:?}");
+    assert_eq!(error.remedies()[0].statement, "SELECT pg_drop_replication_slot('s')");
+}
+
+/// The attribute is taken away while the pipeline runs: the session goes on, the next one is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_may_replicate_no_more_halts() {
+    let server = own();
+    server
+        .sql(&format!("CREATE ROLE capture LOGIN REPLICATION; {TABLE}; GRANT SELECT ON t TO capture; CREATE PUBLICATION p FOR TABLE t"))
+        .unwrap();
+    let options = [("username", "capture"), ("slot.name", "s"), ("publication.name", "p")];
+    let mut pipeline = Pipeline::new(source(&server, "postgres.public.t", &options));
+    pipeline.until("caught-up").await.unwrap();
+    server
+        .sql("ALTER ROLE capture NOREPLICATION; SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots")
+        .unwrap();
+    assert_eq!(error(&mut pipeline).await.code(), Code::ReplicationRole);
+}
+
+/// A clean restart of the server interrupts, and loses nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r06_a_restarted_server_is_followed_on() {
+    let mut server = own();
+    server.sql(TABLE).unwrap();
+    let mut pipeline = Pipeline::new(source(&server, "postgres.public.t", &[("slot.name", "s")]));
+    pipeline.until("caught-up").await.unwrap();
+    server.sql("INSERT INTO t SELECT generate_series(2, 1000)").unwrap();
+    server.restart().unwrap();
+    server.sql("INSERT INTO t SELECT generate_series(1001, 2000)").unwrap();
+    pipeline.until_now(&server).await.unwrap();
+    assert_eq!(pipeline.sink.rows["public.t"], rows_of(&server, "t", 1));
 }
 
 /// INV-5: a position belongs to its server.
