@@ -7,6 +7,7 @@ import shutil
 
 from database import Database
 from measure import run
+from postgres import Postgres
 
 BLACKHOLE = "  type: blackhole\n"
 PARQUET = "  type: file\n  path: {out}\n  format: parquet\n"
@@ -20,24 +21,41 @@ class Prepared:
 
 
 class Bench:
-    """One database, one scratch folder, the binary under test."""
+    """The databases, each started when it is first asked for, one scratch folder, the binary under test."""
 
     def __init__(self, binary, examples, folder, pairs, rows):
         self.binary, self.examples, self.folder, self.pairs, self.rows = binary, examples, folder, pairs, rows
-        self.database = Database(os.path.join(folder, "db"))
+        self.started = {}
         self.number = 0
 
+    @property
+    def database(self):
+        return self.server("db", Database)
+
+    @property
+    def postgres(self):
+        return self.server("pg", Postgres)
+
+    def server(self, name, kind):
+        if name not in self.started:
+            self.started[name] = kind(os.path.join(self.folder, name))
+        return self.started[name]
+
     def close(self):
-        self.database.stop()
+        for server in self.started.values():
+            server.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def pipeline(self, tables, sink, source, until=None, interval="10s", database=None):
         """Writes a pipeline file; returns the command that runs it, and its folder."""
+        database = database or self.database
+        kind = "postgres" if isinstance(database, Postgres) else "mariadb"
+        user = "postgres" if kind == "postgres" else "bench"
         self.number += 1
         where = os.path.join(self.folder, f"run{self.number}")
         os.makedirs(where)
         text = (
-            f"source:\n  type: mariadb\n  hostname: 127.0.0.1\n  port: {(database or self.database).port}\n  username: bench\n"
+            f"source:\n  type: {kind}\n  hostname: 127.0.0.1\n  port: {database.port}\n  username: {user}\n"
             f"  password: bench\n  tables: {tables}\n{source}"
             f"sink:\n{sink.format(out=os.path.join(where, 'out'))}"
             f"pipeline:\n  name: bench{self.number}\n  checkpoint.interval: {interval}\n"
@@ -64,9 +82,9 @@ class Bench:
         shutil.copytree(prepared.kept, prepared.run)
         return self.measured(prepared.command, prepared.run, rows, keep=True)
 
-    def once(self, tables, sink, source, until, rows):
+    def once(self, tables, sink, source, until, rows, database=None):
         """Runs a new pipeline to its end; checks the number of rows."""
-        return self.measured(*self.pipeline(tables, sink, source, until), rows)
+        return self.measured(*self.pipeline(tables, sink, source, until, database=database), rows)
 
     def measured(self, command, where, rows, keep=False):
         log = os.path.join(where, "log")

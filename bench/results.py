@@ -14,7 +14,7 @@ yardstick's, pair by pair within one run of {pairs} pairs: median (min - max). E
 that of our process, all threads.
 
 - Machine: {machine}. Server, pipeline and yardstick share these cores.
-- System: {system}; MariaDB {mariadb}; {version}, {commit}.
+- System: {system}; MariaDB {mariadb}; PostgreSQL {postgres}; {version}, {commit}.
 - Settings: the defaults. Parquet: zstd level 1, every file and folder fsynced before its epoch commits, all five
   metadata columns; epochs of 10 s.
 - Load of the machine (1 minute) at the start {load_before:.2f}, at the end {load_after:.2f}; the whole run took {minutes:.0f} minutes.
@@ -61,7 +61,7 @@ class Results:
         table = [row(COLUMNS), row(["---"] * len(COLUMNS)), *map(row, self.rows)]
         header = HEADER.format(
             pairs=self.bench.pairs, machine=machine(), system=f"{platform.system()} {platform.release()}",
-            mariadb=self.bench.database.version, version=told([self.bench.binary, "--version"]),
+            mariadb=self.bench.database.version, postgres=self.bench.postgres.version, version=told([self.bench.binary, "--version"]),
             commit=told(["git", "rev-parse", "--short", "HEAD"]), load_before=self.load, load_after=os.getloadavg()[0],
             minutes=(time.monotonic() - self.started) / 60,
         )

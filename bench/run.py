@@ -19,6 +19,7 @@ import traceback
 from database import Database, NARROW, NARROW_ROWS, WIDE16, WIDE16_ROWS, wide40
 from measure import Sample, alternate, run, spread
 from pipeline import BLACKHOLE, PARQUET, Bench
+from postgres_cases import postgres_snapshot, postgres_stream
 from results import Results
 
 MILLION = 1_000_000
@@ -218,7 +219,8 @@ def check(bench, results):
     results.single("200 rules in 300 lines checked, CPU milliseconds of the process", spread([s.cpu * 1e3 for s in samples]), "< 50")
 
 
-CASES = {case.__name__: case for case in (starts, stream, offset, interleaved, snapshot, encoder, memory, decoder, transform, check)}
+CASES = {case.__name__: case for case in (starts, stream, offset, interleaved, snapshot, encoder, memory, decoder, transform, check,
+                                          postgres_snapshot, postgres_stream)}
 
 
 def main():

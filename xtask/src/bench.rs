@@ -8,6 +8,7 @@ use std::process::Command;
 pub fn run(arguments: &[&str]) -> Outcome {
     let python = tools::python()?;
     tools::mariadb()?;
+    tools::postgres()?;
     build()?;
     let built = shell::target().join("release");
     let mut measure = Command::new(python);

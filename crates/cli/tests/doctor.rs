@@ -3,7 +3,7 @@
 //! `UPDATE_SNAPSHOTS=1` writes the pages anew.
 
 use crate::support::{Ended, Place, root};
-use dujiang_scratch::{Options, Server};
+use dujiang_scratch::{Options, Postgres, PostgresOptions, Server};
 
 const PASSWORD: &str = "hunter2-hunter2";
 
@@ -85,6 +85,44 @@ fn what_is_found_is_told_and_the_printed_script_mends_it() {
     place.run(["run", "shop.yaml", "--until", "caught-up"]).code(0);
     let again = place.run(["doctor", "shop.yaml"]).code(0);
     assert!(again.out.contains("the log after bin.") && again.out.contains("is this pipeline's"), "{}", again.out);
+}
+
+/// A role of its own and a server with little in order become fit by the script, run by an administrator, and a restart.
+#[test]
+fn a_postgres_server_is_mended_by_the_printed_script() {
+    let place = Place::new();
+    let options = PostgresOptions::default().set("wal_level=replica").set("max_slot_wal_keep_size=1MB");
+    let mut server = Postgres::start_with(&options).expect("a server");
+    server
+        .sql(&format!(
+            "CREATE SCHEMA shop; CREATE TABLE shop.orders (id int PRIMARY KEY); CREATE TABLE shop.log (t text);
+             INSERT INTO shop.log VALUES ('x'); CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'"
+        ))
+        .expect("the shop");
+    let port = server.port();
+    place.file(
+        "shop.yaml",
+        &format!(
+            "source:\n  type: postgres\n  hostname: 127.0.0.1\n  port: {port}\n  username: app\n  password: {PASSWORD}\n  \
+             tables: postgres.shop.\\.*\nsink:\n  type: file\n  path: out\npipeline:\n  name: shop\n"
+        ),
+    );
+    let found = without_password(place.run(["doctor", "shop.yaml"]).code(1));
+    for said in [
+        "run: ALTER SYSTEM SET wal_level = 'logical';",
+        "then: restart the server",
+        "run: ALTER ROLE \"app\" WITH REPLICATION;",
+    ] {
+        assert!(found.out.contains(said), "{said}\n{}", found.out);
+    }
+    let script = without_password(place.run(["doctor", "--sql", "shop.yaml"]).code(1));
+    server.sql(&script.out.replace("-- ALTER", "ALTER")).unwrap_or_else(|e| panic!("{e}\n{}", script.out));
+    server.restart().expect("a restart");
+    let mended = without_password(place.run(["doctor", "shop.yaml"]).code(0));
+    assert!(mended.out.contains("`dujiang_shop` publishes every captured table"), "{}", mended.out);
+    place.run(["run", "shop.yaml", "--until", "caught-up"]).code(0);
+    let again = place.run(["doctor", "shop.yaml"]).code(0);
+    assert!(again.out.contains("is still there") && again.out.contains("`dujiang_shop` is there"), "{}", again.out);
 }
 
 #[test]

@@ -56,12 +56,15 @@ pub struct SnapshotTable {
     /// Transactions that later views must show.
     #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<u64>,
+    /// The table came while the pipeline ran, and may not be published yet.
+    #[serde(rename = "j", default, skip_serializing_if = "std::ops::Not::not")]
+    pub joining: bool,
 }
 
 impl SnapshotTable {
     /// A table of which nothing is read.
     pub fn new(table: u32) -> Self {
-        Self { table, rows: 0, chunks: Vec::new(), frontier: None, dropped: Vec::new() }
+        Self { table, rows: 0, chunks: Vec::new(), frontier: None, dropped: Vec::new(), joining: false }
     }
 
     /// The chunks handed out.
@@ -223,6 +226,7 @@ mod tests {
                     chunks: vec![(Some("8000".into()), "700:731:705,706@1/AA".into())],
                     frontier: Some(vec!["5".into()]),
                     dropped: vec![731],
+                    joining: false,
                 }],
                 done: false,
             }),

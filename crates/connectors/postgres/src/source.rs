@@ -5,13 +5,14 @@ use crate::client::{Connection, Session};
 use crate::config::{Config, StartupMode, UnchangedValue};
 use crate::discovery::{self, Facts};
 use crate::examine;
+use crate::lineage::ServerName;
 use crate::lsn::Lsn;
-use crate::position::{self, Head, SnapshotTable};
+use crate::position::{self, Head, SnapshotState, SnapshotTable};
 use crate::preflight::{self, Asked};
 use crate::reader::{PostgresReader, SideTable, SnapshotSide, Start};
 use crate::server::{self, Resume};
 use crate::shape::Shape;
-use crate::snapshot::{Handoff, Job, KeyOrder, Snapshot, SnapshotContext, View, interrupted};
+use crate::snapshot::{Handoff, Job, KeyOrder, SnapshotContext, current_view, interrupted};
 use crate::stream::{Begin, Durable, Machine, Tables, Undecided, worth_another_try};
 use async_trait::async_trait;
 use dujiang_core::examine::{Examination, Visit};
@@ -89,13 +90,15 @@ impl PostgresSource {
         let tables = Tables::new(shapes, checked.facts.settings).rereading(self.rereads());
         let mode = config.options.startup_mode;
         let undecided = self.undecided(&context)?;
+        let id = snapshot_id(&context);
+        let snapshot = self.no_snapshot(id, &context, &instance.name, &checked.facts);
         let mut start = Start {
             config: config.clone(),
             context,
             machine: Machine::new(Begin { boundary, from: boundary, near: view.next_xid() }, None, undecided),
             tables,
             server: instance.name,
-            snapshot: SnapshotSide::none(),
+            snapshot,
             bounded: mode == StartupMode::Snapshot,
             end_at_open: view.high(),
             durable,
@@ -108,8 +111,7 @@ impl PostgresSource {
             let under_way: Vec<u64> = view.running().collect();
             let table = |at| SnapshotTable { dropped: under_way.clone(), ..SnapshotTable::new(at as u32) };
             let all = (0..start.tables.iter().count()).map(table).collect();
-            let id = snapshot_id(&start.context);
-            begin_snapshot(&mut start, &mut opening, id, all).await?;
+            begin_snapshot(&mut start, &mut opening, all).await?;
         }
         opening.side.close().await;
         Ok(start)
@@ -198,19 +200,21 @@ impl PostgresSource {
         replication.close().await;
         let mut side = self.connect(Session::Ordinary).await?;
         let facts = discovery::facts(&mut side, config).await?;
+        let Head { inside, mut snapshot, xid, .. } = head;
+        publish_joining(&mut side, config, &facts, &shapes, &mut snapshot).await?;
         let ids: Vec<TableId> = shapes.iter().map(Shape::id).collect();
-        self.warn_of_new_tables(&mut side, &ids).await?;
         let published = preflight::published(&mut side, config, &facts, &ids, Asked::Later).await?;
         let view = current_view(&mut side).await?;
-        let Head { inside, snapshot, xid, .. } = head;
         let undecided = self.undecided(&context)?;
+        let id = snapshot.as_ref().map_or_else(|| snapshot_id(&context), |snapshot| snapshot.id.clone());
+        let none = self.no_snapshot(id, &context, &instance.name, &facts);
         let mut start = Start {
             config: config.clone(),
             context,
             machine: Machine::new(Begin { boundary, from, near: xid }, inside, undecided),
             tables: Tables::new(shapes, facts.settings).rereading(self.rereads()),
             server: instance.name,
-            snapshot: SnapshotSide::none(),
+            snapshot: none,
             bounded: config.options.startup_mode == StartupMode::Snapshot,
             end_at_open: view.high(),
             durable: Arc::new(Durable::default()),
@@ -218,7 +222,7 @@ impl PostgresSource {
         };
         let mut opening = Opening { side, facts, published };
         if let Some(snapshot) = snapshot {
-            begin_snapshot(&mut start, &mut opening, snapshot.id, snapshot.tables).await?;
+            begin_snapshot(&mut start, &mut opening, snapshot.tables).await?;
         }
         opening.side.close().await;
         Ok(start)
@@ -268,33 +272,44 @@ impl PostgresSource {
         Ok((head, kept))
     }
 
-    /// Tables that came later are not captured; that is said, not hidden.
-    async fn warn_of_new_tables(&self, side: &mut Connection, known: &[TableId]) -> Result<()> {
-        let found = discovery::find_tables(side, &self.config).await?;
-        for id in found.captured.iter().map(|entry| entry.id()).filter(|id| !known.contains(id)) {
-            tracing::warn!(table = %id, "the table is newer than the pipeline and is not captured; start a second pipeline for it");
-        }
-        Ok(())
+    /// What tables are read with, now or when they come later.
+    fn no_snapshot(&self, id: String, context: &SourceContext, server: &ServerName, facts: &Facts) -> SnapshotSide {
+        let read_with = SnapshotContext {
+            endpoint: self.config.endpoint.clone(),
+            server: server.clone(),
+            chunk_rows: self.config.options.chunk_size.get(),
+            transaction: format!("snapshot:{id}"),
+            clock: context.clock.clone(),
+            budget: context.budget.clone(),
+            settings: facts.settings,
+            wal_page: facts.wal_page,
+            publication: self.config.publication.clone(),
+            version: facts.database.version,
+        };
+        SnapshotSide::none(id, Arc::new(read_with))
     }
 }
 
-/// The transactions under way, and the end of the log.
-async fn current_view(side: &mut Connection) -> Result<View> {
-    // What is written and not flushed may stay so on an idle server; whatever was committed before is before its flushed end,
-    // but for commits that did not wait for it (`synchronous_commit = off`).
-    let rows = side
-        .simple("SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_wal_flush_lsn()::text")
-        .await?;
-    let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not tell its snapshot"))?;
-    View::parse(row.text(0)?, Lsn::parse(row.text(1)?)?)
+/// Tables that came while the pipeline ran, and of which it is not known whether they were published: they are now, and whatever
+/// is under way is shown by every view.
+async fn publish_joining(
+    side: &mut Connection,
+    config: &Config,
+    facts: &Facts,
+    shapes: &[Shape],
+    snapshot: &mut Option<SnapshotState>,
+) -> Result<()> {
+    let Some(snapshot) = snapshot else { return Ok(()) };
+    for table in snapshot.tables.iter_mut().filter(|table| table.joining) {
+        let id = shapes[table.table as usize].id();
+        preflight::publish_one(side, config, facts, &id).await?;
+        table.dropped.extend(current_view(side).await?.running());
+        table.joining = false;
+    }
+    Ok(())
 }
 
-async fn begin_snapshot(
-    start: &mut Start,
-    opening: &mut Opening,
-    id: String,
-    tables: Vec<SnapshotTable>,
-) -> Result<()> {
+async fn begin_snapshot(start: &mut Start, opening: &mut Opening, tables: Vec<SnapshotTable>) -> Result<()> {
     let oids: Vec<u32> = tables.iter().map(|t| start.tables.get(t.table as usize).shape.relation).collect();
     let details = discovery::details(&mut opening.side, &oids).await?;
     let (mut sides, mut jobs) = (Vec::new(), Vec::new());
@@ -327,22 +342,17 @@ async fn begin_snapshot(
                 shape,
             });
         }
-        sides.push(SideTable { at, rows: saved.rows, estimated: rows, frontier: saved.frontier, read, passed: false });
+        sides.push(SideTable {
+            at,
+            rows: saved.rows,
+            estimated: rows,
+            frontier: saved.frontier,
+            read,
+            passed: false,
+            joining: false,
+        });
     }
-    let context = SnapshotContext {
-        endpoint: start.config.endpoint.clone(),
-        server: start.server.clone(),
-        chunk_rows: start.config.options.chunk_size.get(),
-        transaction: format!("snapshot:{id}"),
-        clock: start.context.clock.clone(),
-        budget: start.context.budget.clone(),
-        settings: opening.facts.settings,
-        wal_page: opening.facts.wal_page,
-        publication: start.config.publication.clone(),
-        version: opening.facts.database.version,
-    };
-    let run = Snapshot::start(context, jobs, start.config.snapshot_connections());
-    start.snapshot = SnapshotSide::new(id, sides, Some(run));
+    start.snapshot.begin(sides, jobs, start.config.snapshot_connections());
     Ok(())
 }
 

@@ -21,8 +21,8 @@ pub struct Replication {
 pub struct Status {
     /// The end of what has been received.
     pub written: u64,
-    /// The end of what is durable.
-    pub flushed: u64,
+    /// The end of what is durable, when that has moved.
+    pub flushed: Option<u64>,
     /// Now, microseconds since 1970-01-01 UTC.
     pub now_micros: i64,
     /// Whether an answer is wanted at once.
@@ -62,15 +62,25 @@ impl Replication {
     /// `ConnectionLost`.
     pub async fn tell(&mut self, status: Status) -> Result<()> {
         self.out.clear();
+        if status.flushed.is_some() {
+            self.put(status);
+        }
+        // The slot remembers what is durable. A place that stays in the session makes a server that shuts down wait until it is
+        // the end of its log, and takes the session for a synchronous standby: so none stays (0).
+        self.put(Status { flushed: None, ..status });
+        self.connection.channel.send(&self.out).await
+    }
+
+    fn put(&mut self, status: Status) {
+        let flushed = status.flushed.unwrap_or(0);
         self.out.put_u8(b'd');
         self.out.put_i32(4 + 34);
         self.out.put_u8(b'r');
         self.out.put_u64(status.written);
-        self.out.put_u64(status.flushed);
-        self.out.put_u64(status.flushed);
+        self.out.put_u64(flushed);
+        self.out.put_u64(flushed);
         self.out.put_i64(status.now_micros - EPOCH_MICROS);
         self.out.put_u8(u8::from(status.ask));
-        self.connection.channel.send(&self.out).await
     }
 
     /// The error behind an ErrorResponse in the stream.
@@ -104,6 +114,16 @@ impl Block {
         let before = messages.rest.len();
         let message = messages.next().transpose()?;
         Ok(message.map(|message| (message, offset + before - messages.rest.len())))
+    }
+
+    /// Bytes of its messages.
+    pub fn len(&self) -> usize {
+        self.taken.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.taken.is_empty()
     }
 
     /// Bytes of memory it takes.

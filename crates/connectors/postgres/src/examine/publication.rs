@@ -3,6 +3,7 @@
 use crate::client::{Connection, quote};
 use crate::config::Config;
 use crate::discovery;
+use crate::position;
 use crate::preflight::{self, Asked, Checked};
 use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::{Code, Error, Result, TableId};
@@ -18,12 +19,17 @@ pub(super) async fn examine(
 ) -> Result<()> {
     const NAME: &str = "publication";
     let (facts, name) = (&checked.facts, &config.publication);
-    let ids: Vec<TableId> = checked.details.tables.iter().map(|table| table.id()).collect();
+    let mut ids: Vec<TableId> = checked.details.tables.iter().map(|table| table.id()).collect();
+    if let Some(position) = &visit.position
+        && let Ok((_, shapes)) = position::decode(position)
+    {
+        // Tables that came since are taken in by the pipeline.
+        ids.retain(|id| shapes.iter().any(|shape| shape.id() == *id));
+    }
     if ids.is_empty() {
         return Ok(());
     }
     let there = discovery::published(connection, config, facts.database.version).await?.is_some();
-    // A pipeline that has run knows its tables; newer ones join by themselves where the publication is its own.
     let asked = if visit.position.is_some() { Asked::Later } else { Asked::Before };
     let fits = preflight::published(connection, config, facts, &ids, asked).await.map(drop);
     let may_make = config.owns_publication() && visit.position.is_none();

@@ -125,7 +125,7 @@ fn with_senders(error: Error) -> Error {
 async fn resumes(connection: &mut Connection, config: &Config, visit: &Visit) -> Result<String> {
     let Some(position) = &visit.position else { return Ok("none yet: the pipeline has not run".into()) };
     let head = position::decode_head(position)?;
-    let boundary = head.boundary()?;
+    let (boundary, from) = (head.boundary()?, head.from()?);
     let (slot, database) = (config.slot.clone(), config.endpoint.database.clone());
     if head.slot != slot {
         return Err(Error::new(Code::SlotForeign, "the pipeline has read from another slot until now")
@@ -133,7 +133,7 @@ async fn resumes(connection: &mut Connection, config: &Config, visit: &Visit) ->
             .fact("found", slot)
             .help("give it the slot's name back (`slot.name`), or start a new pipeline with a new snapshot"));
     }
-    server::verify(connection, &Resume { server: head.server, slot, database, boundary }).await?;
+    server::verify(connection, &Resume { server: head.server, slot, database, boundary, from }).await?;
     Ok(format!("the log after {boundary} is still there"))
 }
 

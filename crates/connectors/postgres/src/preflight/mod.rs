@@ -9,7 +9,7 @@ use crate::client::Connection;
 use crate::config::{Config, OriginFilter};
 use crate::discovery::{self, Details, Facts, Found};
 use dujiang_core::{Code, Error, Result, TableId};
-pub use publication::{Asked, publish, published};
+pub use publication::{Asked, publish, publish_one, published};
 pub use server::{Holds, lasting};
 pub use tables::check_keys;
 

@@ -53,6 +53,19 @@ pub async fn publish(
     })
 }
 
+/// Adds a table that came later to the publication, if it is the pipeline's own and lacks it.
+///
+/// # Errors
+/// `Publication`, `MissingPrivilege`.
+pub async fn publish_one(connection: &mut Connection, config: &Config, facts: &Facts, table: &TableId) -> Result<()> {
+    let there = discovery::published(connection, config, facts.database.version).await?.unwrap_or_default();
+    if !config.owns_publication() || there.iter().any(|published| published.id() == *table) {
+        return Ok(());
+    }
+    let name = quote::identifier(&config.publication);
+    connection.execute(&format!("ALTER PUBLICATION {name} ADD TABLE {}", quote::table(table))).await
+}
+
 /// The statement that makes the publication.
 pub(super) fn creation(config: &Config, tables: &[TableId]) -> String {
     let name = quote::identifier(&config.publication);

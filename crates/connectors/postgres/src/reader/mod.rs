@@ -20,8 +20,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod arrivals;
 mod columns;
 mod follow;
+mod join;
 mod reread;
 mod snapshot_side;
 mod watch;
@@ -88,6 +90,8 @@ enum Then {
     Truncated,
     /// The table gets this shape; the stream says nothing of it.
     Relax(Shape),
+    /// The table is taken in.
+    Join(Box<arrivals::Arrival>),
 }
 
 /// Where in the block at hand the next message begins.
@@ -197,7 +201,7 @@ impl PostgresReader {
             Some(chunk) => self.chunk(Some(chunk))?,
             None => self.take_held_chunk()?,
         }
-        if !self.out.is_empty() || self.announced.is_some() {
+        if !self.out.is_empty() || self.announced.is_some() || self.arrivals()? {
             return Ok(());
         }
         if let Some((at, relation)) = self.relation.clone()
@@ -404,6 +408,7 @@ impl PostgresReader {
                 self.start.tables.reshape(announced.at, shape, with.order.clone());
                 Ok(())
             }
+            Then::Join(arrival) => self.take_in(*arrival),
             Then::Truncated => {
                 self.start.machine.truncated(announced.at, &mut self.start.tables);
                 Ok(())

@@ -2,7 +2,7 @@
 
 use crate::lsn::Lsn;
 use crate::position::{SnapshotState, SnapshotTable, to_hex};
-use crate::snapshot::{Chunk, ChunkRead, ReadWith, Snapshot, lock};
+use crate::snapshot::{Chunk, ChunkRead, Job, ReadWith, Snapshot, SnapshotContext, lock};
 use crate::stream::Tables;
 use arrow_array::RecordBatch;
 use dujiang_core::source::TableProgress;
@@ -24,11 +24,14 @@ pub struct SideTable {
     pub read: bool,
     /// The stream has passed all that its views show.
     pub passed: bool,
+    /// It came while the pipeline ran, and may not be published yet.
+    pub joining: bool,
 }
 
 /// The snapshot beside the stream.
 pub struct SnapshotSide {
     id: String,
+    context: Arc<SnapshotContext>,
     tables: Vec<SideTable>,
     run: Option<Snapshot>,
     /// Chunks whose columns the stream has not come to, at most one per connection.
@@ -49,14 +52,31 @@ pub enum HandedOut {
 }
 
 impl SnapshotSide {
-    /// No snapshot.
-    pub fn none() -> Self {
-        Self { id: String::new(), tables: Vec::new(), run: None, held: Vec::new(), in_order: false }
+    /// A snapshot of no table yet; `id` is for those to come.
+    pub fn none(id: String, context: Arc<SnapshotContext>) -> Self {
+        Self { id, context, tables: Vec::new(), run: None, held: Vec::new(), in_order: false }
     }
 
-    /// A snapshot under way.
-    pub fn new(id: String, tables: Vec<SideTable>, run: Option<Snapshot>) -> Self {
-        Self { id, tables, run, held: Vec::new(), in_order: false }
+    /// Begins to read.
+    pub fn begin(&mut self, tables: Vec<SideTable>, jobs: Vec<Job>, connections: usize) {
+        self.tables = tables;
+        self.run = Some(Snapshot::start(self.context.clone(), jobs, connections));
+    }
+
+    /// One more table, which is read once it is published.
+    pub fn join(&mut self, table: SideTable) {
+        self.tables.push(table);
+    }
+
+    /// A table that joins is published: it is read.
+    pub fn joined(&mut self, job: Job) {
+        if let Some(side) = self.tables.iter_mut().find(|side| side.at == job.at) {
+            side.joining = false;
+        }
+        match &mut self.run {
+            Some(run) => run.add(self.context.clone(), job),
+            None => self.run = Some(Snapshot::start(self.context.clone(), vec![job], 1)),
+        }
     }
 
     /// From now on chunks are handed out at their place in the stream.
@@ -182,6 +202,7 @@ impl SnapshotSide {
             let mut saved = SnapshotTable {
                 rows: side.rows,
                 frontier: side.frontier.clone(),
+                joining: side.joining,
                 ..SnapshotTable::new(side.at as u32)
             };
             if let Some(handoff) = &tables.get(side.at).handoff {

@@ -1,5 +1,6 @@
 //! Looks after what the stream does not tell: the publication, and the log that the slot holds back.
 
+use super::arrivals::{Arrival, Arrivals, Published};
 use crate::client::{Connection, Endpoint, Session};
 use crate::config::Config;
 use crate::discovery::Facts;
@@ -23,6 +24,9 @@ const MOMENTS: usize = 256;
 pub struct Watch {
     alarms: mpsc::Receiver<Error>,
     seen: Arc<Mutex<Option<Seen>>>,
+    arrivals: mpsc::Receiver<Arrival>,
+    taken_in: mpsc::Sender<TableId>,
+    published: mpsc::Receiver<Published>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -35,9 +39,12 @@ impl Drop for Watch {
 impl Watch {
     /// Looks now, and then every `heartbeat.interval`.
     pub fn start(config: Arc<Config>, facts: Facts, tables: Vec<TableId>, clock: Arc<dyn Clock>) -> Self {
-        let (sender, alarms) = mpsc::channel(1);
+        let (alarm, alarms) = mpsc::channel(1);
+        let (arrival, arrivals) = mpsc::channel(1);
+        let (taken_in, to_publish) = mpsc::channel(1);
+        let (ready, published) = mpsc::channel(1);
         let seen = Arc::new(Mutex::new(None));
-        let mut guard = Guard {
+        let guard = Guard {
             config,
             facts,
             tables,
@@ -46,26 +53,31 @@ impl Watch {
             danger: false,
             moments: Moments::default(),
             seen: seen.clone(),
+            arrivals: Arrivals::default(),
+            arrival,
+            to_publish,
+            publishing: None,
+            on_its_way: false,
+            ready,
         };
-        let task = tokio::spawn(async move {
-            let mut connection = None;
-            loop {
-                match guard.look(&mut connection).await {
-                    Ok(()) => {}
-                    Err(error) if matches!(error.code(), Code::Publication | Code::TableGone) => {
-                        // The reader is gone if this fails.
-                        let _ = sender.send(error).await;
-                        return;
-                    }
-                    Err(error) => {
-                        tracing::debug!(%error, "the server cannot be looked at");
-                        connection = None;
-                    }
-                }
-                tokio::time::sleep(guard.config.options.heartbeat_interval).await;
-            }
-        });
-        Self { alarms, seen, task }
+        let task = tokio::spawn(guard.run(alarm));
+        Self { alarms, seen, arrivals, taken_in, published, task }
+    }
+
+    /// A table that has come.
+    pub fn arrival(&mut self) -> Option<Arrival> {
+        self.arrivals.try_recv().ok()
+    }
+
+    /// The reader has taken the table in: it may be published.
+    pub fn taken_in(&self, table: TableId) {
+        // One table comes at a time, so that there is room; whoever has ended has told why.
+        let _ = self.taken_in.try_send(table);
+    }
+
+    /// A table that is published now.
+    pub fn published(&mut self) -> Option<Published> {
+        self.published.try_recv().ok()
     }
 
     /// The log that the slot holds back, of which everything before `boundary` is read; as it was seen last.
@@ -126,9 +138,43 @@ struct Guard {
     danger: bool,
     moments: Moments,
     seen: Arc<Mutex<Option<Seen>>>,
+    arrivals: Arrivals,
+    arrival: mpsc::Sender<Arrival>,
+    to_publish: mpsc::Receiver<TableId>,
+    /// A table that is to be published, and is tried again until it is.
+    publishing: Option<TableId>,
+    /// A table was handed to the reader that is not published yet: one comes at a time.
+    on_its_way: bool,
+    ready: mpsc::Sender<Published>,
 }
 
 impl Guard {
+    async fn run(mut self, alarm: mpsc::Sender<Error>) {
+        let mut connection = None;
+        loop {
+            match self.look(&mut connection).await {
+                Ok(()) => {}
+                Err(error) if matches!(error.code(), Code::Publication | Code::TableGone | Code::UnloggedRows) => {
+                    // The reader is gone if this fails.
+                    let _ = alarm.send(error).await;
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the server cannot be looked at");
+                    connection = None;
+                }
+            }
+            tokio::select! {
+                table = self.to_publish.recv() => match table {
+                    Some(table) => self.publishing = Some(table),
+                    // The reader is gone.
+                    None => return,
+                },
+                () = tokio::time::sleep(self.config.options.heartbeat_interval) => {}
+            }
+        }
+    }
+
     async fn look(&mut self, connection: &mut Option<Connection>) -> Result<()> {
         let connection = match connection {
             Some(connection) => connection,
@@ -136,7 +182,23 @@ impl Guard {
         };
         // The server passes over changes of tables that are not published, without a word.
         preflight::published(connection, &self.config, &self.facts, &self.tables, Asked::Later).await?;
-        self.slot(connection).await
+        self.arrivals.partitions(connection, &self.tables).await?;
+        self.slot(connection).await?;
+        if let Some(table) = self.publishing.clone() {
+            let published = self.arrivals.publish(connection, &self.config, &self.facts, &table).await?;
+            self.publishing = None;
+            self.tables.push(table);
+            // The reader is gone if this fails.
+            let _ = self.ready.send(published).await;
+            self.on_its_way = false;
+        }
+        if !self.on_its_way
+            && let Some(arrival) = self.arrivals.look(connection, &self.config, &self.facts, &self.tables).await?
+        {
+            self.on_its_way = true;
+            let _ = self.arrival.send(arrival).await;
+        }
+        Ok(())
     }
 
     async fn slot(&mut self, connection: &mut Connection) -> Result<()> {

@@ -136,6 +136,11 @@ impl Handoff {
         self.open.is_some()
     }
 
+    /// Every later view must show these, too.
+    pub fn must_show(&mut self, transactions: impl IntoIterator<Item = u64>) {
+        self.dropped.extend(transactions);
+    }
+
     /// Some view shows these: all later ones do as well.
     pub fn prune(&mut self, view: &View) {
         self.dropped.retain(|xid| !view.shows(*xid));

@@ -5,6 +5,7 @@ use super::order::KeyOrder;
 use super::view::View;
 use crate::client::{Connection, Endpoint, Session};
 use crate::lineage::ServerName;
+use crate::lsn::Lsn;
 use crate::shape::Shape;
 use crate::values::ValueSettings;
 use dujiang_core::budget::{Budget, Held};
@@ -119,4 +120,18 @@ impl SnapshotContext {
 pub fn standby(address: &str) -> Error {
     Error::new(Code::ServerVersion, format!("{address} is a standby, whose snapshots do not tell what they show"))
         .help("point the source at the primary server")
+}
+
+/// The transactions under way, and the end of the log.
+///
+/// # Errors
+/// As [`Connection::execute`].
+pub async fn current_view(side: &mut Connection) -> Result<View> {
+    // What is written and not flushed may stay so on an idle server; whatever was committed before is before its flushed end,
+    // but for commits that did not wait for it (`synchronous_commit = off`).
+    let rows = side
+        .simple("SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_wal_flush_lsn()::text")
+        .await?;
+    let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not tell its snapshot"))?;
+    View::parse(row.text(0)?, Lsn::parse(row.text(1)?)?)
 }

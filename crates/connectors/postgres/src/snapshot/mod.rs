@@ -10,7 +10,7 @@ mod reader;
 mod view;
 
 pub use handoff::{Chunk, Handoff, SharedHandoff, TableVerdict, Upper, Verdict, lock};
-pub use job::{ChunkRead, Job, ReadWith, SnapshotContext, standby};
+pub use job::{ChunkRead, Job, ReadWith, SnapshotContext, current_view, standby};
 pub use order::KeyOrder;
 pub use reader::{Snapshot, interrupted};
 pub use view::{View, widen};

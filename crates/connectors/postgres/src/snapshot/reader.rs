@@ -50,10 +50,9 @@ impl Drop for Snapshot {
 
 impl Snapshot {
     /// Begins to read the tables, in order, over so many connections.
-    pub fn start(context: SnapshotContext, jobs: Vec<Job>, connections: usize) -> Self {
+    pub fn start(context: Arc<SnapshotContext>, jobs: Vec<Job>, connections: usize) -> Self {
         let connections = connections.min(jobs.len());
         let jobs = Arc::new(Mutex::new(VecDeque::from(jobs)));
-        let context = Arc::new(context);
         let worker = |number| {
             let (sender, chunks) = mpsc::channel(1);
             let (context, jobs) = (context.clone(), jobs.clone());
@@ -62,6 +61,15 @@ impl Snapshot {
         };
         let (chunks, tasks) = (0..connections).map(worker).unzip();
         Self { chunks, turn: 0, tasks }
+    }
+
+    /// One more table, read over a connection of its own.
+    pub fn add(&mut self, context: Arc<SnapshotContext>, job: Job) {
+        let (sender, chunks) = mpsc::channel(1);
+        let jobs = Arc::new(Mutex::new(VecDeque::from([job])));
+        let worker = Worker { number: self.chunks.len(), context, jobs, sender, session: None };
+        self.chunks.push(chunks);
+        self.tasks.push(tokio::spawn(worker.run()));
     }
 
     /// The next chunk of a connection of which none is in `held`, `None` when all tables are read. **Cancel-safe.**

@@ -23,6 +23,11 @@ use tokio::time::timeout;
 const BLOCKS: usize = 4;
 /// A buffer larger than this is not kept for another block.
 const KEPT_BYTES: usize = 2 << 20;
+/// A block of so many bytes says that there is more to read than is read at a time: the server is left to itself for a moment, so
+/// that it is not woken, nor wakes us, for every message. What is quiet comes at once, and what is larger comes in large pieces
+/// already.
+const BACKLOG: std::ops::Range<usize> = 16 << 10..256 << 10;
+const BACKLOG_PAUSE: Duration = Duration::from_millis(1);
 /// How often the server is told how far things are, at least.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 /// A server that has not answered for so many times that interval is taken for dead.
@@ -184,8 +189,16 @@ async fn run(options: &FeedOptions, resume: &Resume, budget: &Budget, sender: &m
         return Ok(());
     }
     let written = resume.from.0;
-    let mut pump =
-        Pump { stream, options, written, interval, ask: false, heard: Instant::now(), spare: Spare::default() };
+    let mut pump = Pump {
+        stream,
+        options,
+        written,
+        told: 0,
+        interval,
+        ask: false,
+        heard: Instant::now(),
+        spare: Spare::default(),
+    };
     pump.run(budget, sender).await
 }
 
@@ -249,6 +262,8 @@ struct Pump<'o> {
     options: &'o FeedOptions,
     /// The end of what was received.
     written: u64,
+    /// What was told last to be durable.
+    told: u64,
     interval: Duration,
     /// The server wants an answer.
     ask: bool,
@@ -282,6 +297,7 @@ impl Pump<'_> {
             self.heard = Instant::now();
             let fresh = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
             let block = self.stream.take(fresh)?;
+            let backlog = BACKLOG.contains(&block.len());
             self.look(&block)?;
             let held = budget.hold(block.memory());
             let fill = Fill { block: Some(block), _held: held, spare: self.spare.clone() };
@@ -291,6 +307,9 @@ impl Pump<'_> {
             // Asked to answer, or new to the server: it says how far it has looked only when it knows that we have heard it.
             if self.ask {
                 self.tell().await?;
+            }
+            if backlog {
+                tokio::time::sleep(BACKLOG_PAUSE).await;
             }
         }
     }
@@ -342,9 +361,10 @@ impl Pump<'_> {
 
     async fn tell(&mut self) -> Result<()> {
         self.ask = false;
-        let flushed = self.options.durable.place().0;
+        let durable = self.options.durable.place().0;
+        let flushed = (durable > std::mem::replace(&mut self.told, durable)).then_some(durable);
         let status = Status {
-            written: self.written.max(flushed),
+            written: self.written.max(durable),
             flushed,
             now_micros: self.options.clock.now_micros(),
             ask: self.heard.elapsed() >= self.interval,

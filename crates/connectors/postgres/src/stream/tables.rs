@@ -197,6 +197,16 @@ impl Tables {
         Ok(self.shapes.clone().expect("invariant: just made"))
     }
 
+    /// One more table, whose snapshot has not begun; its number.
+    pub fn add(&mut self, shape: Shape, order: Option<KeyOrder>, handoff: SharedHandoff) -> usize {
+        let at = self.tables.len();
+        let table = Table { handoff: Some(handoff), order, ..Table::new(shape) };
+        self.by_name.insert(table.id.clone(), at);
+        self.tables.push(table);
+        self.shapes = None;
+        at
+    }
+
     /// A table gets another shape. Its builder must be empty. `order` is that of the new shape's keys.
     pub fn reshape(&mut self, at: usize, shape: Shape, order: Option<KeyOrder>) {
         let table = &mut self.tables[at];

@@ -160,7 +160,7 @@ impl Sink {
 
     /// Columns come and go; a new one is NULL in the rows that are there. The same change may be told again.
     pub fn reshape(&mut self, change: &dujiang_core::schema::SchemaChange) {
-        let before = change.before.as_ref().unwrap();
+        let Some(before) = &change.before else { return };
         let names =
             |s: &dujiang_core::TableSchema| s.arrow.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
         let (old, new) = (names(before), names(&change.after));

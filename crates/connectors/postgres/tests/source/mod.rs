@@ -4,6 +4,7 @@ mod columns;
 mod failover;
 mod failures;
 pub mod harness;
+mod joining;
 mod kept;
 mod large_values;
 mod load;
