@@ -27,7 +27,7 @@ async fn startup(client: &mut TcpStream) -> Vec<u8> {
 
 fn endpoint(port: u16) -> Endpoint {
     let mut endpoint = Endpoint::new("127.0.0.1", port, "postgres", "postgres");
-    endpoint.tls = TlsMode::Disabled;
+    endpoint.tls.mode = TlsMode::Disabled;
     endpoint
 }
 

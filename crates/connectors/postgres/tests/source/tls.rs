@@ -81,7 +81,7 @@ async fn connections_are_encrypted_and_servers_checked_as_asked() {
         let server = authority.server(kind);
         let at = |host: &str, tls| {
             let mut endpoint = Endpoint::new(host, server.port(), "postgres", "postgres");
-            (endpoint.tls, endpoint.ca_file) = (tls, Some(authority.ca()));
+            (endpoint.tls.mode, endpoint.tls.ca_file) = (tls, Some(authority.ca()));
             endpoint
         };
         for (tls, expected) in [
@@ -101,7 +101,7 @@ async fn connections_are_encrypted_and_servers_checked_as_asked() {
         // Signed by somebody else.
         for tls in [TlsMode::VerifyCa, TlsMode::VerifyIdentity] {
             let mut endpoint = at("localhost", tls);
-            endpoint.ca_file = Some(stranger.ca());
+            endpoint.tls.ca_file = Some(stranger.ca());
             let error = encrypted(&endpoint).await.unwrap_err();
             assert_eq!(error.code(), Code::TlsFailed);
             assert!(error.help_text().unwrap().contains("authority"), "{error:?}");
@@ -112,7 +112,7 @@ async fn connections_are_encrypted_and_servers_checked_as_asked() {
     let plain = own();
     let mut endpoint = Endpoint::new("localhost", plain.port(), "postgres", "postgres");
     assert!(!encrypted(&endpoint).await.unwrap());
-    endpoint.tls = TlsMode::Required;
+    endpoint.tls.mode = TlsMode::Required;
     let error = encrypted(&endpoint).await.unwrap_err();
     assert_eq!(error.code(), Code::TlsFailed);
     assert!(error.help_text().unwrap().contains("ssl = on"), "{error:?}");
@@ -123,16 +123,16 @@ async fn client_certificates(authority: &Authority, server: &Postgres) {
     server.sql("CREATE ROLE keyed LOGIN REPLICATION").unwrap();
     server.let_in(&["hostssl all keyed all cert", "hostssl all postgres all trust"]).unwrap();
     let mut endpoint = Endpoint::new("localhost", server.port(), "postgres", "keyed");
-    endpoint.tls = TlsMode::Required;
+    endpoint.tls.mode = TlsMode::Required;
     assert_eq!(encrypted(&endpoint).await.unwrap_err().code(), Code::LoginRefused);
     for (name, let_in) in [("keyed", true), ("somebody", false)] {
         let (cert, key) = authority.user(name);
-        (endpoint.client_cert_file, endpoint.client_key_file) = (Some(cert), Some(key));
+        (endpoint.tls.cert_file, endpoint.tls.key_file) = (Some(cert), Some(key));
         let outcome = encrypted(&endpoint).await.map_err(|error| error.code());
         assert_eq!(outcome, if let_in { Ok(true) } else { Err(Code::LoginRefused) }, "{name}");
     }
     // Who comes unencrypted is told what the server lets in.
-    endpoint.tls = TlsMode::Disabled;
+    endpoint.tls.mode = TlsMode::Disabled;
     let error = encrypted(&endpoint).await.unwrap_err();
     assert!(error.help_text().unwrap().contains("tls.mode: required"), "{error:?}");
 }
