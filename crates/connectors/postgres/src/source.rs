@@ -39,7 +39,6 @@ pub struct PostgresSource {
 struct Opening {
     /// For the catalog.
     side: Connection,
-    facts: Facts,
     published: Vec<Published>,
 }
 
@@ -102,9 +101,9 @@ impl PostgresSource {
             bounded: mode == StartupMode::Snapshot,
             end_at_open: view.high(),
             durable,
-            facts: checked.facts.clone(),
+            facts: checked.facts,
         };
-        let mut opening = Opening { side, facts: checked.facts, published };
+        let mut opening = Opening { side, published };
         if matches!(mode, StartupMode::Initial | StartupMode::Snapshot) {
             // A transaction that is under way now may be logged before the boundary, and then does not come in the stream: every
             // view must show it.
@@ -218,9 +217,9 @@ impl PostgresSource {
             bounded: config.options.startup_mode == StartupMode::Snapshot,
             end_at_open: view.high(),
             durable: Arc::new(Durable::default()),
-            facts: facts.clone(),
+            facts,
         };
-        let mut opening = Opening { side, facts, published };
+        let mut opening = Opening { side, published };
         if let Some(snapshot) = snapshot {
             begin_snapshot(&mut start, &mut opening, snapshot.tables).await?;
         }

@@ -29,6 +29,7 @@ pub(super) async fn examine(
     if ids.is_empty() {
         return Ok(());
     }
+    let oids: Vec<String> = checked.details.tables.iter().map(|table| table.oid.to_string()).collect();
     let there = discovery::published(connection, config, facts.database.version).await?.is_some();
     let asked = if visit.position.is_some() { Asked::Later } else { Asked::Before };
     let fits = preflight::published(connection, config, facts, &ids, asked).await.map(drop);
@@ -37,7 +38,7 @@ pub(super) async fn examine(
         Ok(()) => Ok(format!("`{name}` publishes every captured table")),
         Err(error) if error.code() != Code::Publication => Err(error),
         // It is made, or brought up to date, at the start.
-        Err(error) if may_make => match who_may_not(connection, config, &ids, there).await? {
+        Err(error) if may_make => match who_may_not(connection, config, &oids, there).await? {
             None => Ok(format!("`{name}` is made when the pipeline starts")),
             Some(why) => Err(error.fact("why it is not made by the pipeline", why)),
         },
@@ -51,11 +52,9 @@ pub(super) async fn examine(
 async fn who_may_not(
     connection: &mut Connection,
     config: &Config,
-    tables: &[TableId],
+    oids: &[String],
     there: bool,
 ) -> Result<Option<String>> {
-    let list: Vec<String> =
-        tables.iter().map(|id| format!("{}::pg_catalog.regclass", quote::literal(&quote::table(id)))).collect();
     let sql = format!(
         "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
            coalesce((SELECT pg_catalog.pg_has_role(p.pubowner, 'USAGE') FROM pg_catalog.pg_publication p WHERE p.pubname = {}), true),
@@ -63,7 +62,7 @@ async fn who_may_not(
               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
             WHERE c.oid IN ({}) AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE'))",
         quote::literal(&config.publication),
-        list.join(", ")
+        oids.join(", ")
     );
     let rows = connection.simple(&sql).await?;
     let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not tell privileges"))?;

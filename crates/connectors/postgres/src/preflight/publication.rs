@@ -143,9 +143,13 @@ async fn additions(connection: &mut Connection, config: &Config, missing: &[&Tab
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
            CROSS JOIN pg_catalog.pg_publication p
            LEFT JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
-         WHERE p.pubname = {} AND c.oid IN ({})",
+         WHERE p.pubname = {} AND (n.nspname, c.relname) IN ({})",
         quote::literal(&config.publication),
-        missing.iter().map(|id| format!("{}::pg_catalog.regclass", quote::literal(&quote::table(id)))).collect::<Vec<_>>().join(", ")
+        missing
+            .iter()
+            .map(|id| format!("({}, {})", quote::literal(&id.database), quote::literal(&id.table)))
+            .collect::<Vec<_>>()
+            .join(", ")
     );
     let (mut statements, mut by_root) = (Vec::new(), false);
     for row in connection.simple(&sql).await?.iter() {

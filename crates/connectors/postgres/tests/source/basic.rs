@@ -2,7 +2,12 @@ use super::harness::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_is_read_and_then_followed() {
-    let server = own();
+    for server in every() {
+        a_table_is_read_and_then_followed_on(&server).await;
+    }
+}
+
+async fn a_table_is_read_and_then_followed_on(server: &dujiang_scratch::Postgres) {
     server
         .sql(
             "CREATE TABLE t (id int PRIMARY KEY, v bigint, name text); ALTER TABLE t REPLICA IDENTITY FULL; \
@@ -10,7 +15,7 @@ async fn a_table_is_read_and_then_followed() {
         )
         .unwrap();
     let options = [("scan.incremental.snapshot.chunk.size", "100")];
-    let mut pipeline = Pipeline::new(source(&server, "postgres.public.t", &options));
+    let mut pipeline = Pipeline::new(source(server, "postgres.public.t", &options));
     pipeline.until("caught-up").await.unwrap();
     assert_eq!(pipeline.sink.count("public.t"), 1000);
     server
@@ -19,15 +24,20 @@ async fn a_table_is_read_and_then_followed() {
              COMMIT; UPDATE t SET id = 6000 WHERE id = 1",
         )
         .unwrap();
-    pipeline.until_now(&server).await.unwrap();
-    assert_eq!(pipeline.sink.rows["public.t"], rows_of(&server, "t", 1));
+    pipeline.until_now(server).await.unwrap();
+    assert_eq!(pipeline.sink.rows["public.t"], rows_of(server, "t", 1));
     assert_eq!(pipeline.events, ["snapshot-done", "caught-up"]);
 }
 
 /// Keys whose order only the server knows, or none at all: the table is read as a whole under one snapshot.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_without_an_ordered_key_are_read_as_a_whole() {
-    let server = own();
+    for server in every() {
+        tables_without_an_ordered_key_are_read_as_a_whole_on(&server).await;
+    }
+}
+
+async fn tables_without_an_ordered_key_are_read_as_a_whole_on(server: &dujiang_scratch::Postgres) {
     server
         .sql(
             "CREATE TABLE k (name text COLLATE \"en-x-icu\" PRIMARY KEY, v int); ALTER TABLE k REPLICA IDENTITY FULL; \
@@ -35,20 +45,25 @@ async fn tables_without_an_ordered_key_are_read_as_a_whole() {
              INSERT INTO k SELECT 'ä' || n, 0 FROM generate_series(1, 20000) n; INSERT INTO f SELECT n, 0 FROM generate_series(1, 20000) n",
         )
         .unwrap();
-    let mut pipeline = Pipeline::new(source(&server, "postgres.public.[kf]", &[]));
+    let mut pipeline = Pipeline::new(source(server, "postgres.public.[kf]", &[]));
     while pipeline.step().await.unwrap() != "batch" {}
     server.sql("UPDATE k SET v = 1 WHERE name LIKE '%7'; DELETE FROM f WHERE k < 100").unwrap();
     pipeline.until("caught-up").await.unwrap();
-    pipeline.until_now(&server).await.unwrap();
+    pipeline.until_now(server).await.unwrap();
     for table in ["k", "f"] {
-        assert_eq!(pipeline.sink.rows[&format!("public.{table}")], rows_of(&server, table, 1), "{table}");
+        assert_eq!(pipeline.sink.rows[&format!("public.{table}")], rows_of(server, table, 1), "{table}");
     }
 }
 
 /// Rows of partitions are rows of the table (F29, F57); a condition of the publication holds for the snapshot as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f29_partitions_and_row_filters_hold_in_the_snapshot() {
-    let server = own();
+    for server in every() {
+        f29_partitions_and_row_filters_hold_in_the_snapshot_on(&server).await;
+    }
+}
+
+async fn f29_partitions_and_row_filters_hold_in_the_snapshot_on(server: &dujiang_scratch::Postgres) {
     server
         .sql(
             "CREATE TABLE p (id int PRIMARY KEY, v int) PARTITION BY RANGE (id); \
@@ -59,35 +74,40 @@ async fn f29_partitions_and_row_filters_hold_in_the_snapshot() {
         )
         .unwrap();
     let options = [("scan.incremental.snapshot.chunk.size", "70"), ("publication.name", "mine")];
-    let mut pipeline = Pipeline::new(source(&server, "postgres.public.p", &options));
+    let mut pipeline = Pipeline::new(source(server, "postgres.public.p", &options));
     pipeline.until("caught-up").await.unwrap();
     assert_eq!(pipeline.sink.count("public.p"), 500);
     server.sql("UPDATE p SET v = -1 WHERE id % 10 = 0; INSERT INTO p VALUES (2001, 0), (2002, 0)").unwrap();
-    pipeline.until_now(&server).await.unwrap();
-    assert_eq!(pipeline.sink.rows["public.p"], rows_of(&server, "p WHERE id % 2 = 0", 1));
+    pipeline.until_now(server).await.unwrap();
+    assert_eq!(pipeline.sink.rows["public.p"], rows_of(server, "p WHERE id % 2 = 0", 1));
 }
 
 /// Columns added, dropped and renamed; a TRUNCATE is told as what it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_columns_and_truncate_end_the_epoch() {
-    let server = own();
+    for server in every() {
+        other_columns_and_truncate_end_the_epoch_on(&server).await;
+    }
+}
+
+async fn other_columns_and_truncate_end_the_epoch_on(server: &dujiang_scratch::Postgres) {
     server.sql("CREATE TABLE t (id int PRIMARY KEY, v int); ALTER TABLE t REPLICA IDENTITY FULL; INSERT INTO t VALUES (1, 1)").unwrap();
-    let mut pipeline = Pipeline::new(source(&server, "postgres.public.t", &[]));
+    let mut pipeline = Pipeline::new(source(server, "postgres.public.t", &[]));
     pipeline.until("caught-up").await.unwrap();
     server
         .sql("INSERT INTO t VALUES (2, 2); ALTER TABLE t ADD COLUMN w text; BEGIN; UPDATE t SET w = 'x' WHERE id = 2; ALTER TABLE t DROP COLUMN v; INSERT INTO t VALUES (3, 'y'); COMMIT")
         .unwrap();
-    pipeline.until_now(&server).await.unwrap();
+    pipeline.until_now(server).await.unwrap();
     let columns: Vec<Vec<&str>> =
         pipeline.changes.iter().map(|c| c.after.arrow.fields().iter().map(|f| f.name().as_str()).collect()).collect();
     assert_eq!(columns, [vec!["id", "v", "w"], vec!["id", "w"]]);
-    assert_eq!(pipeline.sink.rows["public.t"], rows_of(&server, "t", 1));
+    assert_eq!(pipeline.sink.rows["public.t"], rows_of(server, "t", 1));
     server.sql("TRUNCATE t; INSERT INTO t VALUES (9, 'z')").unwrap();
     while pipeline.changes.len() < 3 {
         pipeline.step().await.unwrap();
     }
     assert_eq!(pipeline.changes[2].ddl, dujiang_core::schema::Ddl::Truncate);
     pipeline.sink.rows.clear();
-    pipeline.until_now(&server).await.unwrap();
-    assert_eq!(pipeline.sink.rows["public.t"], rows_of(&server, "t", 1));
+    pipeline.until_now(server).await.unwrap();
+    assert_eq!(pipeline.sink.rows["public.t"], rows_of(server, "t", 1));
 }

@@ -27,9 +27,14 @@ pub async fn error(pipeline: &mut Pipeline) -> Error {
 /// F7, R19: INV-6: a slot that is gone, or was made anew, is said; nothing is passed over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r19_a_slot_that_is_gone_or_made_anew_halts() {
-    let server = own();
+    for server in every() {
+        r19_a_slot_that_is_gone_or_made_anew_halts_on(&server).await;
+    }
+}
+
+async fn r19_a_slot_that_is_gone_or_made_anew_halts_on(server: &dujiang_scratch::Postgres) {
     server.sql(TABLE).unwrap();
-    let mut pipeline = followed(&server).await;
+    let mut pipeline = followed(server).await;
     server.sql("SELECT pg_drop_replication_slot('s'); INSERT INTO t VALUES (2)").unwrap();
     assert_eq!(error(&mut pipeline).await.code(), Code::SlotLost);
     server.sql("SELECT pg_create_logical_replication_slot('s', 'pgoutput')").unwrap();
@@ -109,9 +114,14 @@ async fn another_server_behind_the_same_address_halts() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_publication_that_is_gone_or_lacks_a_table_halts() {
-    let server = own();
+    for server in every() {
+        a_publication_that_is_gone_or_lacks_a_table_halts_on(&server).await;
+    }
+}
+
+async fn a_publication_that_is_gone_or_lacks_a_table_halts_on(server: &dujiang_scratch::Postgres) {
     server.sql(TABLE).unwrap();
-    let mut pipeline = followed(&server).await;
+    let mut pipeline = followed(server).await;
     let name = server.sql("SELECT pubname FROM pg_publication").unwrap().trim().to_owned();
     server.sql(&format!("CREATE TABLE o (id int PRIMARY KEY); ALTER PUBLICATION {name} SET TABLE o")).unwrap();
     assert_eq!(error(&mut pipeline).await.code(), Code::Publication);

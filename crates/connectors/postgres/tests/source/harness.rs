@@ -317,9 +317,18 @@ pub fn end_of_log(server: &Postgres) -> Lsn {
     Lsn::parse(server.sql(sql).unwrap().lines().last().unwrap()).unwrap()
 }
 
-/// A server of the test's own: of the kind that the variable `DUJIANG_TEST_POSTGRES` names, or what is installed.
+/// A server of the test's own.
 pub fn own() -> Postgres {
     with(&[])
+}
+
+/// One server of each version, one after the other; its version is printed.
+pub fn every() -> impl Iterator<Item = Postgres> {
+    dujiang_scratch::PostgresKind::ALL.into_iter().map(|kind| {
+        let server = Postgres::start_with(&PostgresOptions::default().on(kind)).unwrap();
+        println!("PostgreSQL {}", server.version());
+        server
+    })
 }
 
 /// As [`own`], with settings.

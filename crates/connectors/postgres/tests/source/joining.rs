@@ -8,7 +8,10 @@ const OPTIONS: &[(&str, &str)] =
     &[("heartbeat.interval", "100ms"), ("slot.name", "s"), ("scan.incremental.snapshot.chunk.size", "50")];
 
 fn shop() -> Postgres {
-    let server = own();
+    filled(own())
+}
+
+fn filled(server: Postgres) -> Postgres {
     server
         .sql("CREATE SCHEMA shop; CREATE TABLE shop.a (id int PRIMARY KEY, v int); ALTER TABLE shop.a REPLICA IDENTITY FULL; INSERT INTO shop.a VALUES (1, 1)")
         .unwrap();
@@ -30,8 +33,13 @@ async fn until_read(pipeline: &mut Pipeline, table: &str) {
 /// Rows of before, of meanwhile and of after, and the old tables go on beside.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_created_later_is_read_and_followed() {
-    let server = shop();
-    let mut pipeline = pipeline(&server, OPTIONS);
+    for server in every() {
+        follows_a_new_table(&filled(server)).await;
+    }
+}
+
+async fn follows_a_new_table(server: &Postgres) {
+    let mut pipeline = pipeline(server, OPTIONS);
     pipeline.until("caught-up").await.unwrap();
     server
         .sql("CREATE TABLE shop.b (id int PRIMARY KEY, v int); ALTER TABLE shop.b REPLICA IDENTITY FULL; INSERT INTO shop.b SELECT n, 0 FROM generate_series(1, 1000) n")
@@ -42,9 +50,9 @@ async fn a_table_created_later_is_read_and_followed() {
     }
     until_read(&mut pipeline, "shop.b").await;
     server.sql("UPDATE shop.b SET v = -1 WHERE id % 10 = 0; DELETE FROM shop.b WHERE id > 900").unwrap();
-    pipeline.until_now(&server).await.unwrap();
+    pipeline.until_now(server).await.unwrap();
     for table in ["shop.a", "shop.b"] {
-        assert_eq!(pipeline.sink.rows[table], rows_of(&server, table, 1), "{table}");
+        assert_eq!(pipeline.sink.rows[table], rows_of(server, table, 1), "{table}");
     }
     let created: Vec<_> =
         pipeline.changes.iter().filter(|c| c.before.is_none()).map(|c| c.after.id.to_string()).collect();

@@ -14,10 +14,11 @@ struct Authority {
 }
 
 impl Authority {
-    fn new() -> Self {
+    /// Its own name tells it from others.
+    fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "an authority of this test");
+        params.distinguished_name.push(DnType::CommonName, name);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("ca.pem"), issuer.pem()).unwrap();
@@ -76,7 +77,7 @@ async fn encrypted(endpoint: &Endpoint) -> Result<bool, Error> {
 
 #[tokio::test]
 async fn connections_are_encrypted_and_servers_checked_as_asked() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (authority, stranger) = (Authority::new("an authority"), Authority::new("a stranger"));
     for kind in PostgresKind::ALL {
         let server = authority.server(kind);
         let at = |host: &str, tls| {
