@@ -1,6 +1,6 @@
 //! Reading the catalog: which tables are captured, and what they look like.
 
-use crate::catalog::{Database, Published, TableDetail, TableEntry, read};
+use crate::catalog::{Collates, Database, Published, TableDetail, TableEntry, read};
 use crate::client::{Connection, quote};
 use crate::config::Config;
 use crate::shape::Shape;
@@ -107,17 +107,17 @@ pub fn shapes(details: &Details, published: &[Published], facts: &Facts, key_ima
     details.tables.iter().map(shape).collect()
 }
 
-/// For every column of a table, by its number, whether its collation compares bytes (`COLLATE "C"` and the like).
+/// For every column of a table, how its collation compares.
 ///
 /// # Errors
 /// As [`Connection::execute`].
-pub async fn bytewise(connection: &mut Connection, shape: &Shape) -> Result<Vec<bool>> {
+pub async fn collations(connection: &mut Connection, shape: &Shape) -> Result<Vec<Collates>> {
     // What a version's catalog does not have is NULL in the document of the row.
     let sql = format!(
         "SELECT a.attnum, CASE WHEN c.oid IS NULL THEN false
            WHEN c.collprovider = 'd' THEN d.provider IN ('c', 'b') AND d.locale IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8', 'C.UTF8')
            ELSE c.collprovider IN ('c', 'b') AND coalesce(c.collcollate, pg_catalog.to_json(c) ->> 'colllocale')
-             IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8', 'C.UTF8') END
+             IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8', 'C.UTF8') END, coalesce(c.collisdeterministic, false)
          FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation,
            (SELECT coalesce(pg_catalog.to_json(b) ->> 'datlocprovider', 'c') AS provider,
               CASE WHEN pg_catalog.to_json(b) ->> 'datlocprovider' = 'b' THEN pg_catalog.to_json(b) ->> 'datlocale'
@@ -129,7 +129,12 @@ pub async fn bytewise(connection: &mut Connection, shape: &Shape) -> Result<Vec<
     let rows = connection.simple(&sql).await?;
     let mut by_number = HashMap::new();
     for row in rows.iter() {
-        by_number.insert(row.parse::<i16>(0)?, row.flag(1)?);
+        let collates = match (row.flag(1)?, row.flag(2)?) {
+            (true, _) => Collates::Bytes,
+            (false, true) => Collates::Language,
+            (false, false) => Collates::Unknown,
+        };
+        by_number.insert(row.parse::<i16>(0)?, collates);
     }
-    Ok(shape.columns.iter().map(|column| by_number.get(&column.number).copied().unwrap_or(false)).collect())
+    Ok(shape.columns.iter().map(|column| by_number.get(&column.number).copied().unwrap_or_default()).collect())
 }

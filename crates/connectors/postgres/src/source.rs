@@ -317,8 +317,8 @@ async fn begin_snapshot(start: &mut Start, opening: &mut Opening, tables: Vec<Sn
         let chunks = saved.done()?;
         let read = chunks.last().is_some_and(|c| c.upper.is_none());
         let shape = start.tables.get(at).shape.clone();
-        let bytewise = discovery::bytewise(&mut opening.side, &shape).await?;
-        let order = KeyOrder::new(&shape, &bytewise);
+        let collations = discovery::collations(&mut opening.side, &shape).await?;
+        let order = KeyOrder::new(&shape, &collations);
         if order.is_none() && saved.rows > 0 && !read {
             return Err(interrupted(&shape));
         }

@@ -10,5 +10,5 @@ pub mod tables;
 
 pub use identity::{IdentityDemand, OldRows, check_identity, key_of, old_rows};
 pub use tables::{
-    CatalogColumn, CatalogIndex, Database, IdentityKind, Leaf, Published, TableDetail, TableEntry, read_all,
+    CatalogColumn, CatalogIndex, Collates, Database, IdentityKind, Leaf, Published, TableDetail, TableEntry, read_all,
 };

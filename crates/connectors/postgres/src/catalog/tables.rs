@@ -154,6 +154,18 @@ pub struct CatalogColumn {
     pub readable: bool,
 }
 
+/// How the collation of a column compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Collates {
+    /// By bytes.
+    Bytes,
+    /// As a language has it, and only equal bytes are equal: the server can sort by bytes as well, without an index.
+    Language,
+    /// It has none, or takes different bytes for equal.
+    #[default]
+    Unknown,
+}
+
 /// A unique index.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct CatalogIndex {

@@ -70,7 +70,7 @@ impl PostgresReader {
         let evolution = table.shape.follow(relation, catalog, &details.types, self.start.tables.settings())?;
         let order = match &evolution {
             Evolution::Columns { shape, .. } => {
-                KeyOrder::new(shape, &discovery::bytewise(&mut connection, shape).await?)
+                KeyOrder::new(shape, &discovery::collations(&mut connection, shape).await?)
             }
             _ => None,
         };

@@ -162,6 +162,15 @@ impl Handoff {
         self.ahead.push_back(Chunk { upper, view });
     }
 
+    /// The chunk that is being read is complete up to `upper`, and the next one is read under the same view at once.
+    ///
+    /// # Panics
+    /// If no view is open.
+    pub fn split(&mut self, upper: Vec<u8>) {
+        let view = self.open.clone().expect("invariant: a view is open while a chunk is read");
+        self.ahead.push_back(Chunk { upper: Some(upper), view });
+    }
+
     /// The oldest complete chunk is handed out.
     ///
     /// # Panics

@@ -3,6 +3,8 @@
 //! Only for types whose order is that of their values on every server; text only where the server compares bytes (the
 //! collations `C`, `POSIX` and the like), which the caller has to know.
 
+use crate::catalog::Collates;
+use crate::client::wire::Reader;
 use crate::pgoutput::{Cell, Tuple};
 use crate::shape::Shape;
 use crate::values::PgKind;
@@ -32,15 +34,18 @@ enum Part {
 pub struct KeyOrder {
     /// Columns in key order.
     parts: Vec<(usize, Part)>,
+    /// No index of the server has this order.
+    sorted: bool,
 }
 
 /// `pg_type.oid` of `char(n)`.
 const BPCHAR: u32 = 1042;
 
 impl KeyOrder {
-    /// How the key of this shape is ordered; `None` when there is none, or the server alone can tell. `bytewise` says of
-    /// every column by its place whether its collation compares bytes.
-    pub fn new(shape: &Shape, bytewise: &[bool]) -> Option<Self> {
+    /// How the key of this shape is ordered; `None` when there is none, or the server alone can tell. `collations` are those
+    /// of the columns by their places.
+    pub fn new(shape: &Shape, collations: &[Collates]) -> Option<Self> {
+        let collates = |at: usize| collations.get(at).copied().unwrap_or_default();
         let part = |&at: &usize| {
             let column = &shape.columns[at];
             let part = match &column.kind {
@@ -49,19 +54,46 @@ impl KeyOrder {
                 PgKind::Uuid => Part::Uuid,
                 PgKind::Bytea => Part::Bytea,
                 PgKind::Bool => Part::Bool,
-                PgKind::Text if column.type_oid == BPCHAR && bytewise.get(at) == Some(&true) => Part::Padded,
-                PgKind::Text if bytewise.get(at) == Some(&true) => Part::Text,
+                PgKind::Text if collates(at) == Collates::Unknown => return None,
+                PgKind::Text if column.type_oid == BPCHAR => Part::Padded,
+                PgKind::Text => Part::Text,
                 _ => return None,
             };
             Some((at, part))
         };
         let parts = shape.key.iter().map(part).collect::<Option<Vec<_>>>()?;
-        (!parts.is_empty()).then_some(Self { parts })
+        let text = |(at, part): &(usize, Part)| matches!(part, Part::Text | Part::Padded).then_some(*at);
+        let sorted = parts.iter().filter_map(text).any(|at| collates(at) == Collates::Language);
+        (!parts.is_empty()).then_some(Self { parts, sorted })
+    }
+
+    /// Whether the server has to sort the table to read it in this order.
+    pub fn is_sorted(&self) -> bool {
+        self.sorted
     }
 
     /// Whether another order compares the same, wherever the columns stand.
     pub fn is_like(&self, other: &Self) -> bool {
-        self.parts.iter().map(|(_, part)| part).eq(other.parts.iter().map(|(_, part)| part))
+        self.sorted == other.sorted
+            && self.parts.iter().map(|(_, part)| part).eq(other.parts.iter().map(|(_, part)| part))
+    }
+
+    /// The key of a row of a binary copy, as the texts of its values.
+    ///
+    /// # Errors
+    /// `Protocol`.
+    pub fn texts(&self, row: &[u8]) -> Result<Vec<String>> {
+        let text = |(at, part): &(usize, Part)| {
+            let mut r = Reader::new(row, "a row of a copy");
+            r.take(2)?;
+            for _ in 0..*at {
+                let length = r.i32()?;
+                r.take(usize::try_from(length).unwrap_or(0))?;
+            }
+            let length = usize::try_from(r.i32()?).map_err(|_| bad())?;
+            read_binary(*part, r.take(length)?)
+        };
+        self.parts.iter().map(text).collect()
     }
 
     /// Appends the key of an image.
@@ -142,6 +174,22 @@ fn write_binary(part: Part, bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
         Part::Bytea => escaped(bytes, out),
     }
     Ok(())
+}
+
+/// A value in binary, as the server prints it.
+fn read_binary(part: Part, bytes: &[u8]) -> Result<String> {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    Ok(match part {
+        Part::Signed | Part::Unsigned => {
+            let mut key = Vec::new();
+            write_binary(part, bytes, &mut key)?;
+            let number = u64::from_be_bytes(key.try_into().map_err(|_| bad())?);
+            if part == Part::Unsigned { number.to_string() } else { (number as i64 ^ i64::MIN).to_string() }
+        }
+        Part::Bool => if bytes == [0] { "f" } else { "t" }.to_owned(),
+        Part::Uuid | Part::Bytea => format!("{}{}", if part == Part::Bytea { "\\x" } else { "" }, hex(bytes)),
+        Part::Text | Part::Padded => std::str::from_utf8(bytes).map_err(|_| bad())?.to_owned(),
+    })
 }
 
 fn signed(number: i64, out: &mut Vec<u8>) {
@@ -229,6 +277,33 @@ mod tests {
         assert_eq!(of_text(Part::Uuid, text), of_binary(Part::Uuid, &bytes));
         assert_eq!(of_text(Part::Bool, "t"), of_binary(Part::Bool, &[1]));
         assert_eq!(of_text(Part::Unsigned, "4294967295"), of_binary(Part::Unsigned, &[255; 4]));
+        let bytes_of = |part, text: &str| match part {
+            Part::Signed => text.parse::<i32>().unwrap().to_be_bytes().to_vec(),
+            Part::Unsigned => text.parse::<u32>().unwrap().to_be_bytes().to_vec(),
+            Part::Bool => vec![u8::from(text == "t")],
+            Part::Uuid => bytes.clone(),
+            Part::Bytea => vec![0, 171],
+            Part::Text | Part::Padded => text.as_bytes().to_vec(),
+        };
+        let parts = [
+            (Part::Signed, "-5"),
+            (Part::Unsigned, "4294967295"),
+            (Part::Bool, "t"),
+            (Part::Uuid, "00112233445566778899aabbccddeeff"),
+            (Part::Bytea, "\\x00ab"),
+            (Part::Text, "ä"),
+            (Part::Padded, "a "),
+        ];
+        let order =
+            KeyOrder { parts: parts.iter().enumerate().map(|(at, (part, _))| (at, *part)).collect(), sorted: true };
+        let mut row = (parts.len() as u16).to_be_bytes().to_vec();
+        for (part, text) in parts {
+            let bytes = bytes_of(part, text);
+            row.extend((bytes.len() as i32).to_be_bytes());
+            row.extend(bytes);
+        }
+        assert_eq!(order.texts(&row).unwrap(), parts.map(|(_, text)| text));
+        assert!(order.texts(&row[..9]).is_err());
         assert_eq!(of_text(Part::Padded, "ab  "), of_text(Part::Padded, "ab"));
         for (part, text) in [(Part::Signed, "x"), (Part::Uuid, "00"), (Part::Bytea, "ab")] {
             assert!(write_text(part, text.as_bytes(), &mut Vec::new()).is_err());

@@ -1,5 +1,6 @@
 //! The statements that read a table.
 
+use super::order::KeyOrder;
 use crate::client::quote;
 use crate::shape::{Decodable, Shape, ShapeColumn};
 use crate::values::PgKind;
@@ -19,14 +20,16 @@ pub struct Queries {
 }
 
 impl Queries {
-    /// For a table at one shape; `ordered` when it is read in the order of its key.
-    pub fn new(shape: &Shape, decodable: &Decodable, ordered: bool, filter: Option<&str>) -> Self {
+    /// For a table at one shape, read in this order of its key.
+    pub fn new(shape: &Shape, decodable: &Decodable, order: Option<&KeyOrder>, filter: Option<&str>) -> Self {
         let items: Vec<String> = decodable.columns.iter().map(|column| column.select_item()).collect();
         let key = |&at: &usize| {
             let column = &shape.columns[at];
-            (quote::identifier(&column.name), type_name(column))
+            let by_bytes = order.is_some_and(KeyOrder::is_sorted) && column.kind == PgKind::Text;
+            let collate = if by_bytes { " COLLATE pg_catalog.\"C\"" } else { "" };
+            (format!("{}{collate}", quote::identifier(&column.name)), type_name(column))
         };
-        let key = if ordered { shape.key.iter().map(key).collect() } else { Vec::new() };
+        let key = if order.is_some() { shape.key.iter().map(key).collect() } else { Vec::new() };
         // A table whose columns are all left out has rows nevertheless.
         let items = items.join(", ");
         Self { table: quote::table(&shape.id()), items, key, filter: filter.map(str::to_owned) }
@@ -50,6 +53,16 @@ impl Queries {
     pub fn copy(&self, after: Option<&[String]>, upper: Option<&[String]>) -> String {
         let condition = self.condition(after, upper);
         format!("COPY (SELECT {} FROM {}{condition}) TO STDOUT (FORMAT binary)", self.items, self.table)
+    }
+
+    /// All rows after a key, in order.
+    pub fn sorted(&self, after: Option<&[String]>) -> String {
+        let names: Vec<&str> = self.key.iter().map(|(name, _)| name.as_str()).collect();
+        let (condition, names) = (self.condition(after, None), names.join(", "));
+        format!(
+            "COPY (SELECT {} FROM {}{condition} ORDER BY {names}) TO STDOUT (FORMAT binary)",
+            self.items, self.table
+        )
     }
 
     fn condition(&self, after: Option<&[String]>, upper: Option<&[String]>) -> String {

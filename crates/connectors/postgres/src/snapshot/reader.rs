@@ -149,7 +149,8 @@ impl Worker {
         loop {
             let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(job) = job else { return };
-            let read = match job.order {
+            let read = match &job.order {
+                Some(order) if order.is_sorted() => self.read_sorted(job).await,
                 Some(_) => self.read_chunks(job).await,
                 None => self.read_whole(&job).await,
             };
@@ -262,6 +263,66 @@ impl Worker {
         Ok(Some((chunk, bytes)))
     }
 
+    /// Reads a table in one pass in an order of its key that no index has, so that the server sorts it. Every piece is a chunk of
+    /// the same view: an interruption costs another sort, of what was not handed out.
+    async fn read_sorted(&mut self, mut job: Job) -> Result<()> {
+        let (mut failures, mut rows) = (0, job.rows);
+        loop {
+            let Err(error) = self.sorted(&mut job).await else {
+                self.end_view().await;
+                return Ok(());
+            };
+            lock(&job.handoff).abandon();
+            self.session = None;
+            failures = if job.rows > std::mem::replace(&mut rows, job.rows) { 1 } else { failures + 1 };
+            retry(error, failures, &job).await?;
+        }
+    }
+
+    async fn sorted(&mut self, job: &mut Job) -> Result<()> {
+        let (context, number, sender) = (self.context.clone(), self.number, self.sender.clone());
+        let session = self.connected().await?;
+        let (view, micros) = session.view_for(job, &context).await?;
+        let planned = session.planned(job)?;
+        let (shape, queries) = (planned.with.clone(), planned.queries.clone());
+        let order = shape.order.clone().ok_or_else(|| Error::new(Code::Bug, "a sorted table has no order"))?;
+        let mut builder = builder(&planned.decodable, &context, micros, job.rows)?;
+        let chunk = |batches: Vec<ChangeBatch>, frontier| {
+            let held = context.budget.hold(batches.iter().map(ChangeBatch::memory).sum());
+            let (shape, view) = (shape.clone(), view.clone());
+            ChunkRead { worker: number, at: job.at, batches, shape, frontier, piece: false, view, held }
+        };
+        let (mut bytes, mut first) = (0, true);
+        let mut copy = session.connection.copy_out(&queries.sorted(job.frontier.as_deref())).await?;
+        while let Some(data) = copy.next().await? {
+            bytes += data.len();
+            let row = if first { after_header(data)? } else { data };
+            if !append(&mut builder, data, &mut first)?
+                || (builder.rows() < context.chunk_rows as usize && bytes < CHUNK_BYTES)
+            {
+                continue;
+            }
+            bytes = 0;
+            let (last, mut key) = (order.texts(row)?, Vec::new());
+            order.write_texts(&last, &mut key)?;
+            let batches: Vec<ChangeBatch> = builder.finish()?.into_iter().collect();
+            let read: u64 = batches.iter().map(|batch| batch.images() as u64).sum();
+            fault::point("snapshot.chunk-read");
+            lock(&job.handoff).split(key);
+            let chunk = chunk(batches, Some(last.clone()));
+            (job.frontier, job.rows) = (Some(last), job.rows + read);
+            if sender.send(Ok(chunk)).await.is_err() {
+                return Ok(());
+            }
+        }
+        let rest = chunk(builder.finish()?.into_iter().collect(), None);
+        fault::point("snapshot.chunk-read");
+        lock(&job.handoff).complete(None);
+        // The reader is gone if this fails.
+        let _ = sender.send(Ok(rest)).await;
+        Ok(())
+    }
+
     /// Reads a table in one go, as it lies on disk. Until a row has been handed over it can be begun anew.
     async fn read_whole(&mut self, job: &Job) -> Result<()> {
         let mut failures = 0;
@@ -341,7 +402,7 @@ pub fn interrupted(shape: &Shape) -> Error {
         .fact("table", id)
         .help(
             "the table has no key whose order is known here, so that it is read as a whole: start a new pipeline, or give the \
-             table a primary key of integers, uuids, bytea or text COLLATE \"C\"",
+             table a primary key of integers, uuids, bytea or text",
         )
 }
 
@@ -445,7 +506,7 @@ impl OnServer {
         let of_table = |e: Error| e.fact("table", job.shape.id().to_string());
         let (shape, renamed) = self.shape_now(job, context).await.map_err(of_table)?;
         let order = match &job.order {
-            Some(_) => KeyOrder::new(&shape, &discovery::bytewise(&mut self.connection, &shape).await?),
+            Some(_) => KeyOrder::new(&shape, &discovery::collations(&mut self.connection, &shape).await?),
             None => None,
         };
         let alike = match (&order, &job.order) {
@@ -459,7 +520,7 @@ impl OnServer {
             );
         }
         let decodable = shape.decodable();
-        let queries = Queries::new(&shape, &decodable, order.is_some(), job.filter.as_deref());
+        let queries = Queries::new(&shape, &decodable, order.as_ref(), job.filter.as_deref());
         let with = Arc::new(ReadWith { shape, renamed, order });
         self.planned = Some(Planned { at: job.at, listed, with, decodable, queries });
         Ok(())
