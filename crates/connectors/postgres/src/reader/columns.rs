@@ -1,10 +1,33 @@
 //! What rows, and not the messages before them, tell of their table.
 
 use super::{Announced, PostgresReader, Then, changed};
+use crate::shape::Shape;
+use crate::snapshot::ReadWith;
 use dujiang_core::schema::{Ddl, SchemaChange};
 use dujiang_core::{Code, Error, Result};
+use std::sync::Arc;
 
 impl PostgresReader {
+    /// Rows of a table come with other columns than the stream has told of, and the stream is past the change.
+    pub(super) fn adopt(&mut self, at: usize, with: Arc<ReadWith>) -> Result<()> {
+        if self.announced.is_some() || self.start.machine.is_inside() {
+            return Ok(());
+        }
+        let table = self.start.tables.get(at);
+        if !self.start.config.options.schema_change {
+            return Err(changed(&table.id.to_string(), "got other columns")
+                .help("set `schema-change.enabled: true`, or start a new pipeline"));
+        }
+        let before = table.decodable.schema.clone();
+        let shape = Shape { version: table.shape.version + 1, ..with.shape.clone() };
+        let (after, renamed) = (shape.decodable().schema, with.renamed.clone());
+        let statement = format!("ALTER TABLE {}", table.id);
+        let change = SchemaChange { before: Some(before), after, statement, ddl: Ddl::Columns { renamed } };
+        self.flush_all()?;
+        self.announced = Some(Announced { at, change, then: Then::Adopt(with), told: false });
+        Ok(())
+    }
+
     /// All rows of a table are gone.
     pub(super) fn truncate(&mut self, at: usize) -> Result<()> {
         self.flush_all()?;

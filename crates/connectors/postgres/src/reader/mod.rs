@@ -464,26 +464,6 @@ impl PostgresReader {
         }
     }
 
-    /// Rows of a table come with other columns than the stream has told of, and the stream is past the change.
-    fn adopt(&mut self, at: usize, with: Arc<ReadWith>) -> Result<()> {
-        if self.announced.is_some() || self.start.machine.is_inside() {
-            return Ok(());
-        }
-        let table = self.start.tables.get(at);
-        if !self.start.config.options.schema_change {
-            return Err(changed(&table.id.to_string(), "got other columns")
-                .help("set `schema-change.enabled: true`, or start a new pipeline"));
-        }
-        let before = table.decodable.schema.clone();
-        let shape = Shape { version: table.shape.version + 1, ..with.shape.clone() };
-        let (after, renamed) = (shape.decodable().schema, with.renamed.clone());
-        let statement = format!("ALTER TABLE {}", table.id);
-        let change = SchemaChange { before: Some(before), after, statement, ddl: Ddl::Columns { renamed } };
-        self.flush_all()?;
-        self.announced = Some(Announced { at, change, then: Then::Adopt(with), told: false });
-        Ok(())
-    }
-
     /// Rows with the columns of before are still to be handed out, before the table gets others.
     fn waits_for_chunk(&self, at: usize) -> bool {
         let busy = self.start.tables.get(at).handoff.as_ref().is_some_and(|handoff| lock(handoff).is_busy());
