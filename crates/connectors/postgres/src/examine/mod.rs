@@ -100,7 +100,9 @@ fn in_order(name: &str, config: &Config, checked: &Checked) -> String {
         "primary" => "the server is no standby".into(),
         "log level" => "wal_level = logical".into(),
         "replication role" => "the role may replicate".into(),
-        "origins" if config.options.origin == OriginFilter::None => "changes that came from elsewhere are left out".into(),
+        "origins" if config.options.origin == OriginFilter::None => {
+            "changes that came from elsewhere are left out".into()
+        }
         "origins" => "changes of every origin are read".into(),
         "tables" if tables.len() == 1 => format!("1 captured: {}", tables[0].id()),
         "tables" => format!("{} captured", tables.len()),
