@@ -164,7 +164,9 @@ impl Arrivals {
             now.insert(oid);
             let new = before.as_ref().is_some_and(|before| !before.contains(&oid));
             if new && row.flag(2)? {
-                attached(connection, row.text(1)?, row.text(3)?, row.parse(4)?).await?;
+                let root = known.iter().find(|id| row.text(3).is_ok_and(|name| name == quote::table(id)));
+                let root = root.map_or_else(|| row.text(3).map(str::to_owned), |id| Ok(id.to_string()))?;
+                attached(connection, row.text(1)?, &root, row.parse(4)?).await?;
             }
         }
         let gone = before.iter().flatten().filter(|oid| !now.contains(oid)).count();

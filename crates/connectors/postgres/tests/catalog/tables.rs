@@ -53,7 +53,7 @@ fn f57_a_partitioned_table_is_known_with_all_its_leaves() {
         assert_eq!(old_rows(&detail), OldRows::Key(vec![1, 2]));
         let error = check_identity(std::slice::from_ref(&detail), IdentityDemand::Full).unwrap_err();
         let help = error.help_text().unwrap();
-        let statement = help.split("run: ").nth(1).unwrap().split(';').next().unwrap();
+        let statement = help.split("run ").nth(1).unwrap().split(';').next().unwrap();
         assert_eq!(statement, "ALTER TABLE \"public\".\"p21\" REPLICA IDENTITY FULL");
         // The statement that is told does what it says.
         db.run(statement).await;
