@@ -37,6 +37,9 @@ def wide40():
 class Database:
     """Starts in `folder`, ends with `stop`."""
 
+    # The source type of its pipelines.
+    kind = "mariadb"
+
     def __init__(self, folder):
         self.folder = folder
         shutil.rmtree(folder, ignore_errors=True)

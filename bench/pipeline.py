@@ -49,7 +49,7 @@ class Bench:
     def pipeline(self, tables, sink, source, until=None, interval="10s", database=None):
         """Writes a pipeline file; returns the command that runs it, and its folder."""
         database = database or self.database
-        kind = "postgres" if isinstance(database, Postgres) else "mariadb"
+        kind = "postgres" if isinstance(database, Postgres) else database.kind
         user = "postgres" if kind == "postgres" else "bench"
         self.number += 1
         where = os.path.join(self.folder, f"run{self.number}")

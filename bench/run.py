@@ -21,6 +21,7 @@ from measure import Sample, alternate, run, spread
 from pipeline import BLACKHOLE, PARQUET, Bench
 from postgres_cases import postgres_snapshot, postgres_stream
 from results import Results
+from servers import MariaDb, MySql, MySql57
 
 MILLION = 1_000_000
 
@@ -84,6 +85,55 @@ def interleaved(bench, results):
     finally:
         other.stop()
     bench.database.forget(*five)
+
+
+def formats(bench, results):
+    """What each server's special format costs: the same statements with it and without it, on two servers of a kind; and each
+    server's plain format beside that of the machine's own MariaDB."""
+    update = "update bench.fmt set k = k + 1"
+    patch = "update bench.fmt set doc = json_set(doc, '$.k', k + 1)"
+    documents = ("create table bench.{name} (id bigint primary key, k int not null, doc json not null) engine={engine}",
+                 "insert into bench.{name} select seq, seq, json_object('k', 0, 'pad', repeat('x', 150)) from bench.seq_{first}_to_{last}")
+    plain = (NARROW, NARROW_ROWS)
+    cases = (
+        ("MariaDB 10.11", Database, Database, "compressed events", "set global log_bin_compress = on", plain, None),
+        ("MariaDB newest", MariaDb, Database, "plain", None, plain, None),
+        ("MariaDB newest", MariaDb, MariaDb, "compressed events", "set global log_bin_compress = on", plain, None),
+        ("MariaDB newest", MariaDb, MariaDb, "FULL_NODUP", "set global binlog_row_image = 'FULL_NODUP'", plain, update),
+        ("MySQL 5.7", MySql57, Database, "plain", None, plain, None),
+        ("MySQL newest", MySql, Database, "plain", None, plain, None),
+        ("MySQL newest", MySql, MySql, "transaction payload", "set global binlog_transaction_compression = on", plain, None),
+        ("MySQL newest", MySql, MySql, "partial JSON", "set global binlog_row_value_options = 'PARTIAL_JSON'", documents, patch),
+    )
+    for server, kind, other, name, option, (create, insert), change in cases:
+        rows = bench.rows if change else 2 * bench.rows
+        sides, databases = [], []
+        try:
+            for at, (side, setting) in enumerate(((kind, option), (other, None))):
+                database = side(os.path.join(bench.folder, f"format{at}"))
+                databases.append(database)
+                database.sql(setting or "select 1")
+                sides.append(logged(bench, database, create, insert, change, rows))
+            size = databases[0].log_size(sides[0].file)
+            pairs = alternate(lambda: bench.resume(sides[0], rows), lambda: bench.resume(sides[1], rows), bench.pairs)
+            yardstick = "MariaDB 10.11, plain" if other is not kind and option is None else "the same without it"
+            results.add(f"stream, {server}, {name} -> blackhole", pairs, rows, size, "-", yardstick)
+        finally:
+            for database in databases:
+                database.stop()
+
+
+def logged(bench, database, create, insert, change, rows):
+    """A pipeline that has so many changes to read."""
+    database.create(create, "fmt", "innodb" if change else None)
+    if change:
+        database.fill(insert, "fmt", rows)
+    start = bench.prepared("bench.fmt", BLACKHOLE, database)
+    if change:
+        database.sql(change)
+    else:
+        database.fill(insert, "fmt", rows)
+    return start
 
 
 def snapshot(bench, results):
@@ -219,7 +269,7 @@ def check(bench, results):
     results.single("200 rules in 300 lines checked, CPU milliseconds of the process", spread([s.cpu * 1e3 for s in samples]), "< 50")
 
 
-CASES = {case.__name__: case for case in (starts, stream, offset, interleaved, snapshot, encoder, memory, decoder, transform, check,
+CASES = {case.__name__: case for case in (starts, stream, offset, interleaved, formats, snapshot, encoder, memory, decoder, transform, check,
                                           postgres_snapshot, postgres_stream)}
 
 

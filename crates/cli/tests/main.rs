@@ -19,5 +19,6 @@ mod readers;
 mod river;
 mod rules;
 mod saboteurs;
+mod size;
 mod support;
 mod unfit;

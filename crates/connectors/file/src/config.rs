@@ -7,6 +7,7 @@ use dujiang_core::options::{ByteSize, Place, Problem, RawOption};
 use dujiang_format_parquet::{Compression as ParquetCompression, ParquetOptions};
 use dujiang_format_text::csv::CsvOptions;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 choice! {
@@ -135,6 +136,7 @@ pub(crate) struct FileConfig {
     pub(crate) added: Vec<(Added, String)>,
     pub(crate) csv: CsvOptions,
     pub(crate) csv_header: bool,
+    pub(crate) parquet: Arc<ParquetOptions>,
 }
 
 impl FileConfig {
@@ -149,6 +151,7 @@ impl FileConfig {
         if !problems.is_empty() {
             return Err(problems);
         }
+        let parquet = Arc::new(parquet(compression, &added, options.roll_size));
         Ok(Self {
             path: PathBuf::from(&options.path),
             format: options.format,
@@ -160,6 +163,7 @@ impl FileConfig {
             added,
             csv: CsvOptions { null: options.csv_null, safe: options.csv_safe },
             csv_header: options.csv_header,
+            parquet,
         })
     }
 
@@ -175,23 +179,24 @@ impl FileConfig {
             (Format::Csv, _) => "csv",
         }
     }
+}
 
-    pub(crate) fn parquet(&self) -> ParquetOptions {
-        let compression = match self.compression {
-            CompressionOption::None | CompressionOption::Gzip => ParquetCompression::None,
-            CompressionOption::Snappy => ParquetCompression::Snappy,
-            CompressionOption::Zstd => ParquetCompression::Zstd,
-        };
-        let named = |wanted: &[Added]| {
-            let added = self.added.iter().filter(|(what, _)| wanted.contains(what));
-            added.map(|(_, name)| name.clone()).collect()
-        };
-        ParquetOptions {
-            compression,
-            unique_columns: named(&[Added::EventId]),
-            without_statistics: named(&[Added::EventId, Added::Position, Added::Transaction, Added::Image]),
-            ..ParquetOptions::default()
-        }
+fn parquet(compression: CompressionOption, added: &[(Added, String)], roll_size: ByteSize) -> ParquetOptions {
+    let compression = match compression {
+        CompressionOption::None | CompressionOption::Gzip => ParquetCompression::None,
+        CompressionOption::Snappy => ParquetCompression::Snappy,
+        CompressionOption::Zstd => ParquetCompression::Zstd,
+    };
+    let named = |wanted: &[Added]| {
+        let added = added.iter().filter(|(what, _)| wanted.contains(what));
+        added.map(|(_, name)| name.clone()).collect()
+    };
+    ParquetOptions {
+        compression,
+        file_bytes: usize::try_from(roll_size.0).unwrap_or(usize::MAX),
+        unique_columns: named(&[Added::EventId]),
+        without_statistics: named(&[Added::EventId, Added::Position, Added::Transaction, Added::Image]),
+        ..ParquetOptions::default()
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) enum Encoder {
 impl Encoder {
     pub(crate) fn new(config: &FileConfig, schema: &SchemaRef) -> Result<Self> {
         Ok(match config.format {
-            Format::Parquet => Self::Parquet(Box::new(ParquetEncoder::new(schema.clone(), &config.parquet())?)),
+            Format::Parquet => Self::Parquet(Box::new(ParquetEncoder::new(schema.clone(), config.parquet.clone())?)),
             Format::Json => Self::Json(TextOut::new(config.compression)?),
             Format::Csv => {
                 let mut out = TextOut::new(config.compression)?;
@@ -34,15 +34,15 @@ impl Encoder {
         })
     }
 
-    pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+    pub(crate) fn write(&mut self, rows: RecordBatch) -> Result<()> {
         match self {
             Self::Parquet(encoder) => encoder.write(rows),
             Self::Json(out) => {
-                json::encode(rows, &mut out.lines)?;
+                json::encode(&rows, &mut out.lines)?;
                 out.compress()
             }
             Self::Csv(out, options) => {
-                csv::encode(rows, options, &mut out.lines)?;
+                csv::encode(&rows, options, &mut out.lines)?;
                 out.compress()
             }
         }
@@ -71,7 +71,7 @@ impl Encoder {
     pub(crate) fn memory(&self) -> usize {
         match self {
             Self::Parquet(encoder) => encoder.memory(),
-            Self::Json(out) | Self::Csv(out, _) => out.lines.capacity() + out.sink.held(),
+            Self::Json(out) | Self::Csv(out, _) => out.lines.capacity() + out.sink.held() + out.sink.compressor(),
         }
     }
 
@@ -111,6 +111,15 @@ impl TextSink {
             Self::Plain(out) => out.len(),
             Self::Gzip(encoder) => encoder.get_ref().len(),
             Self::Zstd(encoder) => encoder.get_ref().len(),
+        }
+    }
+
+    /// What a compressor takes besides its output: its window, tables and buffers.
+    fn compressor(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Gzip(_) => 300 << 10,
+            Self::Zstd(_) => 1300 << 10,
         }
     }
 }

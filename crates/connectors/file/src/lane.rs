@@ -17,7 +17,7 @@ use dujiang_core::budget::Held;
 use dujiang_core::schema::TableId;
 use dujiang_core::sink::SinkContext;
 use dujiang_core::{ChangeBatch, Code, Epoch, Error, Result};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -60,6 +60,8 @@ struct OpenFile {
     opened_micros: i64,
     record: FileRecord,
     partition: Partition,
+    /// Bytes as they are part of the lane's sum.
+    counted: usize,
 }
 
 /// What the disk refused, and since when.
@@ -85,6 +87,10 @@ pub(crate) struct Lane {
     /// Not yet done, in the order it was sent.
     backlog: VecDeque<Work>,
     open: BTreeMap<Target, OpenFile>,
+    /// What all of them hold: thousands are not asked for every batch.
+    open_bytes: usize,
+    /// Those whose finished bytes are due to be written.
+    due: BTreeSet<Target>,
     /// Encoded to the end, not yet written to the end.
     closing: VecDeque<(StagedFile, FileRecord)>,
     /// Written to the end.
@@ -101,7 +107,7 @@ impl Lane {
         let shared = Arc::default();
         let folders = Folders::new(&config.path);
         let held = context.budget.hold(0);
-        let (backlog, open, closing, closed) = Default::default();
+        let (backlog, open, due, closing, closed) = Default::default();
         let (stuck, broken) = (None, None);
         Self {
             config,
@@ -112,6 +118,8 @@ impl Lane {
             number,
             backlog,
             open,
+            open_bytes: 0,
+            due,
             closing,
             closed,
             held,
@@ -225,7 +233,7 @@ impl Lane {
         while let Some(work) = self.backlog.pop_front() {
             match work {
                 Work::Batch(job) => {
-                    self.take(&job)?;
+                    self.take(job)?;
                     self.flush()?;
                 }
                 Work::Cut(cut) => match self.cut(cut.epoch) {
@@ -245,12 +253,14 @@ impl Lane {
         Ok(())
     }
 
-    fn take(&mut self, job: &Job) -> Result<()> {
-        let lineage = &self.context.identity.lineage;
-        for (partition, part) in job.layout.parts(&job.batch, &self.config, lineage)? {
-            let table = &job.layout.table;
-            let target = (table.id.clone(), table.version, partition);
-            self.append(target, &job.layout, part)?;
+    fn take(&mut self, job: Job) -> Result<()> {
+        let Job { batch, layout, _held } = job;
+        let parts = layout.parts(&batch, &self.config, &self.context.identity.lineage)?;
+        // An encoder may let go of a column as soon as it is done with it.
+        drop(batch);
+        for (partition, part) in parts {
+            let target = (layout.table.id.clone(), layout.table.version, partition);
+            self.append(target, &layout, part)?;
         }
         Ok(())
     }
@@ -266,13 +276,18 @@ impl Lane {
             self.open.insert(target.clone(), file);
         }
         let Some(file) = self.open.get_mut(&target) else { return Ok(()) };
-        file.encoder.write(&part.rows)?;
-        file.encoder.drain(&mut file.staged.pending);
         file.record.rows += part.rows.num_rows() as u64;
         file.record.first_commit_micros = file.record.first_commit_micros.min(part.first_commit_micros);
         file.record.last_commit_micros = file.record.last_commit_micros.max(part.last_commit_micros);
+        file.encoder.write(part.rows)?;
+        file.encoder.drain(&mut file.staged.pending);
+        self.open_bytes -= file.counted;
+        file.counted = file.memory();
+        self.open_bytes += file.counted;
         if file.encoder.size() >= self.config.roll_size {
             self.close(&target)?;
+        } else if file.staged.waiting() >= FLUSH_BYTES {
+            self.due.insert(target);
         }
         Ok(())
     }
@@ -302,14 +317,18 @@ impl Lane {
             opened_micros: now,
             record,
             partition: *partition,
+            counted: 0,
         })
     }
 
     /// Ends a file's encoding; its bytes may still have to be written.
     fn close(&mut self, target: &Target) -> Result<()> {
-        let Some(OpenFile { encoder, mut staged, mut record, partition, .. }) = self.open.remove(target) else {
+        let Some(OpenFile { encoder, mut staged, mut record, partition, counted, .. }) = self.open.remove(target)
+        else {
             return Ok(());
         };
+        self.open_bytes -= counted;
+        self.due.remove(target);
         encoder.finish(&mut staged.pending)?;
         // The folder for now; the name's other parts are known when the epoch ends.
         record.file = format!("{}/{}", table_folder(&target.0), partition_folder(self.config.partition_by, partition));
@@ -328,18 +347,24 @@ impl Lane {
             self.shared.add_file(file.record.bytes);
             self.closed.push(file);
         }
-        let full = self.open.values_mut().filter(|file| file.staged.waiting() >= FLUSH_BYTES);
-        for file in full {
-            file.staged.flush()?;
+        while let Some(target) = self.due.first() {
+            if let Some(file) = self.open.get_mut(target) {
+                file.staged.flush()?;
+                self.open_bytes -= file.counted;
+                file.counted = file.memory();
+                self.open_bytes += file.counted;
+            }
+            self.due.pop_first();
         }
         Ok(())
     }
 
     /// After an error everything is still here, for the next call.
     fn cut(&mut self, epoch: Epoch) -> Result<Vec<ClosedFile>> {
-        let targets: Vec<Target> = self.open.keys().cloned().collect();
-        for target in &targets {
-            self.close(target)?;
+        // One after the other: the ends of thousands of files are not in memory at once.
+        while let Some(target) = self.open.keys().next().cloned() {
+            self.close(&target)?;
+            self.flush()?;
         }
         self.flush()?;
         let mut files = std::mem::take(&mut self.closed);
@@ -358,17 +383,25 @@ impl Lane {
         Ok(files)
     }
 
-    /// Closes the file that holds most memory.
+    /// Closes the files that hold most memory, until an eighth of it is free: one, or hundreds of thousands.
     pub(crate) fn spill(&mut self) -> Result<()> {
         self.guard(|lane| {
-            let largest = lane.open.iter().max_by_key(|(_, file)| file.memory());
-            largest.map(|(target, _)| target.clone()).map_or(Ok(()), |target| lane.close(&target))
+            let mut files: Vec<_> = lane.open.iter().map(|(target, file)| (file.counted, target.clone())).collect();
+            files.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+            let enough = lane.open_bytes - lane.open_bytes / 8;
+            for (_, target) in files {
+                if lane.open_bytes <= enough && lane.open_bytes > 0 {
+                    break;
+                }
+                lane.close(&target)?;
+            }
+            Ok(())
         })?;
         self.catch_up()
     }
 
     fn publish_figures(&mut self) {
-        let open: usize = self.open.values().map(OpenFile::memory).sum();
+        let open = self.open_bytes;
         let closing: usize = self.closing.iter().map(|(staged, _)| staged.pending.capacity()).sum();
         self.held.resize(open + closing);
         self.shared.set_buffered(open);

@@ -73,7 +73,8 @@ impl Lane {
                 Some(LaneMessage::Batch { table, batch, goes_on, room }) => {
                     self.writer.cut_goes_on(goes_on);
                     self.write(&table, &batch).await?;
-                    drop(room);
+                    // The writer has taken it: nobody else keeps it from being let go of column by column.
+                    drop((batch, room));
                     self.after_write().await?;
                 }
                 Some(LaneMessage::Milestone(milestone)) => self.mark(milestone).await?,

@@ -4,19 +4,29 @@
 //! What a column becomes is `docs/reference/types.md`'s business; in short: unsigned integers, decimals, dates, times,
 //! wall clocks and instants have their own logical types, text marked `json` is annotated JSON, a duration is a plain
 //! INT64 of microseconds (Parquet has no type for it) whose Arrow type is kept in the file's `ARROW:schema`.
+//!
+//! Writers of columns are dear: each has a hash table and a compressor before its first page. So rows wait in Arrow
+//! until they are worth writers of their own. Thousands of tables with few rows each then cost little more than their
+//! rows, and a table of thousands of columns is encoded column by column, with one writer at a time.
 
 #![warn(missing_docs)]
 
+mod group;
 mod schema;
+mod waiting;
 
+use crate::group::{OpenGroup, write_columns};
+use crate::waiting::Waiting;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use dujiang_core::{Code, Result, ResultExt};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, ArrowWriterOptions};
 use parquet::basic::{Compression as Codec, Encoding, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
+use std::sync::Arc;
 
 /// How pages are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +46,8 @@ pub struct ParquetOptions {
     pub compression: Compression,
     /// A row group ends when it has this many encoded bytes.
     pub row_group_bytes: usize,
+    /// Files end at about this many bytes: no more than that waits to be encoded.
+    pub file_bytes: usize,
     /// Columns whose values hardly ever repeat but share their beginnings (event ids): stored as differences to the
     /// value before instead of through a dictionary.
     pub unique_columns: Vec<String>,
@@ -48,6 +60,7 @@ impl Default for ParquetOptions {
         Self {
             compression: Compression::Zstd,
             row_group_bytes: 32 << 20,
+            file_bytes: 128 << 20,
             unique_columns: Vec::new(),
             without_statistics: Vec::new(),
         }
@@ -62,16 +75,33 @@ const SLICE_BYTES: usize = 4 << 20;
 /// that hardly ever repeats would otherwise spend half of a row group, and megabytes, on a dictionary of no use.
 const DICTIONARY_BYTES: usize = 256 << 10;
 
-/// What the writer of a column holds before its first value, and as much of that as is counted for one file: a table of
-/// thousands of columns must not look like one whose file is due to be closed. (10,000 files of 8 columns held 3 GB.)
-const IDLE_COLUMN: usize = 36 << 10;
-const IDLE_FILE: usize = 16 << 20;
+/// Rows wait until there are so many bytes of them per column: about half of what writers of all columns at once need.
+const WAITING_PER_COLUMN: usize = 256 << 10;
+
+/// But never more than this. A table whose writers would need more is written column by column.
+const MOST_WAITING: usize = 16 << 20;
+
+/// Rows larger than this are written column by column: a page of such a value is there several times while it is encoded.
+const LARGE_ROW: usize = 1 << 20;
 
 /// Encodes the batches of one file.
 pub struct ParquetEncoder {
-    writer: ArrowWriter<Vec<u8>>,
+    schema: SchemaRef,
+    options: Arc<ParquetOptions>,
+    /// Rows that are not encoded yet; none while `open` is there.
+    waiting: Waiting,
+    /// Made with the first row group.
+    file: Option<File>,
+    /// The row group that takes rows as they come.
+    open: Option<OpenGroup>,
     rows: u64,
-    idle: usize,
+}
+
+/// A file that has begun.
+pub(crate) struct File {
+    schema: SchemaRef,
+    writer: SerializedFileWriter<Vec<u8>>,
+    factory: ArrowRowGroupWriterFactory,
 }
 
 impl ParquetEncoder {
@@ -79,31 +109,94 @@ impl ParquetEncoder {
     ///
     /// # Errors
     /// `UnknownType` for a column type that Parquet cannot hold.
-    pub fn new(schema: SchemaRef, options: &ParquetOptions) -> Result<Self> {
-        let unsupported = || "a column type cannot be written to Parquet".to_owned();
-        let idle = (schema.fields().len() * IDLE_COLUMN).min(IDLE_FILE);
-        let parquet_schema = schema::descriptor(&schema).or_code(Code::UnknownType, unsupported)?;
-        let writer_options =
-            ArrowWriterOptions::new().with_properties(properties(options)).with_parquet_schema(parquet_schema);
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema, writer_options)
-            .or_code(Code::UnknownType, unsupported)?;
-        Ok(Self { writer, rows: 0, idle })
+    pub fn new(schema: SchemaRef, options: Arc<ParquetOptions>) -> Result<Self> {
+        schema::check(&schema).or_code(Code::UnknownType, unsupported)?;
+        Ok(Self { schema, options, waiting: Waiting::default(), file: None, open: None, rows: 0 })
     }
 
     /// Adds rows. After an error the encoder is of no use any more.
     ///
     /// # Errors
     /// `Bug` when the batch does not have the file's schema.
-    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+    pub fn write(&mut self, batch: RecordBatch) -> Result<()> {
         let rows = batch.num_rows();
-        let pieces = batch.get_array_memory_size().div_ceil(SLICE_BYTES).clamp(1, rows.max(1));
+        if rows == 0 {
+            return Ok(());
+        }
+        self.rows += rows as u64;
+        let bytes = waiting::bytes_of(&batch);
+        let large = bytes / rows >= LARGE_ROW;
+        if self.open.is_some() && !large {
+            return self.stream(&batch, bytes);
+        }
+        self.close_group()?;
+        self.waiting.push(batch, bytes)?;
+        if self.waiting.bytes() < self.enough() {
+            return Ok(());
+        }
+        if large || self.is_wide() {
+            return self.write_waiting();
+        }
+        for batch in self.waiting.take() {
+            self.stream(&batch, waiting::bytes_of(&batch))?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of rows that are worth to be encoded.
+    fn enough(&self) -> usize {
+        let columns = self.schema.fields().len();
+        (columns * WAITING_PER_COLUMN).min(MOST_WAITING).min(self.options.row_group_bytes).min(self.options.file_bytes)
+    }
+
+    fn is_wide(&self) -> bool {
+        self.schema.fields().len() * WAITING_PER_COLUMN > MOST_WAITING
+    }
+
+    /// Encodes rows into the open row group.
+    fn stream(&mut self, batch: &RecordBatch, bytes: usize) -> Result<()> {
+        let rows = batch.num_rows();
+        let pieces = bytes.div_ceil(SLICE_BYTES).clamp(1, rows);
         let step = rows.div_ceil(pieces).max(1);
         for start in (0..rows).step_by(step) {
             let piece = batch.slice(start, step.min(rows - start));
-            self.writer.write(&piece).or_code(Code::Bug, || "encode rows as Parquet".to_owned())?;
+            let mut group = match self.open.take() {
+                Some(group) => group,
+                None => OpenGroup::new(self.file()?).or_code(Code::Bug, encoding)?,
+            };
+            group.write(&piece).or_code(Code::Bug, encoding)?;
+            let full = group.is_full(self.options.row_group_bytes);
+            self.open = Some(group);
+            if full {
+                self.close_group()?;
+            }
         }
-        self.rows += rows as u64;
         Ok(())
+    }
+
+    fn close_group(&mut self) -> Result<()> {
+        match self.open.take() {
+            Some(group) => group.close(self.file()?).or_code(Code::Bug, encoding),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a row group of what waits, column by column.
+    fn write_waiting(&mut self) -> Result<()> {
+        let batches = self.waiting.take();
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let options = self.options.clone();
+        write_columns(self.file()?, batches, &options).or_code(Code::Bug, encoding)
+    }
+
+    fn file(&mut self) -> Result<&mut File> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => File::begin(&self.schema, &self.options).or_code(Code::UnknownType, unsupported)?,
+        };
+        Ok(self.file.insert(file))
     }
 
     /// Rows so far.
@@ -111,32 +204,57 @@ impl ParquetEncoder {
         self.rows
     }
 
-    /// Bytes held: the row group in progress, output not yet taken, and what the writers of columns need before their first
-    /// value, so that thousands of tables do not keep thousands of files open.
+    /// Bytes held: rows that wait, the row group in progress with its writers, and output not yet taken.
     pub fn memory(&self) -> usize {
-        self.writer.memory_size() + self.writer.inner().len() + self.idle
+        let open = self.open.as_ref().map_or(0, OpenGroup::memory);
+        let output = self.file.as_ref().map_or(0, |file| file.writer.inner().capacity());
+        self.waiting.memory() + open + output
     }
 
     /// Estimated size of the file if it were finished now.
     pub fn size(&self) -> usize {
-        self.writer.bytes_written() + self.writer.in_progress_size()
+        let open = self.open.as_ref().map_or(0, OpenGroup::size);
+        self.file.as_ref().map_or(0, |file| file.writer.bytes_written()) + open + self.waiting.bytes()
     }
 
     /// The bytes that are complete, to be appended to the file.
     pub fn take_output(&mut self) -> Vec<u8> {
-        std::mem::take(self.writer.inner_mut())
+        self.file.as_mut().map(|file| std::mem::take(file.writer.inner_mut())).unwrap_or_default()
     }
 
     /// Ends the file; returns its last bytes.
     ///
     /// # Errors
     /// `Bug` when the Parquet crate contradicts itself.
-    pub fn finish(self) -> Result<Vec<u8>> {
-        self.writer.into_inner().or_code(Code::Bug, || "finish a Parquet file".to_owned())
+    pub fn finish(mut self) -> Result<Vec<u8>> {
+        self.close_group()?;
+        self.write_waiting()?;
+        self.file()?;
+        let Some(file) = self.file else { return Ok(Vec::new()) };
+        file.writer.into_inner().or_code(Code::Bug, || "finish a Parquet file".to_owned())
     }
 }
 
-fn properties(options: &ParquetOptions) -> WriterProperties {
+fn unsupported() -> String {
+    "a column type cannot be written to Parquet".to_owned()
+}
+
+fn encoding() -> String {
+    "encode rows as Parquet".to_owned()
+}
+
+impl File {
+    fn begin(schema: &SchemaRef, options: &ParquetOptions) -> parquet::errors::Result<Self> {
+        let writer_options = ArrowWriterOptions::new()
+            .with_properties(properties(options).build())
+            .with_parquet_schema(schema::descriptor(schema)?);
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), writer_options)?;
+        let (writer, factory) = writer.into_serialized_writer()?;
+        Ok(Self { schema: schema.clone(), writer, factory })
+    }
+}
+
+fn properties(options: &ParquetOptions) -> WriterPropertiesBuilder {
     let codec = match options.compression {
         Compression::None => Codec::UNCOMPRESSED,
         Compression::Snappy => Codec::SNAPPY,
@@ -146,8 +264,7 @@ fn properties(options: &ParquetOptions) -> WriterProperties {
         .set_created_by(concat!("dujiang ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(codec)
         .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
-        .set_max_row_group_bytes(Some(options.row_group_bytes));
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES);
     for name in &options.unique_columns {
         let path = ColumnPath::from(vec![name.clone()]);
         builder = builder
@@ -158,7 +275,7 @@ fn properties(options: &ParquetOptions) -> WriterProperties {
         let path = ColumnPath::from(vec![name.clone()]);
         builder = builder.set_column_statistics_enabled(path, EnabledStatistics::None);
     }
-    builder.build()
+    builder
 }
 
 #[cfg(test)]

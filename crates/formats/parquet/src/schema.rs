@@ -11,16 +11,25 @@ use std::sync::Arc;
 /// The Parquet crate's own mapping, with text marked `json` annotated as JSON.
 pub(crate) fn descriptor(arrow: &Schema) -> Result<SchemaDescriptor> {
     let plain = ArrowSchemaConverter::new().convert(arrow)?;
-    let root = plain.root_schema();
-    let mut columns: Vec<TypePtr> = root.get_fields().to_vec();
+    let plain = plain.root_schema();
+    let mut columns: Vec<TypePtr> = plain.get_fields().to_vec();
     for (column, field) in columns.iter_mut().zip(arrow.fields()) {
         let text = matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
         if text && logical(field) == Some(LOGICAL_JSON) {
             *column = Arc::new(json_column(field.name(), field.is_nullable())?);
         }
     }
-    let root = Type::group_type_builder(root.name()).with_fields(columns).build()?;
-    Ok(SchemaDescriptor::new(Arc::new(root)))
+    Ok(SchemaDescriptor::new(root(plain.name(), columns)?))
+}
+
+/// Whether every column has a Parquet type.
+pub(crate) fn check(arrow: &Schema) -> Result<()> {
+    ArrowSchemaConverter::new().convert(arrow).map(drop)
+}
+
+/// A schema of these columns.
+pub(crate) fn root(name: &str, columns: Vec<TypePtr>) -> Result<TypePtr> {
+    Ok(Arc::new(Type::group_type_builder(name).with_fields(columns).build()?))
 }
 
 fn json_column(name: &str, nullable: bool) -> Result<Type> {

@@ -2,6 +2,7 @@ use super::*;
 use arrow_array::{ArrayRef, Int64Array, StringArray, UInt64Array};
 use arrow_schema::{DataType, Field, Schema};
 use dujiang_core::schema::{LOGICAL_JSON, field};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -19,10 +20,10 @@ fn batch(from: i64, rows: i64, text: &str) -> RecordBatch {
 }
 
 fn encode(options: &ParquetOptions, batches: &[RecordBatch]) -> Vec<u8> {
-    let mut encoder = ParquetEncoder::new(batches[0].schema(), options).unwrap();
+    let mut encoder = ParquetEncoder::new(batches[0].schema(), Arc::new(options.clone())).unwrap();
     let mut file = Vec::new();
     for batch in batches {
-        encoder.write(batch).unwrap();
+        encoder.write(batch.clone()).unwrap();
         file.extend(encoder.take_output());
     }
     file.extend(encoder.finish().unwrap());
@@ -65,4 +66,95 @@ proptest! {
             prop_assert!((group.compressed_size() as usize) < limit + largest.max(SLICE_BYTES));
         }
     }
+}
+
+fn read(file: Vec<u8>) -> Vec<RecordBatch> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(file)).unwrap();
+    reader.with_batch_size(1 << 20).build().unwrap().map(|rows| rows.unwrap()).collect()
+}
+
+/// So many columns of so many rows.
+fn wide(columns: usize, rows: i64) -> RecordBatch {
+    let fields: Vec<_> = (0..columns).map(|n| Field::new(format!("c{n}"), DataType::Int64, n % 2 == 0)).collect();
+    let column = |n: usize| -> ArrayRef { Arc::new(Int64Array::from_iter_values((0..rows).map(|row| row * n as i64))) };
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), (0..columns).map(column).collect()).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn rows_come_back_in_their_order_however_they_came(
+        cuts in prop::collection::vec(1usize..400, 1..60),
+        columns in prop::sample::select(vec![3usize, 70]),
+        file_bytes in prop::sample::select(vec![1usize, 40_000, 128 << 20]),
+        row_group_bytes in prop::sample::select(vec![30_000usize, 32 << 20]),
+    ) {
+        let rows: usize = cuts.iter().sum();
+        let all = if columns == 3 { batch(0, rows as i64, "x") } else { wide(columns, rows as i64) };
+        let options = ParquetOptions { file_bytes, row_group_bytes, ..Default::default() };
+        let mut start = 0;
+        let pieces: Vec<_> = cuts.iter().map(|&count| {
+            start += count;
+            all.slice(start - count, count)
+        }).collect();
+        let back = read(encode(&options, &pieces));
+        let back = arrow_select::concat::concat_batches(&all.schema(), &back).unwrap();
+        prop_assert_eq!(back.columns(), all.columns());
+    }
+}
+
+#[test]
+fn a_file_of_few_rows_holds_little_more_than_them() {
+    for columns in [8, 4096] {
+        let mut encoder = ParquetEncoder::new(wide(columns, 1).schema(), Arc::default()).unwrap();
+        for _ in 0..100 {
+            encoder.write(wide(columns, 1)).unwrap();
+        }
+        let per_column = encoder.memory() / columns;
+        assert!(per_column < 8 << 10, "{per_column} bytes per column");
+    }
+}
+
+#[test]
+fn a_slice_does_not_keep_what_it_was_cut_from() {
+    let large = batch(0, 100_000, "some text that fills the row");
+    let mut encoder = ParquetEncoder::new(large.schema(), Arc::default()).unwrap();
+    for row in 0..40 {
+        encoder.write(large.slice(row * 1000, 2)).unwrap();
+    }
+    assert!(encoder.memory() < 100_000, "{}", encoder.memory());
+}
+
+#[test]
+fn a_large_value_has_no_dictionary_and_no_statistics() {
+    let value = "x".repeat(3 << 20);
+    let codec = |value: &str| {
+        reader(encode(&Default::default(), &[batch(0, 1, value)])).metadata().row_group(0).column(2).compression()
+    };
+    assert!(matches!(codec(&value), parquet::basic::Compression::ZSTD(_)));
+    let file = encode(&ParquetOptions::default(), &[batch(0, 1, &value), batch(1, 1, "small"), batch(2, 1, &value)]);
+    let groups = reader(file.clone());
+    let doc = groups.metadata().row_group(0).column(2).clone();
+    assert!(doc.dictionary_page_offset().is_none() && doc.statistics().is_none());
+    assert!(groups.metadata().row_group(0).column(0).statistics().is_some());
+    let rows: usize = read(file).iter().map(RecordBatch::num_rows).sum();
+    assert_eq!(rows, 3);
+}
+
+#[test]
+fn a_large_value_that_does_not_get_smaller_is_not_compressed() {
+    let mut state = 1u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    let value: Vec<u8> = (0..2 << 20).map(|_| next()).collect();
+    let field = Field::new("doc", DataType::Binary, false);
+    let rows: ArrayRef = Arc::new(arrow_array::BinaryArray::from_vec(vec![&value]));
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![rows]).unwrap();
+    let file = encode(&ParquetOptions::default(), std::slice::from_ref(&rows));
+    let codec = reader(file.clone()).metadata().row_group(0).column(0).compression();
+    assert_eq!(codec, parquet::basic::Compression::UNCOMPRESSED);
+    assert_eq!(read(file), [rows]);
 }

@@ -185,6 +185,12 @@ impl BinlogStream {
         }
     }
 
+    /// The packet of the event just returned, if it is so large that its buffer is not kept: no copy is needed then. The event
+    /// begins at its second byte.
+    pub fn take_large(&mut self) -> Option<Vec<u8>> {
+        self.connection.channel.take_large()
+    }
+
     fn event(&mut self, taken: &Taken) -> Result<Option<&[u8]>> {
         let channel = &self.connection.channel;
         let packet = channel.payload(taken);

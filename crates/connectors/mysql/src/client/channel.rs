@@ -64,6 +64,11 @@ impl Channel {
         self.framing.payload(taken)
     }
 
+    /// The payload just taken, if it is a large one; see [`Framing::take_large`].
+    pub fn take_large(&mut self) -> Option<Vec<u8>> {
+        self.framing.take_large()
+    }
+
     /// Bytes received so far; 0 says that the peer never spoke.
     pub fn received(&self) -> u64 {
         self.received

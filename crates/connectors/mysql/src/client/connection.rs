@@ -371,6 +371,11 @@ impl Connection {
         }
     }
 
+    /// The packet of the row just returned, if it is so large that its buffer is not kept: no copy is needed then.
+    pub fn take_large_row(&mut self) -> Option<Vec<u8>> {
+        self.channel.take_large()
+    }
+
     fn row(&mut self, taken: &Taken) -> Result<Option<&[u8]>> {
         let packet = self.channel.payload(taken);
         match packet.first() {

@@ -28,3 +28,6 @@ pub use dujiang_net::{Tls, TlsMode};
 pub use endpoint::Endpoint;
 pub use statement::{BinaryRows, Param, Statement};
 pub use text::{TextRow, TextRows};
+
+/// A payload larger than this has a buffer of its own, which can be taken instead of copied.
+pub const LARGE: usize = packet::KEPT_LARGE;

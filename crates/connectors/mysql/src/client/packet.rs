@@ -13,7 +13,7 @@ const FULL: usize = 0xff_ffff;
 const FIRST_BUFFER: usize = 16 << 10;
 const LARGEST_BUFFER: usize = 512 << 10;
 /// A joined payload's buffer is given back afterwards if it is larger than this.
-const KEPT_LARGE: usize = 4 << 20;
+pub(super) const KEPT_LARGE: usize = 4 << 20;
 
 /// Where a packet lies.
 #[derive(Debug, Clone)]
@@ -40,6 +40,8 @@ pub(super) struct Framing {
     end: usize,
     large: Vec<u8>,
     joining: Option<Joining>,
+    /// The packet just taken is in `large`.
+    joined: bool,
     sequence: u8,
 }
 
@@ -63,6 +65,12 @@ impl Framing {
     /// # Errors
     /// `Protocol` when the sequence number is wrong.
     pub fn take(&mut self) -> Result<Option<Taken>> {
+        let taken = self.take_next()?;
+        self.joined = matches!(taken, Some(Taken::Joined));
+        Ok(taken)
+    }
+
+    fn take_next(&mut self) -> Result<Option<Taken>> {
         loop {
             if let Some(joining) = self.joining
                 && joining.remaining > 0
@@ -130,7 +138,11 @@ impl Framing {
             }
         }
         self.start += HEADER;
-        self.large.reserve(length);
+        // Exact at first, since most are not longer; then by a quarter, so that a gigabyte is not copied too often.
+        let missing = length.saturating_sub(self.large.capacity() - self.large.len());
+        if missing > 0 {
+            self.large.reserve_exact(length.max(self.large.len() / 4));
+        }
         self.joining = Some(Joining { remaining: length, continued: length == FULL });
     }
 
@@ -147,6 +159,13 @@ impl Framing {
             Taken::Buffered(range) => &self.buffer[range.clone()],
             Taken::Joined => &self.large,
         }
+    }
+
+    /// The payload of the packet just taken, if it is so large that its buffer is not kept anyway: whoever takes it needs no
+    /// copy. It must not be looked at here any more.
+    pub fn take_large(&mut self) -> Option<Vec<u8>> {
+        let given = std::mem::take(&mut self.joined) && self.large.len() > KEPT_LARGE;
+        given.then(|| std::mem::take(&mut self.large))
     }
 
     /// Where the next bytes of the socket go; never empty. Packets taken before are gone.

@@ -25,14 +25,14 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+mod rows;
 mod waiting;
 
+use rows::Rows;
 use waiting::{Chunks, MISSING_PAUSE, has_moved_on, retry};
 
 /// A chunk ends early when it holds this many bytes.
 const CHUNK_BYTES: usize = 8 << 20;
-/// Rows decoded at a time.
-const ROWS_AT_A_TIME: usize = 512;
 /// A view serves chunks of a table for so long, as long as the stream has dropped nothing behind it. MySQL's are dear.
 const VIEW_AGE: Duration = Duration::from_millis(500);
 const VIEW_AGE_MYSQL: Duration = Duration::from_secs(5);
@@ -507,8 +507,13 @@ impl Session {
         while !fetched.truncated && rows.fill(&mut self.connection).await? {
             fetched.rows += rows.packets.len();
             fetched.bytes += rows.buffer.len();
-            fetched.truncated = fetched.bytes > 2 * CHUNK_BYTES;
             builder.append_binary_rows(&rows.buffer, &rows.packets)?;
+            if let Some(row) = rows.large.take() {
+                fetched.rows += 1;
+                fetched.bytes += row.len();
+                builder.append_binary_rows(&row, &[(0, row.len())])?;
+            }
+            fetched.truncated = fetched.bytes > 2 * CHUNK_BYTES;
         }
         fetched.batch = builder.finish()?;
         Ok(fetched)
@@ -559,38 +564,6 @@ impl Session {
             point: view.point.clone(),
             held,
         })
-    }
-}
-
-/// Rows on their way from the socket to the decoder.
-#[derive(Default)]
-struct Rows {
-    buffer: Vec<u8>,
-    packets: Vec<(usize, usize)>,
-}
-
-impl Rows {
-    /// Takes the next rows; false when there are none.
-    async fn fill(&mut self, connection: &mut Connection) -> Result<bool> {
-        self.buffer.clear();
-        self.packets.clear();
-        while self.packets.len() < ROWS_AT_A_TIME && self.buffer.len() < CHUNK_BYTES / 8 {
-            if let Some(row) = connection.try_next_row()? {
-                self.push(row);
-                continue;
-            }
-            match connection.next_row().await? {
-                Some(row) => self.push(row),
-                None => break,
-            }
-        }
-        Ok(!self.packets.is_empty())
-    }
-
-    fn push(&mut self, row: &[u8]) {
-        let start = self.buffer.len();
-        self.buffer.extend_from_slice(row);
-        self.packets.push((start, self.buffer.len()));
     }
 }
 

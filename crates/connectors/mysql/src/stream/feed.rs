@@ -4,7 +4,7 @@
 //! them, the server waits (the session allows that for an hour). A lost connection ends the feed: the reader, which alone
 //! knows how far it has got, starts the next one at its exact place. So a reconnection and a restart are the same code.
 
-use crate::client::{BinlogRequest, BinlogStream, Connection, Endpoint};
+use crate::client::{BinlogRequest, BinlogStream, Connection, Endpoint, LARGE};
 use crate::position::ServerName;
 use crate::server::{Resume, verify};
 use dujiang_core::budget::{Budget, Held};
@@ -13,7 +13,7 @@ use dujiang_core::{Code, Error, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 /// A block is sent when it holds this many bytes, or when nothing more has arrived.
@@ -32,8 +32,10 @@ const KEPT_BYTES: usize = 4 * BLOCK_BYTES;
 pub struct Block {
     room: Room,
     next: usize,
-    _held: Held,
+    held: Held,
     spare: Spare,
+    /// A large block's: there is only one at a time.
+    alone: Option<OwnedSemaphorePermit>,
 }
 
 /// What a block is made of; goes round between the task that reads and the one that takes, since memory that is always new
@@ -54,6 +56,15 @@ impl Room {
     }
 }
 
+impl Room {
+    /// A room for the event just returned alone, which is large: its buffer, without a copy.
+    fn of_one(stream: &mut BinlogStream) -> Result<Self> {
+        let lost = || Error::new(Code::Bug, "the buffer of a large event is gone");
+        let bytes = stream.take_large().ok_or_else(lost)?;
+        Ok(Self { events: vec![(1, bytes.len())], bytes })
+    }
+}
+
 impl Drop for Block {
     fn drop(&mut self) {
         let mut room = std::mem::take(&mut self.room);
@@ -66,14 +77,35 @@ impl Drop for Block {
 }
 
 impl Block {
+    /// Takes what has arrived, as far as it fits; a large event begins the next block.
+    fn fill(&mut self, stream: &mut BinlogStream) -> Result<Option<Room>> {
+        let mut ahead = None;
+        while self.room.bytes.len() < BLOCK_BYTES {
+            match stream.try_next_buffered()? {
+                Some(event) if event.len() < LARGE => self.room.push(event),
+                Some(_) => {
+                    ahead = Some(Room::of_one(stream)?);
+                    break;
+                }
+                None => break,
+            }
+        }
+        self.held.resize(self.room.bytes.capacity());
+        Ok(ahead)
+    }
+
     /// The next event, without going past it.
     pub fn peek(&self) -> Option<&[u8]> {
         self.room.events.get(self.next).map(|&(start, end)| &self.room.bytes[start..end])
     }
 
-    /// Goes past the next event.
+    /// Goes past the next event. What was large is given back at once: the reader looks at its rows for a while.
     pub fn advance(&mut self) {
         self.next += 1;
+        if self.next == self.room.events.len() && self.alone.take().is_some() {
+            self.room.bytes = Vec::new();
+            self.held.resize(0);
+        }
     }
 }
 
@@ -193,13 +225,22 @@ async fn run(
     let mut stream = connection.dump(&request).await?;
     let mut events = 0u64;
     let spare = Spare::default();
+    let (large, mut ahead) = (Arc::new(Semaphore::new(1)), None);
     loop {
         // The first events are made up when the dump begins; only what follows proves that the place is found.
         let patience = if events < 3 { SEEK_PATIENCE } else { options.heartbeat * 3 };
-        let block = match timeout(patience, first_of_block(&mut stream, &spare)).await {
-            Ok(first) => fill(first?, &mut stream, budget, &spare)?,
-            Err(_) => return Err(silent(patience)),
+        let first = match ahead.take() {
+            Some(room) => room,
+            None => match timeout(patience, first_of_block(&mut stream, &spare)).await {
+                Ok(first) => first?,
+                Err(_) => return Err(silent(patience)),
+            },
         };
+        let mut block = Block { room: first, next: 0, held: budget.hold(0), spare: spare.clone(), alone: None };
+        ahead = block.fill(&mut stream)?;
+        if block.room.bytes.len() > LARGE {
+            block.alone = large.clone().acquire_owned().await.ok();
+        }
         connected.store(true, Ordering::Relaxed);
         events += block.room.events.len() as u64;
         if sender.send(Fed::Block(block)).await.is_err() {
@@ -217,18 +258,12 @@ async fn first_of_block(stream: &mut BinlogStream, spare: &Spare) -> Result<Room
     let Some(event) = stream.next_event().await? else {
         return Err(Error::new(Code::ConnectionLost, "the source ended the binlog stream"));
     };
-    let mut room = spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-    room.push(event);
-    Ok(room)
-}
-
-fn fill(mut room: Room, stream: &mut BinlogStream, budget: &Budget, spare: &Spare) -> Result<Block> {
-    while room.bytes.len() < BLOCK_BYTES {
-        let Some(event) = stream.try_next_buffered()? else { break };
+    if event.len() < LARGE {
+        let mut room = spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         room.push(event);
+        return Ok(room);
     }
-    let held = budget.hold(room.bytes.capacity());
-    Ok(Block { room, next: 0, _held: held, spare: spare.clone() })
+    Room::of_one(stream)
 }
 
 #[cfg(test)]
