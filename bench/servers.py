@@ -36,8 +36,8 @@ class MySql(Database):
     def __init__(self, folder):
         self.binary = os.path.join(servers_folder(), self.name, "bin/mysqld")
         super().__init__(folder)
-        doubled = " ".join(f"insert into bench.numbers select seq + {1 << n} from bench.numbers;" for n in range(21))
-        self.sql(f"set sql_log_bin = 0; create table bench.numbers (seq int primary key); insert into bench.numbers values (1); {doubled}")
+        self.sql("set sql_log_bin = 0; create table bench.numbers (seq int primary key); insert into bench.numbers values (1)")
+        self.numbers = 1
 
     def log_only_engine(self):
         support = self.sql("select support from information_schema.engines where engine = 'BLACKHOLE'")
@@ -59,6 +59,9 @@ class MySql(Database):
                 "--max-binlog-size=1G", f"--tmpdir={folder}"] + self.user()
 
     def fill(self, rows, name, count):
+        while self.numbers < count:
+            self.sql(f"set sql_log_bin = 0; insert into bench.numbers select seq + {self.numbers} from bench.numbers")
+            self.numbers *= 2
         super().fill(rows.replace("bench.seq_{first}_to_{last}", "bench.numbers where seq between {first} and {last}"), name, count)
 
 
