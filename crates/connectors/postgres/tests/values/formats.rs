@@ -8,6 +8,7 @@ use dujiang_format_parquet::{ParquetEncoder, ParquetOptions};
 use dujiang_format_text::csv;
 use dujiang_scratch::Random;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::sync::Arc;
 
 #[test]
 fn p02_parquet_gives_back_every_value_of_every_type() {
