@@ -7,6 +7,7 @@ use dujiang_spec::{Registry, SqlChecker};
 const SOURCES: &[SourceSpec] = &[
     dujiang_mysql::SPECS[0],
     dujiang_mysql::SPECS[1],
+    dujiang_mysql::SPECS[2],
     dujiang_postgres::SPEC,
     dujiang_generator::SPEC,
     dujiang_log::SOURCE,

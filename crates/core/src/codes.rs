@@ -159,6 +159,11 @@ codes! {
     /// The server's log does not carry the names and signs of columns. They are taken from the catalog, and a change of
     /// columns that is not in the log itself (`SQL_LOG_BIN=0`) is noticed later, or only by the number of columns.
     LogMetadata = "E0251", User, Never, exit 78, "the source's log names no columns";
+    /// OceanBase keeps a binlog only for tenants whose Binlog Service is enabled, and only the proxy (ODP) leads to it. The
+    /// settings that the database itself shows (`log_bin=ON`) mean nothing.
+    BinlogServiceOff = "E0252", User, Never, exit 78, "Binlog Service is not enabled for this tenant";
+    /// The tenant is in Oracle mode. OceanBase writes a binlog for tenants in MySQL mode only.
+    OracleMode = "E0253", User, Never, exit 78, "the tenant is in Oracle mode";
     // E026, E027: PostgreSQL's log and its readers
     /// The server does not write what logical replication needs. `wal_level = logical` takes a restart of the server.
     WalLevel = "E0260", User, Never, exit 78, "wal_level is not logical";

@@ -3,8 +3,9 @@
 use crate::catalog::TableFilter;
 use crate::client::{Endpoint, TlsMode};
 use crate::decode::ZeroDates;
+use crate::oceanbase;
 use dujiang_core::connector::PipelineOptions;
-use dujiang_core::options::{ByteSize, OptionType, OptionValue, Problem, RawOption};
+use dujiang_core::options::{ByteSize, OptionDef, OptionType, OptionValue, Place, Presence, Problem, RawOption};
 use dujiang_core::{Code, Secret};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -151,6 +152,22 @@ dujiang_core::options! {
     }
 }
 
+/// The port of OceanBase's proxy.
+const OCEANBASE_PORT: &str = "2883";
+const PORT: usize = 1;
+
+/// The options of the `oceanbase` source: the same, with the proxy's port.
+pub const OCEANBASE_DEFS: [OptionDef; MysqlOptions::DEFS.len()] = {
+    let mut defs = [MysqlOptions::DEFS[PORT]; MysqlOptions::DEFS.len()];
+    let mut at = 0;
+    while at < defs.len() {
+        defs[at] = MysqlOptions::DEFS[at];
+        at += 1;
+    }
+    defs[PORT].presence = Presence::Default(OCEANBASE_PORT);
+    defs
+};
+
 /// The options after all checks, in the form the source works with.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -184,6 +201,25 @@ impl Config {
         let (Ok(filter), true) = (filter, problems.is_empty()) else { return Err(problems) };
         let server_id = server_id(&options, pipeline);
         Ok(Self { options, endpoint, filter, server_id, warnings })
+    }
+
+    /// As [`Config::parse`], for OceanBase.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn parse_oceanbase(raw: &[RawOption], pipeline: &PipelineOptions) -> Result<Self, Vec<Problem>> {
+        let mut raw = raw.to_vec();
+        if !raw.iter().any(|option| option.key == "port") {
+            raw.push(RawOption::new("port", OCEANBASE_PORT, Place::Block(None)));
+        }
+        let mut config = Self::parse(&raw, pipeline)?;
+        config.endpoint.oceanbase = true;
+        if config.options.startup_mode != StartupMode::LatestOffset {
+            let given = raw.iter().find(|option| option.key == "scan.startup.mode");
+            let mode = given.map_or("initial", |option| option.value.as_str());
+            return Err(vec![oceanbase::unsupported_start(mode, config.options.place("scan.startup.mode"))]);
+        }
+        Ok(config)
     }
 
     /// Connections that read the snapshot at a time.

@@ -17,7 +17,7 @@ const FORMAT: u8 = 1;
 /// The server a position belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerName {
-    /// `mysql` or `mariadb`.
+    /// `mysql`, `mariadb` or `oceanbase`.
     pub family: String,
     /// `server_uuid`, or MariaDB's `server_id`.
     pub id: String,
@@ -184,7 +184,7 @@ impl Head {
         let bad = |_| damaged("its global transaction ids");
         match (self.server.family.as_str(), self.gtid.is_empty()) {
             ("mariadb", _) => Ok(Executed::MariaDb(self.gtid.parse().map_err(bad)?)),
-            ("mysql", false) => Ok(Executed::MySql(self.gtid.parse().map_err(bad)?)),
+            ("mysql", false) | ("oceanbase", _) => Ok(Executed::MySql(self.gtid.parse().map_err(bad)?)),
             ("mysql", true) => Ok(Executed::None),
             _ => Err(damaged("the family of its server")),
         }

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::ddl::model::Habits;
+use crate::gtid::{Executed, GtidSet};
 use crate::place::Place;
 use crate::position::{self, Head, ServerName};
 use crate::server::{Instance, Resume};
@@ -65,6 +66,8 @@ pub struct Start {
     pub end_at_open: Place,
     /// Tables to be captured that the position does not know: they join when the stream has come to that end.
     pub late: Vec<TableId>,
+    /// The transactions before it, where places tell nothing (OceanBase).
+    pub executed_at_open: Option<GtidSet>,
 }
 
 /// Reads a server of the MySQL family.
@@ -151,7 +154,10 @@ impl MysqlReader {
         let caught_up = self.snapshot_told
             && !self.start.tables.is_dirty()
             && !self.start.machine.has_moved()
-            && *self.start.machine.boundary() >= self.start.end_at_open;
+            && match (&self.start.executed_at_open, self.start.machine.executed()) {
+                (Some(end), Executed::MySql(read)) => read.covers(end),
+                _ => *self.start.machine.boundary() >= self.start.end_at_open,
+            };
         if caught_up && !self.caught_up_told && self.start.late.is_empty() {
             self.caught_up_told = true;
             return Some(SourceEvent::CaughtUp);

@@ -1,54 +1,15 @@
 //! Which server this is, and whether it can serve a position (INV-5, INV-6).
 
-use crate::client::{BinlogStart, Connection, ServerFamily, quote};
+use crate::client::{Connection, ServerFamily, quote};
 use crate::decode::transaction::Xid;
 use crate::gtid::{Executed, GtidSet, MariaGtid};
+use crate::oceanbase;
 use crate::place::Place;
 use crate::position::{Mark, ServerName};
+pub use crate::resume::{Instance, Resume};
+use crate::resume::{lost, other_server};
 use dujiang_core::{Code, Error, Result};
 use std::time::Duration;
-
-/// Where to read on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resume {
-    /// The server that the place belongs to.
-    pub server: ServerName,
-    /// A transaction boundary.
-    pub place: Place,
-    /// All transactions before it.
-    pub executed: Executed,
-    /// Where the dump has to begin, if that is before the place for the sake of undecided transactions.
-    pub first: Option<(Place, Executed)>,
-    /// Whether the place itself matters, since hand-off points are compared with it: then no other server will do.
-    pub bound_to_server: bool,
-    /// The last transaction before the place.
-    pub mark: Option<Mark>,
-    /// The very server, if it is known and the place is bound to it.
-    pub instance: Option<Instance>,
-}
-
-impl Resume {
-    /// Where the dump is to begin.
-    pub fn start(&self) -> BinlogStart {
-        let (place, executed) = match &self.first {
-            Some((place, executed)) => (place, executed),
-            None => (&self.place, &self.executed),
-        };
-        let at_place = || BinlogStart::FilePosition { file: place.file().to_owned(), position: place.offset };
-        match executed {
-            Executed::None => at_place(),
-            // Nothing is in the log yet, or the ids before the place are not known: the place is all there is.
-            Executed::MariaDb(position) if position.is_empty() => at_place(),
-            Executed::MariaDb(position) => BinlogStart::MariaDbGtids(position.to_string()),
-            Executed::MySql(set) => BinlogStart::MySqlGtidSet(set.encode()),
-        }
-    }
-
-    /// Whether the dump begins at the place itself, and not where the server finds the ids.
-    fn is_by_place(&self) -> bool {
-        matches!(self.start(), BinlogStart::FilePosition { .. })
-    }
-}
 
 /// Who the server is.
 ///
@@ -58,17 +19,11 @@ pub async fn identify(connection: &mut Connection) -> Result<ServerName> {
     let (family, sql) = match connection.server().family {
         ServerFamily::MariaDb => ("mariadb", "SELECT @@GLOBAL.server_id"),
         ServerFamily::MySql => ("mysql", "SELECT @@GLOBAL.server_uuid"),
+        // One name for all servers of the tenant: its transactions' UUID is checked instead.
+        ServerFamily::OceanBase => return Ok(ServerName { family: "oceanbase".into(), id: String::new() }),
     };
     let id = connection.query_value(sql).await?.unwrap_or_default();
     Ok(ServerName { family: family.into(), id })
-}
-
-/// One server process, told from others that share its address, within one run of a pipeline.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Instance {
-    name: ServerName,
-    /// Where a MariaDB server runs: its id is 1 wherever nobody has set it.
-    runs_at: String,
 }
 
 impl Instance {
@@ -80,7 +35,7 @@ impl Instance {
         let name = identify(connection).await?;
         let runs_at = match connection.server().family {
             ServerFamily::MariaDb => "SELECT CONCAT_WS(' ', @@hostname, @@port, @@datadir)",
-            ServerFamily::MySql => "SELECT ''",
+            ServerFamily::MySql | ServerFamily::OceanBase => "SELECT ''",
         };
         let runs_at = connection.query_value(runs_at).await?.unwrap_or_default();
         Ok(Self { name, runs_at })
@@ -115,6 +70,9 @@ pub async fn verify(connection: &mut Connection, resume: &Resume) -> Result<Serv
     }
     if let Some(instance) = resume.instance.as_ref().filter(|_| resume.bound_to_server) {
         instance.check(connection).await?;
+    }
+    if connection.server().family == ServerFamily::OceanBase {
+        return oceanbase::verify(connection, name, resume).await;
     }
     let moved = name != resume.server;
     if moved && (resume.bound_to_server || resume.is_by_place()) {
@@ -289,6 +247,7 @@ pub async fn log_end(connection: &mut Connection) -> Result<Resume> {
     let server = identify(connection).await?;
     let (place, executed) = match connection.server().family {
         ServerFamily::MariaDb => mariadb_end(connection).await?,
+        ServerFamily::OceanBase => oceanbase::end(connection).await?,
         ServerFamily::MySql => {
             let place = end_of_log(connection).await?;
             (place.clone(), executed_at(connection, &place).await?)
@@ -363,22 +322,6 @@ pub async fn prepared_transactions(connection: &mut Connection) -> Result<Vec<St
         Ok(Xid { format: format as u32, global, branch }.to_string())
     };
     rows.iter().map(name).collect()
-}
-
-#[cold]
-fn other_server(name: &ServerName, resume: &Resume, why: &str) -> Error {
-    Error::new(Code::OtherServer, format!("this is not the server the pipeline followed: {why}"))
-        .fact("server", format!("{} {}", name.family, name.id))
-        .fact("followed", format!("{} {}", resume.server.family, resume.server.id))
-        .fact("position", format!("{} ({})", resume.place, resume.executed))
-        .help("connect to the server that was followed or to a replica of it, or start a new pipeline")
-}
-
-#[cold]
-fn lost(resume: &Resume, why: &str) -> Error {
-    Error::new(Code::PositionLost, format!("the source no longer has the log after {}: {why}", resume.place))
-        .fact("position", format!("{} ({})", resume.place, resume.executed))
-        .help("keep binlogs longer (binlog_expire_logs_seconds, expire_logs_days); start a new pipeline with a new snapshot")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::client::Connection;
 use crate::config::{Config, StartupMode};
 use crate::ddl::Reading;
 use crate::examine;
-use crate::gtid::Executed;
+use crate::gtid::{Executed, GtidSet};
 use crate::place::Place;
 use crate::position::{self, Head, Prepared, SnapshotTable, from_hex};
 use crate::preflight::{self, Demands};
@@ -92,12 +92,24 @@ impl MysqlSource {
             .help("start when no schema change is under way"))
     }
 
+    /// Where the log ends, if it is told by transactions only: places differ from node to node of the service.
+    fn end_of(&self, end: &Resume) -> Option<GtidSet> {
+        match &end.executed {
+            Executed::MySql(set) if self.config.endpoint.oceanbase => Some(set.clone()),
+            _ => None,
+        }
+    }
+
+    fn hearing(&self, machine: Machine) -> Machine {
+        if self.config.endpoint.oceanbase { machine.deaf() } else { machine }
+    }
+
     async fn fresh(&self, context: SourceContext) -> Result<Start> {
         let mut connection = self.connect().await?;
         let names = prepared_transactions(&mut connection).await?;
         let (now, shapes) = self.begin_now(&mut connection).await?;
         let uses_distributed = !names.is_empty() || !prepared_transactions(&mut connection).await?.is_empty();
-        let end_at_open = now.place.clone();
+        let (end_at_open, executed_at_open) = (now.place.clone(), self.end_of(&now));
         let tables = tables(&mut connection, shapes).await?;
         let resume = startup::place(&self.config, &mut connection, &now).await?;
         startup::check_shapes(&self.config, &resume, &now, &tables).await?;
@@ -107,6 +119,7 @@ impl MysqlSource {
         }
         let undecided = self.undecided(&context, prepared, Vec::new())?;
         let machine = Machine::new(first_boundary(&resume), resume.executed.clone(), Vec::new(), undecided);
+        let machine = self.hearing(machine);
         let mode = self.config.options.startup_mode;
         let with_snapshot = matches!(mode, StartupMode::Initial | StartupMode::Snapshot);
         let mut start = Start {
@@ -120,6 +133,7 @@ impl MysqlSource {
             bounded: mode == StartupMode::Snapshot,
             end_at_open,
             late: Vec::new(),
+            executed_at_open,
         };
         start.tables.follow(self.scope(), Vec::new(), 0);
         if with_snapshot {
@@ -144,10 +158,11 @@ impl MysqlSource {
         let name = verify(&mut connection, &resume).await?;
         let machine = Machine::new(resume.place.clone(), resume.executed.clone(), inside, undecided);
         let mut machine = machine.with_mark(resume.mark.clone());
-        if name != resume.server {
+        if name != resume.server || self.config.endpoint.oceanbase {
             machine.moved();
         }
         let end_at_open = resume.place.clone();
+        let machine = self.hearing(machine);
         let mut start = Start {
             config: self.config.clone(),
             context,
@@ -159,11 +174,13 @@ impl MysqlSource {
             bounded: self.config.options.startup_mode == StartupMode::Snapshot,
             end_at_open,
             late: Vec::new(),
+            executed_at_open: None,
         };
         start.tables.follow(self.scope(), shadows, retired);
         self.find_new_tables(&mut start, &mut connection).await?;
         // Only now: the log up to there holds the creation of each of them that was created meanwhile.
-        start.end_at_open = log_end(&mut connection).await?.place;
+        let end = log_end(&mut connection).await?;
+        (start.executed_at_open, start.end_at_open) = (self.end_of(&end), end.place);
         if let Some(snapshot) = snapshot {
             self.begin_snapshot(&mut start, &mut connection, snapshot.id, snapshot.tables).await?;
         }

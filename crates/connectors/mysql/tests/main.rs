@@ -7,5 +7,6 @@ mod client;
 mod decode;
 mod examine;
 mod fuzz;
+mod oceanbase;
 mod source;
 mod support;

@@ -86,7 +86,11 @@ impl ServerProfile {
                 .help("see whether a proxy changes what the server says")
         })?;
         // The version text can be set at will; only MariaDB has GTID domains.
-        let flavor = if variables.contains_key("gtid_domain_id") { ServerFlavor::MariaDb } else { ServerFlavor::MySql };
+        let flavor = match connection.server().family {
+            ServerFlavor::OceanBase => ServerFlavor::OceanBase,
+            _ if variables.contains_key("gtid_domain_id") => ServerFlavor::MariaDb,
+            _ => ServerFlavor::MySql,
+        };
         Ok(Self { flavor, version, version_text, variables })
     }
 
@@ -105,6 +109,8 @@ impl ServerProfile {
         let family = match self.flavor {
             ServerFlavor::MariaDb => "MariaDB",
             ServerFlavor::MySql => "MySQL",
+            // The number is that of the MySQL it stands for.
+            ServerFlavor::OceanBase => return format!("OceanBase ({})", self.version_text),
         };
         format!("{family} {}", self.version)
     }

@@ -4,7 +4,7 @@ use super::connection::is_eof;
 use super::packet::Taken;
 use super::quote;
 use super::refusal::Refusal;
-use super::{Connection, ServerInfo};
+use super::{Connection, ServerFamily, ServerInfo};
 use dujiang_core::{Code, Error, Result};
 use std::time::Duration;
 
@@ -54,20 +54,35 @@ impl BinlogRequest {
     /// User variables by which a replica tells the server what it can read; each family ignores the other's. The
     /// checksum is asked for as the server writes it. Sources: `rpl_slave.cc`, `rpl_binlog_sender.cc` (MySQL),
     /// `sql_repl.cc` (MariaDB).
-    fn session(&self) -> String {
-        let heartbeat = self.heartbeat.as_nanos();
-        let mut sql = format!(
-            "SET @master_binlog_checksum=@@global.binlog_checksum, @source_binlog_checksum=@@global.binlog_checksum, \
-             @master_heartbeat_period={heartbeat}, @source_heartbeat_period={heartbeat}, @mariadb_slave_capability=4"
-        );
+    fn session(&self, family: ServerFamily) -> Vec<String> {
+        // OceanBase's Binlog Service counts microseconds; one that counts as MySQL does sends more signs of life, no fewer.
+        let heartbeat = match family {
+            ServerFamily::OceanBase => self.heartbeat.as_micros(),
+            ServerFamily::MySql | ServerFamily::MariaDb => self.heartbeat.as_nanos(),
+        };
+        let checksum = "@@global.binlog_checksum".to_owned();
         let uuid = quote::text(&self.replica_uuid.clone().unwrap_or_else(|| uuid_of(self.server_id)));
-        sql += &format!(", @slave_uuid={uuid}, @replica_uuid={uuid}");
-        if let BinlogStart::MariaDbGtids(gtids) = &self.start {
-            let gtids = quote::text(gtids);
-            sql +=
-                &format!(", @slave_connect_state={gtids}, @slave_gtid_strict_mode=1, @slave_gtid_ignore_duplicates=0");
+        let mut variables = vec![
+            ("master_binlog_checksum", checksum.clone()),
+            ("source_binlog_checksum", checksum),
+            ("master_heartbeat_period", heartbeat.to_string()),
+            ("source_heartbeat_period", heartbeat.to_string()),
+            ("slave_uuid", uuid.clone()),
+            ("replica_uuid", uuid),
+        ];
+        if family == ServerFamily::OceanBase {
+            // Its parser is not MySQL's, and what it does not understand it answers with OK: one variable at a time.
+            variables.retain(|(name, _)| !name.starts_with("source_") && *name != "replica_uuid");
+            return variables.into_iter().map(|(name, value)| format!("SET @{name} = {value}")).collect();
         }
-        sql
+        variables.push(("mariadb_slave_capability", "4".into()));
+        if let BinlogStart::MariaDbGtids(gtids) = &self.start {
+            variables.push(("slave_connect_state", quote::text(gtids)));
+            variables.push(("slave_gtid_strict_mode", "1".into()));
+            variables.push(("slave_gtid_ignore_duplicates", "0".into()));
+        }
+        let all: Vec<String> = variables.into_iter().map(|(name, value)| format!("@{name}={value}")).collect();
+        vec![format!("SET {}", all.join(", "))]
     }
 
     fn command(&self) -> Result<(u8, Vec<u8>)> {
@@ -113,7 +128,9 @@ impl Connection {
     /// (`PositionLost`, `OtherServer`) arrives with the first events.
     pub async fn dump(mut self, request: &BinlogRequest) -> Result<BinlogStream> {
         let (command, payload) = request.command()?;
-        self.execute(&request.session()).await?;
+        for statement in request.session(self.server().family) {
+            self.execute(&statement).await?;
+        }
         self.register(request.server_id).await?;
         self.command(command, &payload).await?;
         Ok(BinlogStream { connection: self, ended: false })
@@ -234,9 +251,16 @@ mod tests {
 
     #[test]
     fn only_a_mariadb_gtid_start_sets_a_connect_state() {
-        let sql = request(BinlogStart::MariaDbGtids("0-1-2".into())).session();
+        let sql = request(BinlogStart::MariaDbGtids("0-1-2".into())).session(ServerFamily::MySql).concat();
         assert!(sql.contains("@slave_connect_state='0-1-2'") && sql.contains("@master_heartbeat_period=1500000000"));
         assert!(sql.contains("@slave_uuid='it''s'"));
-        assert!(!request(BinlogStart::MySqlGtidSet(Vec::new())).session().contains("@slave_connect_state"));
+        let statements = request(BinlogStart::MySqlGtidSet(Vec::new())).session(ServerFamily::OceanBase);
+        assert!(statements.contains(&"SET @master_heartbeat_period = 1500000".to_owned()), "{statements:?}");
+        assert!(
+            !request(BinlogStart::MySqlGtidSet(Vec::new()))
+                .session(ServerFamily::MySql)
+                .concat()
+                .contains("@slave_connect_state")
+        );
     }
 }

@@ -31,6 +31,8 @@ pub enum ServerFamily {
     MySql,
     /// MariaDB.
     MariaDb,
+    /// OceanBase in MySQL mode with its Binlog Service. Its greeting does not tell: the endpoint says so.
+    OceanBase,
 }
 
 /// What a server says of itself when greeting.

@@ -22,6 +22,8 @@ pub struct Endpoint {
     /// Longest silence of the server while an answer is awaited; `None` waits for ever (TCP keep-alive still finds a
     /// dead peer within two minutes).
     pub read_timeout: Option<Duration>,
+    /// Whether this is OceanBase, whatever the greeting says: proxies and the Binlog Service greet as some MySQL.
+    pub oceanbase: bool,
     /// Name shown in the server's process list attributes.
     pub program_name: String,
 }
@@ -37,6 +39,7 @@ impl Endpoint {
             tls: Tls::default(),
             connect_timeout: Duration::from_secs(30),
             read_timeout: None,
+            oceanbase: false,
             program_name: "dujiang".into(),
         }
     }

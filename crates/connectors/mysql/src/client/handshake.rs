@@ -47,7 +47,7 @@ async fn attempt(endpoint: &Endpoint, stage: &mut Stage) -> Result<(Channel, Ser
     log_in(&mut channel, endpoint, &greeting, encrypted).await?;
     channel.read_timeout = endpoint.read_timeout;
     let info = ServerInfo {
-        family: greeting.family(),
+        family: if endpoint.oceanbase { ServerFamily::OceanBase } else { greeting.family() },
         version: greeting.version,
         connection_id: greeting.connection_id,
         encrypted,

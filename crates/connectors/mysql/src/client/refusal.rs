@@ -89,6 +89,13 @@ impl Refusal {
 
     /// An error in answer to a statement.
     pub fn of_statement(&self, peer: &str, sql: &str) -> Error {
+        // The numbers of a tenant in Oracle mode are those of Oracle.
+        if self.message.starts_with("ORA-") {
+            let message = format!("{peer} is a tenant in Oracle mode");
+            return self
+                .error(Code::OracleMode, message)
+                .help("name a tenant in MySQL mode: OceanBase writes no binlog for others");
+        }
         let (code, message, help) = match self.number {
             1044 | 1045 | 1142 | 1143 | 1227 | 1370 => {
                 (Code::MissingPrivilege, format!("{peer} denies a statement"), "grant the privilege named")
@@ -185,6 +192,9 @@ const BINLOG_RULES: &[Rule] = &[
             "could not find next log",
             "impossible position",
             "not found in binary log index",
+            // OceanBase Binlog Service.
+            "requested gtid transaction no longer exists",
+            "offset of the current subscription is illegal",
         ],
         code: Code::PositionLost,
         sentence: "{peer} no longer has the binlog at the pipeline's position",

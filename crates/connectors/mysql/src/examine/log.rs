@@ -106,6 +106,7 @@ pub(super) fn described(server: &ServerProfile, examination: &mut Examination) {
     match (preflight::gtids(server), server.flavor) {
         (Some(error), _) => examination.advice("gtid", error),
         (None, ServerFlavor::MariaDb) => examination.ok("gtid", "every transaction has one"),
+        (None, ServerFlavor::OceanBase) => examination.ok("gtid", "every transaction has one"),
         (None, ServerFlavor::MySql) => examination.ok("gtid", format!("gtid_mode={}", server.variable("gtid_mode"))),
     }
 }

@@ -25,6 +25,7 @@ pub(super) async fn check_replica(connection: &mut Connection, server: &ServerPr
             // Before 8.0.22 it has another name.
             Err(_) => connection.query("SHOW SLAVE STATUS").await.is_ok_and(|rows| !rows.is_empty()),
         },
+        ServerFlavor::OceanBase => false,
     };
     if !replicates {
         return Ok(());

@@ -1,8 +1,9 @@
 //! One look at everything, for whoever starts, plans or examines.
 
 use super::{Demands, logged, privileges, settings, tables};
-use crate::catalog::{self, Found, ServerProfile};
+use crate::catalog::{self, Found, ServerFlavor, ServerProfile};
 use crate::client::Connection;
+use crate::oceanbase;
 use crate::shape::Shape;
 use dujiang_core::Result;
 
@@ -24,11 +25,18 @@ pub(crate) struct Looked {
 /// `ConnectionLost`, `SourceQuery`: what keeps it from looking.
 pub(crate) async fn look(connection: &mut Connection, demands: Demands<'_>) -> Result<Looked> {
     let server = ServerProfile::read(connection).await?;
-    let mut checks = Vec::from(settings::checks(&server, connection.address()));
-    let log_status = privileges::check_replication(connection, &server, demands.server_id).await;
-    let log_status = note("binlog privileges", log_status, &mut checks)?;
-    let replica = logged::check_replica(connection, &server).await;
-    note("replicated changes", replica, &mut checks)?;
+    let (mut checks, mut log_status) = (Vec::new(), None);
+    let oceanbase = server.flavor == ServerFlavor::OceanBase;
+    if oceanbase {
+        let service = oceanbase::check(connection).await;
+        note("binlog", service, &mut checks)?;
+    } else {
+        checks.extend(settings::checks(&server, connection.address()));
+        let status = privileges::check_replication(connection, &server, demands.server_id).await;
+        log_status = note("binlog privileges", status, &mut checks)?;
+        let replica = logged::check_replica(connection, &server).await;
+        note("replicated changes", replica, &mut checks)?;
+    }
     let found = catalog::find_tables(connection, demands.filter).await?;
     let fit = tables::check_found(connection, demands.filter, &found).await;
     note("tables", fit, &mut checks)?;
@@ -39,7 +47,7 @@ pub(crate) async fn look(connection: &mut Connection, demands: Demands<'_>) -> R
     note("table privileges", readable, &mut checks)?;
     let shapes = catalog::shapes(connection, &found.captured, demands.zero_dates).await?;
     checks.push(("keys", tables::check_keys(&server, &shapes)));
-    let cascades = match demands.accept_cascades {
+    let cascades = match demands.accept_cascades || oceanbase {
         true => Ok(()),
         false => tables::check_cascades(connection, &server, &found.captured).await,
     };

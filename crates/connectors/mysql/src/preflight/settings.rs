@@ -21,7 +21,7 @@ fn refuse(server: &ServerProfile, code: Code, message: String, variable: &str) -
 fn file(server: &ServerProfile) -> (&'static str, &'static str) {
     match server.flavor {
         ServerFlavor::MariaDb => ("[mariadb]", "MariaDB"),
-        ServerFlavor::MySql => ("[mysqld]", "MySQL"),
+        ServerFlavor::MySql | ServerFlavor::OceanBase => ("[mysqld]", "MySQL"),
     }
 }
 

@@ -410,7 +410,7 @@ impl Session {
     fn view_age(&self) -> Duration {
         match self.connection.server().family {
             ServerFamily::MariaDb => VIEW_AGE,
-            ServerFamily::MySql => VIEW_AGE_MYSQL,
+            ServerFamily::MySql | ServerFamily::OceanBase => VIEW_AGE_MYSQL,
         }
     }
 

@@ -117,6 +117,7 @@ pub async fn open(
         let found = match connection.server().family {
             ServerFamily::MariaDb => told(connection, context, handoff).await?.map(|place| (place, true)),
             ServerFamily::MySql => in_quiet(connection, handoff).await?.map(|place| (place, false)),
+            ServerFamily::OceanBase => return Err(crate::oceanbase::no_snapshot()),
         };
         if let Some(found) = found {
             break found;

@@ -78,6 +78,8 @@ pub struct Machine {
     mark: Option<Mark>,
     /// The boundary is a place of another server.
     moved: bool,
+    /// What signs of life say of the place is not to be believed.
+    deaf: bool,
     inflated: Vec<u8>,
     completed: Vec<u8>,
     fragments: Fragments,
@@ -102,6 +104,7 @@ impl Machine {
             last_commit: None,
             mark: None,
             moved: false,
+            deaf: false,
             inflated: Vec::new(),
             completed: Vec::new(),
             fragments: Fragments::default(),
@@ -157,6 +160,13 @@ impl Machine {
     #[must_use]
     pub fn with_mark(mut self, mark: Option<Mark>) -> Self {
         self.mark = mark;
+        self
+    }
+
+    /// Signs of life say nothing about the place (OceanBase).
+    #[must_use]
+    pub fn deaf(mut self) -> Self {
+        self.deaf = true;
         self
     }
 
@@ -373,7 +383,7 @@ impl Machine {
 
     /// A sign of life says how far the server has looked, past transactions that it did not send since they are known.
     fn heartbeat(&mut self, file: &str, position: u64) {
-        let Some(place) = self.place.as_mut().filter(|_| self.transaction.is_none()) else { return };
+        let Some(place) = self.place.as_mut().filter(|_| self.transaction.is_none() && !self.deaf) else { return };
         // The number may have lost all but its low 32 bits: backwards it is never meant.
         if let Some(looked) = Place::new(file, position).filter(|looked| looked > place) {
             *place = looked;

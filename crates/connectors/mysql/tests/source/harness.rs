@@ -375,6 +375,27 @@ pub fn last_gtid(server: &Server) -> String {
     session.run(sql).unwrap()[0][0].clone().unwrap()
 }
 
+/// Until no session of the server reads its log: it purges no file that a reader holds, and notices that one is gone with
+/// the next sign of life.
+pub fn until_nobody_reads(server: &Server) {
+    let mut session = server.session().unwrap();
+    let readers = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog%'";
+    while session.number(readers).unwrap() > 0 {}
+}
+
+/// Purges all files of the log but the last. The server keeps a file until its rows are on disk, which takes it a moment.
+pub fn purge(server: &Server) {
+    let mut session = server.session().unwrap();
+    loop {
+        let files = session.run("SHOW BINARY LOGS").unwrap();
+        if files.len() == 1 {
+            return;
+        }
+        let last = files.last().unwrap()[0].clone().unwrap();
+        session.run(&format!("PURGE BINARY LOGS TO '{last}'")).unwrap();
+    }
+}
+
 /// The number of the last transaction, of `bin.000001:4711 (0-1-99)` or `0-1-99`.
 pub fn sequence(position: &str) -> u64 {
     position.trim_end_matches(')').rsplit(['-', ':']).next().and_then(|n| n.parse().ok()).unwrap_or(0)

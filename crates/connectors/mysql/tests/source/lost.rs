@@ -156,21 +156,9 @@ async fn a_purged_log_halts() {
     let mut pipeline = Pipeline::new(source(&server, "d.t", &[("heartbeat.interval", "100ms")]));
     pipeline.until("caught-up").await.unwrap();
     pipeline.crash();
-    let mut session = server.session().unwrap();
-    // The server purges no file that a reader holds, and notices with the next sign of life that this one is gone.
-    while session.number("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog%'").unwrap()
-        > 0
-    {}
+    until_nobody_reads(&server);
     server.sql("INSERT INTO d.t VALUES (2); FLUSH BINARY LOGS; INSERT INTO d.t VALUES (3); FLUSH BINARY LOGS").unwrap();
-    // The server keeps a file until its rows are on disk, which takes it a moment.
-    loop {
-        let files = session.run("SHOW BINARY LOGS").unwrap();
-        if files.len() == 1 {
-            break;
-        }
-        let last = files.last().unwrap()[0].clone().unwrap();
-        session.run(&format!("PURGE BINARY LOGS TO '{last}'")).unwrap();
-    }
+    purge(&server);
     let error = loop {
         match pipeline.step().await {
             Ok(_) => {}

@@ -1,0 +1,172 @@
+//! `source.type: oceanbase` against a stand-in for its proxy and Binlog Service.
+
+mod dump;
+mod stand_in;
+mod wire;
+
+use crate::source::harness::{Pipeline, last_gtid, purge, rows_of, until_nobody_reads};
+use crate::support::own;
+use dujiang_core::connector::PipelineOptions;
+use dujiang_core::examine::{Outcome, Visit};
+use dujiang_core::options::{Place, Problem, RawOption};
+use dujiang_core::source::Source;
+use dujiang_core::{Code, Lineage};
+use dujiang_mysql::SPECS;
+use dujiang_scratch::{Kind, Options, Server};
+use stand_in::{Manners, StandIn};
+use std::sync::Arc;
+
+fn build(port: u16, user: &str, more: &[(&str, &str)]) -> Result<Box<dyn Source>, Vec<Problem>> {
+    let port = port.to_string();
+    let must = [
+        ("hostname", "127.0.0.1"),
+        ("port", &*port),
+        ("username", user),
+        ("password", ""),
+        ("tables", r"shop.\.*"),
+        ("heartbeat.interval", "1s"),
+    ];
+    let raw: Vec<_> = must.iter().chain(more).map(|(k, v)| RawOption::new(*k, *v, Place::CommandLine)).collect();
+    let pipeline = PipelineOptions { name: "test".into(), parallelism: 1, memory_limit: 128 << 20 };
+    assert_eq!(SPECS[2].kind, "oceanbase");
+    (SPECS[2].build)(&raw, &pipeline)
+}
+
+fn source(port: u16) -> Box<dyn Source> {
+    build(port, "root", &[("scan.startup.mode", "latest-offset")]).unwrap()
+}
+
+async fn tenant() -> (Server, StandIn) {
+    let server = own(&Options::default().on(Kind::Mysql57));
+    server.sql("CREATE DATABASE shop; CREATE TABLE shop.orders (id INT PRIMARY KEY, v VARCHAR(9), f FLOAT)").unwrap();
+    let stand_in = StandIn::before(&server, Manners::default()).await;
+    (server, stand_in)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_is_followed_by_identifiers_alone() {
+    let (server, service) = tenant().await;
+    let mut pipeline = Pipeline::new(source(service.port));
+    pipeline.until("caught-up").await.unwrap();
+    server.sql("INSERT INTO shop.orders VALUES (1, 'a', 1.5), (2, 'b', NULL), (3, 'c', 0)").unwrap();
+    pipeline.until_gtid(&last_gtid(&server)).await.unwrap();
+    // Another file, as at another node of the service; nothing of it is in the position that counts.
+    server
+        .sql("FLUSH BINARY LOGS; UPDATE shop.orders SET v = 'x' WHERE id = 1; DELETE FROM shop.orders WHERE id = 2")
+        .unwrap();
+    pipeline.crash();
+    server.sql("INSERT INTO shop.orders VALUES (4, 'd', 4)").unwrap();
+    pipeline.until_gtid(&last_gtid(&server)).await.unwrap();
+    assert_eq!(pipeline.sink.rows["shop.orders"], rows_of(&server, "shop.orders", 1));
+    // An idle tenant is caught up as soon as everything is read, although signs of life move nothing.
+    pipeline.crash();
+    pipeline.events.clear();
+    pipeline.until("caught-up").await.unwrap();
+    assert_eq!(service.strange(), Vec::<u8>::new(), "commands that the service does not understand");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv5_a_task_made_anew_and_a_purged_log_are_refused() {
+    let (server, service) = tenant().await;
+    let mut pipeline = Pipeline::new(source(service.port));
+    pipeline.until("caught-up").await.unwrap();
+    server.sql("INSERT INTO shop.orders VALUES (1, 'a', 1)").unwrap();
+    pipeline.until_gtid(&last_gtid(&server)).await.unwrap();
+    pipeline.crash();
+    // A file that is still being sent would be kept, and nothing were lost.
+    until_nobody_reads(&server);
+    server.sql("FLUSH BINARY LOGS; INSERT INTO shop.orders VALUES (2, 'b', 2); FLUSH BINARY LOGS").unwrap();
+    purge(&server);
+    // The service does not tell what it has purged before it is asked for it.
+    let error = run_until_error(&mut pipeline).await;
+    assert_eq!(error.code(), Code::PositionLost, "{error:?}");
+    server.sql("RESET MASTER").unwrap();
+    pipeline.crash();
+    let error = run_until_error(&mut pipeline).await;
+    assert_eq!(error.code(), Code::OtherServer, "{error:?}");
+    assert!(error.message().contains("made anew"), "{error:?}");
+}
+
+async fn run_until_error(pipeline: &mut Pipeline) -> dujiang_core::Error {
+    loop {
+        if let Err(error) = pipeline.step().await {
+            return error;
+        }
+    }
+}
+
+#[test]
+fn only_the_beginning_that_can_be_exact_is_offered() {
+    let refused = |more: &[(&str, &str)]| build(2883, "app@shop#prod", more).err().expect("a refusal");
+    for (more, mode) in [(&[][..], "initial"), (&[("scan.startup.mode", "earliest-offset")], "earliest-offset")] {
+        let problems = refused(more);
+        assert_eq!(problems[0].code, Code::NotSupported);
+        assert!(problems[0].message.contains(mode), "{problems:?}");
+    }
+    assert!(
+        SPECS[2]
+            .options
+            .iter()
+            .any(|option| option.name == "port" && option.presence == dujiang_core::options::Presence::Default("2883"))
+    );
+}
+
+struct Now;
+
+impl dujiang_core::clock::Clock for Now {
+    fn now_micros(&self) -> i64 {
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64
+    }
+}
+
+fn visit() -> Visit {
+    Visit {
+        pipeline: "test".into(),
+        clock: Arc::new(Now),
+        lineage: Some(Lineage("00112233aabbccdd".into())),
+        position: None,
+        running: false,
+        expected_bytes: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_looks_at_the_service_and_not_at_the_settings() {
+    let (_server, service) = tenant().await;
+    let examination = source(service.port).examine(&visit()).await;
+    let bad: Vec<_> = examination.checks.iter().filter(|check| !matches!(check.outcome, Outcome::Ok(_))).collect();
+    assert!(bad.is_empty(), "{bad:#?}");
+    assert!(examination.of.starts_with("OceanBase ("), "{}", examination.of);
+    // A server without a binlog answers as a tenant without the service does: with no row.
+    let server = own(&Options { binlog: false, gtid: false, ..Options::default().on(Kind::Mysql57) });
+    server.sql("CREATE DATABASE shop; CREATE TABLE shop.orders (id INT PRIMARY KEY)").unwrap();
+    let service = StandIn::before(&server, Manners::default()).await;
+    let examination = source(service.port).examine(&visit()).await;
+    let binlog = examination.checks.iter().find(|check| check.name == "binlog").unwrap();
+    let Outcome::Finding(error) = &binlog.outcome else { panic!("{examination:#?}") };
+    assert_eq!(error.code(), Code::BinlogServiceOff);
+    dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), error, &[]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_in_oracle_mode_is_refused() {
+    let (server, _) = tenant().await;
+    let service = StandIn::before(&server, Manners { oracle: true, ..Manners::default() }).await;
+    let examination = source(service.port).examine(&visit()).await;
+    let binlog = examination.checks.iter().find(|check| check.name == "binlog").unwrap();
+    let Outcome::Finding(error) = &binlog.outcome else { panic!("{examination:#?}") };
+    assert_eq!(error.code(), Code::OracleMode);
+    dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), error, &[]);
+    assert_eq!(Pipeline::new(source(service.port)).step().await.unwrap_err().code(), Code::OracleMode);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_of_tenant_and_cluster_are_the_proxys_business() {
+    let (server, service) = tenant().await;
+    let named = build(service.port, "root@shop#prod", &[("scan.startup.mode", "latest-offset")]).unwrap();
+    let mut pipeline = Pipeline::new(named);
+    pipeline.until("caught-up").await.unwrap();
+    server.sql("INSERT INTO shop.orders VALUES (1, 'a', 1)").unwrap();
+    pipeline.until_gtid(&last_gtid(&server)).await.unwrap();
+    assert!(service.users().iter().all(|user| user == "root@shop#prod"), "{:?}", service.users());
+}
