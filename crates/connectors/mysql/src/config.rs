@@ -6,7 +6,7 @@ use crate::decode::ZeroDates;
 use crate::oceanbase;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{ByteSize, OptionDef, OptionType, OptionValue, Place, Presence, Problem, RawOption};
-use dujiang_core::{Code, Secret};
+use dujiang_core::{Code, Secret, TableId};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -156,11 +156,22 @@ dujiang_core::options! {
 const OCEANBASE_PORT: &str = "2883";
 const PORT: usize = 1;
 
-/// The options of the `oceanbase` source: the same, with the proxy's port.
-pub const OCEANBASE_DEFS: [OptionDef; MysqlOptions::DEFS.len()] = {
-    let mut defs = [MysqlOptions::DEFS[PORT]; MysqlOptions::DEFS.len()];
+dujiang_core::options! {
+    /// Options that only the `oceanbase` source has.
+    pub struct OceanBaseOptions {
+        /// Table `database.table` into which the pipeline writes a row now and then, to know when Binlog Service has come to
+        /// what the database shows. Needed by `initial` and `snapshot`; `dujiang doctor` prints the statement that makes it.
+        "scan.marker.table" => marker_table: String, optional;
+    }
+}
+
+const OCEANBASE_OPTIONS: usize = MysqlOptions::DEFS.len() + OceanBaseOptions::DEFS.len();
+
+/// The options of the `oceanbase` source: the same with the proxy's port, and its own.
+pub const OCEANBASE_DEFS: [OptionDef; OCEANBASE_OPTIONS] = {
+    let mut defs = [OceanBaseOptions::DEFS[0]; OCEANBASE_OPTIONS];
     let mut at = 0;
-    while at < defs.len() {
+    while at < MysqlOptions::DEFS.len() {
         defs[at] = MysqlOptions::DEFS[at];
         at += 1;
     }
@@ -181,6 +192,10 @@ pub struct Config {
     pub server_id: u32,
     /// What is accepted without effect and was set by the user.
     pub warnings: Vec<Problem>,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// Where markers are written (OceanBase).
+    pub marker_table: Option<TableId>,
 }
 
 impl Config {
@@ -200,7 +215,8 @@ impl Config {
         });
         let (Ok(filter), true) = (filter, problems.is_empty()) else { return Err(problems) };
         let server_id = server_id(&options, pipeline);
-        Ok(Self { options, endpoint, filter, server_id, warnings })
+        let pipeline = pipeline.name.clone();
+        Ok(Self { options, endpoint, filter, server_id, warnings, pipeline, marker_table: None })
     }
 
     /// As [`Config::parse`], for OceanBase.
@@ -208,16 +224,26 @@ impl Config {
     /// # Errors
     /// All problems at once.
     pub fn parse_oceanbase(raw: &[RawOption], pipeline: &PipelineOptions) -> Result<Self, Vec<Problem>> {
-        let mut raw = raw.to_vec();
+        let is_own = |option: &RawOption| OceanBaseOptions::DEFS.iter().any(|def| def.name == option.key);
+        let (own, mut raw): (Vec<_>, Vec<_>) = raw.iter().cloned().partition(is_own);
+        let own = OceanBaseOptions::parse(&own)?;
+        if let Some(name) = &own.marker_table {
+            exclude(name, &mut raw);
+        }
         if !raw.iter().any(|option| option.key == "port") {
             raw.push(RawOption::new("port", OCEANBASE_PORT, Place::Block(None)));
         }
         let mut config = Self::parse(&raw, pipeline)?;
         config.endpoint.oceanbase = true;
-        if config.options.startup_mode != StartupMode::LatestOffset {
-            let given = raw.iter().find(|option| option.key == "scan.startup.mode");
-            let mode = given.map_or("initial", |option| option.value.as_str());
-            return Err(vec![oceanbase::unsupported_start(mode, config.options.place("scan.startup.mode"))]);
+        let place = config.options.place("scan.startup.mode");
+        let given = raw.iter().find(|option| option.key == "scan.startup.mode");
+        let mode = given.map_or("initial", |option| option.value.as_str());
+        config.marker_table = own.marker_table.as_deref().map(|name| marker_table(name, &own)).transpose()?;
+        match config.options.startup_mode {
+            StartupMode::LatestOffset => {}
+            StartupMode::Initial | StartupMode::Snapshot if config.marker_table.is_some() => {}
+            StartupMode::Initial | StartupMode::Snapshot => return Err(vec![oceanbase::no_marker(mode, place)]),
+            _ => return Err(vec![oceanbase::unsupported_start(mode, place)]),
         }
         Ok(config)
     }
@@ -227,6 +253,33 @@ impl Config {
         let wanted = u32::from(self.options.snapshot_parallelism.get());
         wanted.min(self.options.connection_pool_size.get()) as usize
     }
+}
+
+/// Rows of the pipeline's own are not captured.
+fn exclude(name: &str, raw: &mut Vec<RawOption>) {
+    const KEY: &str = "tables.exclude";
+    let plain = |part: &str| part.chars().flat_map(escaped).collect::<String>();
+    let pattern = name.split('.').map(plain).collect::<Vec<_>>().join(".");
+    match raw.iter_mut().find(|option| option.key == KEY) {
+        Some(option) => option.value = format!("{},{pattern}", option.value),
+        None => raw.push(RawOption::new(KEY, pattern, Place::Block(None))),
+    }
+}
+
+/// A character of a name, in a pattern.
+fn escaped(c: char) -> impl Iterator<Item = char> {
+    let plain = c.is_alphanumeric() || c == '_';
+    (!plain).then_some('\\').into_iter().chain([c])
+}
+
+/// `database.table`.
+fn marker_table(name: &str, options: &OceanBaseOptions) -> Result<TableId, Vec<Problem>> {
+    let parts = name.split_once('.').filter(|(database, table)| !database.is_empty() && !table.is_empty());
+    let bad = || {
+        let message = format!("`scan.marker.table` is `{name}`, not `database.table`");
+        vec![Problem::new(Code::BadValue, message, options.place("scan.marker.table"))]
+    };
+    parts.map(|(database, table)| TableId::new(database, table)).ok_or_else(bad)
 }
 
 fn endpoint(options: &MysqlOptions) -> Endpoint {

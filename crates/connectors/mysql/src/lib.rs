@@ -8,6 +8,7 @@ pub mod ddl;
 pub mod decode;
 pub mod examine;
 pub mod gtid;
+pub mod marked;
 pub mod oceanbase;
 pub mod place;
 pub mod position;
@@ -42,7 +43,7 @@ pub const SPECS: [SourceSpec; 3] = [
     },
     SourceSpec {
         kind: "oceanbase",
-        summary: "tables of an OceanBase tenant in MySQL mode: every change from its Binlog Service",
+        summary: "tables of an OceanBase tenant in MySQL mode: a snapshot, then every change from its Binlog Service",
         options: &config::OCEANBASE_DEFS,
         build: build_oceanbase,
     },

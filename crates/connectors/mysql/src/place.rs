@@ -4,6 +4,9 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+/// Stands for the file where places are numbers of transactions.
+const NUMBERED: &str = "transaction.0";
+
 /// A byte in a binlog file. Ordered by the file's **number** and the offset, never by the file's name as text (F38).
 ///
 /// Places of different servers must not be compared; their owner sees to that.
@@ -26,6 +29,16 @@ impl Place {
     pub fn parse(text: &str) -> Option<Self> {
         let (file, offset) = text.rsplit_once(':')?;
         Self::new(file, offset.parse().ok()?)
+    }
+
+    /// The transaction of this number, where the log counts its transactions and places in its files mean nothing.
+    pub fn of_number(number: u64) -> Self {
+        Self { file: NUMBERED.into(), number: 0, offset: number }
+    }
+
+    /// Whether this is the number of a transaction.
+    pub fn is_number(&self) -> bool {
+        &*self.file == NUMBERED
     }
 
     /// The file's name.

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::ddl::model::Habits;
-use crate::gtid::{Executed, GtidSet};
+use crate::marked::MarkedLog;
 use crate::place::Place;
 use crate::position::{self, Head, ServerName};
 use crate::server::{Instance, Resume};
@@ -66,8 +66,8 @@ pub struct Start {
     pub end_at_open: Place,
     /// Tables to be captured that the position does not know: they join when the stream has come to that end.
     pub late: Vec<TableId>,
-    /// The transactions before it, where places tell nothing (OceanBase).
-    pub executed_at_open: Option<GtidSet>,
+    /// The log, where it lags behind the database (OceanBase).
+    pub marked: Option<Arc<MarkedLog>>,
 }
 
 /// Reads a server of the MySQL family.
@@ -154,10 +154,7 @@ impl MysqlReader {
         let caught_up = self.snapshot_told
             && !self.start.tables.is_dirty()
             && !self.start.machine.has_moved()
-            && match (&self.start.executed_at_open, self.start.machine.executed()) {
-                (Some(end), Executed::MySql(read)) => read.covers(end),
-                _ => *self.start.machine.boundary() >= self.start.end_at_open,
-            };
+            && *self.start.machine.boundary() >= self.start.end_at_open;
         if caught_up && !self.caught_up_told && self.start.late.is_empty() {
             self.caught_up_told = true;
             return Some(SourceEvent::CaughtUp);
@@ -510,5 +507,8 @@ impl Reader for MysqlReader {
 
 /// `bin.000003:4711 (0-1-99)`.
 pub fn describe(place: &Place, gtids: &str) -> String {
+    if place.is_number() && !gtids.is_empty() {
+        return gtids.to_owned();
+    }
     if gtids.is_empty() { place.to_string() } else { format!("{place} ({gtids})") }
 }

@@ -1,20 +1,20 @@
 //! The source: discovering tables, and where to begin.
 
-use crate::catalog::{self, ServerFlavor, ServerProfile, Version};
+use crate::catalog;
 use crate::client::Connection;
 use crate::config::{Config, StartupMode};
-use crate::ddl::Reading;
 use crate::examine;
-use crate::gtid::{Executed, GtidSet};
+use crate::gtid::Executed;
+use crate::marked::MarkedLog;
 use crate::place::Place;
 use crate::position::{self, Head, Prepared, SnapshotTable, from_hex};
 use crate::preflight::{self, Demands};
 use crate::reader::{MysqlReader, SideTable, SnapshotSide, Start, describe, snapshot_id};
 use crate::server::{Instance, Resume, log_end, prepared_transactions, verify};
 use crate::shape::Shape;
-use crate::snapshot::{Chunk, Handoff, Job, SnapshotContext};
+use crate::snapshot::{Chunk, Handoff, Job, LaggingLog, SnapshotContext};
 use crate::startup;
-use crate::stream::{Machine, Names, Scope, Tables, Undecided, worth_another_try};
+use crate::stream::{Machine, Scope, Undecided, worth_another_try};
 use async_trait::async_trait;
 use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::options::Problem;
@@ -64,6 +64,7 @@ impl MysqlSource {
             accept_cascades: self.config.options.accept_cascades,
             server_id: self.config.server_id,
             zero_dates: self.config.options.zero_dates,
+            marker_table: self.config.marker_table.as_ref(),
         }
     }
 
@@ -77,11 +78,14 @@ impl MysqlSource {
 
     /// The place of a new pipeline, and the shapes in force there: the catalog read before and after the place is the
     /// same, so it is that of the place.
-    async fn begin_now(&self, connection: &mut Connection) -> Result<(Resume, Vec<Shape>)> {
+    async fn begin_now(&self, connection: &mut Connection, marked: Option<&MarkedLog>) -> Result<(Resume, Vec<Shape>)> {
         let mut before = self.checked(connection).await?;
         let ids: Vec<TableId> = before.iter().map(Shape::id).collect();
         for _ in 0..10 {
-            let resume = log_end(connection).await?;
+            let mut resume = log_end(connection).await?;
+            if let Some(log) = marked {
+                (resume.place, resume.executed) = log.marked_end(connection).await?;
+            }
             let after = catalog::shapes(connection, &ids, self.config.options.zero_dates).await?;
             if before == after {
                 return Ok((resume, after));
@@ -92,25 +96,18 @@ impl MysqlSource {
             .help("start when no schema change is under way"))
     }
 
-    /// Where the log ends, if it is told by transactions only: places differ from node to node of the service.
-    fn end_of(&self, end: &Resume) -> Option<GtidSet> {
-        match &end.executed {
-            Executed::MySql(set) if self.config.endpoint.oceanbase => Some(set.clone()),
-            _ => None,
-        }
-    }
-
-    fn hearing(&self, machine: Machine) -> Machine {
-        if self.config.endpoint.oceanbase { machine.deaf() } else { machine }
+    fn counting(&self, machine: Machine) -> Machine {
+        if self.config.endpoint.oceanbase { machine.numbered() } else { machine }
     }
 
     async fn fresh(&self, context: SourceContext) -> Result<Start> {
         let mut connection = self.connect().await?;
         let names = prepared_transactions(&mut connection).await?;
-        let (now, shapes) = self.begin_now(&mut connection).await?;
+        let marked = MarkedLog::of(&self.config, &context);
+        let (now, shapes) = self.begin_now(&mut connection, marked.as_deref()).await?;
         let uses_distributed = !names.is_empty() || !prepared_transactions(&mut connection).await?.is_empty();
-        let (end_at_open, executed_at_open) = (now.place.clone(), self.end_of(&now));
-        let tables = tables(&mut connection, shapes).await?;
+        let end_at_open = now.place.clone();
+        let tables = startup::tables(&mut connection, shapes).await?;
         let resume = startup::place(&self.config, &mut connection, &now).await?;
         startup::check_shapes(&self.config, &resume, &now, &tables).await?;
         let mut prepared = Vec::new();
@@ -119,7 +116,7 @@ impl MysqlSource {
         }
         let undecided = self.undecided(&context, prepared, Vec::new())?;
         let machine = Machine::new(first_boundary(&resume), resume.executed.clone(), Vec::new(), undecided);
-        let machine = self.hearing(machine);
+        let machine = self.counting(machine);
         let mode = self.config.options.startup_mode;
         let with_snapshot = matches!(mode, StartupMode::Initial | StartupMode::Snapshot);
         let mut start = Start {
@@ -133,7 +130,7 @@ impl MysqlSource {
             bounded: mode == StartupMode::Snapshot,
             end_at_open,
             late: Vec::new(),
-            executed_at_open,
+            marked,
         };
         start.tables.follow(self.scope(), Vec::new(), 0);
         if with_snapshot {
@@ -158,15 +155,16 @@ impl MysqlSource {
         let name = verify(&mut connection, &resume).await?;
         let machine = Machine::new(resume.place.clone(), resume.executed.clone(), inside, undecided);
         let mut machine = machine.with_mark(resume.mark.clone());
-        if name != resume.server || self.config.endpoint.oceanbase {
+        if name != resume.server {
             machine.moved();
         }
         let end_at_open = resume.place.clone();
-        let machine = self.hearing(machine);
+        let machine = self.counting(machine);
+        let marked = MarkedLog::of(&self.config, &context);
         let mut start = Start {
             config: self.config.clone(),
             context,
-            tables: tables(&mut connection, shapes).await?,
+            tables: startup::tables(&mut connection, shapes).await?,
             machine,
             server: name,
             instance: None,
@@ -174,13 +172,15 @@ impl MysqlSource {
             bounded: self.config.options.startup_mode == StartupMode::Snapshot,
             end_at_open,
             late: Vec::new(),
-            executed_at_open: None,
+            marked,
         };
         start.tables.follow(self.scope(), shadows, retired);
         self.find_new_tables(&mut start, &mut connection).await?;
         // Only now: the log up to there holds the creation of each of them that was created meanwhile.
-        let end = log_end(&mut connection).await?;
-        (start.executed_at_open, start.end_at_open) = (self.end_of(&end), end.place);
+        start.end_at_open = log_end(&mut connection).await?.place;
+        if let Some(log) = start.marked.as_ref().filter(|_| !start.late.is_empty()) {
+            start.end_at_open = log.marked_end(&mut connection).await?.0;
+        }
         if let Some(snapshot) = snapshot {
             self.begin_snapshot(&mut start, &mut connection, snapshot.id, snapshot.tables).await?;
         }
@@ -264,7 +264,12 @@ impl MysqlSource {
         let ids: Vec<TableId> = tables.iter().map(|t| start.tables.get(t.table as usize).id.clone()).collect();
         let estimates = catalog::estimated_rows(connection, &ids).await?;
         let instance = Instance::of(connection).await?;
-        let context = Arc::new(SnapshotContext::new(&self.config, &start.context, instance.clone()));
+        let context = Arc::new(SnapshotContext::new(
+            &self.config,
+            &start.context,
+            instance.clone(),
+            start.marked.clone().map(|log| log as Arc<dyn LaggingLog>),
+        ));
         start.instance = Some(instance);
         start.snapshot = SnapshotSide::new(id.clone(), Some(context), self.config.snapshot_connections());
         for saved in tables {
@@ -292,24 +297,10 @@ impl MysqlSource {
 /// file's head, and the server passes over what is known.
 fn first_boundary(resume: &Resume) -> Place {
     match resume.executed {
+        Executed::MySql(_) if resume.place.is_number() => resume.place.clone(),
         Executed::MySql(_) => resume.place.at(4),
         Executed::MariaDb(_) | Executed::None => resume.place.clone(),
     }
-}
-
-/// The tables of these shapes, by names as the server compares them.
-async fn tables(connection: &mut Connection, shapes: Vec<Shape>) -> Result<Tables> {
-    let mut tables = Tables::new(shapes)?;
-    let server = ServerProfile::read(connection).await?;
-    let setting = server.variable("lower_case_table_names");
-    let Version(major, minor, patch) = server.version;
-    let reading = Reading {
-        mariadb: server.flavor == ServerFlavor::MariaDb,
-        version: u32::from(major) * 10_000 + u32::from(minor) * 100 + u32::from(patch),
-        sql_mode: 0,
-    };
-    tables.set_names(Names { folds_case: !matches!(setting, "0" | ""), lowers_case: setting == "1", reading });
-    Ok(tables)
 }
 
 fn chunk((upper, point): &(Option<String>, String)) -> Result<Chunk> {

@@ -3,17 +3,38 @@
 //! The columns in force at an earlier place are not recorded anywhere. They are today's if no statement between there and
 //! now has changed a captured table, and that is looked up in the log itself; otherwise the start is refused (INV-10).
 
+use crate::catalog::{ServerFlavor, ServerProfile, Version};
 use crate::client::{BinlogRequest, BinlogStart, BinlogStream, Connection};
 use crate::config::{Config, StartupMode};
+use crate::ddl::Reading;
 use crate::decode::event::{Header, event_type};
 use crate::decode::{Event, EventData, EventFormat};
 use crate::gtid::Executed;
 use crate::place::{Place, next_offset};
 use crate::server::{Resume, binlog_files, executed_at, verify};
-use crate::stream::{Statement, Tables, effect};
+use crate::shape::Shape;
+use crate::stream::{Names, Statement, Tables, effect};
 use dujiang_core::{Code, Error, Result};
 
 pub mod prepared;
+
+/// The tables of these shapes, by names as the server compares them.
+///
+/// # Errors
+/// `UnknownType`; `ConnectionLost`, `SourceQuery`.
+pub async fn tables(connection: &mut Connection, shapes: Vec<Shape>) -> Result<Tables> {
+    let mut tables = Tables::new(shapes)?;
+    let server = ServerProfile::read(connection).await?;
+    let setting = server.variable("lower_case_table_names");
+    let Version(major, minor, patch) = server.version;
+    let reading = Reading {
+        mariadb: server.flavor == ServerFlavor::MariaDb,
+        version: u32::from(major) * 10_000 + u32::from(minor) * 100 + u32::from(patch),
+        sql_mode: 0,
+    };
+    tables.set_names(Names { folds_case: !matches!(setting, "0" | ""), lowers_case: setting == "1", reading });
+    Ok(tables)
+}
 
 /// Where the options say to begin; `now` is the end of the log.
 ///
@@ -188,6 +209,10 @@ pub struct Log {
     file: String,
     begin: u64,
     next: u64,
+    /// Where places are numbers of transactions: that of the last one that has begun.
+    number: Option<u64>,
+    numbered: bool,
+    until: Option<Place>,
 }
 
 impl Log {
@@ -196,16 +221,37 @@ impl Log {
     /// # Errors
     /// As [`Connection::dump`].
     pub async fn open(config: &Config, start: BinlogStart, server_id: u32) -> Result<Self> {
+        Self::opened(config, start, server_id, None).await
+    }
+
+    /// As [`Log::open`], to a place that may not be in the log yet, where places are numbers.
+    ///
+    /// # Errors
+    /// As [`Connection::dump`].
+    pub async fn up_to(config: &Config, start: BinlogStart, server_id: u32, until: &Place) -> Result<Self> {
+        Self::opened(config, start, server_id, Some(until.clone())).await
+    }
+
+    async fn opened(config: &Config, start: BinlogStart, server_id: u32, until: Option<Place>) -> Result<Self> {
         let connection = Connection::connect(&config.endpoint).await?;
         let request = BinlogRequest {
             server_id,
             start,
             heartbeat: config.options.heartbeat_interval,
             replica_uuid: None,
-            wait_at_end: false,
+            wait_at_end: until.is_some(),
         };
-        let stream = connection.dump(&request).await?;
-        Ok(Self { stream, event: Vec::new(), format: EventFormat::unknown(), file: String::new(), begin: 4, next: 4 })
+        Ok(Self {
+            stream: connection.dump(&request).await?,
+            event: Vec::new(),
+            format: EventFormat::unknown(),
+            file: String::new(),
+            begin: 4,
+            next: 4,
+            number: None,
+            numbered: config.endpoint.oceanbase,
+            until,
+        })
     }
 
     /// Goes to the next event; `None` at the end.
@@ -224,6 +270,10 @@ impl Log {
         }
         match event.data(&self.format)? {
             EventData::FormatDescription(format) => self.format = format,
+            EventData::Gtid(gtid) if self.until.as_ref().is_some_and(|until| gtid.number >= until.offset) => {
+                return Ok(None);
+            }
+            EventData::Gtid(gtid) => self.number = Some(gtid.number),
             EventData::Rotate { file, position } => (self.file, self.next) = (file.to_owned(), position),
             _ => {}
         }
@@ -251,6 +301,9 @@ impl Log {
 
     /// Where the event ends; none before the server has named the file.
     pub fn end(&self) -> Option<Place> {
+        if self.numbered {
+            return self.number.map(|number| Place::of_number(number + 1));
+        }
         Place::new(&self.file, self.next)
     }
 

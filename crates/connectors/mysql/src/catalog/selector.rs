@@ -4,7 +4,19 @@ use dujiang_core::pattern::Selectors;
 use dujiang_core::{Result, TableId};
 
 /// Databases that belong to the server itself; never captured.
-const SYSTEM: &[&str] = &["mysql", "information_schema", "performance_schema", "sys", "ndbinfo", "oceanbase"];
+const SYSTEM: &[&str] = &[
+    "mysql",
+    "information_schema",
+    "performance_schema",
+    "sys",
+    "ndbinfo",
+    // Of OceanBase.
+    "oceanbase",
+    "__recyclebin",
+    "__public",
+    "lbacsys",
+    "oraauditor",
+];
 
 /// Whether a database belongs to the server itself.
 pub fn is_system(database: &str) -> bool {

@@ -26,6 +26,7 @@ pub use column::{ColumnDefinition, column_flags};
 pub use connection::{Connection, Done, ServerFamily, ServerInfo};
 pub use dujiang_net::{Tls, TlsMode};
 pub use endpoint::Endpoint;
+pub(crate) use refusal::AS_OF;
 pub use statement::{BinaryRows, Param, Statement};
 pub use text::{TextRow, TextRows};
 

@@ -96,6 +96,9 @@ impl Refusal {
                 .error(Code::OracleMode, message)
                 .help("name a tenant in MySQL mode: OceanBase writes no binlog for others");
         }
+        if let Some(rule) = of_snapshot(self.number).filter(|_| sql.contains(AS_OF)) {
+            return self.error(rule.0, format!("{peer} {}", rule.1)).help(rule.2);
+        }
         let (code, message, help) = match self.number {
             1044 | 1045 | 1142 | 1143 | 1227 | 1370 => {
                 (Code::MissingPrivilege, format!("{peer} denies a statement"), "grant the privilege named")
@@ -133,6 +136,37 @@ impl Refusal {
         }
         self.error(Code::SourceQuery, format!("{peer} refused to send its binlog")).help("see what the server says")
     }
+}
+
+/// Words of a statement that reads a snapshot of OceanBase.
+pub(crate) const AS_OF: &str = " AS OF SNAPSHOT ";
+
+/// Errors of OceanBase when a snapshot is read. A new snapshot mends them; the chunk is then brought to another place in the log.
+fn of_snapshot(number: u16) -> Option<(Code, &'static str, &'static str)> {
+    Some(match number {
+        // OB_ERR_... as of 4.3: the table was altered, or made, after the snapshot.
+        1412 => (
+            Code::SnapshotGone,
+            "cannot read a table as it was before it was altered",
+            "nothing, if it happens once: the chunk is read again as of a new snapshot; else alter tables when no snapshot is under way",
+        ),
+        4138 => (
+            Code::SnapshotGone,
+            "has discarded the snapshot",
+            "nothing, if it happens once: the chunk is read again as of a new snapshot; else ALTER SYSTEM SET undo_retention = 1800 or more (seconds)",
+        ),
+        4344 => (
+            Code::SnapshotGone,
+            "has not come to the snapshot that another of its servers has named",
+            "nothing, if it happens once: the chunk is read again as of a new snapshot; else see whether all servers of the tenant are up",
+        ),
+        4012 => (
+            Code::QueryTimeout,
+            "has ended a read of the snapshot, which took too long",
+            "a smaller `scan.incremental.snapshot.chunk.size`; or see whether a proxy or a user's setting lowers ob_query_timeout, which the pipeline sets to a day",
+        ),
+        _ => return None,
+    })
 }
 
 /// What the text of an error in a binlog dump means.

@@ -1,6 +1,7 @@
 //! What `doctor` looks at: everything that a start checks, and what would go wrong only later.
 
 mod log;
+mod old_rows;
 mod session;
 
 use crate::catalog::{self, ServerFlavor};
@@ -61,15 +62,21 @@ async fn connected(
         .values()
         .fold((0, 0), |(rows, bytes), (r, b)| (rows + r.unwrap_or_default(), bytes + b.unwrap_or_default()));
     examination.expected_bytes = Some(bytes);
-    let Looked { server, shapes, checks, .. } = looked;
+    let Looked { server, shapes, checks, generated, .. } = looked;
     for (name, outcome) in checks {
         examination.record(name, outcome, |()| in_order(name, &server, &shapes, demands));
+    }
+    if let Some(error) = generated {
+        examination.advice("generated columns", error);
     }
     // What a tenant of OceanBase says of its binlog is not about that of the service.
     let tells = server.flavor != ServerFlavor::OceanBase;
     if tells && server.is_on("log_bin") {
         log::kept(&server, log::snapshot_time(rows, bytes), examination);
         log::described(&server, examination);
+    }
+    if !tells {
+        old_rows::kept(connection, examination).await?;
     }
     if tells {
         examination.record("server id", clash, |text| text.clone());
@@ -85,6 +92,7 @@ fn in_order(name: &str, server: &catalog::ServerProfile, shapes: &[Shape], deman
     let set = |variable: &str| format!("{variable}={}", server.variable(variable));
     match name {
         "binlog" if server.flavor == ServerFlavor::OceanBase => "Binlog Service is enabled for the tenant".into(),
+        "marker table" => "markers can be written".into(),
         "binlog" => format!("{}, {}", set("log_bin"), set("server_id")),
         "binlog format" => set("binlog_format"),
         "row images" => set("binlog_row_image"),

@@ -82,6 +82,13 @@ impl GtidSet {
         }
     }
 
+    /// The number of the first transaction that is not in the set, if there is one source at most.
+    pub fn first_missing(&self) -> Option<u64> {
+        let mut sources = self.0.values();
+        let first = sources.next().map_or(1, |intervals| intervals.first().map_or(1, |(_, last)| last + 1));
+        sources.next().is_none().then_some(first)
+    }
+
     /// Whether one transaction is in the set.
     pub fn contains(&self, sid: &Sid, number: u64) -> bool {
         self.0.get(sid).is_some_and(|intervals| {

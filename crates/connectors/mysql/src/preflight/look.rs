@@ -5,7 +5,7 @@ use crate::catalog::{self, Found, ServerFlavor, ServerProfile};
 use crate::client::Connection;
 use crate::oceanbase;
 use crate::shape::Shape;
-use dujiang_core::Result;
+use dujiang_core::{Error, Result};
 
 /// What was found.
 pub(crate) struct Looked {
@@ -15,6 +15,8 @@ pub(crate) struct Looked {
     pub found: Found,
     /// The captured ones.
     pub shapes: Vec<Shape>,
+    /// Columns at which the pipeline may halt later.
+    pub generated: Option<Error>,
     /// What was checked, by names that never change, in an order in which the first obstacle is the one to mend first.
     pub checks: Vec<(&'static str, Result<()>)>,
 }
@@ -30,6 +32,11 @@ pub(crate) async fn look(connection: &mut Connection, demands: Demands<'_>) -> R
     if oceanbase {
         let service = oceanbase::check(connection).await;
         note("binlog", service, &mut checks)?;
+        if let Some(table) = demands.marker_table {
+            let user = privileges::account(connection).await?;
+            let writable = oceanbase::check_marker_table(connection, table, &user).await;
+            note("marker table", writable, &mut checks)?;
+        }
     } else {
         checks.extend(settings::checks(&server, connection.address()));
         let status = privileges::check_replication(connection, &server, demands.server_id).await;
@@ -52,8 +59,9 @@ pub(crate) async fn look(connection: &mut Connection, demands: Demands<'_>) -> R
         false => tables::check_cascades(connection, &server, &found.captured).await,
     };
     note("foreign keys", cascades, &mut checks)?;
+    let generated = tables::generated(connection, &server, &found.captured).await?;
     checks.push(("column types", tables::check_types(&shapes)));
-    Ok(Looked { server, found, shapes, checks })
+    Ok(Looked { server, found, shapes, generated, checks })
 }
 
 /// Keeps the outcome of a check.

@@ -14,7 +14,7 @@ use crate::catalog::{ServerProfile, TableFilter};
 use crate::client::Connection;
 use crate::decode::ZeroDates;
 use crate::shape::Shape;
-use dujiang_core::{Error, Result};
+use dujiang_core::{Error, Result, TableId};
 
 pub(crate) use look::{Looked, look};
 pub(crate) use privileges::{account, may_lock, replicas_statement};
@@ -35,6 +35,8 @@ pub struct Demands<'a> {
     pub server_id: u32,
     /// What becomes of dates that are none.
     pub zero_dates: ZeroDates,
+    /// Where markers are to be written (OceanBase).
+    pub marker_table: Option<&'a TableId>,
 }
 
 /// A server that can be captured from.
@@ -54,12 +56,13 @@ pub struct Checked {
 /// `BinlogOff`, `BinlogFormat`, `BinlogRowImage`, `MissingPrivilege`, `UnknownDatabase`, `NoTable`, `NotSupported`,
 /// `NoKey`, `CascadingKey`, `UnknownType`; `ConnectionLost`, `SourceQuery`.
 pub async fn check(connection: &mut Connection, demands: Demands<'_>) -> Result<Checked> {
-    let Looked { server, found, shapes, checks, .. } = look(connection, demands).await?;
+    let Looked { server, found, shapes, generated, checks } = look(connection, demands).await?;
     for (_, outcome) in checks {
         outcome?;
     }
     let mut warnings = tables::warnings(demands.filter, &found)?;
     warnings.extend(settings::warnings(&server).into_iter().map(|error| error.message().to_owned()));
+    warnings.extend(generated.map(|error| error.message().to_owned()));
     warnings.extend(tables::zero_dates(&server, &shapes, demands.zero_dates));
     Ok(Checked { server, tables: shapes, warnings })
 }

@@ -16,12 +16,13 @@ const NEAR_MISSES: usize = 20;
 /// # Errors
 /// `ConnectionLost`, `SourceQuery`: what keeps it from looking.
 pub async fn survey(connection: &mut Connection, demands: Demands<'_>) -> Result<Survey> {
-    let Looked { server, found, shapes, checks, .. } = look(connection, demands).await?;
+    let Looked { server, found, shapes, generated, checks } = look(connection, demands).await?;
     let mut survey = Survey { tables: with_sizes(connection, &shapes).await?, ..Survey::default() };
     survey.refusals = checks.into_iter().filter_map(|(_, outcome)| outcome.err()).collect();
     survey.near_misses = near_misses(&found);
     survey.warnings = tables::warnings(demands.filter, &found)?;
     survey.warnings.extend(settings::warnings(&server).into_iter().map(|error| error.message().to_owned()));
+    survey.warnings.extend(generated.map(|error| error.message().to_owned()));
     survey.warnings.extend(tables::zero_dates(&server, &shapes, demands.zero_dates));
     Ok(survey)
 }

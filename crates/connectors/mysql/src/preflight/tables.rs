@@ -188,6 +188,36 @@ fn restrict(cascade: &Cascade) -> Result<[String; 2]> {
     ])
 }
 
+/// Generated columns, on a server that leaves them out of what a row was before an update or a delete: the pipeline then halts
+/// with the first of those.
+///
+/// # Errors
+/// `ConnectionLost`, `SourceQuery`.
+pub(super) async fn generated(
+    connection: &mut Connection,
+    server: &ServerProfile,
+    captured: &[TableId],
+) -> Result<Option<Error>> {
+    if !server.mariadb_since(Version(11, 8, 0)) {
+        return Ok(None);
+    }
+    let sql = "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS \
+               WHERE GENERATION_EXPRESSION IS NOT NULL AND EXTRA LIKE '%GENERATED%' ORDER BY 1, 2, 3";
+    let mut found = Vec::new();
+    for row in connection.query(sql).await?.iter() {
+        let id = TableId::new(row.required(0)?, row.required(1)?);
+        if captured.contains(&id) {
+            found.push(format!("{id}.{}", row.required(2)?));
+        }
+    }
+    let Some(first) = found.first() else { return Ok(None) };
+    let message = format!("{} does not log generated columns of old rows, and {first} is one", server.name());
+    let error = Error::new(Code::BinlogRowImage, message).help(
+        "make them ordinary columns, or leave the tables out of `tables`: the first update or delete there halts the pipeline",
+    );
+    Ok(Some(listed(error, "column", found.into_iter())))
+}
+
 /// # Errors
 /// `UnknownType`.
 pub(super) fn check_types(shapes: &[Shape]) -> Result<()> {

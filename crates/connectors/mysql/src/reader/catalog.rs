@@ -6,6 +6,8 @@ use crate::config::Config;
 use crate::ddl::model::Habits;
 use crate::ddl::{Action, Effect, Reading, effect};
 use crate::decode::{EventData, ZeroDates};
+use crate::marked::MarkedLog;
+use crate::oceanbase;
 use crate::place::Place;
 use crate::server::{Instance, Resume, end_of_log};
 use crate::shape::Shape;
@@ -30,7 +32,15 @@ pub struct Standing {
 ///
 /// # Errors
 /// `ConnectionLost`, `SourceQuery`, `MissingPrivilege`.
-pub async fn standing(connection: &mut Connection, id: &TableId, zero_dates: ZeroDates) -> Result<Option<Standing>> {
+pub async fn standing(
+    connection: &mut Connection,
+    id: &TableId,
+    zero_dates: ZeroDates,
+    marked: Option<&MarkedLog>,
+) -> Result<Option<Standing>> {
+    if connection.server().family == ServerFamily::OceanBase {
+        return between_statements(connection, id, zero_dates, marked).await;
+    }
     connection.execute("SET SESSION lock_wait_timeout=5").await?;
     connection.execute("START TRANSACTION READ ONLY").await?;
     let found = held(connection, id, zero_dates).await;
@@ -38,6 +48,27 @@ pub async fn standing(connection: &mut Connection, id: &TableId, zero_dates: Zer
     match found {
         Err(error) if is_missing(&error) => Ok(None),
         found => found,
+    }
+}
+
+/// Nothing holds a table of OceanBase, and its log lags: the shape is that of a marker's place when it is the same before the
+/// marker is written and after it has come through the log.
+async fn between_statements(
+    connection: &mut Connection,
+    id: &TableId,
+    zero_dates: ZeroDates,
+    marked: Option<&MarkedLog>,
+) -> Result<Option<Standing>> {
+    loop {
+        let before = glance(connection, id, zero_dates).await?;
+        let place = match marked {
+            Some(log) => log.marked_end(connection).await?.0,
+            None => oceanbase::status(connection).await?.0,
+        };
+        let shape = glance(connection, id, zero_dates).await?;
+        if shape == before {
+            return Ok(shape.map(|shape| Standing { shape, place }));
+        }
     }
 }
 
@@ -134,8 +165,13 @@ pub struct Beginning {
 ///
 /// # Errors
 /// As [`standing`].
-pub async fn beginning(connection: &mut Connection, id: &TableId, zero_dates: ZeroDates) -> Result<Option<Beginning>> {
-    let Some(standing) = standing(connection, id, zero_dates).await? else { return Ok(None) };
+pub async fn beginning(
+    connection: &mut Connection,
+    id: &TableId,
+    zero_dates: ZeroDates,
+    marked: Option<&MarkedLog>,
+) -> Result<Option<Beginning>> {
+    let Some(standing) = standing(connection, id, zero_dates, marked).await? else { return Ok(None) };
     let estimated = estimated_rows(connection, std::slice::from_ref(id)).await?.get(id).copied().unwrap_or(0);
     Ok(Some(Beginning { standing, estimated, instance: Instance::of(connection).await? }))
 }
@@ -173,26 +209,33 @@ pub async fn later(
     after: &Place,
     names: Names,
     id: &TableId,
+    marked: Option<&MarkedLog>,
 ) -> Result<Later> {
     // Held, so that a statement that is being carried out is in the log or not in the catalog.
-    let found = standing(connection, id, config.options.zero_dates).await?;
-    let changed_by = changed_later(config, resume, after, names, id).await?;
+    let found = standing(connection, id, config.options.zero_dates, marked).await?;
+    let until = found.as_ref().map(|found| &found.place).filter(|place| place.is_number());
+    let changed_by = changed_later(config, resume, (after, until), names, id).await?;
     Ok(Later { catalog: found.map(|found| found.shape), changed_by })
 }
 
-/// The statement that changes the table again between a place and the present end of the log, if there is one: then the
-/// catalog does not tell the shape at the place.
+/// The statement that changes the table again between a place and the present end of the log, or another place where that lags,
+/// if there is one: then the catalog does not tell the shape at the place.
 ///
 /// # Errors
 /// What reading the log can end in.
 async fn changed_later(
     config: &Config,
     resume: &Resume,
-    after: &Place,
+    (after, until): (&Place, Option<&Place>),
     names: Names,
     id: &TableId,
 ) -> Result<Option<String>> {
-    let mut log = Log::open(config, resume.start(), config.server_id | 1 << 31).await?;
+    let number = config.server_id | 1 << 31;
+    let mut log = match until {
+        Some(until) if *until <= resume.place => return Ok(None),
+        Some(until) => Log::up_to(config, resume.start(), number, until).await?,
+        None => Log::open(config, resume.start(), number).await?,
+    };
     while let Some(()) = log.advance().await? {
         if log.end().is_none_or(|end| end <= *after) {
             continue;

@@ -11,7 +11,7 @@ use crate::config::StartupMode;
 use crate::place::Place;
 use crate::shape::Shape;
 use crate::snapshot::view::is_locked;
-use crate::snapshot::{Chunk, Handoff, Job, SnapshotContext};
+use crate::snapshot::{Chunk, Handoff, Job, LaggingLog, SnapshotContext};
 use dujiang_core::TableId;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Mutex;
@@ -36,7 +36,12 @@ impl MysqlReader {
             return Err(without_key(id));
         }
         let instance = self.start.instance.clone().unwrap_or(instance);
-        let context = SnapshotContext::new(&self.start.config, &self.start.context, instance.clone());
+        let context = SnapshotContext::new(
+            &self.start.config,
+            &self.start.context,
+            instance.clone(),
+            self.start.marked.clone().map(|log| log as Arc<dyn LaggingLog>),
+        );
         let joining = Joining { from: standing.place, estimated, reads, context: Some(Arc::new(context)), instance };
         Ok(Some((Shape { version, ..standing.shape }, joining)))
     }

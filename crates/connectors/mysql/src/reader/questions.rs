@@ -8,6 +8,7 @@ use super::catalog::{self, Beginning, Later};
 use super::*;
 use crate::client::{Connection, Endpoint};
 use crate::ddl::model::Habits;
+use crate::decode::ZeroDates;
 use crate::shape::Shape;
 use std::any::Any;
 use std::future::Future;
@@ -131,25 +132,42 @@ impl MysqlReader {
 
     /// A table as it is now, and the place that is of; none when it does not exist.
     pub(super) async fn standing(&mut self, id: &TableId) -> Result<Option<catalog::Standing>> {
-        let (id, zero_dates) = (id.clone(), self.start.config.options.zero_dates);
+        let (id, zero_dates, marked) = self.of_table(id);
         let about = About::new("columns at a place", &id);
-        self.questions.ask(about, move |c| Box::pin(async move { catalog::standing(c, &id, zero_dates).await })).await
+        self.questions
+            .ask(about, move |c| {
+                Box::pin(async move { catalog::standing(c, &id, zero_dates, marked.as_deref()).await })
+            })
+            .await
     }
 
     /// What has to be known of a table that begins to be captured; none when it does not exist.
     pub(super) async fn beginning(&mut self, id: &TableId) -> Result<Option<Beginning>> {
-        let (id, zero_dates) = (id.clone(), self.start.config.options.zero_dates);
+        let (id, zero_dates, marked) = self.of_table(id);
         let about = About::new("a beginning", &id);
-        self.questions.ask(about, move |c| Box::pin(async move { catalog::beginning(c, &id, zero_dates).await })).await
+        self.questions
+            .ask(about, move |c| {
+                Box::pin(async move { catalog::beginning(c, &id, zero_dates, marked.as_deref()).await })
+            })
+            .await
+    }
+
+    /// A table, and with what questions about it are answered.
+    fn of_table(&self, id: &TableId) -> (TableId, ZeroDates, Option<Arc<MarkedLog>>) {
+        (id.clone(), self.start.config.options.zero_dates, self.start.marked.clone())
     }
 
     /// What became of a table behind a place.
     pub(super) async fn look_up(&mut self, id: &TableId, after: &Place) -> Result<Later> {
         let (config, resume, names) = (self.start.config.clone(), resume(&self.start), *self.start.tables.names());
-        let (id, after) = (id.clone(), after.clone());
+        let (id, after, marked) = (id.clone(), after.clone(), self.start.marked.clone());
         let about = About::new("later changes", format!("{id} {after}"));
         self.questions
-            .ask(about, move |c| Box::pin(async move { catalog::later(c, &config, &resume, &after, names, &id).await }))
+            .ask(about, move |c| {
+                Box::pin(
+                    async move { catalog::later(c, &config, &resume, &after, names, &id, marked.as_deref()).await },
+                )
+            })
             .await
     }
 

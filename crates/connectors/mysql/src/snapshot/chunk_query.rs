@@ -1,22 +1,23 @@
 //! The SELECT of one chunk.
 
-use crate::client::quote;
+use crate::client::{AS_OF, quote};
 use crate::shape::Shape;
 use dujiang_core::Result;
 
 /// The query for the rows after a key (or from the table's begin), in key order. Parameters: the key's values as often as
-/// [`parameters`] says, then the limit.
+/// [`parameters`] says, then the limit. With a number, the rows are those of that snapshot (OceanBase).
 ///
 /// A composite key is compared in the expanded form, with its first column in front, so that the index is used:
 /// `k1 >= ? AND (k1 > ? OR (k1 = ? AND k2 > ?))`.
 ///
 /// # Errors
 /// `BadValue` for a name that cannot be quoted.
-pub fn chunk_query(shape: &Shape, from_begin: bool) -> Result<String> {
+pub fn chunk_query(shape: &Shape, from_begin: bool, as_of: Option<u64>) -> Result<String> {
     let columns: Vec<String> = shape.columns.iter().map(|c| quote::identifier(&c.name)).collect::<Result<_>>()?;
     let keys: Vec<&str> = shape.key.iter().map(|&at| columns[at].as_str()).collect();
     let filter = if from_begin { String::new() } else { format!(" WHERE {}", after(&keys)) };
-    let table = quote::table(&shape.id())?;
+    let as_of = as_of.map(|number| format!("{AS_OF}{number}")).unwrap_or_default();
+    let table = quote::table(&shape.id())? + &as_of;
     let read: Vec<String> =
         shape.columns.iter().zip(&columns).map(|(c, quoted)| read_expression(quoted, &c.column_type)).collect();
     Ok(format!("SELECT {} FROM {table}{filter} ORDER BY {} LIMIT ?", read.join(", "), keys.join(", ")))

@@ -181,6 +181,11 @@ impl Handoff {
         self.is_read() && caught_up > 0 && self.done.len() == 1
     }
 
+    /// The last key of what is read.
+    pub fn last_upper(&self) -> Upper {
+        self.ahead.back().or(self.done.last()).and_then(|chunk| chunk.upper.clone())
+    }
+
     /// Whether every chunk is handed out.
     pub fn is_read(&self) -> bool {
         self.done.last().is_some_and(|c| c.upper.is_none())

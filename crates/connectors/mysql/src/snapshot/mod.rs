@@ -1,6 +1,7 @@
 //! Reading what is there, in chunks, beside the stream.
 
 mod chunk_query;
+mod fold;
 mod handoff;
 #[cfg(test)]
 mod handoff_tests;
@@ -11,6 +12,7 @@ pub mod view;
 mod weights;
 
 pub use chunk_query::read_expression;
+pub use fold::{LaggingLog, Window};
 pub use handoff::{Chunk, Handoff, SharedHandoff, Upper, Verdict, lock};
 pub use reader::{ChunkRead, Job, Snapshot, SnapshotContext};
 pub use weights::{OpenKey, ServerOrder};

@@ -3,21 +3,17 @@
 use super::chunk_query::{chunk_query, parameters};
 use super::handoff::{SharedHandoff, lock};
 use super::key::{OwnedParam, key_of};
-use super::told_place::Heads;
 use super::view::{self, View};
 use super::weights::ServerOrder;
-use crate::client::{Connection, Endpoint, Param, ServerFamily, Statement};
-use crate::config::Config;
+use crate::client::{Connection, Param, ServerFamily, Statement};
 use crate::decode::{KeyPlan, TableBuilder};
 use crate::place::Place;
 use crate::position::KeyValue;
-use crate::server::{Instance, end_of_log};
+use crate::server::end_of_log;
 use crate::shape::{Decodable, Shape, ShapeColumn, read_columns};
 use dujiang_core::batch::TimePrecision;
-use dujiang_core::budget::{Budget, Held};
-use dujiang_core::clock::Clock;
+use dujiang_core::budget::Held;
 use dujiang_core::codes::Retry;
-use dujiang_core::source::SourceContext;
 use dujiang_core::{ChangeBatch, Code, Error, Origin, Result, fault};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,9 +21,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+mod as_of;
+mod context;
 mod rows;
 mod waiting;
 
+use as_of::{at_point, origin};
+pub use context::SnapshotContext;
 use rows::Rows;
 use waiting::{Chunks, MISSING_PAUSE, has_moved_on, retry};
 
@@ -36,6 +36,8 @@ const CHUNK_BYTES: usize = 8 << 20;
 /// A view serves chunks of a table for so long, as long as the stream has dropped nothing behind it. MySQL's are dear.
 const VIEW_AGE: Duration = Duration::from_millis(500);
 const VIEW_AGE_MYSQL: Duration = Duration::from_secs(5);
+/// A view costs nothing but that old rows are kept, for which `undo_retention` gives half an hour.
+const VIEW_AGE_OCEANBASE: Duration = Duration::from_secs(300);
 /// How long a view stays open while the chunk read from it is not taken.
 const PATIENCE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -76,48 +78,6 @@ pub struct ChunkRead {
     pub point: Place,
     /// Its bytes, until it is handed out.
     pub held: Held,
-}
-
-/// What all connections share.
-pub struct SnapshotContext {
-    /// The server's address.
-    pub endpoint: Endpoint,
-    /// The server itself: behind one address there may be several.
-    pub server: Instance,
-    /// Rows of a chunk at most.
-    pub chunk_rows: u32,
-    /// For the time of views.
-    pub clock: Arc<dyn Clock>,
-    /// Chunks count against it.
-    pub budget: Budget,
-    /// What the connections have learnt of the server's binlog files.
-    pub heads: Heads,
-}
-
-impl SnapshotContext {
-    /// What connections of this source to that very server share.
-    pub fn new(config: &Config, source: &SourceContext, server: Instance) -> Self {
-        Self {
-            endpoint: config.endpoint.clone(),
-            server,
-            chunk_rows: config.options.chunk_size.get(),
-            clock: source.clock.clone(),
-            budget: source.budget.clone(),
-            heads: Heads::default(),
-        }
-    }
-
-    /// A session with the server that the stream follows: a view's place means nothing in the log of another.
-    ///
-    /// # Errors
-    /// `OtherServer`, and those of [`Connection::connect`].
-    pub async fn connect(&self) -> Result<Connection> {
-        let mut connection = Connection::connect(&self.endpoint).await?;
-        self.server.check(&mut connection).await?;
-        connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
-        connection.execute("SET SESSION character_set_results = NULL").await?;
-        Ok(connection)
-    }
 }
 
 /// A snapshot under way; its connections end when it is dropped.
@@ -205,6 +165,8 @@ struct Session {
     /// what it is.
     proven: bool,
     prepared: Option<Prepared>,
+    /// The snapshot that was prepared for.
+    prepared_as_of: Option<u64>,
     /// The catalog before the view was opened.
     expected: Option<Vec<ShapeColumn>>,
     /// What is prepared belongs to a connection that is gone.
@@ -289,16 +251,20 @@ impl Worker {
         if let Ok(permit) = tokio::time::timeout(PATIENCE, sender.reserve()).await {
             return permit.map(|p| p.send(Ok(chunk))).is_ok();
         }
-        self.end_view().await;
+        if !self.session.as_ref().is_some_and(Session::reads_as_of) {
+            self.end_view().await;
+        }
         sender.send(Ok(chunk)).await.is_ok()
     }
 
     /// The table cannot be read any more, and the stream will meet the statement that says why.
     async fn miss(&mut self, job: &Job) {
         if lock(&job.handoff).missing().is_none() {
-            let place = match self.connected().await {
-                Ok(session) => end_of_log(&mut session.connection).await,
-                Err(error) => Err(error),
+            let lagging = self.context.lagging.clone();
+            let place = match (self.connected().await, lagging) {
+                (Ok(session), Some(log)) => log.end(&mut session.connection).await,
+                (Ok(session), None) => end_of_log(&mut session.connection).await,
+                (Err(error), _) => Err(error),
             };
             if let Ok(place) = place {
                 tracing::info!(table = %job.shape.id(), "the table has been changed: its snapshot waits for the stream");
@@ -329,6 +295,10 @@ impl Worker {
             // The rest of the answer is still on its way: the next chunk gets a connection of its own.
             session.renew(&context).await?;
         }
+        if view.as_of.is_some() {
+            // Nothing keeps the table from being altered.
+            session.check_columns(job).await?;
+        }
         let mut chunk = session.finish(job, fetched, &view, limit, &context).await?;
         chunk.worker = self.number;
         if view.locks {
@@ -357,7 +327,15 @@ struct Fetched {
 impl Session {
     /// A session without a view.
     fn on(connection: Connection) -> Self {
-        Self { connection, view: None, proven: false, prepared: None, expected: None, stale: false }
+        Self {
+            connection,
+            view: None,
+            proven: false,
+            prepared: None,
+            prepared_as_of: None,
+            expected: None,
+            stale: false,
+        }
     }
 
     /// A view, and statements for the columns that it shows. A column added or dropped in an instant between opening the
@@ -391,7 +369,9 @@ impl Session {
         loop {
             self.close_view().await?;
             let table = job.shape.id();
-            let view = if view::has_versions(&mut self.connection, &table).await? {
+            let view = if self.connection.server().family == ServerFamily::OceanBase {
+                self.view_as_of(job, context).await?
+            } else if view::has_versions(&mut self.connection, &table).await? {
                 self.expected = Some(read_columns(&mut self.connection, &table).await?);
                 view::open(&mut self.connection, context, &table, &job.handoff).await?
             } else {
@@ -410,7 +390,8 @@ impl Session {
     fn view_age(&self) -> Duration {
         match self.connection.server().family {
             ServerFamily::MariaDb => VIEW_AGE,
-            ServerFamily::MySql | ServerFamily::OceanBase => VIEW_AGE_MYSQL,
+            ServerFamily::MySql => VIEW_AGE_MYSQL,
+            ServerFamily::OceanBase => VIEW_AGE_OCEANBASE,
         }
     }
 
@@ -437,7 +418,9 @@ impl Session {
         let table = crate::client::quote::table(&job.shape.id())?;
         self.connection.query(&format!("SELECT 1 FROM {table} LIMIT 0")).await?;
         let columns = read_columns(&mut self.connection, &job.shape.id()).await?;
+        let as_of = self.view.as_ref().and_then(|view| view.as_of.as_ref()).map(|(number, _)| *number);
         if !self.stale
+            && self.prepared_as_of == as_of
             && self
                 .prepared
                 .as_ref()
@@ -451,10 +434,10 @@ impl Session {
         }
         let shape = job.shape.with_columns(columns)?;
         let decodable = shape.decodable()?;
-        let from_begin = self.connection.prepare(&chunk_query(&shape, true)?).await?;
-        let after = self.connection.prepare(&chunk_query(&shape, false)?).await?;
+        let from_begin = self.connection.prepare(&chunk_query(&shape, true, as_of)?).await?;
+        let after = self.connection.prepare(&chunk_query(&shape, false, as_of)?).await?;
         let keys = KeyPlan::new(decodable.columns.clone(), &shape.key);
-        self.stale = false;
+        (self.stale, self.prepared_as_of) = (false, as_of);
         self.prepared = Some(Prepared { handoff: job.handoff.clone(), shape, decodable, keys, from_begin, after });
         Ok(())
     }
@@ -485,13 +468,7 @@ impl Session {
     async fn fetch(&mut self, job: &Job, view: &View, limit: u32) -> Result<Fetched> {
         let prepared = self.prepared.as_ref().expect("invariant: prepared before");
         let mut builder = TableBuilder::new(prepared.decodable.schema.clone(), prepared.decodable.columns.clone())?;
-        builder.begin_span(Origin {
-            transaction: &job.transaction,
-            position: &view.point.to_string(),
-            commit_micros: view.micros,
-            precision: TimePrecision::Micros,
-            first_ordinal: job.rows,
-        });
+        builder.begin_span(origin(job, view, &view.point.to_string()));
         let values: Vec<OwnedParam> = job.frontier.iter().flatten().map(OwnedParam::new).collect::<Result<_>>()?;
         let mut params: Vec<Param<'_>> = Vec::new();
         let statement = if values.is_empty() {
@@ -546,7 +523,8 @@ impl Session {
             }
             (upper, frontier) = (Some(sort_key), Some(key));
         }
-        let held = context.budget.hold(fetched.batch.as_ref().map_or(0, ChangeBatch::memory));
+        let batch = at_point(connection, prepared, job, view, fetched.batch, upper.as_deref()).await?;
+        let held = context.budget.hold(batch.as_ref().map_or(0, ChangeBatch::memory));
         {
             let mut handoff = lock(&job.handoff);
             // Cancelled while the chunk was read: it will be thrown away.
@@ -558,7 +536,7 @@ impl Session {
             worker: 0,
             at: job.at,
             handoff: job.handoff.clone(),
-            batch: fetched.batch,
+            batch,
             shape: prepared.shape.clone(),
             frontier,
             point: view.point.clone(),
@@ -571,6 +549,7 @@ impl Session {
 mod tests {
     use super::super::handoff::Handoff;
     use super::*;
+    use dujiang_core::budget::Budget;
 
     fn chunk(worker: usize, at: usize, budget: &Budget) -> ChunkRead {
         let (database, table) = ("shop".to_owned(), format!("t{at}"));

@@ -4,6 +4,7 @@
 //!
 //! - **MariaDB**: a consistent snapshot carries its place; how it is told, and when that can be believed, is a subject of
 //!   its own: [`super::told_place`]. Where it cannot, the table is locked for a moment, as on MySQL.
+//! - **OceanBase** reads as of a snapshot, and brings what it reads to a place in the log: [`super::fold`].
 //! - **Tables without row versions** (MyISAM, Aria, ...): the table is locked against writers while the chunk is read.
 //! - **MySQL with GTIDs**: a moment without commits. Between the log's end before and the same end after opening the view
 //!   nothing was logged, and no transaction before was still on its way (`gtid_owned` was empty): the view shows exactly
@@ -11,18 +12,21 @@
 //!   writers for the moment in which the view is opened: whoever has changed the table has then committed and left the log
 //!   behind. Why so: `docs/decisions/2026-11-20-mysql-hand-off.md`.
 
+use super::fold::{self, Folding};
 use super::handoff::{SharedHandoff, lock as locked};
 use super::reader::SnapshotContext;
 use super::told_place::{agreed, ends_a_transaction};
 use crate::client::{Connection, ServerFamily, quote};
 use crate::place::Place;
 use crate::server::{end_of_log, prepared_transactions};
+use crate::shape::Shape;
 use dujiang_core::clock::Clock;
 use dujiang_core::{Code, Error, Result, TableId, fault};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// An open read view.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct View {
     /// It shows exactly the transactions before this place.
     pub point: Place,
@@ -34,6 +38,8 @@ pub struct View {
     pub locks: bool,
     /// Whether the server has told the place of the session's snapshot.
     told: bool,
+    /// The snapshot's number, and what brings its rows to the point (OceanBase); the session has no transaction.
+    pub as_of: Option<(u64, Arc<Folding>)>,
 }
 
 impl View {
@@ -53,6 +59,9 @@ impl View {
     /// # Errors
     /// `ConnectionLost`.
     pub async fn close(self, connection: &mut Connection) -> Result<()> {
+        if self.as_of.is_some() {
+            return Ok(());
+        }
         connection.execute(if self.locks { "UNLOCK TABLES" } else { "COMMIT" }).await?;
         Ok(())
     }
@@ -98,7 +107,7 @@ pub async fn lock(
     connection.execute(&format!("LOCK TABLES {} READ", quote::table(table)?)).await?;
     locked(handoff).opening();
     let point = end_of_log(connection).await?;
-    Ok(View { point, micros: clock.now_micros(), opened: Instant::now(), locks: true, told: false })
+    Ok(View { point, micros: clock.now_micros(), opened: Instant::now(), locks: true, told: false, as_of: None })
 }
 
 /// Opens a view for a table in the session, whose transaction it becomes. The hand-off is told before, as late as
@@ -117,7 +126,7 @@ pub async fn open(
         let found = match connection.server().family {
             ServerFamily::MariaDb => told(connection, context, handoff).await?.map(|place| (place, true)),
             ServerFamily::MySql => in_quiet(connection, handoff).await?.map(|place| (place, false)),
-            ServerFamily::OceanBase => return Err(crate::oceanbase::no_snapshot()),
+            ServerFamily::OceanBase => return Err(Error::new(Code::Bug, "a read view was asked of OceanBase")),
         };
         if let Some(found) = found {
             break found;
@@ -132,7 +141,28 @@ pub async fn open(
             Err(error) => return Err(error),
         }
     };
-    Ok(View { point, micros, opened: Instant::now(), locks: false, told })
+    Ok(View { point, micros, opened: Instant::now(), locks: false, told, as_of: None })
+}
+
+/// Takes a snapshot of a table and reads the log up to a marker behind it. None when the table was altered in between.
+///
+/// # Errors
+/// As [`LaggingLog::window`](super::LaggingLog::window).
+pub async fn as_of(
+    connection: &mut Connection,
+    context: &SnapshotContext,
+    shape: &Shape,
+    handoff: &SharedHandoff,
+) -> Result<Option<View>> {
+    let micros = context.clock.now_micros();
+    locked(handoff).opening();
+    let Some((number, folding)) = fold::snapshot(connection, context, shape).await? else {
+        locked(handoff).abandon();
+        return Ok(None);
+    };
+    let point = folding.point().clone();
+    let as_of = Some((number, Arc::new(folding)));
+    Ok(Some(View { point, micros, opened: Instant::now(), locks: false, told: false, as_of }))
 }
 
 const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";

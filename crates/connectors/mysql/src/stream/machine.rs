@@ -22,6 +22,7 @@ use std::collections::HashMap;
 
 mod inner;
 mod maps;
+mod numbered;
 mod outcome;
 
 pub use maps::Unfit;
@@ -78,8 +79,8 @@ pub struct Machine {
     mark: Option<Mark>,
     /// The boundary is a place of another server.
     moved: bool,
-    /// What signs of life say of the place is not to be believed.
-    deaf: bool,
+    /// Places are the numbers of transactions (OceanBase).
+    numbered: bool,
     inflated: Vec<u8>,
     completed: Vec<u8>,
     fragments: Fragments,
@@ -104,7 +105,7 @@ impl Machine {
             last_commit: None,
             mark: None,
             moved: false,
-            deaf: false,
+            numbered: false,
             inflated: Vec::new(),
             completed: Vec::new(),
             fragments: Fragments::default(),
@@ -160,13 +161,6 @@ impl Machine {
     #[must_use]
     pub fn with_mark(mut self, mark: Option<Mark>) -> Self {
         self.mark = mark;
-        self
-    }
-
-    /// Signs of life say nothing about the place (OceanBase).
-    #[must_use]
-    pub fn deaf(mut self) -> Self {
-        self.deaf = true;
         self
     }
 
@@ -279,7 +273,8 @@ impl Machine {
     /// Where the event begins and where the next one does; the latter is none for events that are not in the file.
     fn locate(&self, header: &Header) -> (Place, Option<Place>) {
         let here = self.place.clone().unwrap_or_else(|| self.boundary.clone());
-        let made_up = header.is_artificial()
+        let made_up = self.numbered
+            || header.is_artificial()
             || header.next_position == 0
             || matches!(header.event_type, event_type::HEARTBEAT | event_type::HEARTBEAT_V2);
         if made_up {
@@ -349,7 +344,9 @@ impl Machine {
             EventData::Xid(_) => self.commit(at.next)?,
             EventData::XaPrepare(xa) => self.xa_prepare(xa, at)?,
             EventData::TransactionPayload(payload) => self.nested = Some(Box::new(Nested::payload(payload, at)?)),
+            EventData::Heartbeat { .. } if self.numbered => {}
             EventData::Heartbeat { file, position } => self.heartbeat(file, *position),
+            EventData::Rotate { .. } if self.numbered => self.no_open_transaction(tables)?,
             EventData::Rotate { position, file } => self.rotate(file, *position, tables)?,
             EventData::Incident { number, message } => return Err(refusals::incident(*number, message)),
             EventData::FormatDescription(_) => self.no_open_transaction(tables)?,
@@ -383,7 +380,7 @@ impl Machine {
 
     /// A sign of life says how far the server has looked, past transactions that it did not send since they are known.
     fn heartbeat(&mut self, file: &str, position: u64) {
-        let Some(place) = self.place.as_mut().filter(|_| self.transaction.is_none() && !self.deaf) else { return };
+        let Some(place) = self.place.as_mut().filter(|_| self.transaction.is_none()) else { return };
         // The number may have lost all but its low 32 bits: backwards it is never meant.
         if let Some(looked) = Place::new(file, position).filter(|looked| looked > place) {
             *place = looked;
@@ -416,6 +413,7 @@ impl Machine {
         self.no_open_transaction(tables)?;
         let boundary = (!self.moved).then_some(&self.boundary);
         let known = is_known(&gtid, at.begin, boundary, &self.executed, &mut self.undecided);
+        let begin = self.begin_of(&gtid, at, known)?;
         self.serial += 1;
         self.table_ids.clear();
         if !known {
@@ -424,8 +422,8 @@ impl Machine {
         self.transaction = Some(Transaction {
             gtid,
             id,
-            begin: at.begin.clone(),
-            begin_text: at.begin.to_string(),
+            begin_text: begin.to_string(),
+            begin,
             micros,
             precision,
             serial: self.serial,
@@ -449,8 +447,8 @@ impl Machine {
             self.mark = Some(Mark { transaction: t.id.clone(), begin: t.begin_text });
         }
         self.resumed.retain(|i| i.transaction != t.id);
-        if let Some(next) = next {
-            self.boundary = next.clone();
+        if let Some(next) = self.end_of(&t.gtid, next) {
+            self.boundary = next;
         }
         Ok(())
     }
@@ -568,7 +566,10 @@ impl Machine {
                 if !ddl.passes_handoff(tables) {
                     return Ok(Step::Wait);
                 }
-                ddl.next = at.next.cloned();
+                ddl.next = match &self.transaction {
+                    Some(t) => self.end_of(&t.gtid, at.next),
+                    None => at.next.cloned(),
+                };
                 Ok(Step::Ddl(Box::new(ddl)))
             }
         }
@@ -589,7 +590,7 @@ impl Machine {
             // Cannot fail: a statement touches no rows.
             let _ = self.commit(next);
         }
-        if let Some(next) = next {
+        if let Some(next) = next.filter(|_| !self.numbered) {
             self.place = Some(next.clone());
         }
         self.at_rest();

@@ -10,7 +10,11 @@ use dujiang_scratch::{Options, Server};
 
 async fn check_as(connection: &mut Connection, tables: &str, accept_cascades: bool) -> Result<Checked, Error> {
     let filter = TableFilter::parse(tables, None).unwrap();
-    check(connection, Demands { filter: &filter, accept_cascades, server_id: 4711, zero_dates: ZeroDates::Error }).await
+    check(
+        connection,
+        Demands { filter: &filter, accept_cascades, server_id: 4711, zero_dates: ZeroDates::Error, marker_table: None },
+    )
+    .await
 }
 
 async fn error_of(connection: &mut Connection, tables: &str, code: Code) -> Error {
@@ -208,8 +212,13 @@ async fn unknown_databases_and_tables_get_suggestions() {
     assert_eq!((near[0], near.len() <= 5), ("pre_names.orders", true), "{error:?}");
     error_of(&mut c, r"zzz\.*.\.*", Code::NoTable).await;
     let all_excluded = TableFilter::parse("pre_names.orders", Some("pre_names.o\\.*")).unwrap();
-    let demands =
-        Demands { filter: &all_excluded, accept_cascades: false, server_id: 4711, zero_dates: ZeroDates::Error };
+    let demands = Demands {
+        filter: &all_excluded,
+        accept_cascades: false,
+        server_id: 4711,
+        zero_dates: ZeroDates::Error,
+        marker_table: None,
+    };
     let error = check(&mut c, demands).await.unwrap_err();
     assert!((error.code(), facts(&error, "found")[0].contains("tables.exclude")) == (Code::NoTable, true), "{error:?}");
 }

@@ -297,3 +297,18 @@ async fn without_a_session_the_rest_is_not_looked_at() {
     let nobody = examine_as(dujiang_scratch::free_port(), "root", "shop.orders", &[], &visit(0)).await;
     only(&nobody, "connection", Code::SourceUnreachable);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f55_generated_columns_that_the_log_will_lack_are_told_beforehand() {
+    let create = "CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY, v INT, w INT AS (v * 2) STORED); \
+                  CREATE TABLE shop.u (id INT PRIMARY KEY, v INT DEFAULT (1 + 1))";
+    for (kind, told) in [(Kind::MariaDbNewest, true), (Kind::MariaDb, false)] {
+        let server = own(&Options::default().on(kind));
+        server.sql(create).unwrap();
+        let examination = examine(&server, r"shop.\.*").await;
+        let advice = complaints(&examination).into_iter().find(|c| c.0 == "generated columns").map(|c| c.2);
+        assert_eq!(advice.is_some(), told, "{kind:?}: {examination:?}");
+        let Some(error) = advice else { continue };
+        assert_eq!((error.code(), error.facts()), (Code::BinlogRowImage, &[("column", "shop.t.w".to_owned())][..]));
+    }
+}

@@ -1,6 +1,8 @@
 //! `source.type: oceanbase` against a stand-in for its proxy and Binlog Service.
 
 mod dump;
+mod kernel;
+mod snapshot;
 mod stand_in;
 mod wire;
 
@@ -8,7 +10,7 @@ use crate::source::harness::{Pipeline, last_gtid, purge, rows_of, until_nobody_r
 use crate::support::own;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::examine::{Outcome, Visit};
-use dujiang_core::options::{Place, Problem, RawOption};
+use dujiang_core::options::{Place, Presence, Problem, RawOption};
 use dujiang_core::source::Source;
 use dujiang_core::{Code, Lineage};
 use dujiang_mysql::SPECS;
@@ -31,6 +33,11 @@ fn build(port: u16, user: &str, more: &[(&str, &str)]) -> Result<Box<dyn Source>
     assert_eq!(SPECS[2].kind, "oceanbase");
     (SPECS[2].build)(&raw, &pipeline)
 }
+
+/// A table for markers in a database of its own, so that its rows are none of those that are captured.
+const MARKERS: (&str, &str) = ("scan.marker.table", "ops.marker");
+const MARKER_TABLE: &str = "CREATE DATABASE ops; \
+     CREATE TABLE ops.marker (pipeline VARCHAR(255) NOT NULL PRIMARY KEY, token CHAR(32) NOT NULL)";
 
 fn source(port: u16) -> Box<dyn Source> {
     build(port, "root", &[("scan.startup.mode", "latest-offset")]).unwrap()
@@ -96,19 +103,18 @@ async fn run_until_error(pipeline: &mut Pipeline) -> dujiang_core::Error {
 }
 
 #[test]
-fn only_the_beginning_that_can_be_exact_is_offered() {
-    let refused = |more: &[(&str, &str)]| build(2883, "app@shop#prod", more).err().expect("a refusal");
-    for (more, mode) in [(&[][..], "initial"), (&[("scan.startup.mode", "earliest-offset")], "earliest-offset")] {
-        let problems = refused(more);
-        assert_eq!(problems[0].code, Code::NotSupported);
-        assert!(problems[0].message.contains(mode), "{problems:?}");
-    }
-    assert!(
-        SPECS[2]
-            .options
-            .iter()
-            .any(|option| option.name == "port" && option.presence == dujiang_core::options::Presence::Default("2883"))
-    );
+fn a_beginning_that_cannot_be_exact_is_refused() {
+    let refused = |more: &[(&str, &str)]| build(2883, "app@shop#prod", more).err().expect("a refusal").swap_remove(0);
+    let problem = refused(&[]);
+    assert_eq!(problem.code, Code::MarkerTable, "{problem:?}");
+    assert!(problem.message.contains("`scan.marker.table`"), "{problem:?}");
+    let problem = refused(&[("scan.startup.mode", "earliest-offset"), MARKERS]);
+    assert_eq!(problem.code, Code::NotSupported, "{problem:?}");
+    assert_eq!(refused(&[("scan.marker.table", "marker")]).code, Code::BadValue);
+    build(2883, "app", &[MARKERS]).unwrap();
+    let port = SPECS[2].options.iter().find(|option| option.name == "port").unwrap();
+    assert_eq!(port.presence, Presence::Default("2883"));
+    assert!(SPECS[2].options.iter().any(|option| option.name == MARKERS.0));
 }
 
 struct Now;
@@ -169,4 +175,33 @@ async fn names_of_tenant_and_cluster_are_the_proxys_business() {
     server.sql("INSERT INTO shop.orders VALUES (1, 'a', 1)").unwrap();
     pipeline.until_gtid(&last_gtid(&server)).await.unwrap();
     assert!(service.users().iter().all(|user| user == "root@shop#prod"), "{:?}", service.users());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_tells_how_to_make_the_table_for_markers() {
+    let (server, service) = tenant().await;
+    let examined = async || {
+        let examination = build(service.port, "root", &[MARKERS]).unwrap().examine(&visit()).await;
+        examination.checks.into_iter().find(|check| check.name == "marker table").unwrap().outcome
+    };
+    let Outcome::Finding(error) = examined().await else { panic!("no finding") };
+    assert_eq!(error.code(), Code::MarkerTable);
+    dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
+    server.sql("CREATE DATABASE ops").unwrap();
+    let mut session = server.session().unwrap();
+    let create = error.remedies().iter().find(|remedy| remedy.statement.starts_with("CREATE TABLE")).unwrap();
+    session.run(&create.statement).unwrap();
+    assert!(matches!(examined().await, Outcome::Ok(_)));
+    assert_eq!(server.sql("SELECT COUNT(*) FROM ops.marker").unwrap(), "0\n", "doctor has written");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_tells_when_old_rows_are_kept_too_short() {
+    let (server, _) = tenant().await;
+    let service = StandIn::before(&server, Manners { undo_retention: Some("60"), ..Manners::default() }).await;
+    let examination = source(service.port).examine(&visit()).await;
+    let outcome = &examination.checks.iter().find(|check| check.name == "undo retention").unwrap().outcome;
+    let Outcome::Advice(error) = outcome else { panic!("{examination:#?}") };
+    assert_eq!(error.code(), Code::SnapshotGone);
+    assert_eq!(error.remedies()[0].statement, "ALTER SYSTEM SET undo_retention = 1800");
 }

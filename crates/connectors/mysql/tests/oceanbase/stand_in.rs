@@ -38,6 +38,8 @@ pub struct Manners {
     pub lag: Duration,
     /// The tenant is in Oracle mode.
     pub oracle: bool,
+    /// For how many seconds old rows are kept, if not half an hour.
+    pub undo_retention: Option<&'static str>,
 }
 
 /// A running stand-in; ends with the test's runtime.
@@ -57,8 +59,11 @@ struct Shared {
     refusals: Mutex<VecDeque<(u16, &'static str)>>,
     /// What SHOW MASTER STATUS has said, and when.
     statuses: Mutex<VecDeque<(Instant, Vec<String>)>>,
-    /// For questions of the stand-in's own.
+    /// For questions of the stand-in's own, which the binlog does not know.
     database: tokio::sync::Mutex<Connection>,
+    /// For what is committed right after the next snapshot.
+    writer: tokio::sync::Mutex<Connection>,
+    afterwards: Mutex<Option<&'static str>>,
     snapshots: Mutex<u64>,
 }
 
@@ -68,6 +73,8 @@ impl StandIn {
         let port = listener.local_addr().unwrap().port();
         let mut database = support::connect(server).await;
         database.execute("SET SESSION sql_log_bin = 0").await.unwrap();
+        // Copying then locks nothing of what is copied.
+        database.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.unwrap();
         let shared = Arc::new(Shared {
             server: server.port(),
             manners,
@@ -76,6 +83,8 @@ impl StandIn {
             refusals: Mutex::default(),
             statuses: Mutex::default(),
             database: tokio::sync::Mutex::new(database),
+            writer: tokio::sync::Mutex::new(support::connect(server).await),
+            afterwards: Mutex::default(),
             snapshots: Mutex::new(1_000_000_000_000_000_000),
         });
         tokio::spawn(watch(support::connect(server).await, shared.clone()));
@@ -96,6 +105,21 @@ impl StandIn {
     /// User names as they came.
     pub fn users(&self) -> Vec<String> {
         self.shared.users.lock().unwrap().clone()
+    }
+
+    /// Commits these statements right after the next snapshot is taken.
+    pub fn afterwards(&self, statements: &'static str) {
+        *self.shared.afterwards.lock().unwrap() = Some(statements);
+    }
+
+    /// The next read as of a snapshot ends in this error.
+    pub fn refuse(&self, number: u16, message: &'static str) {
+        self.shared.refusals.lock().unwrap().push_back((number, message));
+    }
+
+    /// Whether all errors were met.
+    pub fn has_refused(&self) -> bool {
+        self.shared.refusals.lock().unwrap().is_empty()
     }
 }
 
@@ -142,6 +166,10 @@ impl Shared {
                 let _ = database.execute(&format!("DROP TABLE IF EXISTS scn_{number}.`{name}`")).await;
             }
         }
+        let afterwards = self.afterwards.lock().unwrap().take();
+        for statement in afterwards.into_iter().flat_map(|statements| statements.split("; ")) {
+            self.writer.lock().await.execute(statement).await.unwrap();
+        }
         number
     }
 
@@ -153,6 +181,10 @@ impl Shared {
         if text.contains("ob_compatibility_mode") {
             let mode = if self.manners.oracle { "ORACLE" } else { "MYSQL" };
             return Some(wire::result(&["Variable_name", "Value"], &["ob_compatibility_mode", mode]));
+        }
+        if text == "SHOW PARAMETERS LIKE 'undo_retention'" {
+            let seconds = self.manners.undo_retention.unwrap_or("1800");
+            return Some(wire::result(&["name", "value"], &["undo_retention", seconds]));
         }
         if text == "SELECT current_scn()" {
             return Some(wire::result(&["current_scn()"], &[&self.snapshot().await.to_string()]));
@@ -166,12 +198,23 @@ impl Shared {
     }
 
     /// A read as of a snapshot is one of its copy.
-    fn as_of(&self, statement: &str) -> Result<String, Vec<Packet>> {
+    async fn as_of(&self, statement: &str) -> Result<String, Vec<Packet>> {
         let Some((before, rest)) = statement.split_once(AS_OF) else { return Ok(statement.to_owned()) };
         if let Some((number, message)) = self.refusals.lock().unwrap().pop_front() {
             return Err(wire::refusal(number, message));
         }
         let (number, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        let table = before.rsplit('`').nth(1).unwrap_or_default();
+        let shape = |database: &str| {
+            format!(
+                "(SELECT GROUP_CONCAT(COLUMN_NAME, COLUMN_TYPE ORDER BY ORDINAL_POSITION) FROM information_schema.COLUMNS \
+                 WHERE TABLE_SCHEMA = '{database}' AND TABLE_NAME = '{table}')"
+            )
+        };
+        let same = format!("SELECT {} <=> {}", shape("shop"), shape(&format!("scn_{number}")));
+        if self.database.lock().await.query_value(&same).await.unwrap().as_deref() != Some("1") {
+            return Err(wire::refusal(1412, "Unable to read data -- Table definition has changed"));
+        }
         Ok(format!("{} {rest}", before.replace("`shop`.", &format!("`scn_{number}`."))))
     }
 }
@@ -241,7 +284,7 @@ async fn commands(
         if matches!(command, QUERY | PREPARE) {
             let text = String::from_utf8_lossy(&payload[1..]).into_owned();
             own = shared.answer(&text).await;
-            match shared.as_of(&dump::in_nanoseconds(&text)) {
+            match shared.as_of(&dump::in_nanoseconds(&text)).await {
                 Ok(statement) => payload = [&[command], statement.as_bytes()].concat(),
                 Err(refusal) => own = Some(refusal),
             }

@@ -286,7 +286,8 @@ impl Pipeline {
         }
         self.idle = if name == "idle" { self.idle + 1 } else { 0 };
         if self.idle > 15 {
-            return Err(Error::new(dujiang_core::Code::Bug, "nothing more comes"));
+            let status = self.status();
+            return Err(Error::new(dujiang_core::Code::Bug, format!("nothing more comes: {status:?}")));
         }
         if name != "batch" && name != "idle" {
             self.events.push(name);

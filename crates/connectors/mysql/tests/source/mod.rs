@@ -12,7 +12,7 @@ mod lost;
 mod promises;
 mod questions;
 mod resume;
-mod saboteurs;
+pub mod saboteurs;
 mod schema;
 mod size;
 mod window;

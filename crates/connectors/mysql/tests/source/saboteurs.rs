@@ -2,7 +2,7 @@ use super::harness::REMOVED;
 use std::process::Command;
 
 /// A test that stays green without the safety step it is there for is none.
-fn turns_red(step: &str, test: &str) {
+pub fn turns_red(step: &str, test: &str) {
     let program = std::env::current_exe().unwrap();
     let output = Command::new(program).args([test, "--exact"]).env(REMOVED, step).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
