@@ -1,15 +1,17 @@
-//! The sink's shapes as they stand in a checkpoint: only those that do not follow from the source's. Beside each stand the
+//! The sink's shapes as they stand in a checkpoint. Of those that do not follow from the source's, all; beside each stand the
 //! shapes of the tables that flow into it, as the rules made them: what is new about them at a start is the work of whoever
-//! has edited the rules.
+//! has edited the rules. Of a table that has the shape of the one that flows into it, as much as tells whether it still has
+//! that shape at the next start.
 
 use arrow_schema::{DataType, Field, Schema};
 use dujiang_core::dialect::{parse_field, type_name};
 use dujiang_core::schema::{KeyEquality, TableSchema};
 use dujiang_core::{Code, Error, Result, TableId};
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
 
 const FORMAT: u64 = 2;
 
@@ -20,9 +22,59 @@ pub(super) struct Kept {
     pub(super) sources: Vec<TableSchema>,
 }
 
-/// The bytes of these tables; never none, so that a start can tell whether there was one before.
-pub(super) fn write(tables: &[Kept]) -> Vec<u8> {
-    let all: Vec<Value> = tables
+/// The shape of a table that has that of the one table that flows into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Natural {
+    /// The sink's version of it.
+    pub(super) version: u32,
+    /// What the shape of another time is compared with.
+    pub(super) digest: u64,
+}
+
+impl Natural {
+    pub(super) fn of(table: &TableSchema) -> Self {
+        Self { version: table.version, digest: digest(table) }
+    }
+}
+
+/// A number that two shapes have in common only if they are the same.
+pub(super) fn digest(table: &TableSchema) -> u64 {
+    let mut value = one(table);
+    for unrelated in ["database", "table", "version"] {
+        value[unrelated] = Value::Null;
+    }
+    xxh3_64(sorted(value).to_string().as_bytes())
+}
+
+/// The same value, printed the same way every time: metadata has no order of its own.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<String, Value> = map.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            Value::Object(sorted.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
+/// All that is kept.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Shapes {
+    pub(super) tables: Vec<Kept>,
+    pub(super) natural: BTreeMap<TableId, Natural>,
+}
+
+impl Shapes {
+    pub(super) fn find(&self, name: &TableId) -> Option<&Kept> {
+        self.tables.iter().find(|kept| kept.table.id == *name)
+    }
+}
+
+/// The bytes of these shapes; never none, so that a start can tell whether there was one before.
+pub(super) fn write(shapes: &Shapes) -> Vec<u8> {
+    let all: Vec<Value> = shapes
+        .tables
         .iter()
         .map(|kept| {
             let mut value = one(&kept.table);
@@ -30,7 +82,15 @@ pub(super) fn write(tables: &[Kept]) -> Vec<u8> {
             value
         })
         .collect();
-    json!({ "format": FORMAT, "tables": all }).to_string().into_bytes()
+    let natural: Vec<Value> = shapes
+        .natural
+        .iter()
+        .map(|(id, natural)| {
+            let digest = format!("{:016x}", natural.digest);
+            json!({ "database": &*id.database, "table": &*id.table, "version": natural.version, "shape": digest })
+        })
+        .collect();
+    json!({ "format": FORMAT, "tables": all, "natural": natural }).to_string().into_bytes()
 }
 
 fn one(table: &TableSchema) -> Value {
@@ -69,13 +129,13 @@ fn type_of(text: &str) -> Option<DataType> {
 
 const NESTED: &str = "dialect:";
 
-/// The tables of these bytes.
+/// The shapes of these bytes.
 ///
 /// # Errors
 /// `StateVersion` when they are of another version.
-pub(super) fn read(bytes: &[u8]) -> Result<Vec<Kept>> {
+pub(super) fn read(bytes: &[u8]) -> Result<Shapes> {
     if bytes.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Shapes::default());
     }
     parse(bytes).ok_or_else(|| {
         Error::new(Code::StateVersion, "the checkpoint's shapes of the sink's tables cannot be read")
@@ -83,12 +143,22 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Kept>> {
     })
 }
 
-fn parse(bytes: &[u8]) -> Option<Vec<Kept>> {
+fn parse(bytes: &[u8]) -> Option<Shapes> {
     let all: Value = serde_json::from_slice(bytes).ok()?;
     if all.get("format")?.as_u64()? != FORMAT {
         return None;
     }
-    all.get("tables")?.as_array()?.iter().map(kept).collect()
+    let tables = all.get("tables")?.as_array()?.iter().map(kept).collect::<Option<_>>()?;
+    // Checkpoints of before have none.
+    let natural = all.get("natural").map_or(Some(BTreeMap::new()), |all| all.as_array()?.iter().map(natural).collect());
+    Some(Shapes { tables, natural: natural? })
+}
+
+fn natural(value: &Value) -> Option<(TableId, Natural)> {
+    let text = |key: &str| value.get(key)?.as_str();
+    let version = u32::try_from(value.get("version")?.as_u64()?).ok()?;
+    let digest = u64::from_str_radix(text("shape")?, 16).ok()?;
+    Some((TableId::new(text("database")?, text("table")?), Natural { version, digest }))
 }
 
 fn kept(value: &Value) -> Option<Kept> {
@@ -175,11 +245,39 @@ mod tests {
         let table =
             TableSchema { version: 7, ..(*TableSchema::by_value(TableId::new("d", "t"), fields, vec![2, 0])).clone() };
         let source = TableSchema { id: TableId::new("s", "t"), version: 3, ..table.clone() };
-        let kept = [Kept { table, sources: vec![source] }];
+        let natural = BTreeMap::from([(source.id.clone(), Natural::of(&source))]);
+        let kept = Shapes { tables: vec![Kept { table, sources: vec![source] }], natural };
         assert_eq!(read(&write(&kept)).unwrap(), kept);
-        assert!(read(&write(&[])).unwrap().is_empty() && read(&[]).unwrap().is_empty());
-        for bad in [&b"{"[..], b"{}", b"{\"format\":1,\"tables\":[]}", b"{\"format\":2,\"tables\":[{}]}"] {
+        let none = Shapes::default();
+        assert!(read(&write(&none)).unwrap() == none && read(&[]).unwrap() == none);
+        assert_eq!(read(b"{\"format\":2,\"tables\":[]}").unwrap(), none);
+        for bad in [
+            &b"{"[..],
+            b"{}",
+            b"{\"format\":1,\"tables\":[]}",
+            b"{\"format\":2,\"tables\":[{}]}",
+            b"{\"format\":2,\"tables\":[],\"natural\":[{}]}",
+        ] {
             assert_eq!(read(bad).unwrap_err().code(), Code::StateVersion);
         }
+    }
+
+    #[test]
+    fn a_digest_tells_shapes_apart_and_nothing_else() {
+        let shape = |columns: &[(&str, &str)], key: Vec<usize>| {
+            let fields = columns.iter().map(|(name, declared)| parse_field(name, declared).unwrap()).collect();
+            (*TableSchema::by_value(TableId::new("d", "t"), fields, key)).clone()
+        };
+        let one = shape(&[("id", "INT NOT NULL"), ("x", "STRING")], vec![0]);
+        let elsewhere = TableSchema { id: TableId::new("e", "u"), version: 9, ..one.clone() };
+        assert_eq!(digest(&one), digest(&elsewhere));
+        let others = [
+            shape(&[("id", "INT NOT NULL"), ("y", "STRING")], vec![0]),
+            shape(&[("id", "INT NOT NULL"), ("x", "INT")], vec![0]),
+            shape(&[("id", "INT NOT NULL"), ("x", "STRING NOT NULL")], vec![0]),
+            shape(&[("x", "STRING"), ("id", "INT NOT NULL")], vec![1]),
+            shape(&[("id", "INT NOT NULL"), ("x", "STRING")], vec![]),
+        ];
+        assert!(others.iter().all(|other| digest(other) != digest(&one)));
     }
 }

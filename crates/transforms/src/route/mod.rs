@@ -1,8 +1,9 @@
 //! From tables after transforms to tables of the sink: names by the rules of `route`, shapes merged where several tables
 //! flow into one, schema changes as the pipeline's behaviour has it.
 //!
-//! A table of the sink is *natural* while exactly one table flows into it and has its shape; then its version is the
-//! source's, and nothing has to be kept. All others have a shape and a version of their own, which every checkpoint keeps.
+//! A table of the sink is *natural* while exactly one table flows into it and has its shape; then every checkpoint keeps its
+//! version and a digest of the shape, so that a start notices edited rules. All others have a shape of their own, which every
+//! checkpoint keeps.
 
 mod cast;
 mod exact;
@@ -20,9 +21,9 @@ use dujiang_core::routing::Routing;
 use dujiang_core::schema::{Ddl, SchemaChange, TableSchema};
 use dujiang_core::transform::{RowError, Transformed};
 use dujiang_core::{ChangeBatch, Code, Error, Kind, Result, TableId};
-use kept::Kept;
+use kept::{Kept, Natural, Shapes};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 /// How many rules a table follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,11 +49,36 @@ pub struct Router {
 struct State {
     sources: BTreeMap<TableId, Arc<Source>>,
     sinks: BTreeMap<TableId, Arc<TableSchema>>,
+    /// Natural tables of an earlier run into which nothing flows any more.
+    left: BTreeMap<TableId, Natural>,
     /// Whether a table of the sink has several sources.
     merges: bool,
+    /// What a checkpoint keeps of it, once asked for.
+    kept: OnceLock<Bytes>,
 }
 
 impl State {
+    /// What a start has to know.
+    fn shapes(&self) -> Shapes {
+        let mut flowing: BTreeMap<&TableId, Vec<&Arc<TableSchema>>> = BTreeMap::new();
+        for source in self.sources.values() {
+            for target in &source.targets {
+                flowing.entry(&target.schema.id).or_default().push(&source.shape);
+            }
+        }
+        let mut shapes = Shapes { tables: Vec::new(), natural: self.left.clone() };
+        for (name, sink) in &self.sinks {
+            let sources = flowing.get(name).map(Vec::as_slice).unwrap_or_default();
+            if matches!(sources, [only] if same_shape(sink, only)) {
+                shapes.natural.insert(name.clone(), Natural::of(sink));
+            } else {
+                let sources = sources.iter().map(|source| TableSchema::clone(source)).collect();
+                shapes.tables.push(Kept { table: TableSchema::clone(sink), sources });
+            }
+        }
+        shapes
+    }
+
     fn note_merges(&mut self) {
         let mut seen = BTreeSet::new();
         let mut all = self.sources.values().flat_map(|source| &source.targets);
@@ -108,6 +134,7 @@ impl Router {
     fn update<T>(&self, work: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
         let mut guard = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let mut next = State::clone(&guard);
+        next.kept = OnceLock::new();
         let result = work(&mut next)?;
         *guard = Arc::new(next);
         Ok(result)
@@ -128,16 +155,20 @@ impl Router {
     fn first_shape(
         &self,
         name: &TableId,
-        kept: Option<&Kept>,
+        kept: &Shapes,
         sources: &[Arc<TableSchema>],
         resumed: bool,
     ) -> Result<Arc<TableSchema>> {
-        match (kept, sources) {
+        let natural = kept.natural.get(name);
+        match (kept.find(name), sources) {
             (Some(kept), sources) => self.kept_shape(kept, sources),
-            (None, [only]) => Ok(renamed(only, name)),
+            (None, [only]) => {
+                Ok(natural.map_or_else(|| renamed(only, name), |before| natural_shape(before, only, name)))
+            }
             (None, [first, others @ ..]) => {
                 // Whatever table had this name before, with files of its own, was as old as those that flow in now.
-                let version = sources.iter().map(|source| source.version).max().unwrap_or(1) + u32::from(resumed);
+                let versions = sources.iter().map(|source| source.version).chain(natural.map(|before| before.version));
+                let version = versions.max().unwrap_or(1) + u32::from(resumed);
                 let first = TableSchema { version, ..(*renamed(first, name)).clone() };
                 others.iter().try_fold(first, |shape, source| merge::merged(&shape, source)).map(Arc::new)
             }
@@ -229,6 +260,12 @@ fn other_key(sink: &TableSchema, source: &TableSchema) -> Error {
         .help("give it the key it had with `primary-keys` in its transform rule; for another key, route it to a table of another name")
 }
 
+/// The shape of the one table that flows into this one of the sink: with edited rules a new version of it.
+fn natural_shape(before: &Natural, only: &Arc<TableSchema>, name: &TableId) -> Arc<TableSchema> {
+    let version = before.version + u32::from(kept::digest(only) != before.digest);
+    Arc::new(TableSchema { id: name.clone(), version, ..(**only).clone() })
+}
+
 /// The same shape under another name.
 fn renamed(shape: &Arc<TableSchema>, name: &TableId) -> Arc<TableSchema> {
     if shape.id == *name { shape.clone() } else { Arc::new(TableSchema { id: name.clone(), ..(**shape).clone() }) }
@@ -253,8 +290,7 @@ fn changed(before: Option<&Arc<TableSchema>>, planned: &SinkChange) -> SinkChang
 impl Routing for Router {
     fn start(&self, tables: &[Arc<TableSchema>], kept: &[u8]) -> Result<Vec<Arc<TableSchema>>> {
         let resumed = !kept.is_empty();
-        let kept: BTreeMap<TableId, Kept> =
-            kept::read(kept)?.into_iter().map(|kept| (kept.table.id.clone(), kept)).collect();
+        let kept = kept::read(kept)?;
         let mut tables: Vec<_> = tables.to_vec();
         tables.sort_by(|a, b| a.id.cmp(&b.id));
         let mut flowing: BTreeMap<TableId, Vec<Arc<TableSchema>>> = BTreeMap::new();
@@ -265,11 +301,12 @@ impl Routing for Router {
         }
         let mut state = State::default();
         for (name, sources) in &flowing {
-            state.sinks.insert(name.clone(), self.first_shape(name, kept.get(name), sources, resumed)?);
+            state.sinks.insert(name.clone(), self.first_shape(name, &kept, sources, resumed)?);
         }
-        for (name, kept) in kept {
-            // Nothing flows into it any more; its versions must not begin anew.
-            state.sinks.entry(name).or_insert_with(|| Arc::new(kept.table));
+        // Nothing flows into these any more; their versions must not begin anew.
+        state.left = kept.natural.into_iter().filter(|(name, _)| !flowing.contains_key(name)).collect();
+        for Kept { table, .. } in kept.tables {
+            state.sinks.entry(table.id.clone()).or_insert_with(|| Arc::new(table));
         }
         for table in &tables {
             let source = self.source(&state, table)?;
@@ -369,20 +406,7 @@ impl Routing for Router {
 
     fn kept(&self) -> Bytes {
         let state = self.state();
-        let mut flowing: BTreeMap<&TableId, Vec<&Arc<TableSchema>>> = BTreeMap::new();
-        for source in state.sources.values() {
-            for target in &source.targets {
-                flowing.entry(&target.schema.id).or_default().push(&source.shape);
-            }
-        }
-        let kept = |sink: &Arc<TableSchema>| {
-            let sources = flowing.get(&sink.id).map(Vec::as_slice).unwrap_or_default();
-            let natural = matches!(sources, [only] if **sink == *renamed(only, &sink.id));
-            let sources = || sources.iter().map(|source| TableSchema::clone(source)).collect();
-            (!natural).then(|| Kept { table: TableSchema::clone(sink), sources: sources() })
-        };
-        let kept: Vec<Kept> = state.sinks.values().filter_map(kept).collect();
-        kept::write(&kept).into()
+        state.kept.get_or_init(|| kept::write(&state.shapes()).into()).clone()
     }
 }
 
