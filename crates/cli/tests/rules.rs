@@ -264,6 +264,67 @@ fn a_rule_is_edited_for_a_shape_to_come() {
     assert!(!out.contains("DataChangeEvent"), "{out}");
 }
 
+/// `metadata.list`: facts about a change, for rows of the snapshot and of the log.
+#[test]
+fn transforms_read_the_metadata_that_is_listed() {
+    let (place, server) = (Place::new(), Server::start(&Options::default()).expect("a server"));
+    server
+        .sql("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY, v INT); INSERT INTO d.t VALUES (1, 1)")
+        .unwrap();
+    let text = |listed: &str| {
+        format!(
+            "source:\n  type: mysql\n  hostname: 127.0.0.1\n  port: {}\n  username: root\n  password: ''\n  tables: d.t\n\
+             {listed}transform:\n  - source-table: d.t\n    projection: id, op_ts / 1000000000 AS gigas, table_name, \
+             database_name, row_kind\nsink:\n  type: values\npipeline:\n  name: facts\n",
+            server.port()
+        )
+    };
+    place.file("p.yaml", &text(""));
+    let refused = place.run(["run", "p.yaml", "--until", "caught-up"]).code(78);
+    assert!(refused.err.contains("E0121") && refused.err.contains("metadata.list: op_ts"), "{}", refused.err);
+    place.file("p.yaml", &text("  metadata.list: op_ts, table_name, database_name, row_kind\n"));
+    let out = place.run(["run", "p.yaml", "--until", "caught-up"]).code(0).out;
+    assert!(out.contains("after=[1, 0, t, d, +I], op=INSERT"), "{out}");
+    server.sql("SET timestamp = 1700000000; UPDATE d.t SET v = 2; DELETE FROM d.t").unwrap();
+    let out = place.run(["run", "p.yaml", "--until", "caught-up"]).code(0).out;
+    assert!(out.contains("before=[1, 1700, t, d, -U], after=[1, 1700, t, d, +U], op=UPDATE"), "{out}");
+    assert!(out.contains("before=[1, 1700, t, d, -D], after=[], op=DELETE"), "{out}");
+}
+
+/// Files of one schema version have one shape, also when a rule is edited between two runs.
+#[test]
+fn an_edited_projection_is_a_new_schema_version() {
+    let place = Place::new();
+    let text = |rows: u32, projection: &str| {
+        format!(
+            "source:\n  type: generator\n  rate: 0\n  initial-rows: 20\n  rows: {rows}\n  tables: customers\ntransform:\n  \
+             - source-table: shop.customers\n    projection: {projection}\nsink:\n  type: file\n  path: out\n  format: \
+             json\npipeline:\n  name: edited\n"
+        )
+    };
+    let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (rows, projection) in
+        [(50, "id, name"), (100, "id, name"), (150, "id, UPPER(name) AS loud"), (200, "id, UPPER(name) AS loud")]
+    {
+        place.file("p.yaml", &text(rows, projection));
+        place.run(["run", "p.yaml"]).code(0);
+    }
+    for file in std::fs::read_dir(place.path("out/shop.customers")).expect("the table's folder") {
+        let path = file.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let version = name.rsplit_once("-v").expect("a version").1.to_owned();
+        for line in std::fs::read_to_string(&path).expect("a data file").lines() {
+            let row: serde_json::Value = serde_json::from_str(line).expect("a row");
+            let columns: Vec<&str> = ["name", "loud"].into_iter().filter(|name| row.get(name).is_some()).collect();
+            let known = versions.entry(version.clone()).or_default();
+            known.push(columns.join(","));
+            known.dedup();
+        }
+    }
+    let expected = [("1.json", "name"), ("2.json", "loud")].map(|(v, c)| (v.to_owned(), vec![c.to_owned()]));
+    assert_eq!(versions, BTreeMap::from(expected));
+}
+
 #[test]
 fn fixtures_are_played() {
     let examples = root().join("examples/tests");

@@ -133,7 +133,9 @@ dujiang_core::options! {
         /// Accept that rows are removed from captured tables, or added to them, without being logged: by dropping, truncating
         /// or exchanging partitions. Such rows stay in the sink, or are missing there.
         "partitions.unlogged.accept" => accept_unlogged: bool, default "false";
-        /// Metadata columns. Not supported yet: the sink adds its own.
+        /// Facts about a change that transforms may read as columns, separated by commas: `op_ts` (when it was committed, in
+        /// milliseconds since 1970-01-01 UTC; 0 for rows of the snapshot), `table_name`, `database_name`, `row_kind` (`+I`,
+        /// `-U`, `+U`, `-D`).
         "metadata.list" => metadata_list: String, optional;
         /// Column comments in the schema. Accepted, without effect.
         "include-comments.enabled" => include_comments: bool, default "false";
@@ -315,9 +317,20 @@ fn unsupported(options: &MysqlOptions) -> Vec<Problem> {
     };
     let tinyint = "leave it `false`: TINYINT(1) stays a number, so that 2 is not turned into true";
     refuse(options.tinyint1_as_boolean, "treat-tinyint1-as-boolean.enabled", tinyint);
-    let metadata = "leave it out; the sink adds commit time, table and operation by itself";
-    refuse(options.metadata_list.is_some(), "metadata.list", metadata);
+    problems.extend(metadata(options));
     problems
+}
+
+const METADATA: [&str; 4] = ["op_ts", "table_name", "database_name", "row_kind"];
+
+fn metadata(options: &MysqlOptions) -> Vec<Problem> {
+    let listed = options.metadata_list.iter().flat_map(|list| list.split(',')).map(str::trim);
+    let unknown = |name: &str| {
+        let place = options.place("metadata.list");
+        Problem::new(Code::BadValue, format!("`metadata.list` has no `{name}`"), place)
+            .help(format!("it may hold {}", METADATA.join(", ")))
+    };
+    listed.filter(|name| !name.is_empty() && !METADATA.contains(name)).map(unknown).collect()
 }
 
 fn contradictions(options: &MysqlOptions) -> Vec<Problem> {
@@ -504,6 +517,14 @@ mod tests {
         ]);
         let codes: Vec<_> = problems.unwrap_err().iter().map(|p| p.code).collect();
         assert_eq!(codes, [Code::NotSupported, Code::MissingKey, Code::NotSupported]);
+    }
+
+    #[test]
+    fn metadata_is_listed_by_names_that_are_known() {
+        assert!(parse(&[("metadata.list", "op_ts, table_name,database_name , row_kind")]).is_ok());
+        let problems = parse(&[("metadata.list", "op_ts,opts,schema_name")]).unwrap_err();
+        let messages: Vec<_> = problems.iter().map(|p| p.message.as_str()).collect();
+        assert_eq!(messages, ["`metadata.list` has no `opts`", "`metadata.list` has no `schema_name`"]);
     }
 
     #[test]

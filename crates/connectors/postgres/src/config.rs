@@ -129,7 +129,8 @@ dujiang_core::options! {
         "scan.incremental.close-idle-reader.enabled" => close_idle_reader: bool, default "false";
         /// Accepted and not needed: a table is read in one pass in key order.
         "scan.incremental.snapshot.unbounded-chunk-first.enabled" => unbounded_chunk_first: bool, default "false";
-        /// Metadata columns. Not supported yet: the sink adds its own.
+        /// Facts about a change that transforms may read as columns, separated by commas: `op_ts` (when it was committed, in
+        /// milliseconds since 1970-01-01 UTC; 0 for rows of the snapshot), `table_name`, `schema_name`.
         "metadata.list" => metadata_list: String, optional;
         /// Accepted and not needed.
         "chunk-meta.group.size" => chunk_meta_group_size: NonZeroU32, default "1000";
@@ -253,9 +254,28 @@ fn unsupported(options: &PostgresOptions) -> Vec<Problem> {
     };
     let route = "leave it out; give tables other names with `route`";
     refuse(options.include_database, "table-id.include-database", route);
-    let metadata = "leave it out; the sink adds commit time, table and operation by itself";
-    refuse(options.metadata_list.is_some(), "metadata.list", metadata);
+    problems.extend(metadata(options));
     problems
+}
+
+const METADATA: [&str; 3] = ["op_ts", "table_name", "schema_name"];
+
+fn metadata(options: &PostgresOptions) -> Vec<Problem> {
+    let listed = options.metadata_list.iter().flat_map(|list| list.split(',')).map(str::trim);
+    let unknown = |name: &str| {
+        let place = options.place("metadata.list");
+        match name {
+            "database_name" => {
+                let message = "`database_name` in `metadata.list` is not supported yet";
+                let help =
+                    "leave it out: a pipeline reads one database; write its name as a text, `'shop' AS database_name`";
+                Problem::new(Code::NotSupported, message, place).help(help)
+            }
+            _ => Problem::new(Code::BadValue, format!("`metadata.list` has no `{name}`"), place)
+                .help(format!("it may hold {}", METADATA.join(", "))),
+        }
+    };
+    listed.filter(|name| !name.is_empty() && !METADATA.contains(name)).map(unknown).collect()
 }
 
 fn contradictions(options: &PostgresOptions) -> Vec<Problem> {
@@ -421,6 +441,13 @@ mod tests {
         let named = parse(&[("slot.name", "s_1"), ("publication.name", "P")]).unwrap();
         assert_eq!((named.slot.as_str(), named.publication.as_str()), ("s_1", "P"));
         assert!(!named.owns_publication());
+    }
+
+    #[test]
+    fn metadata_is_listed_by_names_that_are_known() {
+        assert!(parse(&[("metadata.list", "op_ts, table_name,schema_name")]).is_ok());
+        let problems = parse(&[("metadata.list", "row_kind,database_name")]).unwrap_err();
+        assert_eq!(problems.iter().map(|p| p.code).collect::<Vec<_>>(), [Code::BadValue, Code::NotSupported]);
     }
 
     #[test]

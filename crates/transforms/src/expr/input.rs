@@ -37,6 +37,9 @@ pub(crate) enum Meta {
 impl Meta {
     pub const NAMES: &[&str] = &["__namespace_name__", "__schema_name__", "__table_name__", "__data_event_type__"];
 
+    /// Those that a source's `metadata.list` may name.
+    pub const LISTED: &[&str] = &["op_ts", "table_name", "database_name", "schema_name", "row_kind"];
+
     /// The metadata column of a name; those of connectors only if the pipeline asks for them (`metadata.list`).
     pub fn named(name: &str, metadata: &[String]) -> Option<Self> {
         match name {
