@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "figures of a long test, shown when it fails or with --nocapture")]
 
 mod bad_input;
+mod canary;
 mod commands;
 mod configuration;
 mod damage;
