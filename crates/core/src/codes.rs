@@ -347,6 +347,39 @@ codes! {
     Usage = "E0901", User, Never, exit 2, "wrong usage";
 }
 
+impl Code {
+    /// What to do, where that is the same whatever has led to the code; an error's own help goes before it.
+    pub fn usual_help(self) -> Option<&'static str> {
+        Some(match self {
+            Code::NotADatabase => "check host and port: another kind of server answers there",
+            Code::ConnectionLost => {
+                "see whether the server is up and reachable; the connection is made again, for ever"
+            }
+            Code::SourceQuery => "see what the server says",
+            Code::Protocol => {
+                "see whether a proxy stands in between and changes what the server sends; if not, please report this with \
+                 the server's version"
+            }
+            Code::LogDamaged => "check the server's disk and log; a transfer error goes away with the next connection",
+            Code::UnknownEvent => {
+                "nothing is passed over that may be a change: please report this with the server's version; a new pipeline \
+                 with a new snapshot begins behind it"
+            }
+            Code::SchemaMismatch => "the table was changed in a way the log does not show; take a new snapshot of it",
+            Code::SinkMismatch => {
+                "bring the sink and the state directory back to the same moment, or start a new pipeline in an empty place"
+            }
+            Code::Fenced => "let the newer instance run; it goes on from the last checkpoint, and nothing is lost",
+            Code::CheckpointDamaged => {
+                "bring the state directory back from a backup, or go back to an earlier checkpoint with --restore-from"
+            }
+            Code::StateVersion => "run the version of the program that wrote it",
+            Code::Bug => "please report this with the log; nothing committed is lost, and a new run goes on from there",
+            _ => return None,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

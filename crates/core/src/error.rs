@@ -113,9 +113,9 @@ impl Error {
         &self.0.facts
     }
 
-    /// What to do, if anything can be said.
+    /// What to do, if anything can be said: of this error, or of all errors of its code.
     pub fn help_text(&self) -> Option<&str> {
-        self.0.help.as_deref()
+        self.0.help.as_deref().or_else(|| self.0.code.usual_help())
     }
 
     /// Statements that mend it, in order.

@@ -333,9 +333,17 @@ macro_rules! options {
     (@unwrap $field:ident, prefix) => { $field };
 }
 
+/// The first sentence of an option's text, on one line and without its full stop.
+fn first_sentence(doc: &str) -> String {
+    let line = doc.split_whitespace().collect::<Vec<_>>().join(" ");
+    let end = line.find(". ").unwrap_or(line.len());
+    line[..end].trim_end_matches('.').to_owned()
+}
+
 /// Reads one block for the code that [`options!`](crate::options!) makes.
 pub struct BlockReader<'a> {
     raw: &'a [RawOption],
+    defs: &'static [OptionDef],
     problems: Vec<Problem>,
 }
 
@@ -356,7 +364,7 @@ impl<'a> BlockReader<'a> {
                 problems.push(problem);
             }
         }
-        Self { raw, problems }
+        Self { raw, defs, problems }
     }
 
     fn find(&self, key: &str) -> Option<&'a RawOption> {
@@ -380,7 +388,10 @@ impl<'a> BlockReader<'a> {
             Some(option) => self.convert(option),
             None => {
                 let message = format!("required option `{key}` is missing");
-                self.problems.push(Problem::new(Code::MissingKey, message, Place::Block(None)));
+                let mut problem = Problem::new(Code::MissingKey, message, Place::Block(None));
+                let def = self.defs.iter().find(|def| def.name == key);
+                problem.help = def.map(|def| format!("add `{key}`: {}", first_sentence(def.doc)));
+                self.problems.push(problem);
                 None
             }
         }
@@ -472,6 +483,7 @@ mod tests {
         let codes: Vec<_> = problems.iter().map(|p| p.code).collect();
         assert_eq!(codes, [Code::UnknownKey, Code::MissingKey, Code::BadValue, Code::BadValue]);
         assert_eq!(problems[0].help.as_deref(), Some("did you mean `hostname`?"));
+        assert!(problems[1].help.as_deref().is_some_and(|help| help.starts_with("add `hostname`: ")), "{problems:?}");
     }
 
     #[test]

@@ -109,6 +109,10 @@ fn messages_of_the_checkpoint_store() {
         written(store.publish((generation, Epoch(1)), &late).await.unwrap_err());
         fs::create_dir(dir.path().join(format!("checkpoint-{:020}.ckpt.tmp", 2))).unwrap();
         written(store.publish((acquired, Epoch(1)), &next).await.unwrap_err());
+        // In the place of the next one, something that no rename replaces.
+        let third = checkpoint(3, acquired, Standing::Final);
+        fs::create_dir(dir.path().join(format!("checkpoint-{:020}.ckpt", 3))).unwrap();
+        written(store.publish((acquired, Epoch(1)), &third).await.unwrap_err());
     });
 }
 
@@ -263,7 +267,10 @@ fn a_full_disk_refuses_a_checkpoint_and_loses_none() {
         let full = fs::write(&ballast, vec![1; 2 << 20]).unwrap_err();
         assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
         let refused = store.publish((generation, Epoch(1)), &checkpoint(2, generation, Standing::Final)).await;
-        assert_eq!(refused.unwrap_err().code(), Code::StateFull);
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.code(), Code::StateFull);
+        let hide = dir.display().to_string();
+        messages::check(env!("CARGO_MANIFEST_DIR"), &refused, &[(&hide, "<folder>")]);
         assert!(temporaries(&dir).is_empty(), "a torn file does not keep the room that the next try needs");
         assert_eq!(store.latest().await.unwrap().map(|c| c.epoch), Some(Epoch(1)));
         fs::remove_file(ballast).unwrap();
@@ -315,6 +322,26 @@ fn letter(number: u64) -> DeadLetter {
 fn request(epoch: u64, tokens: Vec<dujiang_core::checkpoint::Token>) -> CommitRequest {
     let (position, position_text) = (Position::default(), String::new());
     CommitRequest { epoch: Epoch(epoch), generation: Generation(1), tokens, position, position_text }
+}
+
+/// What users read when letters cannot be put in their place.
+#[test]
+fn messages_of_the_dead_letters() {
+    let dir = folder();
+    in_real_time(async {
+        let mut letters = FileLetters::new(dir.path());
+        letters.add(letter(1));
+        let tokens = letters.prepare(Epoch(2)).await.unwrap();
+        // In their place, something that no rename replaces.
+        let staged = fs::read_dir(dir.path().join("dlq")).unwrap().next().unwrap().unwrap().file_name();
+        letters.commit(&request(2, tokens.clone())).await.unwrap();
+        let committed = fs::read_dir(dir.path().join("dlq")).unwrap().next().unwrap().unwrap().path();
+        fs::rename(&committed, dir.path().join("dlq").join(staged)).unwrap();
+        fs::create_dir(&committed).unwrap();
+        let error = letters.commit(&request(2, tokens)).await.unwrap_err();
+        assert_eq!(error.code(), Code::DeadLetterWrite);
+        messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[(&dir.path().display().to_string(), "<folder>")]);
+    });
 }
 
 #[test]

@@ -317,9 +317,10 @@ impl Loader<'_> {
         overrides::apply(target, &mut raw, PipelineSettings::DEFS, &self.variables, &self.set, &mut self.findings);
         self.given.push(Given::new("pipeline", &raw));
         let asked = guarantee::asked_for(raw.get("guarantee"), "pipeline.guarantee");
+        settings::check_values(&raw, self.registry.sql(), &mut self.findings);
         match PipelineSettings::parse(&raw.options) {
             Ok(settings) => {
-                settings::check(&settings, &raw, self.registry.sql(), &mut self.findings);
+                settings::check(&settings, &raw, &mut self.findings);
                 (Some(settings), asked)
             }
             Err(problems) => {
@@ -363,7 +364,13 @@ impl Loader<'_> {
             if !raw.unreadable.iter().any(|(key, _)| key == "type") {
                 let message = format!("Missing required field \"type\" in {block} configuration");
                 let finding = Finding::error(Code::MissingKey, message, Place::Block(raw.place.clone()));
-                self.findings.push(finding.help(format!("one of {}", quoted(known))));
+                let meant = raw.options.iter().find(|option| nearest(&option.key, ["type"].into_iter()).is_some());
+                self.findings.push(finding.help(match meant {
+                    Some(option) => {
+                        format!("did you mean `type` instead of `{}`? It is one of {}", option.key, quoted(known))
+                    }
+                    None => format!("one of {}", quoted(known)),
+                }));
             }
             return None;
         };

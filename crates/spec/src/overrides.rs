@@ -151,8 +151,14 @@ fn pipeline_of<'p>(name: &str, path: &'p str, pipelines: &[String]) -> Result<(u
     }
     let message = format!("the environment variable `{name}` names no pipeline");
     let finding = Finding::error(Code::UnknownVariable, message, Place::Environment(name.to_owned()));
-    let known = pipelines.first().map_or(String::new(), |pipeline| prefix(pipeline));
-    Err(Box::new(finding.help(format!("with several pipelines the name of one comes first: `{known}...`"))))
+    Err(Box::new(finding.help(match nearest(&spelling(first), pipelines.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{}{rest}`?", prefix(near)),
+        None => {
+            let known: Vec<String> =
+                pipelines.iter().take(5).map(|pipeline| format!("`{}...`", prefix(pipeline))).collect();
+            format!("with several pipelines the name of one comes first: {}", known.join(", "))
+        }
+    })))
 }
 
 /// Takes a path apart: block, rule of a list, option.
@@ -345,8 +351,21 @@ fn pipeline_of_path<'p>(path: &'p str, pipelines: &[String]) -> Result<(usize, &
     let fits = pipelines.iter().enumerate().filter_map(|(index, pipeline)| Some((index, rest(pipeline)?)));
     fits.min_by_key(|(_, rest)| rest.len()).ok_or_else(|| {
         let message = format!("`--set {path}=...` names no pipeline");
-        let first = pipelines.first().map_or("", String::as_str);
-        let help = format!("with several pipelines the name of one comes first: `--set {first}.{path}=...`");
+        let help = match path.split_once('.') {
+            Some((first, rest)) if !BLOCKS.contains(&first) && !LISTS.contains(&first) => {
+                match nearest(first, pipelines.iter().map(String::as_str)) {
+                    Some(near) => format!("did you mean `--set {near}.{rest}=...`?"),
+                    None => {
+                        let known: Vec<String> = pipelines.iter().take(5).map(|name| format!("`{name}`")).collect();
+                        format!("the pipelines are {}", known.join(", "))
+                    }
+                }
+            }
+            _ => {
+                let first = pipelines.first().map_or("", String::as_str);
+                format!("with several pipelines the name of one comes first: `--set {first}.{path}=...`")
+            }
+        };
         Box::new(Finding::error(Code::UnknownKey, message, Place::CommandLine).help(help))
     })
 }

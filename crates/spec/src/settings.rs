@@ -25,25 +25,24 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("sink.partitioning.strategy", "rows are always distributed by the sink's key"),
 ];
 
-/// Checks what single values cannot show.
-pub(crate) fn check(
-    settings: &PipelineSettings,
-    raw: &RawBlock,
-    checker: Option<&dyn SqlChecker>,
-    findings: &mut Findings,
-) {
-    if let (Some(zone), Some(checker)) = (&settings.local_time_zone, checker)
-        && let Err(why) = checker.check_time_zone(zone)
+/// Checks values that are more than their type, whatever is wrong with others.
+pub(crate) fn check_values(raw: &RawBlock, checker: Option<&dyn SqlChecker>, findings: &mut Findings) {
+    if let (Some(zone), Some(checker)) = (raw.get("local-time-zone"), checker)
+        && let Err(why) = checker.check_time_zone(&zone.value)
     {
         let message = format!("`local-time-zone` {why}");
-        findings.push(Finding::error(Code::BadValue, message, settings.place("local-time-zone")));
+        findings.push(Finding::error(Code::BadValue, message, zone.value_place.clone()));
     }
-    if let Some(name) = &settings.name
-        && let Err(why) = check_name(name)
+    if let Some(name) = raw.get("name")
+        && let Err(why) = check_name(&name.value)
     {
         let message = format!("`name` {why}");
-        findings.push(Finding::error(Code::BadValue, message, settings.place("name")));
+        findings.push(Finding::error(Code::BadValue, message, name.value_place.clone()));
     }
+}
+
+/// Checks what single values cannot show.
+pub(crate) fn check(settings: &PipelineSettings, raw: &RawBlock, findings: &mut Findings) {
     if settings.checkpoint_interval < Duration::from_millis(1) {
         let message = "`checkpoint.interval` must be at least `1ms`";
         findings.push(Finding::error(Code::BadValue, message, settings.place("checkpoint.interval")));

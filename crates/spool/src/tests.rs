@@ -33,6 +33,12 @@ fn contents(spool: &Spool, key: u8) -> Vec<Vec<u8>> {
     all
 }
 
+#[track_caller]
+fn reads_as_written(error: &Error, folder: &Path) {
+    let hide = folder.display().to_string();
+    dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), error, &[(&hide, "<folder>")]);
+}
+
 fn files(dir: &Path) -> usize {
     std::fs::read_dir(dir).map_or(0, Iterator::count)
 }
@@ -97,6 +103,7 @@ fn the_limit_is_named_and_the_list_stays() {
     let error = spool.append(b"u", b"").unwrap_err();
     assert_eq!(error.code(), Code::SpoolFull);
     assert!(error.message().contains("spool.max-bytes"), "{error}");
+    reads_as_written(&error, folder.path());
     assert_eq!((spool.len(), spool.bytes()), (1, 1000));
     spool.discard(b"t");
     spool.append(b"u", b"").unwrap();
@@ -146,7 +153,9 @@ fn bytes_that_changed_are_noticed() {
     bytes[100] ^= 1;
     std::fs::write(&path, bytes).unwrap();
     let mut records = spool.read(b"t").unwrap();
-    assert_eq!(records.peek().unwrap_err().code(), Code::SpoolUnusable);
+    let error = records.peek().unwrap_err();
+    assert_eq!(error.code(), Code::SpoolUnusable);
+    reads_as_written(&error, folder.path());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -90,8 +90,10 @@ fn steady_part(part: &str, out: &mut String) {
     let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
     let lineage = plain.len() == 16 && plain.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
     let code = plain.len() == 5 && plain.strip_prefix('E').is_some_and(digits);
+    let place = plain.len() > 5 && plain.chars().all(|c| c.is_ascii_digit() || ('A'..='F').contains(&c));
     match () {
         () if code => out.push_str(part),
+        () if place => out.push_str(&part.replace(plain, "N")),
         () if lineage => out.push_str(&part.replace(plain, "<lineage>")),
         () if plain.len() > 2 && digits(plain) => out.push_str(&part.replace(plain, "N")),
         () => out.push_str(part),
@@ -112,8 +114,8 @@ mod tests {
         let expected = "error[E0200]: 127.0.0.1:N cannot be reached\n  = note: position: bin.N:N\n  = help: check the \
                         port\n  = cause: refused\n";
         assert_eq!(steady(&text(&error)), expected);
-        let said = "error[E0901]: `E9999`, MariaDB 10.11.19, 70fe12d34501aaaa at bin.000001:4711. 12 of 127.0.0.1:99";
-        let expected = "error[E0901]: `E9999`, MariaDB <version>, <lineage> at bin.N:N. 12 of 127.0.0.1:99";
+        let said = "error[E0901]: `E9999`, MariaDB 10.11.19, 70fe12d34501aaaa at bin.000001:4711. 12 of 127.0.0.1:99, 0/15A2B38";
+        let expected = "error[E0901]: `E9999`, MariaDB <version>, <lineage> at bin.N:N. 12 of 127.0.0.1:99, 0/N";
         assert_eq!(steady(said), expected);
     }
 }

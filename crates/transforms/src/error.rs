@@ -29,22 +29,29 @@ impl SqlError {
 
     /// Line and column (in characters) of the first offending character, both counted from 1.
     pub fn line_column(&self, text: &str) -> (usize, usize) {
-        let before = &text[..floor_char(text, self.span.start)];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        line_column(text, self.span.start)
     }
 
     /// The mistake as a general error, for places that have no pipeline file to point into.
     pub fn into_error(self, text: &str) -> Error {
-        let (line, column) = self.line_column(text);
-        let error = Error::new(self.code, self.message)
-            .fact("sql", shortened(text))
-            .fact("at", format!("line {line}, column {column}"));
+        let error = with_place(Error::new(self.code, self.message), text, self.span.start);
         match self.help {
             Some(help) => error.help(help),
             None => error,
         }
     }
+}
+
+/// An error with the text of SQL it is about, and the byte in it.
+pub(crate) fn with_place(error: Error, text: &str, start: usize) -> Error {
+    let (line, column) = line_column(text, start);
+    error.fact("sql", shortened(text)).fact("at", format!("line {line}, column {column}"))
+}
+
+fn line_column(text: &str, start: usize) -> (usize, usize) {
+    let before = &text[..floor_char(text, start)];
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
 fn floor_char(text: &str, at: usize) -> usize {

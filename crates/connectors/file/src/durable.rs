@@ -23,7 +23,7 @@ pub(crate) fn io_error(action: &str, path: &Path, error: io::Error) -> Error {
         Some(Errno::XDEV) => {
             (Code::SinkNotWritable, "keep everything under `path` on one file system: files become visible by renaming")
         }
-        _ => return Error::new(Code::SinkWrite, format!("cannot {action}")).fact("path", place).with_source(error),
+        _ => (Code::SinkWrite, "check the disk; the write is tried again, and nothing is lost if the pipeline stops"),
     };
     Error::new(code, format!("cannot {action}")).fact("path", place).help(help).with_source(error)
 }
@@ -183,4 +183,15 @@ pub(crate) fn damaged(path: &Path) -> Error {
     Error::new(Code::SinkMismatch, "a record of the sink is damaged")
         .fact("path", path.display().to_string())
         .help("restore the file from a backup, or write to another `path`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_fsync_reads_as_written() {
+        let error = sync_error(Path::new("/data/ods/.dujiang/staged/0"), io::Error::from_raw_os_error(5));
+        dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
+    }
 }

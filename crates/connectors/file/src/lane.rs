@@ -485,6 +485,8 @@ mod tests {
         let (reply, answer) = oneshot::channel();
         let refused = lane.end_epoch(Cut { epoch: Epoch(1), reply }).unwrap_err();
         assert_eq!(refused.code(), Code::SinkWrite);
+        let hide = path.display().to_string();
+        dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &refused, &[(&hide, "<folder>")]);
         (lane, answer)
     }
 

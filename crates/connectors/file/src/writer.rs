@@ -137,7 +137,7 @@ fn obey(command: Command, lane: &mut Lane, shared: &Shared) {
 
 /// Remembers whether the disk refuses rows, tells of it once, and answers who asked.
 fn note(result: Result<()>, shared: &Shared, reply: Option<oneshot::Sender<Result<()>>>) {
-    let why = result.as_ref().err().map(Error::to_string);
+    let why = result.as_ref().err().map(|error| format!("{error:?}"));
     let before = shared.set_trouble(why);
     match &result {
         Err(error) if before.is_none() => {

@@ -22,6 +22,7 @@ async fn fail_and_recover(batch_rows: i64, failures: u32) -> Result<(), TestCase
                 // Rows taken before are in trouble, not those offered now: nobody may send these to the dead letters.
                 prop_assert_eq!(error.code(), Code::SinkUnwritten);
                 prop_assert!(writer.trouble().is_some());
+                reads_as_written(&error, dir.path());
                 refused += 1;
             }
         }

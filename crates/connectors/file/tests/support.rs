@@ -38,6 +38,13 @@ pub fn scratch() -> TempDir {
     if memory.is_dir() { tempdir_in(memory) } else { tempdir() }.unwrap()
 }
 
+/// Demands that an error reads as it is written down in `tests/snapshots`.
+#[track_caller]
+pub fn reads_as_written(error: &dujiang_core::Error, folder: &Path) {
+    let hide = folder.display().to_string();
+    dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), error, &[(&hide, "<folder>")]);
+}
+
 pub fn identity(name: &str, lineage: &str) -> PipelineIdentity {
     PipelineIdentity { name: name.into(), lineage: Lineage(lineage.into()) }
 }

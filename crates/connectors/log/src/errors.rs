@@ -42,6 +42,15 @@ pub(crate) fn sync_error(file: &str, error: io::Error) -> Error {
         .with_source(error)
 }
 
+/// A file of a format that this program does not know.
+pub(crate) fn other_version(file: &str, found: u32, ours: u32) -> Error {
+    Error::new(Code::LogVersion, "the log is of another version")
+        .fact("file", file.to_owned())
+        .fact("found", found.to_string())
+        .fact("this program reads", ours.to_string())
+        .help("run the version of the program that wrote it, or begin a new log in another `log.path`")
+}
+
 /// The process that holds the log is another one.
 pub(crate) fn in_use(folder: &str) -> Error {
     Error::new(Code::LogInUse, "another process captures into this log")
@@ -54,4 +63,30 @@ pub(crate) fn fenced(ours: u64, theirs: u64) -> Error {
     Error::new(Code::Fenced, "a newer instance captures into the log")
         .fact("its generation", theirs.to_string())
         .fact("ours", ours.to_string())
+}
+
+/// All that an error says but its code, for one who can keep no more than a line of it.
+pub(crate) fn in_one_line(error: &Error) -> String {
+    let text = format!("{error:?}");
+    let code = format!("{}: ", error.code().number());
+    text.strip_prefix(&code).map(str::to_owned).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_read_as_written() {
+        let written = |error| dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
+        written(sync_error("/data/log/00000000000000000000.seg", io::Error::from_raw_os_error(5)));
+        written(in_use("/data/log"));
+        written(other_version("/data/log/log.json", 2, 1));
+    }
+
+    #[test]
+    fn a_line_of_it_holds_all_but_the_code() {
+        let error = Error::new(Code::LogFull, "it is full").fact("folder", "/x").with_source(io::Error::other("why"));
+        assert_eq!(in_one_line(&error), "it is full: why; folder: /x");
+    }
 }

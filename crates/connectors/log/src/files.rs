@@ -1,8 +1,8 @@
 //! Names and headers of a log's files, and the records of commits. Pure. Layout: `docs/reference/log-segment.md`.
 
-use crate::errors::damaged;
+use crate::errors::{damaged, other_version};
 use crate::frame::FileIdentity;
-use dujiang_core::{Code, Error, Result, ResultExt};
+use dujiang_core::{Code, Result, ResultExt};
 use serde::{Deserialize, Serialize};
 
 /// Bytes of a file's header.
@@ -69,11 +69,7 @@ impl FileHeader {
             return Err(bad("the header of the file does not match its checksum"));
         }
         if word(8) != VERSION {
-            return Err(Error::new(Code::LogVersion, "the log is of another version")
-                .fact("file", name.to_owned())
-                .fact("found", word(8).to_string())
-                .fact("this program reads", VERSION.to_string())
-                .help("run the version of the program that wrote it"));
+            return Err(other_version(name, word(8), VERSION));
         }
         let identity = FileIdentity {
             magic: bytes[..8].try_into().expect("invariant: eight bytes"),

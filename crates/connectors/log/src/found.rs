@@ -2,7 +2,7 @@
 
 use crate::consumers::{read_whole, replace};
 use crate::disk::Disk;
-use crate::errors::{damaged, io_error};
+use crate::errors::{damaged, io_error, other_version};
 use crate::files::{
     COMMITS_MAGIC, CommitRecord, Commits, FILE_HEADER, FileHeader, SEGMENT_MAGIC, bases, commits_name, segment_name,
 };
@@ -62,7 +62,7 @@ impl Identity {
         let identity =
             identity.ok_or_else(|| damaged(&name, 0..bytes.len() as u64, "the record of the log's identity"))?;
         if identity.version != 1 {
-            return Err(Error::new(Code::LogVersion, "the log is of another version").fact("file", name));
+            return Err(other_version(&name, identity.version, 1));
         }
         Ok(Some(identity))
     }

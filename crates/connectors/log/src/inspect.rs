@@ -95,7 +95,8 @@ impl View {
     pub fn each(&self, offset: u64, mut take: impl FnMut(Placed) -> Result<bool>) -> Result<()> {
         if offset < self.seen.first {
             return Err(Error::new(Code::LogTrimmed, "the log no longer holds this offset")
-                .fact("the log begins at", self.seen.first.to_string()));
+                .fact("the log begins at", self.seen.first.to_string())
+                .help("name an offset from there on; `log.retention.age` says how long it keeps what is delivered"));
         }
         let mut cursor = self.seen.cursor(&self.disk, offset)?;
         while let Some(placed) = cursor.read(&self.seen.bound)? {

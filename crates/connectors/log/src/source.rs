@@ -45,8 +45,11 @@ struct Spot {
 
 impl Spot {
     fn of(position: &Position) -> Result<Self> {
-        serde_json::from_slice(position.as_bytes())
-            .map_err(|e| Error::new(Code::LogOther, "the checkpoint's position is not one of a log").with_source(e))
+        serde_json::from_slice(position.as_bytes()).map_err(|e| {
+            Error::new(Code::LogOther, "the checkpoint's position is not one of a log")
+                .help("the pipeline has read from another source until now; give this one another `pipeline.name`")
+                .with_source(e)
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The writing lane: encodes and appends on a thread of its own, so that the source goes on reading meanwhile.
 
 use crate::encoder::Encoder;
+use crate::errors::in_one_line;
 use crate::frame::Codec;
 use crate::place::Place;
 use crate::store::{End, Prepared};
@@ -112,7 +113,8 @@ impl LogWriter {
             Ok(permit) => permit.map_err(|_| gone()),
             Err(_) => match self.shared.trouble() {
                 Some((code, why)) => Err(Error::new(code, why)),
-                None => Err(Error::new(Code::LogFull, "the log is written too slowly")),
+                None => Err(Error::new(Code::LogFull, "the log is written too slowly")
+                    .help("see whether the disk of the log is busy; nothing is lost, the rows are offered again")),
             },
         }
     }
@@ -240,8 +242,9 @@ impl Appender {
     }
 
     fn failed(&mut self, command: Command, error: Error) -> Result<()> {
-        let copy = Error::new(error.code(), error.to_string());
-        self.shared.set_trouble(Some((error.code(), error.message().to_owned())));
+        let (code, why) = (error.code(), in_one_line(&error));
+        let copy = Error::new(code, why.clone());
+        self.shared.set_trouble(Some((code, why)));
         let waited_out = matches!(error.code(), Code::LogFull | Code::SinkFull);
         if error.code() != Code::LogFull {
             self.tried = Some(Instant::now());

@@ -171,9 +171,33 @@ async fn a_position_that_is_gone_is_refused_by_name() {
     assert!(first(&path) > 1);
     let gone = reader.open(Some(old), source_context()).await.err().expect("it is gone");
     assert_eq!(gone.code(), Code::LogTrimmed);
+    reads_as_written(&gone, &[]);
     let other = tempdir().unwrap();
     let mut capture = Capture::open(&other.path().join("log"), &[], 1, std::slice::from_ref(&shape)).await;
     capture.write_epoch(&[rows(&shape, &[1])]).await;
     let elsewhere = source(&other.path().join("log"), &[]).open(Some(at), source_context()).await.err();
-    assert_eq!(elsewhere.expect("it is another log").code(), Code::LogOther);
+    let elsewhere = elsewhere.expect("it is another log");
+    assert_eq!(elsewhere.code(), Code::LogOther);
+    reads_as_written(&elsewhere, &[(&other.path().display().to_string(), "<folder>")]);
+}
+
+/// What users read of a log that is full, or not there.
+#[test]
+fn a_full_log_and_none_read_as_written() {
+    let disk = VirtualDisk::default();
+    let gone = View::on(Arc::new(disk.clone())).err().expect("there is none");
+    assert_eq!(gone.code(), Code::LogMissing);
+    reads_as_written(&gone, &[]);
+    let limits = Limits { segment_bytes: 4096, max_bytes: 16 << 10, retention: Duration::ZERO };
+    let mut store = Store::open(Arc::new(disk.clone()), limits, "p", "00000000000000aa", 1).unwrap();
+    acknowledge(&disk, 0, 1).unwrap();
+    let mut encoder = Encoder::new(Codec::None).unwrap();
+    let full = loop {
+        let marker = encoder.marker(dujiang_core::sink::Milestone::SnapshotDone, NOW).unwrap();
+        if let Err(error) = store.append(1, &marker, NOW) {
+            break error;
+        }
+    };
+    assert_eq!(full.code(), Code::LogFull);
+    reads_as_written(&full, &[]);
 }

@@ -26,6 +26,12 @@ impl Clock for Standing {
     }
 }
 
+/// Demands that an error reads as it is written down in `tests/snapshots`.
+#[track_caller]
+pub fn reads_as_written(error: &dujiang_core::Error, hide: &[(&str, &str)]) {
+    dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), error, hide);
+}
+
 pub fn pipeline(name: &str) -> PipelineOptions {
     PipelineOptions { name: name.to_owned(), parallelism: 1, memory_limit: 64 << 20 }
 }

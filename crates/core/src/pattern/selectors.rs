@@ -125,8 +125,10 @@ fn part(text: &str, written: &str) -> std::result::Result<Part, String> {
     if text.is_empty() {
         return Err(format!("needs `database.table`, but a part of `{written}` is empty"));
     }
-    let whole = Whole::compile(&alternatives(&text), true)
-        .map_err(|why| format!("has `{written}`, in which `{text}` is not a regular expression: {why}"))?;
+    let whole = Whole::compile(&alternatives(&text), true).map_err(|why| {
+        let meant = if text == "*" { " (any name is `\\.*`)" } else { "" };
+        format!("has `{written}`, in which `{text}` is not a regular expression: {why}{meant}")
+    })?;
     let plain = text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-')).then_some(text);
     Ok(Part { whole, plain })
 }
@@ -201,7 +203,7 @@ mod tests {
             ("shop.", "empty"),
             (".orders", "empty"),
             ("shop.(orders", "not closed"),
-            ("shop.*", "`*` is not a regular expression"),
+            ("shop.*", "`*` is not a regular expression: target of repeat operator is invalid (any name is `\\.*`)"),
         ];
         for (list, part) in cases {
             let error = Selectors::parse(list).unwrap_err();

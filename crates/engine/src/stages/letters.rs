@@ -2,7 +2,7 @@
 
 use dujiang_core::checkpoint::Lineage;
 use dujiang_core::dead_letter::{DeadLetter, Stage};
-use dujiang_core::text::{write_event_id, write_json_row};
+use dujiang_core::text::{write_event_id, write_json_row, write_plain_value};
 use dujiang_core::transform::RowError;
 use dujiang_core::{ChangeBatch, Code, Error, Kind, Origin, Result, TableId};
 
@@ -44,6 +44,42 @@ pub(crate) fn build(
     }
 }
 
+/// The error of a record that halts the pipeline. It names the record by its key and its place; what else is in the row is
+/// for dead letters, not for logs.
+#[cold]
+pub(crate) fn halting(table: &TableId, batch: &ChangeBatch, failed: RowError) -> Error {
+    const OTHERWISE: &str =
+        "mend the record at the source, or set `pipeline.error.policy: dead-letter` so that the others go on";
+    let RowError { row, error } = failed;
+    let help = match error.help_text() {
+        Some(help) => format!("{help}; or {OTHERWISE}"),
+        None => OTHERWISE.to_owned(),
+    };
+    let mut error = error.fact("table", table.to_string());
+    let key = key(batch, row);
+    if !key.is_empty() {
+        error = error.fact("record", key);
+    }
+    match batch.ordinals().nth(row) {
+        Some((_, origin)) if !origin.position.is_empty() => error.fact("position", origin.position).help(help),
+        _ => error.help(help),
+    }
+}
+
+/// `id=7, day=2026-11-28`; nothing for a table without a key.
+fn key(batch: &ChangeBatch, row: usize) -> String {
+    let one = |at: &usize| {
+        let (field, column) = (batch.schema.arrow.field(*at), batch.rows.columns().get(*at)?);
+        if row >= column.len() || column.data_type() != field.data_type() {
+            return None;
+        }
+        let mut value = Vec::new();
+        write_plain_value(field, column.as_ref(), row, &mut value);
+        Some(format!("{}={}", field.name(), text(value)))
+    };
+    batch.schema.key.iter().filter_map(one).collect::<Vec<_>>().join(", ")
+}
+
 /// Bytes a letter takes in memory, about.
 pub(crate) fn memory(letter: &DeadLetter) -> usize {
     let rows = [&letter.before, &letter.after].into_iter().flatten().map(String::len).sum::<usize>();
@@ -77,7 +113,7 @@ fn letter(
         commit_micros: origin.commit_micros,
         stage,
         code: error.code(),
-        message: error.to_string(),
+        message: format!("{error:?}"),
     }
 }
 

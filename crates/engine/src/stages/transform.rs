@@ -146,7 +146,7 @@ impl Chain {
         let mut failed: Vec<RowError> =
             batch.unfit_records().into_iter().map(|(row, error)| RowError { row, error }).collect();
         if self.policy == ErrorPolicy::Halt {
-            return Err(halting(failed.swap_remove(0), table));
+            return Err(letters::halting(table, &batch, failed.swap_remove(0)));
         }
         let letters = letters::build(lineage, table, Stage::Source, &batch, &failed)?;
         part.letters.extend(letters.letters);
@@ -170,7 +170,7 @@ impl Chain {
         let mut dead = 0;
         if !done.failed.is_empty() {
             if self.policy == ErrorPolicy::Halt {
-                return Err(halting(done.failed.swap_remove(0), table));
+                return Err(letters::halting(table, &input, done.failed.swap_remove(0)));
             }
             let failed = letters::build(lineage, table, Stage::Transform, &input, &done.failed)?;
             dead = failed.images;
@@ -186,12 +186,4 @@ impl Chain {
         part.ledger.count(table, Images { copies, filtered: done.filtered, dead, ..Images::default() });
         Ok(done.batches)
     }
-}
-
-/// The error of a record that halts the pipeline.
-pub(crate) fn halting(failed: RowError, table: &TableId) -> Error {
-    failed
-        .error
-        .fact("table", table.to_string())
-        .help("mend the record at the source, or set error.policy to dead-letter so that the others go on")
 }

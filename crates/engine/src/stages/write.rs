@@ -3,7 +3,6 @@
 use super::lanes::{Gauges, LaneMessage};
 use super::ledger::Images;
 use super::letters;
-use super::transform::halting;
 use super::{EpochPart, Report, caught};
 use crate::runtime::health::{Concern, Health};
 use crate::runtime::job::{ErrorPolicy, Settings};
@@ -96,7 +95,7 @@ impl Lane {
         if !failed.is_empty() {
             if self.settings.error_policy == ErrorPolicy::Halt {
                 let first = failed.into_iter().next().expect("invariant: it is not empty");
-                return Err(halting(first, table));
+                return Err(letters::halting(table, batch, first));
             }
             let built = letters::build(&self.lineage, table, Stage::Sink, batch, &failed)?;
             dead = built.images;

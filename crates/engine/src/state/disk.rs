@@ -24,7 +24,9 @@ pub(super) fn replace(dir: &Path, name: &str, bytes: &[u8], failed: Code) -> Res
     sync(&file, &temporary)?;
     let target = dir.join(name);
     fs::rename(&temporary, &target).map_err(|e| {
-        Error::new(Code::CheckpointUnknown, format!("rename {} into place", target.display())).with_source(e)
+        Error::new(Code::CheckpointUnknown, format!("cannot rename {} into place", temporary.display()))
+            .with_source(e)
+            .help("check the disk; whether the checkpoint stands is read back before anything else is done")
     })?;
     sync_dir(dir)
 }
@@ -68,20 +70,20 @@ pub(super) fn create_folder(dir: &Path) -> Result<()> {
 /// The error of a write that left the old content in place.
 pub(super) fn write_error(path: &Path, error: io::Error, code: Code) -> Error {
     let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-    Error::new(if full { Code::StateFull } else { code }, format!("write {}", path.display()))
+    Error::new(if full { Code::StateFull } else { code }, format!("cannot write {}", path.display()))
         .with_source(error)
         .help("make room or mend the disk; nothing is lost, the last checkpoint stands")
 }
 
 /// The error of a state folder that cannot be used at all.
 pub(super) fn unusable(path: &Path, error: io::Error) -> Error {
-    Error::new(Code::StateUnusable, format!("use the state directory: {}", path.display()))
+    Error::new(Code::StateUnusable, format!("cannot use the state directory {}", path.display()))
         .with_source(error)
         .help("check that the directory exists and that this user may write to it")
 }
 
 fn sync_error(path: &Path, error: io::Error) -> Error {
-    Error::new(Code::SyncFailed, format!("fsync {}", path.display()))
+    Error::new(Code::SyncFailed, format!("fsync of {} failed", path.display()))
         .with_source(error)
         .help("check the disk; the process ends, because what the disk holds is unknown, and a new start reads it back")
 }

@@ -77,6 +77,8 @@ error[E0102]: required option `tables` is missing for source type `database`
   |
 1 | source:
   | ^^^^^^
+  |
+  = help: add `tables`: Tables
 
 error[E0105]: `port` must be a whole number from 0 to 65535
  --> pipeline.yaml:6:9

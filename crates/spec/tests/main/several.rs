@@ -43,6 +43,25 @@ fn values_from_outside_name_their_pipeline() {
             "E0103 `--set source.port=...` names no pipeline",
         ]
     );
+    let help = |env: &[(&str, &str)], set: &[(&str, &str)]| {
+        load_files(&[("f.yaml", &files)], env, set).unwrap_err()[0].help.clone().unwrap_or_default()
+    };
+    assert_eq!(
+        [
+            help(&[("DUJIANG__CMR__SOURCE__PORT", "1")], &[]),
+            help(&[("DUJIANG__OTHER__SOURCE__PORT", "1")], &[]),
+            help(&[], &[("order-lake.source.port", "1")]),
+            help(&[], &[("other.source.port", "1")]),
+            help(&[], &[("source.port", "1")]),
+        ],
+        [
+            "did you mean `DUJIANG__CRM__SOURCE__PORT`?",
+            "with several pipelines the name of one comes first: `DUJIANG__ORDERS_LAKE__...`, `DUJIANG__CRM__...`",
+            "did you mean `--set orders-lake.source.port=...`?",
+            "the pipelines are `orders-lake`, `crm`",
+            "with several pipelines the name of one comes first: `--set orders-lake.source.port=...`",
+        ]
+    );
     let all = load_files(&[("f.yaml", &files)], &[("DUJIANG__CRM__SOURCE__PRT", "1")], &[]).unwrap_err();
     assert_eq!(all[0].help.as_deref(), Some("did you mean `DUJIANG__CRM__SOURCE__PORT`?"));
 }

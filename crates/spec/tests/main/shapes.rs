@@ -228,6 +228,22 @@ fn settings_are_checked_beyond_their_type() {
     }
 }
 
+/// One setting that is wrong hides no other.
+#[test]
+fn every_wrong_setting_is_reported_at_once() {
+    let text = GOOD.replace("name: orders-lake", "name: a/b\n  local-time-zone: Mars/Base\n  parallelism: many");
+    assert_eq!(codes(&text).len(), 3, "{:?}", codes(&text));
+}
+
+#[test]
+fn a_misspelt_type_is_recognised() {
+    let found = load_text(&GOOD.replacen("  type:", "  typ:", 1)).unwrap_err();
+    assert_eq!(
+        found[0].help.as_deref(),
+        Some("did you mean `type` instead of `typ`? It is one of `database`, `generator`")
+    );
+}
+
 #[test]
 fn settings_of_the_dialect_without_effect_are_named() {
     let all = "local-time-zone: UTC\n  schema.change.behavior: LENIENT\n  \

@@ -87,9 +87,25 @@ impl Policy {
 }
 
 fn forbidden(sink: &TableSchema, event: &SchemaEvent) -> Error {
-    Error::new(Code::SchemaChange, format!("a schema change of {} is not allowed: {}", sink.id, event.tag()))
+    let columns: Vec<&str> = match event {
+        SchemaEvent::AddColumns(added) => added.iter().map(|column| column.field.name().as_str()).collect(),
+        SchemaEvent::AlterTypes(altered) => altered.iter().map(|column| column.to.name().as_str()).collect(),
+        SchemaEvent::RenameColumns(names) => names.iter().map(|(from, _)| from.as_str()).collect(),
+        SchemaEvent::DropColumns(names) => names.iter().map(String::as_str).collect(),
+        SchemaEvent::CreateTable | SchemaEvent::TruncateTable | SchemaEvent::DropTable => Vec::new(),
+    };
+    let mut error =
+        Error::new(Code::SchemaChange, format!("a schema change of {} is not allowed: {}", sink.id, event.tag()));
+    if !columns.is_empty() {
+        error = error.fact("columns", columns.join(", "));
+    }
+    error
         .fact("option", "pipeline.schema.change.behavior: exception")
-        .help("choose another behaviour, or leave the event out with `sink.exclude.schema.changes`, and start again")
+        .help(format!(
+            "choose another `pipeline.schema.change.behavior`, or leave the event out with `exclude.schema.changes: {}` in the \
+             sink, and start again",
+            event.tag()
+        ))
 }
 
 /// The lenient form of an event; none when nothing is left of it.

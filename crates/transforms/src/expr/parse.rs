@@ -5,6 +5,7 @@
 
 use super::ast::{Binary, Chain, Item, Kind, Node, Span};
 use super::lex::{self, Token, TokenKind};
+use super::walk::check_calls;
 use crate::error::SqlError;
 use dujiang_core::Code;
 
@@ -40,7 +41,17 @@ pub(crate) fn projection(text: &str) -> Result<Vec<Item>, Vec<SqlError>> {
             Err(error) => errors.push(error),
         }
     }
-    if errors.is_empty() { Ok(items) } else { Err(errors) }
+    if errors.is_empty() {
+        return Ok(items);
+    }
+    // An entry that cannot be read hides nothing of the others.
+    for item in &items {
+        if let Item::Expression { node, .. } = item {
+            check_calls(node, &mut errors);
+        }
+    }
+    errors.sort_by_key(|error| error.span.start);
+    Err(errors)
 }
 
 /// Parses one expression.

@@ -1,7 +1,7 @@
 //! A rule compiled for one version of one table.
 
 use super::{Clause, Context, META_PARTITION_KEYS, META_TABLE_OPTIONS, Mistake, Rule, keys};
-use crate::error::{SqlError, nearest};
+use crate::error::{SqlError, nearest, with_place};
 use crate::expr::ast::{Item, Kind, Span};
 use crate::expr::bind::{self, Binder, Typed};
 use crate::expr::input::{Input, InputKind, Meta};
@@ -9,7 +9,7 @@ use crate::expr::{self};
 use crate::types::Type;
 use arrow_schema::{DataType, Field, FieldRef, Schema};
 use datafusion_physical_expr::PhysicalExpr;
-use dujiang_core::{Code, TableSchema};
+use dujiang_core::{Code, Error, TableSchema};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -33,6 +33,11 @@ pub(super) struct Expressions {
     pub inputs: Vec<Input>,
     pub schema: Arc<Schema>,
     pub exprs: Vec<Arc<dyn PhysicalExpr>>,
+    /// The text they stand in, and what it is.
+    pub text: String,
+    pub clause: &'static str,
+    /// Where each of them begins in the text, and the output column it is for, if it is for one.
+    pub places: Vec<(usize, Option<String>)>,
 }
 
 /// Where an output column comes from.
@@ -57,10 +62,23 @@ enum Definition<'i> {
 }
 
 impl Expressions {
-    fn new(inputs: Vec<Input>, exprs: Vec<Arc<dyn PhysicalExpr>>) -> Self {
+    fn new(inputs: Vec<Input>, exprs: Vec<Arc<dyn PhysicalExpr>>, text: &str, clause: &'static str) -> Self {
         let field = |(i, input): (usize, &Input)| input.ty.field(&format!("c{i}"), true);
         let schema = Arc::new(Schema::new(inputs.iter().enumerate().map(field).collect::<Vec<_>>()));
-        Self { inputs, schema, exprs }
+        Self { inputs, schema, exprs, text: text.to_owned(), clause, places: Vec::new() }
+    }
+}
+
+impl Expressions {
+    /// The error of a row with the place of the expression that fails.
+    #[cold]
+    pub(super) fn placed(&self, at: usize, error: Error) -> Error {
+        let Some((start, column)) = self.places.get(at) else { return error };
+        let error = with_place(error, &self.text, *start).fact("in", self.clause);
+        match column {
+            Some(name) => error.fact("output column", name.clone()),
+            None => error,
+        }
     }
 }
 
@@ -108,9 +126,10 @@ impl Compiled {
         let (outputs, errors) = outputs(&items, input);
         mistakes.extend(errors.into_iter().map(projection));
         let mut binder = Binder::new(input, context.time_zone, &context.metadata);
-        let (columns, mut fields, exprs) = bind_outputs(&mut binder, input, &outputs);
+        let BoundOutputs { columns, mut fields, exprs, places } = bind_outputs(&mut binder, input, &outputs);
         mistakes.extend(std::mem::take(&mut binder.errors).into_iter().map(projection));
-        let computed = Expressions::new(binder.inputs, exprs);
+        let mut computed = Expressions::new(binder.inputs, exprs, rule.projection_text(), "projection");
+        computed.places = places;
         let filter = bind_filter(rule, &items, input, context, &mut mistakes);
         let key = keys::choose(rule, input, &columns, &mut fields, &mut mistakes);
         if !mistakes.is_empty() {
@@ -200,28 +219,37 @@ fn definition<'i>(node: &'i expr::ast::Node, input: &TableSchema) -> Definition<
     column.map_or(Definition::Item(node), Definition::Column)
 }
 
-type BoundOutputs = (Vec<Source>, Vec<FieldRef>, Vec<Arc<dyn PhysicalExpr>>);
+/// Output columns, and the expressions that some of them are.
+#[derive(Default)]
+struct BoundOutputs {
+    columns: Vec<Source>,
+    fields: Vec<FieldRef>,
+    exprs: Vec<Arc<dyn PhysicalExpr>>,
+    /// Where each expression begins in the projection, and its column.
+    places: Vec<(usize, Option<String>)>,
+}
 
 fn bind_outputs(binder: &mut Binder<'_>, input: &TableSchema, outputs: &[Output<'_>]) -> BoundOutputs {
-    let (mut columns, mut fields, mut exprs) = (Vec::new(), Vec::new(), Vec::new());
+    let mut bound = BoundOutputs::default();
     for output in outputs {
         match output.definition {
             Definition::Column(index) => {
                 let field = input.arrow.field(index).clone().with_name(&output.name);
-                columns.push(Source::Column(index));
-                fields.push(Arc::new(field));
+                bound.columns.push(Source::Column(index));
+                bound.fields.push(Arc::new(field));
             }
             Definition::Item(node) => {
                 let Some(typed) = binder.bind(node).and_then(|typed| finished(binder, typed, &output.span)) else {
                     continue;
                 };
-                columns.push(Source::Computed(exprs.len()));
-                fields.push(Arc::new(typed.ty.field(&output.name, typed.nullable)));
-                exprs.push(typed.expr);
+                bound.columns.push(Source::Computed(bound.exprs.len()));
+                bound.fields.push(Arc::new(typed.ty.field(&output.name, typed.nullable)));
+                bound.exprs.push(typed.expr);
+                bound.places.push((node.span.start, Some(output.name.clone())));
             }
         }
     }
-    (columns, fields, exprs)
+    bound
 }
 
 /// A value that can leave an expression.
@@ -257,7 +285,9 @@ fn bind_filter(
     binder.aliases = bind::aliases(items);
     let condition = binder.condition(&node);
     mistakes.extend(std::mem::take(&mut binder.errors).into_iter().map(mistake));
-    Some(Expressions::new(binder.inputs, vec![condition?.expr]))
+    let mut filter = Expressions::new(binder.inputs, vec![condition?.expr], text, "filter");
+    filter.places = vec![(node.span.start, None)];
+    Some(filter)
 }
 
 /// The error of a key that is no output column.

@@ -166,9 +166,11 @@ impl Compiled {
             return expressions.exprs.iter().map(empty).collect();
         }
         let rows = batch.images();
-        let value =
-            |e: &Arc<dyn PhysicalExpr>| e.evaluate(&input).and_then(|value| value.into_array(rows)).map_err(row_error);
-        expressions.exprs.iter().map(value).collect()
+        let value = |(at, expr): (usize, &Arc<dyn PhysicalExpr>)| {
+            let value = expr.evaluate(&input).and_then(|value| value.into_array(rows)).map_err(row_error);
+            value.map_err(|error| expressions.placed(at, error))
+        };
+        expressions.exprs.iter().enumerate().map(value).collect()
     }
 
     fn project(&self, batch: &ChangeBatch, kinds: Vec<Kind>) -> Result<ChangeBatch> {

@@ -245,11 +245,13 @@ fn every_mistake_is_reported_at_its_place() {
     }
     // A text that cannot be read is reported before its names are looked up.
     let expected = [
+        "E0122 2:2 there is no function UPER",
         "E0124 2:34 the aggregate COUNT is not possible in a transform",
         "E0124 2:50 a subquery is not possible in a transform",
         "E0120 2:70 expected an expression, found the end",
         "E0123 1:5 'x' is no INT",
         "E0124 1:13 the aggregate SUM is not possible in a transform",
+        "E0122 2:2 there is no function UPER",
         "E0124 2:34 the aggregate COUNT is not possible in a transform",
         "E0124 2:50 a subquery is not possible in a transform",
         "E0120 2:70 expected an expression, found the end",

@@ -1,7 +1,7 @@
 //! The `transform` block as one of core's transforms.
 
 use super::{Compiled, Context, Mistake, Rule};
-use dujiang_core::transform::{Transform, Transformed};
+use dujiang_core::transform::{RowError, Transform, Transformed};
 use dujiang_core::{ChangeBatch, Code, Error, Result, TableId, TableSchema};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -86,6 +86,18 @@ impl Transformer {
         error.fact("table", table.id.to_string()).fact("rule", (index + 1).to_string())
     }
 
+    /// What has come out, with the rule in the errors of rows.
+    fn with_rule(&self, mut done: Transformed, table: &TableId) -> Result<Transformed> {
+        if !done.failed.is_empty()
+            && let Some(index) = self.rule_for(table)?
+        {
+            let with_rule =
+                |failed: RowError| RowError { error: failed.error.fact("rule", (index + 1).to_string()), ..failed };
+            done.failed = done.failed.into_iter().map(with_rule).collect();
+        }
+        Ok(done)
+    }
+
     fn compile(&self, table: &Arc<TableSchema>) -> Result<Option<Arc<Compiled>>> {
         let Some(index) = self.rule_for(&table.id)? else { return Ok(None) };
         match Compiled::new(&self.rules[index].rule, table, &self.context) {
@@ -93,7 +105,11 @@ impl Transformer {
             Err(mut mistakes) => {
                 let more = mistakes.len() - 1;
                 let error = self.error(index, mistakes.swap_remove(0), table);
-                Err(if more > 0 { error.fact("more mistakes", more.to_string()) } else { error })
+                Err(if more > 0 {
+                    error.fact("more mistakes", format!("{more}; `dujiang plan` tells them all"))
+                } else {
+                    error
+                })
             }
         }
     }
@@ -110,7 +126,7 @@ impl Transform for Transformer {
                 .with_source(e)
         })?;
         match compiled {
-            Some(compiled) => compiled.apply(&batch),
+            Some(compiled) => self.with_rule(compiled.apply(&batch)?, &batch.schema.id),
             None => Ok(Transformed { batches: vec![batch], ..Transformed::default() }),
         }
     }

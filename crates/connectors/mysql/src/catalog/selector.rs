@@ -36,7 +36,8 @@ impl Selector {
         let selectors = Selectors::parse(list)?;
         match selectors.entries().iter().find(|entry| entry.parts() == 1) {
             Some(entry) => Err(format!(
-                "needs `database.table`, but `{}` is one part (a dot of the expression is written `\\.`)",
+                "needs `database.table`, but `{0}` is one part: all tables of a database are `{0}.\\.*` (a dot of the \
+                 expression is written `\\.`)",
                 entry.written()
             )),
             None => Ok(Self(selectors)),

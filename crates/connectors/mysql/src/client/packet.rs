@@ -124,7 +124,8 @@ impl Framing {
         if found != self.sequence && !is_error {
             return Err(Error::new(Code::Protocol, "packets of the server are out of order")
                 .fact("expected", format!("packet number {}", self.sequence))
-                .fact("found", format!("packet number {found} of {length} bytes")));
+                .fact("found", format!("packet number {found} of {length} bytes"))
+                .help("see whether a proxy between here and the server mixes sessions up"));
         }
         self.sequence = found.wrapping_add(1);
         Ok(())
@@ -279,6 +280,7 @@ mod tests {
         let error = read_all(&wire, &[usize::MAX]).unwrap_err();
         assert_eq!(error.code(), Code::Protocol);
         assert_eq!(error.facts()[0].1, "packet number 1");
+        dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
     }
 
     #[test]

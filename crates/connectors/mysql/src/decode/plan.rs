@@ -292,5 +292,7 @@ mod tests {
         assert_eq!(plan(0b0100_0000), Ok(()), "it has none");
         assert_eq!(plan(0b1110_0000), Err(Code::SchemaMismatch));
         assert_eq!(plan(0), Err(Code::SchemaMismatch));
+        let error = mismatch(&TableId::new("shop", "orders"), "the log has 4 columns, the schema has 3");
+        dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
     }
 }

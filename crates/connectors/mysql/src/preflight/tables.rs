@@ -310,5 +310,6 @@ mod tests {
         assert_eq!(error.code(), Code::UnknownType);
         assert!(columns[0].starts_with("shop.bad.one has type xmltype"), "{columns:?}");
         assert!(columns[1].contains("character set klingon cannot be converted exactly"), "{columns:?}");
+        dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
     }
 }

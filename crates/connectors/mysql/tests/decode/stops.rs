@@ -1,5 +1,6 @@
 //! Events that stop the stream, and those that must not; from bytes, behind a real server's format description.
 
+use crate::support::reads_as_written;
 use dujiang_core::{Code, Error, Result};
 use dujiang_mysql::decode::ZeroDates;
 use dujiang_mysql::decode::file::FileEvents;
@@ -72,6 +73,7 @@ fn f33_an_incident_halts() {
     let error = stream.event(26, 0, b"\x01\0\x05holes").unwrap_err();
     assert_eq!(error.code(), Code::SourceIncident);
     assert!(error.message().contains("holes") && position(&error).starts_with("bin.000007:"), "{error:?}");
+    reads_as_written(&error, &[]);
 }
 
 /// F16: an event of a kind that a later server writes is never passed over, unless the server says that it may be.
@@ -84,6 +86,7 @@ fn f16_unknown_events_halt_with_their_place_unless_they_may_be_passed_over() {
     assert_eq!(error.code(), Code::UnknownEvent);
     assert_eq!(position(&error), format!("bin.000007:{before}"));
     assert!(error.message().contains("200"), "{error:?}");
+    reads_as_written(&error, &[]);
 }
 
 /// A table map without rows, as a cascade leaves it on some servers, changes nothing; rows without a table map are damage.

@@ -1,6 +1,6 @@
 //! Servers and connections for all test modules.
 
-use dujiang_core::Secret;
+use dujiang_core::{Error, Secret};
 use dujiang_mysql::client::{Connection, Endpoint, TlsMode};
 use dujiang_scratch::{Options, Server};
 use std::sync::LazyLock;
@@ -15,6 +15,12 @@ pub fn shared() -> &'static Server {
 /// A server of the test's own.
 pub fn own(options: &Options) -> Server {
     Server::start(options).unwrap()
+}
+
+/// Demands that an error reads as it is written down in `tests/snapshots`.
+#[track_caller]
+pub fn reads_as_written(error: &Error, hide: &[(&str, &str)]) {
+    dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), error, hide);
 }
 
 /// User `root` without a password and without encryption.

@@ -182,7 +182,8 @@ mod tests {
         assert_eq!((error.code(), sqlstate(&error)), (Code::SourceQuery, Some("28P01")));
         assert_eq!(refusal.of_login(&Endpoint::new("db", 5432, "d", "x"), false).code(), Code::LoginRefused);
         for cut in 0..BODY.len() - 1 {
-            assert_eq!(Refusal::read(&BODY[..cut]).unwrap_err().code(), Code::Protocol, "{cut}");
+            let error = Refusal::read(&BODY[..cut]).unwrap_err();
+            assert_eq!(error.code(), Code::Protocol, "{cut}");
         }
     }
 
@@ -199,5 +200,18 @@ mod tests {
             "host \"my db\" x ::1/128 scram-sha-256"
         );
         assert_eq!(hba_line("role \"x\" is not permitted to log in", &Endpoint::new("db", 5432, "d", "x")), None);
+    }
+
+    #[test]
+    fn refusals_read_as_written() {
+        let refusal = |state: &str, message: &str| {
+            Refusal::read(format!("SFATAL\0C{state}\0M{message}\0\0").as_bytes()).expect("a refusal")
+        };
+        let written = |error| dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
+        // PgBouncer's words.
+        let pooler = refusal("08P01", "unsupported startup parameter: replication");
+        written(pooler.of_login(&Endpoint::new("db.example", 6432, "shop", "capture"), true));
+        let active = refusal("55006", "replication slot \"dujiang_shop\" is active for PID 4711");
+        written(active.of_statement("db.example:5432", "START_REPLICATION SLOT \"dujiang_shop\" LOGICAL 0/15A2B38"));
     }
 }

@@ -53,8 +53,7 @@ pub async fn survey(connection: &mut Connection, config: &Config) -> Result<(Che
 pub async fn look(connection: &mut Connection, config: &Config) -> Result<(Checked, Vec<Check>)> {
     let facts = discovery::facts(connection, config).await?;
     if facts.database.version < 140_000 {
-        let message = format!("{} runs PostgreSQL {}", connection.address(), facts.database.version / 10_000);
-        return Err(Error::new(Code::ServerVersion, message).help("PostgreSQL 14 or newer is needed"));
+        return Err(too_old(connection.address(), facts.database.version));
     }
     let mut checks = server::checks(connection).await?;
     checks.push(("origins", check_origins(connection, config, facts.database.version)));
@@ -75,6 +74,12 @@ pub async fn look(connection: &mut Connection, config: &Config) -> Result<(Check
     Ok((Checked { facts, found, details, warnings }, checks))
 }
 
+#[cold]
+fn too_old(address: &str, version: i32) -> Error {
+    Error::new(Code::ServerVersion, format!("{address} runs PostgreSQL {}", version / 10_000))
+        .help("upgrade the server: PostgreSQL 14 or newer is needed")
+}
+
 fn check_origins(connection: &Connection, config: &Config, version: i32) -> Result<()> {
     if config.options.origin != OriginFilter::None || version >= 160_000 {
         return Ok(());
@@ -83,4 +88,15 @@ fn check_origins(connection: &Connection, config: &Config, version: i32) -> Resu
     Err(Error::new(Code::ServerVersion, message)
         .fact("found", format!("PostgreSQL {}", version / 10_000))
         .help("`origin: none` needs PostgreSQL 16 or newer: set `origin: any`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_server_reads_as_written() {
+        let error = too_old("db.example:5432", 130_014);
+        dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
+    }
 }

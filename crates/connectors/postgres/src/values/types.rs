@@ -395,6 +395,7 @@ mod tests {
         let declared = Declared { oid: 99_999, modifier: -1, dimensions: 0, deterministic: true, in_key: false };
         let error = types().resolve(declared, &ValueSettings::default()).unwrap_err();
         assert_eq!(error.code(), Code::TypeGone);
+        dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
         assert!(types().knows(70_002) && !types().knows(99_999));
     }
 }

@@ -228,7 +228,13 @@ impl<'a> Binder<'a> {
             columns.iter().copied().chain(self.aliases.keys().map(String::as_str)).chain(Meta::NAMES.iter().copied());
         let error =
             SqlError::new(Code::SqlUnknownColumn, span, format!("table {} has no column `{name}`", self.schema.id));
+        if Meta::LISTED.contains(&name) {
+            return error.help(format!("to read this fact about a change, set `metadata.list: {name}` in the source"));
+        }
+        // Backticks or double quotes around a name are part of its place in the text.
+        let quoted = error.span.len() == name.len() + 2;
         match nearest(name, known) {
+            None if quoted => error.help(format!("a name stands in double quotes, a text in single ones: '{name}'")),
             Some(near) => error.help(format!("did you mean `{near}`?")),
             None if columns.len() <= 20 => error.help(format!("it has {}", columns.join(", "))),
             None => error,
