@@ -126,3 +126,20 @@ pub(super) fn remove(path: &Path, code: Code) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What users read when nobody knows whether a checkpoint stands.
+    #[test]
+    fn a_rename_without_an_answer_reads_as_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let name = "checkpoint-00000000000000000003.ckpt";
+        // Something that no rename replaces.
+        fs::create_dir(folder.path().join(name)).expect("a folder in its place");
+        let error = replace(folder.path(), name, b"x", Code::CheckpointWrite).expect_err("it cannot be replaced");
+        let hide = folder.path().display().to_string();
+        dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[(&hide, "<folder>")]);
+    }
+}

@@ -172,6 +172,9 @@ error[E0102]: Missing required field \"source-table\" in transform configuration
   |
 4 |   - projection: a
   |     ^^^^^^^^^^^^^
+  |
+  = help: add `source-table`: Tables the rule is about: patterns `database.table`, separated by commas; each part is a \
+regular expression, case is ignored, a dot of the expression is written `\\.`
 
 error[E0103]: Unexpected key `flter` in YAML transform block.
  --> pipeline.yaml:5:5
