@@ -41,6 +41,7 @@ Examples:
   dujiang run pipeline.yaml             run it in the foreground; Ctrl-C finishes the epoch and ends
   dujiang run pipeline.yaml --until snapshot
   dujiang explain E0211                 what an error code means and what to do
+  dujiang explain source.tables         what an option means and how it is set
 
 Exit codes: 0 done, 1 findings, 2 usage, 65 data integrity, 69 unreachable, 70 our bug, 73 and 74 disk,
 75 try again, 77 login or privilege, 78 configuration, 130 quit at the second Ctrl-C.";

@@ -90,6 +90,28 @@ fn explain_knows_every_code_and_guesses() {
 }
 
 #[test]
+fn explain_knows_every_option_and_connector() {
+    let place = Place::new();
+    let said = |about: &str| place.run(["explain", about]).code(0).out;
+    let interval = said("checkpoint.interval");
+    for part in ["# checkpoint.interval\n", "Option of `pipeline`", "| type | time span |", "| default | `5 min` |"] {
+        assert!(interval.contains(part), "{part}: {interval}");
+    }
+    assert!(interval.contains("DUJIANG__PIPELINE__CHECKPOINT_INTERVAL"), "{interval}");
+    assert_eq!(said("pipeline.checkpoint.interval"), interval);
+    let tables = said("source.tables");
+    assert!(tables.contains("the `mysql` source, the `mariadb` source"), "{tables}");
+    assert!(tables.contains("the `postgres` source") && tables.contains("the `generator` source"), "{tables}");
+    assert!(!said("postgres.tables").contains("generator"));
+    assert!(said("route.sink-table").contains("DUJIANG__ROUTE__0__SINK_TABLE"));
+    assert!(said("jdbc.properties.useSSL").contains("# jdbc.properties.*"));
+    assert!(said("mysql").contains("| `server-id` |") && said("pipeline").contains("| `parallelism` |"));
+    let guess = place.run(["explain", "source.tabels"]).code(2);
+    assert!(guess.err.contains("no option and no connector") && guess.err.contains("`tables`?"), "{}", guess.err);
+    place.run(["explain", "nonsense-of-no-kind"]).code(2);
+}
+
+#[test]
 fn dead_letters_of_a_pipeline_that_never_ran_are_none_of_ours() {
     let place = Place::new();
     let ended = place.run(["dlq", "list", "nobody"]).code(73);

@@ -46,7 +46,7 @@ pub use environment::environment;
 pub use formats::sarif;
 pub use load::{AllInputs, Inputs, Loaded, load, load_all};
 pub use overrides::variable_name;
-pub use pages::{error_page, reference_page};
+pub use pages::{error_page, option_page, reference_page};
 pub use pipeline::{Block, ErrorPolicy, Guarantee, Pipeline, PipelineSettings, RouteMode, SchemaBehavior};
 pub use references::MAX_REFERENCED_BYTES;
 pub use registry::Registry;

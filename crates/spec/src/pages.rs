@@ -9,15 +9,37 @@ use std::fmt::Write;
 pub fn reference_page(kind: &str, options: &[OptionDef]) -> String {
     let mut page = format!("## `{kind}`\n\n| option | type | default | meaning |\n|---|---|---|---|\n");
     for def in options {
-        let default = match def.presence {
-            Presence::Required => "**required**".to_owned(),
-            Presence::Default(text) => format!("`{text}`"),
-            Presence::Optional | Presence::Prefix => "–".to_owned(),
-        };
-        let name = if def.presence == Presence::Prefix { format!("{}*", def.name) } else { def.name.to_owned() };
+        let (default, name) = (default_text(def), shown(def));
         let _ = writeln!(page, "| `{name}` | {} | {default} | {} |", type_text(def.kind), cell(def.doc));
     }
     page
+}
+
+/// One option in Markdown: what it means, what it may be, and how it is set. `of` names the blocks that have it, `block` is
+/// the key of the first.
+pub fn option_page(def: &OptionDef, block: &str, of: &[String]) -> String {
+    let mut page = format!("# {}\n\nOption of {}.\n\n{}\n\n", shown(def), of.join(", "), cell(def.doc));
+    let _ = writeln!(page, "| | |\n|---|---|\n| type | {} |\n| default | {} |", type_text(def.kind), default_text(def));
+    let rules = ["route", "transform"].contains(&block);
+    if def.presence != Presence::Prefix {
+        let (path, variable) = if rules { (".0", "__0") } else { ("", "") };
+        let name = def.name.replace(['-', '.'], "_").to_ascii_uppercase();
+        let _ = writeln!(page, "| on the command line | `--set {block}{path}.{}=...` |", def.name);
+        let _ = writeln!(page, "| in the environment | `DUJIANG__{}{variable}__{name}` |", block.to_ascii_uppercase());
+    }
+    page
+}
+
+fn shown(def: &OptionDef) -> String {
+    if def.presence == Presence::Prefix { format!("{}*", def.name) } else { def.name.to_owned() }
+}
+
+fn default_text(def: &OptionDef) -> String {
+    match def.presence {
+        Presence::Required => "**required**".to_owned(),
+        Presence::Default(text) => format!("`{text}`"),
+        Presence::Optional | Presence::Prefix => "–".to_owned(),
+    }
 }
 
 /// The page of an error code in Markdown: title, meaning, and what the program does about it.
