@@ -67,7 +67,7 @@ pub enum Command {
     /// Look at a pipeline's log: what it holds, who reads it, whether it is whole
     #[command(subcommand)]
     Log(log::Arguments),
-    /// Explain an error code, with what to do
+    /// Explain an error code, an option or a connector
     Explain(explain::Arguments),
 }
 

@@ -112,6 +112,32 @@ fn a_row_that_fails_does_not_stop_the_others() {
     assert!(guarded.failed.is_empty());
 }
 
+/// Whoever reads of a row that fails sees which expression of which rule it was.
+#[test]
+fn a_row_that_fails_names_its_expression() {
+    let failing = |rule: Rule| {
+        let rules = vec![TableRule { selects: Box::new(|_| Ok(true)), rule }];
+        let done = Transformer::new(rules, context()).apply(batch(&[(Insert, 2, Some(0), "b")])).unwrap();
+        format!("{:?}", done.failed[0].error)
+    };
+    assert_eq!(
+        failing(rule("id,\n 10 / n AS q", None)),
+        "E0710: division by zero; sql: id,\n 10 / n AS q; at: line 2, column 2; in: projection; output column: q; rule: 1"
+    );
+    let filter = failing(rule("id", Some("10 / n > 1")));
+    assert!(filter.ends_with("at: line 1, column 1; in: filter; rule: 1"), "{filter}");
+}
+
+#[test]
+fn a_text_in_double_quotes_is_told_of() {
+    let mistakes = Compiled::new(&rule("id", Some("name = \"new\"")), &schema(), &context()).unwrap_err();
+    let help = mistakes[0].error.help.as_deref();
+    assert_eq!(help, Some("a name stands in double quotes, a text in single ones: 'new'"));
+    let mistakes = Compiled::new(&rule("id, op_tz", Some("row_kind = '+I'")), &schema(), &context()).unwrap_err();
+    let help = mistakes[1].error.help.as_deref();
+    assert_eq!(help, Some("to read this fact about a change, set `metadata.list: row_kind` in the source"));
+}
+
 /// Stands for an expression whose values of more than `most` rows are too large for one batch.
 #[derive(Debug, Eq)]
 struct Crowded {
