@@ -5,7 +5,7 @@ use crate::catalog::{CatalogColumn, TableDetail, key_of};
 use crate::pgoutput::{Relation, RelationColumn};
 use crate::values::{Column, Declared, PgKind, Types, ValueSettings};
 use dujiang_core::schema::KeyEquality;
-use dujiang_core::{Result, TableId, TableSchema};
+use dujiang_core::{Error, Result, TableId, TableSchema};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -109,7 +109,8 @@ impl ShapeColumn {
             deterministic: told.catalog.is_none_or(|c| c.deterministic),
             in_key: told.in_key,
         };
-        let resolved = types.resolve(declared, settings)?;
+        let in_column = |error: Error| error.fact("column", told.column.name.clone());
+        let resolved = types.resolve(declared, settings).map_err(in_column)?;
         Ok(Self {
             name: told.column.name.clone(),
             number: told.number,
