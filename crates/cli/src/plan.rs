@@ -131,7 +131,8 @@ fn follow(table: &SurveyedTable, transformer: Option<&Transformer>, loaded: &Loa
         Some(schema) => targets(&schema.id, loaded)?,
         None => Vec::new(),
     };
-    let place = |table: TableId| Target { place: loaded.sink.place_of(&table), table };
+    let place_of = |table: &TableId| loaded.sink.place_of(table).map(|place| loaded.pipeline.without_secrets(&place));
+    let place = |table: TableId| Target { place: place_of(&table), table };
     Ok(PlannedTable {
         source: table.schema.id.clone(),
         key,

@@ -54,6 +54,14 @@ fn commands_that_read_a_pipeline_file() {
     );
     place.file("written.yaml", &FILE.replace("${env:DB_PASSWORD}", CANARY));
     place.file("url.yaml", &FILE.replace("${env:OUT:-out}", &format!("s3://u:{CANARY}@bucket")));
+    // A source that answers, so that `plan` gets as far as the places of the sink.
+    let answers = "source:\n  type: generator\n  rows: 10\n  rate: 0\nsink:";
+    let url = FILE.replace("${env:OUT:-out}", &format!("s3://u:{CANARY}@bucket"));
+    place.file("places.yaml", &format!("{answers}{}", url.split("sink:").nth(1).expect("the sink")));
+    silent(&place, &["plan", "places.yaml"]).code(0);
+    silent(&place, &["plan", "places.yaml", "-o", "json"]).code(0);
+    silent(&place, &["doctor", "places.yaml"]);
+    silent(&place, &["doctor", "places.yaml", "--output-format", "json"]);
     let setting = format!("source.passwrd={CANARY}");
     for file in ["good.yaml", "wrong.yaml", "written.yaml", "url.yaml"] {
         for format in ["full", "concise", "json", "github", "sarif"] {
@@ -94,8 +102,10 @@ fn a_run_and_all_that_looks_at_it() {
     for part in [&["run", "shop.yaml", "--until", "caught-up"][..], &["config", "show", "shop.yaml", "--origin"]] {
         silent(&place, part).code(0);
     }
-    let letters = silent(&place, &["dlq", "list", "shop.yaml", "--sink", "lake", "-o", "json"]).code(0).out;
+    let letters = silent(&place, &["dlq", "list", "shop.yaml", "--capture", "-o", "json"]).code(0).out;
     assert!(letters.contains("0000-00-00"), "{letters}");
+    let none = silent(&place, &["dlq", "list", "shop.yaml", "--sink", "lake"]).code(0);
+    assert!(none.err.contains("the capture has a dead letter of its own: --capture"), "{}", none.err);
     for command in [
         &["dlq", "list", "shop.yaml", "--sink", "lake"][..],
         &["doctor", "shop.yaml"],
@@ -134,7 +144,7 @@ fn a_run_on_postgres() {
     let (place, server) = (Place::new(), Postgres::start().expect("a PostgreSQL server"));
     server
         .sql(&format!(
-            "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1);
+            "CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t REPLICA IDENTITY FULL; INSERT INTO t VALUES (1);
              CREATE ROLE capture LOGIN SUPERUSER REPLICATION PASSWORD '{CANARY}'"
         ))
         .expect("the table");

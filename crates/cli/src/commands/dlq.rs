@@ -59,6 +59,9 @@ struct PipelineArguments {
     /// Which sink, if the pipeline has a log with several
     #[arg(long, value_name = "NAME")]
     sink: Option<String>,
+    /// Those of the capture, if the pipeline has a log: records that did not get as far as the log
+    #[arg(long, conflicts_with = "sink")]
+    capture: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -100,14 +103,17 @@ fn folder(arguments: &PipelineArguments, console: &Console) -> std::result::Resu
     let folder = state_dir::of(&name, arguments.state_dir.clone());
     let folder = folder.map_err(|why| Error::new(Code::StateUnusable, why).help("name the folder with --state-dir"));
     let folder = folder.and_then(|folder| if folder.is_dir() { Ok(folder) } else { Err(never_ran(&name, &folder)) });
-    let folder = folder.and_then(|folder| of_sink(folder, arguments.sink.as_deref()));
+    let folder = folder.and_then(|folder| of_loop(folder, arguments));
     folder.map_err(|error| fail(&error, console))
 }
 
-/// With a log each sink has dead letters of its own.
-fn of_sink(folder: PathBuf, sink: Option<&str>) -> Result<PathBuf> {
+/// With a log the capture and each sink have dead letters of their own.
+fn of_loop(folder: PathBuf, arguments: &PipelineArguments) -> Result<PathBuf> {
     let mut sinks = state_dir::deliveries(&folder);
-    if let Some(sink) = sink {
+    if arguments.capture {
+        return if sinks.is_empty() { Err(no_log()) } else { Ok(folder.join(state_dir::CAPTURE)) };
+    }
+    if let Some(sink) = &arguments.sink {
         let wanted = folder.join(state_dir::delivery(sink));
         return if sinks.contains(&wanted) { Ok(wanted) } else { Err(never_ran(sink, &wanted)) };
     }
@@ -117,6 +123,17 @@ fn of_sink(folder: PathBuf, sink: Option<&str>) -> Result<PathBuf> {
         _ => Err(Error::new(Code::Usage, "the pipeline has several sinks, each with dead letters of its own")
             .help("name one of them with --sink")),
     }
+}
+
+fn no_log() -> Error {
+    Error::new(Code::Usage, "the pipeline has no log, and so no capture of its own").help("leave `--capture` out")
+}
+
+/// Dead letters of the capture, when those of a sink are looked at.
+fn of_capture(folder: &Path) -> usize {
+    let is_sink = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("deliver-"));
+    let capture = folder.parent().filter(|_| is_sink).map(|parent| parent.join(state_dir::CAPTURE));
+    capture.and_then(|capture| list_dead_letters(&capture).ok()).map_or(0, |letters| letters.len())
 }
 
 fn never_ran(name: &str, folder: &Path) -> Error {
@@ -138,6 +155,11 @@ fn list(folder: &Path, arguments: &ListArguments, console: &Console) -> Result<(
     match letters.first() {
         Some(first) => console.tell(&format!("next: dujiang dlq show {} {}", arguments.pipeline.pipeline, first.id)),
         None => console.tell("no dead letters"),
+    }
+    match of_capture(folder) {
+        0 => {}
+        1 => console.tell("the capture has a dead letter of its own: --capture"),
+        count => console.tell(&format!("the capture has {count} dead letters of its own: --capture")),
     }
     Ok(())
 }

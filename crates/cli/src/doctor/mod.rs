@@ -151,7 +151,8 @@ fn part(role: &'static str, examination: Examination, loaded: &Loaded) -> Part {
         let text = finding.message.clone();
         Told { name: check.name, mark, text, finding: Some(finding), remedies: error.remedies().to_vec() }
     };
-    Part { role, of: examination.of, checks: examination.checks.into_iter().map(told).collect() }
+    let of = loaded.pipeline.without_secrets(&examination.of);
+    Part { role, of, checks: examination.checks.into_iter().map(told).collect() }
 }
 
 fn plain(name: &'static str, mark: Mark, text: &str, loaded: &Loaded) -> Told {

@@ -48,12 +48,11 @@ pub(crate) fn build(
 /// for dead letters, not for logs.
 #[cold]
 pub(crate) fn halting(table: &TableId, batch: &ChangeBatch, failed: RowError) -> Error {
-    const OTHERWISE: &str =
-        "mend the record at the source, or set `pipeline.error.policy: dead-letter` so that the others go on";
+    const OTHERWISE: &str = "set `pipeline.error.policy: dead-letter` so that the others go on";
     let RowError { row, error } = failed;
     let help = match error.help_text() {
         Some(help) => format!("{help}; or {OTHERWISE}"),
-        None => OTHERWISE.to_owned(),
+        None => format!("mend the record at the source, or {OTHERWISE}"),
     };
     let mut error = error.fact("table", table.to_string());
     let key = key(batch, row);
