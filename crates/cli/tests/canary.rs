@@ -60,6 +60,7 @@ fn commands_that_read_a_pipeline_file() {
     place.file("places.yaml", &format!("{answers}{}", url.split("sink:").nth(1).expect("the sink")));
     silent(&place, &["plan", "places.yaml"]).code(0);
     silent(&place, &["plan", "places.yaml", "-o", "json"]).code(0);
+    silent(&place, &["run", "places.yaml"]).code(0);
     silent(&place, &["doctor", "places.yaml"]);
     silent(&place, &["doctor", "places.yaml", "--output-format", "json"]);
     let setting = format!("source.passwrd={CANARY}");
