@@ -2,11 +2,13 @@
 
 use crate::clock::now_text;
 use crate::console::Console;
+use dujiang_spec::Pipeline;
 use indicatif::MultiProgress;
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::fmt::{Debug, Write as _};
 use std::io::Write as _;
+use std::sync::{PoisonError, RwLock};
 use tracing::dispatcher::{DefaultGuard, Dispatch};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -15,6 +17,14 @@ use tracing_subscriber::{EnvFilter, registry};
 
 /// The variable with the filter, in tracing's syntax: `DUJIANG_LOG=debug`, `DUJIANG_LOG=info,dujiang_mysql=trace`.
 const FILTER_VARIABLE: &str = "DUJIANG_LOG";
+
+/// Pipelines whose secrets no line holds, whoever has written it.
+static HIDDEN: RwLock<Vec<Pipeline>> = RwLock::new(Vec::new());
+
+/// Hides a pipeline's secrets from now on.
+pub fn hide_secrets_of(pipeline: &Pipeline) {
+    HIDDEN.write().unwrap_or_else(PoisonError::into_inner).push(pipeline.clone());
+}
 
 /// Starts logging for this process. Lines go above the progress bars.
 pub fn start(console: &Console, pipeline: &str, bars: MultiProgress) {
@@ -51,6 +61,7 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
+        fields.hide_secrets();
         let level = *event.metadata().level();
         let line = if self.json { self.json_line(level, fields) } else { self.text_line(level, &fields) };
         self.bars.suspend(|| {
@@ -105,6 +116,17 @@ struct Fields {
 impl Fields {
     fn put(&mut self, field: &Field, value: Value) {
         self.others.insert(field.name().to_owned(), value);
+    }
+
+    fn hide_secrets(&mut self) {
+        let hidden = HIDDEN.read().unwrap_or_else(PoisonError::into_inner);
+        let texts = self.others.values_mut().filter_map(|value| match value {
+            Value::String(text) => Some(text),
+            _ => None,
+        });
+        for text in texts.chain([&mut self.message]) {
+            hidden.iter().for_each(|pipeline| *text = pipeline.without_secrets(text));
+        }
     }
 }
 

@@ -61,6 +61,10 @@ fn commands_that_read_a_pipeline_file() {
     silent(&place, &["plan", "places.yaml"]).code(0);
     silent(&place, &["plan", "places.yaml", "-o", "json"]).code(0);
     silent(&place, &["run", "places.yaml"]).code(0);
+    // Told by the engine and by the pipeline's last words: the path of a sink that has lost its files.
+    std::fs::remove_dir_all(place.path("s3:")).expect("the sink's folder");
+    let lost = silent(&place, &["run", "places.yaml"]).code(65);
+    assert!(lost.err.contains("s3://u:***@bucket"), "{}", lost.err);
     silent(&place, &["doctor", "places.yaml"]);
     silent(&place, &["doctor", "places.yaml", "--output-format", "json"]);
     let setting = format!("source.passwrd={CANARY}");

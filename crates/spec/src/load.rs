@@ -400,6 +400,7 @@ impl Loader<'_> {
         let kind_place = raw.take("type").map_or(place.clone(), |option| option.value_place);
         let own_name = options.iter().any(|def| def.name == "name");
         let label = if own_name { None } else { raw.take("name").map(|option| option.value) };
+        self.secrets.extend(raw.options.iter().flat_map(|option| secrets::in_urls(&option.value)));
         for option in raw.options.iter().filter(|option| secrets::is_secret_option(options, &option.key)) {
             self.secrets.push(Secret::new(option.value.clone()));
             if option.value.is_empty() {

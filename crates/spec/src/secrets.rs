@@ -112,6 +112,13 @@ pub(crate) fn holds_url_password(text: &str) -> bool {
     !spans.is_empty()
 }
 
+/// The passwords in the URLs of a value.
+pub(crate) fn in_urls(text: &str) -> Vec<Secret> {
+    let mut spans = Vec::new();
+    url_passwords(text, &mut spans);
+    spans.into_iter().map(|span| Secret::new(text[span].to_owned())).collect()
+}
+
 /// Shortest text that [`scrub`] looks for. Shorter secrets are likely to be ordinary words, and hiding those wherever
 /// they occur would say more than it hides.
 const SCRUBBED_BYTES: usize = 8;

@@ -2,6 +2,7 @@
 
 use super::{fail, refuse};
 use crate::console::Console;
+use crate::logging;
 use crate::loops::{self, Plan};
 use crate::pipeline_file::{self, Setting};
 use crate::session::Session;
@@ -48,6 +49,7 @@ pub fn run(arguments: Arguments, console: &Console) -> u8 {
         Ok(loaded) => loaded,
         Err(mistakes) => return refuse(&mistakes, console),
     };
+    loaded.iter().for_each(|loaded| logging::hide_secrets_of(&loaded.pipeline));
     loaded.iter().flat_map(|loaded| &loaded.warnings).for_each(|warning| console.report(warning));
     match loaded.pop() {
         Some(only) if loaded.is_empty() && only.log.is_none() => run_one(only, &arguments, console),
