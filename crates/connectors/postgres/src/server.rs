@@ -344,6 +344,16 @@ mod tests {
     }
 
     #[test]
+    fn slots_that_cannot_serve_read_as_written() {
+        let lost = Slot { invalidation_reason: Some("wal_removed".into()), ..slot() };
+        let ahead = Slot { confirmed_flush_lsn: Some("0/65".into()), ..slot() };
+        for slot in [None, Some(&lost), Some(&ahead)] {
+            let error = check_slot(slot, &resume()).unwrap_err();
+            dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
+        }
+    }
+
+    #[test]
     fn a_timelines_end_is_found_in_the_history_of_a_later_one() {
         let history = "1\t0/3000148\tno recovery target specified\n\n2\t0/5000000\tbefore 2000-01-01\n";
         assert_eq!(left_at(history, 1).unwrap(), Some(Lsn(0x300_0148)));

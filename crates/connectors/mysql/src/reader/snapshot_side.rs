@@ -230,3 +230,15 @@ fn unexplained(table: &str, point: &Place) -> Error {
         .fact("position", point.to_string())
         .help("a DDL was run without being logged (sql_log_bin=0); start a new pipeline with a new snapshot")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_is_gone_without_a_trace_reads_as_written() {
+        let place = Place::new("bin.000007", 4711).expect("a place");
+        let error = vanished("shop.orders", &place);
+        dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
+    }
+}

@@ -189,6 +189,7 @@ mod tests {
         let help = error.help_text().unwrap();
         assert!(help.contains("ALTER TABLE \"public\".\"t\" REPLICA IDENTITY FULL;"), "{help}");
         assert!(help.contains("replica-identity: key"), "{help}");
+        dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
         let remedy = &error.remedies()[0];
         assert_eq!(remedy.statement, "ALTER TABLE \"public\".\"t\" REPLICA IDENTITY FULL");
         check_identity(&[keyed], IdentityDemand::Key).unwrap();

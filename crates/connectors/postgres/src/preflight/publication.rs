@@ -101,13 +101,10 @@ pub async fn published(
     let missing: Vec<&TableId> = tables.iter().filter(|id| !published.iter().any(|p| p.id() == **id)).collect();
     if !missing.is_empty() {
         gone(connection, config, &missing).await?;
-        let error = wrong(format!("the publication `{name}` does not publish all captured tables"))
-            .fact("missing", missing.iter().map(|id| id.to_string()).collect::<Vec<_>>().join(", "));
+        let error = lacking(name, &missing);
         return Err(match asked {
             Asked::Before => mended(error, additions(connection, config, &missing).await?),
-            Asked::Later => error.help(
-                "what was written since it was taken out cannot be read: start a new pipeline with a new snapshot",
-            ),
+            Asked::Later => error.help(TAKEN_OUT),
         });
     }
     if !all_kinds(connection, config).await? {
@@ -117,6 +114,16 @@ pub async fn published(
         return Err(mended(error, vec![statement]));
     }
     Ok(published.into_iter().filter(|p| tables.contains(&p.id())).collect())
+}
+
+const TAKEN_OUT: &str =
+    "what was written since it was taken out cannot be read: start a new pipeline with a new snapshot";
+
+fn lacking(name: &str, missing: &[&TableId]) -> Error {
+    let missing: Vec<String> = missing.iter().map(|id| id.to_string()).collect();
+    Error::new(Code::Publication, format!("the publication `{name}` does not publish all captured tables"))
+        .fact("publication", name.to_owned())
+        .fact("missing", missing.join(", "))
 }
 
 fn mended(error: Error, statements: Vec<String>) -> Error {
@@ -172,4 +179,15 @@ async fn all_kinds(connection: &mut Connection, config: &Config) -> Result<bool>
     );
     let rows = connection.simple(&sql).await?;
     rows.first().map_or(Ok(true), |row| row.flag(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_is_not_published_reads_as_written() {
+        let error = lacking("dujiang_shop", &[&TableId::new("public", "orders")]).help(TAKEN_OUT);
+        dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
+    }
 }

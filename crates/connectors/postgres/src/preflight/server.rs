@@ -71,3 +71,22 @@ fn check_limit(address: &str, name: &str, limit: i32) -> Result<()> {
         .fact("found", format!("{name} = {limit}"));
     Err(lasting(error, name, "10", Holds::Restart))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_has_to_allow_reads_as_written() {
+        let address = "db.example:5432";
+        for error in [
+            check_level(address, "replica").unwrap_err(),
+            no_role(address, "capture"),
+            check_limit(address, "max_wal_senders", 0).unwrap_err(),
+        ] {
+            dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
+        }
+        check_level(address, "logical").unwrap();
+        check_limit(address, "max_wal_senders", 10).unwrap();
+    }
+}

@@ -397,7 +397,10 @@ impl Worker {
 
 /// A table that is read as a whole was begun and not ended.
 pub fn interrupted(shape: &Shape) -> Error {
-    let id = shape.id().to_string();
+    was_interrupted(shape.id().to_string())
+}
+
+fn was_interrupted(id: String) -> Error {
     Error::new(Code::SnapshotInterrupted, format!("the snapshot of {id} was interrupted and cannot be resumed"))
         .fact("table", id)
         .help(
@@ -569,4 +572,15 @@ impl OnServer {
 /// The columns of a catalog as a job has them.
 fn listed(rows: &crate::client::Rows) -> Result<Vec<String>> {
     rows.iter().map(|row| Ok(format!("{} {} {}", row.text(0)?, row.text(1)?, row.text(2)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_snapshot_reads_as_written() {
+        let error = was_interrupted("public.k".into());
+        dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
+    }
 }
