@@ -3,9 +3,10 @@
 use super::stand_in::{Manners, StandIn};
 use super::{MARKER_TABLE, MARKERS, build};
 use crate::source::harness::{Pipeline, assert_same, rows_of};
+use crate::source::load;
 use crate::support::own;
 use dujiang_core::Code;
-use dujiang_scratch::{Kind, Options, Server};
+use dujiang_scratch::{Kind, Options, Random, Server};
 use std::time::Duration;
 
 async fn tenant(create: impl FnOnce(&Server), lag: Duration) -> (Server, StandIn) {
@@ -19,6 +20,37 @@ async fn tenant(create: impl FnOnce(&Server), lag: Duration) -> (Server, StandIn
 fn pipeline(service: &StandIn, chunk: &str) -> Pipeline {
     let options = [MARKERS, ("scan.incremental.snapshot.chunk.size", chunk)];
     Pipeline::new(build(service.port, "root", &options).unwrap())
+}
+
+/// P01, P39: a snapshot in chunks beside a stream under load, with barriers and crashes at random, while the log lags. The load
+/// keeps pace with the stream, so that chunks and changes meet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p01_snapshot_beside_load_is_exact_behind_a_lagging_log() {
+    let (server, service) = tenant(|server| load::create(server, "shop"), Duration::from_millis(100)).await;
+    let mut session = server.session().unwrap();
+    session.run("USE shop").unwrap();
+    let mut pipeline = pipeline(&service, "70");
+    let (mut random, mut changes) = (Random::new(4), Random::new(3));
+    let (mut caught_up, mut rounds) = (false, 0);
+    while !caught_up || rounds < 60 {
+        (0..3).for_each(|_| load::transaction(&mut session, &mut changes));
+        caught_up |= pipeline.step().await.unwrap() == "caught-up";
+        rounds += 1;
+        if random.chance(30) {
+            pipeline.barrier().unwrap();
+        }
+        if random.chance(6) && pipeline.crashes < 5 {
+            pipeline.crash();
+        }
+    }
+    session.run("INSERT INTO shop.n VALUES (100000, 0, NULL)").unwrap();
+    while !pipeline.has("shop.n", "100000") {
+        pipeline.step().await.unwrap();
+        pipeline.barrier().unwrap();
+    }
+    load::compare(&server, "shop", &pipeline.sink);
+    assert!(!pipeline.sink.rows.contains_key("ops.marker"));
+    assert_eq!(service.strange(), Vec::<u8>::new());
 }
 
 const ORDERS: &str = "CREATE DATABASE shop; CREATE TABLE shop.orders (k VARCHAR(20) COLLATE utf8mb4_general_ci PRIMARY KEY, v INT); \
@@ -103,4 +135,26 @@ async fn a_table_that_is_altered_while_it_is_read_is_exact() {
     until_row_is_there(&mut pipeline, &server).await;
     assert_same(&server, &pipeline.sink, "shop.orders", 1);
     assert_eq!(pipeline.changes.len(), 1, "{:?}", pipeline.changes);
+}
+
+/// A table that joins later does so at a marker: what it holds is read, what happens to it afterwards is followed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_is_moved_into_the_pattern_joins_at_a_marker() {
+    let (server, service) = tenant(|server| drop(server.sql(ORDERS).unwrap()), Duration::from_millis(200)).await;
+    let options = [MARKERS, ("scan.binlog.newly-added-table.enabled", "true")];
+    let mut pipeline = Pipeline::new(build(service.port, "root", &options).unwrap());
+    pipeline.until("caught-up").await.unwrap();
+    let moved = "CREATE TABLE ops.moved (id INT PRIMARY KEY, v INT); INSERT INTO ops.moved VALUES (1, 1), (2, 2); \
+                 RENAME TABLE ops.moved TO shop.moved; UPDATE shop.moved SET v = 9 WHERE id = 2";
+    server.sql(moved).unwrap();
+    while !pipeline.has("shop.moved", "2") {
+        pipeline.step().await.unwrap();
+        pipeline.barrier().unwrap();
+    }
+    server.sql("INSERT INTO shop.moved VALUES (3, 3)").unwrap();
+    while !pipeline.has("shop.moved", "3") {
+        pipeline.step().await.unwrap();
+        pipeline.barrier().unwrap();
+    }
+    assert_eq!(pipeline.sink.rows["shop.moved"], rows_of(&server, "shop.moved", 1));
 }

@@ -7,7 +7,7 @@ mod events;
 mod failover;
 pub mod harness;
 mod joining;
-mod load;
+pub mod load;
 mod lost;
 mod promises;
 mod questions;
