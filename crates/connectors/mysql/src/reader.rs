@@ -185,6 +185,12 @@ impl MysqlReader {
                 Err(error) => self.patient(error).await,
             };
         }
+        if self.start.machine.are_prepared_in_question() {
+            return match self.ask_for_prepared().await {
+                Ok(()) => Ok(()),
+                Err(error) => self.patient(error).await,
+            };
+        }
         if !self.start.late.is_empty() && *self.start.machine.boundary() >= self.start.end_at_open {
             return self.join_late().await;
         }

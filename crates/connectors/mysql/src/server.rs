@@ -305,16 +305,24 @@ pub async fn executed_at(connection: &mut Connection, place: &Place) -> Result<E
 /// # Errors
 /// `ConnectionLost`.
 pub async fn prepared_transactions(connection: &mut Connection) -> Result<Vec<String>> {
+    told_prepared(connection).await.map(Option::unwrap_or_default)
+}
+
+/// The transactions that are prepared now, if the server tells.
+///
+/// # Errors
+/// `ConnectionLost`.
+pub async fn told_prepared(connection: &mut Connection) -> Result<Option<Vec<String>>> {
     // OceanBase has none.
     if connection.server().family == ServerFamily::OceanBase {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let rows = match connection.query("XA RECOVER").await {
         Ok(rows) => rows,
         // MySQL 8 asks for the privilege XA_RECOVER_ADMIN. What is overlooked here halts the pipeline when it is committed.
         Err(error) if matches!(error.code(), Code::SourceQuery | Code::MissingPrivilege) => {
             tracing::warn!(%error, "prepared distributed transactions cannot be listed");
-            return Ok(Vec::new());
+            return Ok(None);
         }
         Err(error) => return Err(error),
     };
@@ -325,7 +333,7 @@ pub async fn prepared_transactions(connection: &mut Connection) -> Result<Vec<St
         let (global, branch) = data.split_at(global.min(data.len()));
         Ok(Xid { format: format as u32, global, branch }.to_string())
     };
-    rows.iter().map(name).collect()
+    rows.iter().map(name).collect::<Result<_>>().map(Some)
 }
 
 #[cfg(test)]

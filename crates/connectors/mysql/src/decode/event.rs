@@ -130,6 +130,8 @@ pub struct EventFormat {
     pub server_version: String,
     /// What follows every event.
     pub checksum: Checksum,
+    /// The file is the first one since the server has started. A server may say so of no file when a stream begins.
+    pub begins_a_run: bool,
     /// Per event type, beginning with 1, the length of its fixed part.
     post_header_lengths: Vec<u8>,
 }
@@ -143,7 +145,8 @@ impl Default for EventFormat {
 impl EventFormat {
     /// The format to read a log's first events with, up to its format description.
     pub fn unknown() -> Self {
-        Self { server_version: String::new(), checksum: Checksum::Unknown, post_header_lengths: Vec::new() }
+        let (server_version, post_header_lengths) = (String::new(), Vec::new());
+        Self { server_version, checksum: Checksum::Unknown, begins_a_run: false, post_header_lengths }
     }
 
     /// The format of events inside a compressed transaction: no checksums.
@@ -166,13 +169,15 @@ impl EventFormat {
         let version = c.take(50)?;
         let end = version.iter().position(|b| *b == 0).unwrap_or(50);
         let server_version = String::from_utf8_lossy(&version[..end]).into_owned();
-        c.take(4)?;
+        // The time at which the file was made, in the first one of a run only (`binlog_version.h`, `log_event.cc`).
+        let begins_a_run = c.u32()? != 0;
         if usize::from(c.u8()?) != HEADER_LENGTH {
             return Err(c.malformed());
         }
         let rest = c.take_rest();
         if !knows_checksums(&server_version) {
-            return Ok(Self { server_version, checksum: Checksum::None, post_header_lengths: rest.to_vec() });
+            let post_header_lengths = rest.to_vec();
+            return Ok(Self { server_version, checksum: Checksum::None, begins_a_run, post_header_lengths });
         }
         let lengths = rest.len().checked_sub(CHECKSUM_LENGTH + 1).ok_or(c.malformed())?;
         let checksum = match rest[lengths] {
@@ -180,7 +185,7 @@ impl EventFormat {
             1 => Checksum::Crc32,
             _ => return Err(Malformed("the checksum algorithm of a format description")),
         };
-        Ok(Self { server_version, checksum, post_header_lengths: rest[..lengths].to_vec() })
+        Ok(Self { server_version, checksum, begins_a_run, post_header_lengths: rest[..lengths].to_vec() })
     }
 
     /// Bytes of the table number in table maps and rows events: 6, or 4 in a very old layout.

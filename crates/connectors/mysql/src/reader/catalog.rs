@@ -9,7 +9,7 @@ use crate::decode::{EventData, ZeroDates};
 use crate::marked::MarkedLog;
 use crate::oceanbase;
 use crate::place::Place;
-use crate::server::{Instance, Resume, end_of_log};
+use crate::server::{Instance, Resume, end_of_log, told_prepared};
 use crate::shape::Shape;
 use crate::startup::Log;
 use crate::stream::{Control, Names, Statement};
@@ -148,6 +148,16 @@ pub struct Describing {
 pub async fn describing(connection: &mut Connection) -> Result<Describing> {
     let counts_years = connection.server().family == ServerFamily::MySql;
     Ok(Describing { counts_years, collations: collation_names(connection).await? })
+}
+
+/// The distributed transactions that are prepared, if the server tells, and then the end of the log: what was prepared long before
+/// and is not among them is decided before that end, or lost.
+///
+/// # Errors
+/// `ConnectionLost`, `SourceQuery`.
+pub async fn prepared(connection: &mut Connection) -> Result<(Option<Vec<String>>, Place)> {
+    let prepared = told_prepared(connection).await?;
+    Ok((prepared, end_of_log(connection).await?))
 }
 
 /// What has to be known of a table that begins to be captured.

@@ -201,6 +201,15 @@ impl MysqlReader {
         self.questions.ask(about, |c| Box::pin(async move { catalog::describing(c).await.map(Arc::new) })).await
     }
 
+    /// After a start of the server: which distributed transactions it has lost.
+    pub(super) async fn ask_for_prepared(&mut self) -> Result<()> {
+        let about = About::new("prepared transactions", "");
+        let (prepared, end) = self.questions.ask(about, |c| Box::pin(catalog::prepared(c))).await?;
+        self.questions.settled();
+        self.start.machine.told_prepared(prepared.as_deref(), &end);
+        Ok(())
+    }
+
     /// The sort keys of these keys, in their order.
     pub(super) async fn weighed(&mut self, open: &OpenKeys) -> Result<Arc<Vec<Vec<u8>>>> {
         let order = self.start.tables.server_order(open.table)?;

@@ -211,6 +211,7 @@ impl Machine {
     pub fn moved(&mut self) {
         self.moved = true;
         self.mark = None;
+        self.undecided.moved();
     }
 
     /// Whether the boundary is still a place of the server before.
@@ -292,6 +293,7 @@ impl Machine {
         {
             self.boundary = place.clone();
             self.moved = false;
+            self.undecided.passed(&self.boundary);
         }
     }
 
@@ -349,7 +351,7 @@ impl Machine {
             EventData::Rotate { .. } if self.numbered => self.no_open_transaction(tables)?,
             EventData::Rotate { position, file } => self.rotate(file, *position, tables)?,
             EventData::Incident { number, message } => return Err(refusals::incident(*number, message)),
-            EventData::FormatDescription(_) => self.no_open_transaction(tables)?,
+            EventData::FormatDescription(format) => self.file_begins(format, at, tables)?,
             EventData::Unknown { event_type, .. } if !self.may_skip(header) => {
                 return Err(refusals::unknown(*event_type));
             }

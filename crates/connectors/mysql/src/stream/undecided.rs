@@ -4,6 +4,9 @@
 //! spool, and the place to begin reading at after a restart stays before the oldest of them:
 //! - MySQL with GTIDs: the set of what was read lacks their identifiers, so the server sends just them again;
 //! - otherwise the stream begins at the oldest, and what lies between it and the position is passed over.
+//!
+//! A server that crashes may lose a prepared transaction, which is rolled back then, without a word in the log. So after a start
+//! of the server that lies behind them in the log, it is asked which of them it still has: see [`Fate`].
 
 use super::transaction::Gtid;
 use crate::decode::Event;
@@ -17,11 +20,23 @@ use std::collections::{BTreeMap, VecDeque};
 /// Committed transactions whose names are kept: more than are under way at a time.
 const REMEMBERED: usize = 64;
 
+/// What is known of a transaction's life through a start of the server.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    /// The server has not started since, or has it still.
+    Kept,
+    /// The server has started since, and was not asked.
+    InQuestion,
+    /// The server does not have it. It is forgotten unless it has been decided before this place.
+    Missing(Place),
+}
+
 /// A transaction, and whether its rows are in the spool.
 #[derive(Debug)]
 struct Entry {
     saved: Prepared,
     held: bool,
+    fate: Fate,
 }
 
 /// All prepared transactions, in the order of the log.
@@ -50,7 +65,7 @@ impl Undecided {
             let message = format!("a prepared transaction in the checkpoint cannot be read: {}", damaged.xid);
             return Err(Error::new(Code::CheckpointDamaged, message));
         }
-        let entries = saved.into_iter().map(|saved| Entry { held: saved.empty, saved }).collect();
+        let entries = saved.into_iter().map(|saved| Entry { held: saved.empty, saved, fate: Fate::Kept }).collect();
         Ok(Self { spool, entries, catching_up: BTreeMap::new(), committed: committed.into(), savepoints: Vec::new() })
     }
 
@@ -175,7 +190,41 @@ impl Undecided {
             before,
             empty: !self.spool.contains(xid.as_bytes()),
         };
-        self.entries.push(Entry { saved, held: true });
+        self.entries.push(Entry { saved, held: true, fate: Fate::Kept });
+    }
+
+    /// The first file of a run of the server begins here: what was prepared in files before it may have been lost.
+    pub fn server_started(&mut self, file: u64) {
+        let before = |entry: &&mut Entry| Place::parse(&entry.saved.begin).is_some_and(|begin| begin.number() < file);
+        self.entries.iter_mut().filter(before).for_each(|entry| entry.fate = Fate::InQuestion);
+    }
+
+    /// Whether the server has to be asked what it still has.
+    pub fn are_in_question(&self) -> bool {
+        self.entries.iter().any(|entry| entry.fate == Fate::InQuestion)
+    }
+
+    /// The server has told what is prepared, and then the end of its log; or it does not tell.
+    pub fn told(&mut self, prepared: Option<&[String]>, end: &Place) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.fate == Fate::InQuestion) {
+            let is_there = prepared.is_none_or(|prepared| prepared.contains(&entry.saved.xid));
+            entry.fate = if is_there { Fate::Kept } else { Fate::Missing(end.clone()) };
+        }
+    }
+
+    /// The stream has come to `boundary`: what the server does not have and has not decided up to there was rolled back.
+    pub fn passed(&mut self, boundary: &Place) {
+        let forgotten = |entry: &Entry| matches!(&entry.fate, Fate::Missing(end) if end <= boundary);
+        while let Some(at) = self.entries.iter().position(forgotten) {
+            let xid = self.entries[at].saved.xid.clone();
+            tracing::warn!(xid, "the source has lost a prepared transaction in a crash: it counts as rolled back");
+            self.decided(&xid);
+        }
+    }
+
+    /// Places are those of another server from now on.
+    pub fn moved(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.fate = Fate::Kept);
     }
 
     /// Whether such a transaction is prepared.
@@ -220,5 +269,60 @@ pub(super) fn is_known(
         (Gtid::MariaDb(gtid), _) => undecided.is_before_position(*gtid),
         (Gtid::None, _) => boundary.is_some_and(|boundary| begin < boundary),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dujiang_spool::Limits;
+
+    fn place(text: &str) -> Place {
+        Place::parse(text).unwrap()
+    }
+
+    fn undecided() -> Undecided {
+        let prepared = |(xid, begin): (&str, &str)| Prepared {
+            xid: xid.into(),
+            transaction: begin.into(),
+            begin: begin.into(),
+            before: String::new(),
+            empty: false,
+        };
+        let saved = [("old", "bin.000001:4"), ("kept", "bin.000002:90"), ("new", "bin.000003:500")].map(prepared);
+        let spool = Spool::open("unused".as_ref(), Limits::default()).unwrap();
+        Undecided::new(spool, saved.into(), Vec::new()).unwrap()
+    }
+
+    fn names(undecided: &Undecided) -> Vec<String> {
+        undecided.saved().into_iter().map(|saved| saved.xid).collect()
+    }
+
+    #[test]
+    fn what_the_server_lost_is_forgotten_at_the_end_of_its_log_and_nothing_else() {
+        let mut undecided = undecided();
+        assert!(!undecided.are_in_question());
+        undecided.server_started(3);
+        assert!(undecided.are_in_question());
+        undecided.told(Some(&["kept".to_owned()]), &place("bin.000003:800"));
+        assert!(!undecided.are_in_question());
+        undecided.passed(&place("bin.000003:799"));
+        assert_eq!(names(&undecided), ["old", "kept", "new"]);
+        undecided.passed(&place("bin.000003:800"));
+        assert_eq!(names(&undecided), ["kept", "new"]);
+        undecided.passed(&place("bin.000009:4"));
+        assert_eq!(names(&undecided), ["kept", "new"]);
+    }
+
+    #[test]
+    fn nothing_is_forgotten_when_the_server_does_not_tell_or_is_another() {
+        let mut undecided = undecided();
+        undecided.server_started(3);
+        undecided.told(None, &place("bin.000003:800"));
+        undecided.server_started(3);
+        undecided.told(Some(&[]), &place("bin.000003:800"));
+        undecided.moved();
+        undecided.passed(&place("bin.000009:4"));
+        assert_eq!(names(&undecided), ["old", "kept", "new"]);
     }
 }

@@ -51,9 +51,8 @@ async fn xa_rows_count_from_their_commit() {
     for kind in Kind::ALL {
         let mut server = server(kind);
         server.sql(TABLES).unwrap();
-        // MySQL 9.7 rolls back in a crash, without logging it, what is prepared under another format than 1 in a file before the
-        // last one, and what is prepared in the last one with compression.
-        let early = if kind == Kind::MysqlNewest { "'early','b'" } else { "'early','b',7" };
+        // See `xa_that_the_server_has_lost_counts_as_rolled_back`.
+        let early = if kind == Kind::MysqlNewest { "'early'" } else { "'early','b',7" };
         prepare(
             &server,
             early,
@@ -63,9 +62,9 @@ async fn xa_rows_count_from_their_commit() {
         pipeline.until("caught-up").await.unwrap();
         assert_eq!(pipeline.sink.count("d.t"), 2);
         compress(&server, kind);
-        prepare(&server, "'kept'", "INSERT INTO t VALUES (20, 1); UPDATE t SET v = 5 WHERE id = 1");
-        prepare(&server, "'dropped'", "INSERT INTO u VALUES (30, 1); DELETE FROM t WHERE id = 2");
-        prepare(&server, "'elsewhere'", "INSERT INTO foreign_one VALUES (1, 1)");
+        prepare(&server, "'kept1'", "INSERT INTO t VALUES (20, 1); UPDATE t SET v = 5 WHERE id = 1");
+        prepare(&server, "'drop1'", "INSERT INTO u VALUES (30, 1); DELETE FROM t WHERE id = 2");
+        prepare(&server, "'else1'", "INSERT INTO foreign_one VALUES (1, 1)");
         server.sql("INSERT INTO d.t VALUES (40, 1); FLUSH BINARY LOGS; INSERT INTO d.u VALUES (41, 1)").unwrap();
         same(&mut pipeline, &server).await;
         pipeline.crash();
@@ -77,23 +76,59 @@ async fn xa_rows_count_from_their_commit() {
         same(&mut pipeline, &server).await;
         assert!(pipeline.sink.rows["d.u"].contains_key(&vec!["12".to_owned()]));
         pipeline.crash();
-        decide(&server, "ROLLBACK", "'dropped'");
-        decide(&server, "COMMIT", "'elsewhere'");
-        decide(&server, "COMMIT", "'kept'");
+        decide(&server, "ROLLBACK", "'drop1'");
+        decide(&server, "COMMIT", "'else1'");
+        decide(&server, "COMMIT", "'kept1'");
         compress(&server, kind);
         server
             .sql("USE d; XA START 'one'; INSERT INTO t VALUES (50, 1); XA END 'one'; XA COMMIT 'one' ONE PHASE")
             .unwrap();
         // The name is free again.
-        prepare(&server, "'kept'", "INSERT INTO t VALUES (60, 1)");
+        prepare(&server, "'kept1'", "INSERT INTO t VALUES (60, 1)");
         same(&mut pipeline, &server).await;
         pipeline.crash();
-        decide(&server, "COMMIT", "'kept'");
+        decide(&server, "COMMIT", "'kept1'");
         same(&mut pipeline, &server).await;
         assert_eq!(pipeline.sink.count("d.t"), 8, "{}", server.version());
         let position = pipeline.position.clone().unwrap();
         assert!(dujiang_mysql::position::decode_head(&position).unwrap().prepared.is_empty());
     }
+}
+
+/// What the server has lost in a crash holds nothing up: it was rolled back, and its files may go. MySQL 9.7 loses one of these
+/// two: it finds none among several whose identifiers differ in format and lengths, as if its order of them were none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn xa_that_the_server_has_lost_counts_as_rolled_back() {
+    let mut server = server(Kind::MysqlNewest);
+    server.sql(TABLES).unwrap();
+    let mut pipeline = Pipeline::new(source(&server, "d.t,d.u", &[]));
+    pipeline.until("caught-up").await.unwrap();
+    let both = [("'one','',7", "one", "10"), ("'two','b'", "twob", "20")];
+    for (xid, _, row) in both {
+        prepare(&server, xid, &format!("INSERT INTO t VALUES ({row}, 1)"));
+    }
+    server.sql("INSERT INTO d.u VALUES (0, 1); FLUSH BINARY LOGS; INSERT INTO d.u VALUES (1, 1)").unwrap();
+    same(&mut pipeline, &server).await;
+    server.kill9().unwrap();
+    server.restart().unwrap();
+    let there = server.session().unwrap().run("XA RECOVER").unwrap();
+    assert_eq!(there.len(), 1, "{there:?} on {}", server.version());
+    let is_kept = |name: &str| there[0][3].as_deref() == Some(name);
+    server.sql("INSERT INTO d.u VALUES (2, 1)").unwrap();
+    let prepared = |pipeline: &Pipeline| {
+        let head = dujiang_mysql::position::decode_head(pipeline.position.as_ref().unwrap()).unwrap();
+        head.prepared.len()
+    };
+    while prepared(&pipeline) > 1 {
+        pipeline.step().await.unwrap();
+        pipeline.barrier().unwrap();
+    }
+    pipeline.crash();
+    let kept = both.iter().find(|(_, name, _)| is_kept(name)).unwrap();
+    decide(&server, "COMMIT", kept.0);
+    same(&mut pipeline, &server).await;
+    assert_eq!((prepared(&pipeline), pipeline.sink.count("d.t")), (0, 3));
+    assert!(pipeline.has("d.t", kept.2));
 }
 
 /// Without GTIDs nothing but places tells what was read.

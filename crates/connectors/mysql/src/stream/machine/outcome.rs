@@ -80,6 +80,25 @@ impl Machine {
         Ok(())
     }
 
+    /// A file of the log begins, perhaps the first one since the server has started.
+    pub(super) fn file_begins(&mut self, format: &EventFormat, at: &At<'_>, tables: &mut Tables) -> Result<()> {
+        if format.begins_a_run && !self.moved {
+            self.undecided.server_started(at.begin.number());
+        }
+        self.no_open_transaction(tables)
+    }
+
+    /// Whether the server has to be asked which prepared transactions it still has.
+    pub fn are_prepared_in_question(&self) -> bool {
+        self.undecided.are_in_question()
+    }
+
+    /// What the server has told of prepared transactions, if it tells, and then of the end of its log.
+    pub fn told_prepared(&mut self, prepared: Option<&[String]>, end: &Place) {
+        self.undecided.told(prepared, end);
+        self.undecided.passed(&self.boundary);
+    }
+
     pub(super) fn savepoint(&mut self, name: String, tables: &Tables) {
         let Some(t) = &mut self.transaction else { return };
         match &t.rows {
