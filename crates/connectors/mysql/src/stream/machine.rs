@@ -14,7 +14,7 @@ use crate::decode::transaction::XaPrepare;
 use crate::decode::{Event, EventData, EventFormat, OwnedTableMap, RowsEvent, TableMap};
 use crate::gtid::{Executed, MariaGtid, Sid};
 use crate::place::{Place, next_offset};
-use crate::position::{Inside, Mark, Prepared};
+use crate::position::{Inside, Mark};
 use crate::snapshot::OpenKey;
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::{Code, Error, Origin, Result, TableId, fault};
@@ -117,16 +117,6 @@ impl Machine {
     /// Where the stream has to begin, which is before the boundary when undecided transactions have to be read again.
     pub fn first_place(&self) -> (Place, Executed) {
         self.undecided.first_place(&self.boundary, &self.executed)
-    }
-
-    /// Distributed transactions without an outcome, for a position.
-    pub fn prepared(&self) -> Vec<Prepared> {
-        self.undecided.saved()
-    }
-
-    /// Distributed transactions that were committed last, for a position.
-    pub fn committed(&self) -> Vec<String> {
-        self.undecided.committed()
     }
 
     /// Bytes of undecided transactions in memory.

@@ -1,6 +1,7 @@
 //! Transactions whose rows do not count where they are logged: distributed ones, and those that are rolled back.
 
 use super::*;
+use crate::position::Prepared;
 
 impl Machine {
     /// The transaction only prepares a distributed one, or, MySQL, may turn out to do so.
@@ -86,6 +87,16 @@ impl Machine {
             self.undecided.server_started(at.begin.number());
         }
         self.no_open_transaction(tables)
+    }
+
+    /// Distributed transactions without an outcome, for a position.
+    pub fn prepared(&self) -> Vec<Prepared> {
+        self.undecided.saved()
+    }
+
+    /// Distributed transactions that were committed last, for a position.
+    pub fn committed(&self) -> Vec<String> {
+        self.undecided.committed()
     }
 
     /// Whether the server has to be asked which prepared transactions it still has.
