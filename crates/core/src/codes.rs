@@ -340,6 +340,10 @@ codes! {
     /// its column. Nothing is guessed: the record is an error, with the column and the byte.
     MessageField = "E0833", External, Never, exit 65, "a message does not fit its table";
 
+    // E084: DataHub
+    /// DataHub refuses a request for a reason that does not pass: the access key, its rights, the project, the topic.
+    DatahubRefused = "E0840", User, Never, exit 77, "DataHub refused a request";
+
     // E09: ours
     /// A contradiction inside the program. Please report it.
     Bug = "E0900", Bug, Never, exit 70, "internal error";

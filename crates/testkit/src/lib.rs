@@ -1,6 +1,7 @@
 //! For tests only: what misbehaves on purpose, and what finds out whether anything was lost.
 //!
 //! - [`conformance`]: what every sink, source and checkpoint store promises, as suites.
+//! - [`datahub`]: a service that speaks DataHub's protocol and checks what it is sent.
 //! - [`memory`]: source, sink, store and dead letters in memory, which fail and crash on request.
 //! - [`messages`]: what users read of each error, written down.
 //! - [`power`]: a disk whose power fails.
@@ -12,6 +13,7 @@
 //! Private database servers come from `dujiang-scratch`.
 
 pub mod conformance;
+pub mod datahub;
 pub mod memory;
 pub mod messages;
 pub mod oracle;

@@ -1,0 +1,35 @@
+//! DataHub of Alibaba Cloud: the sink.
+//!
+//! One topic a table, made and widened as the table is. A record is the row after a change (of a delete: the row before it) as text
+//! values; attributes say what happened, when and where. A key's records go through one shard, one request at a time, so that their
+//! order is kept while shards split and merge. The service knows no producers and no transactions: after an answer that was lost,
+//! records may stand there twice, with equal event ids.
+//!
+//! - `client`: requests, signatures, frames, answers.
+//! - `topic`, `shards`: what a topic holds, and which shard takes a record.
+//! - `records`: rows into records.
+//! - `writer`, `sink`: the contract.
+
+#![warn(missing_docs)]
+
+pub mod client;
+mod config;
+mod records;
+mod shards;
+mod shared;
+mod sink;
+mod topic;
+mod writer;
+
+pub use config::DatahubOptions;
+
+use config::Config;
+use dujiang_core::connector::SinkSpec;
+
+/// The sink type, for the command's registry.
+pub const SPEC: SinkSpec = SinkSpec {
+    kind: "datahub",
+    summary: "writes changes into topics of Alibaba Cloud DataHub, one a table, at least once and in order per key",
+    options: DatahubOptions::DEFS,
+    build: |raw, _| Ok(Box::new(sink::DatahubSink::new(Config::from_options(DatahubOptions::parse(raw)?)?))),
+};

@@ -1,0 +1,116 @@
+//! A sink, a service, and batches of a table.
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field};
+use dujiang_core::batch::TimePrecision;
+use dujiang_core::budget::Budget;
+use dujiang_core::checkpoint::{Generation, PipelineIdentity};
+use dujiang_core::clock::Clock;
+use dujiang_core::connector::PipelineOptions;
+use dujiang_core::options::{Place, RawOption};
+use dujiang_core::sink::{Committer, Sink, SinkContext, Writer};
+use dujiang_core::transform::RowError;
+use dujiang_core::{ChangeBatch, Kind, Lineage, Origin, Origins, Result, TableId, TableSchema};
+use dujiang_testkit::datahub::{ACCESS_ID, ACCESS_KEY, Datahub, PROJECT, Stored};
+use std::sync::Arc;
+
+struct Standing;
+
+impl Clock for Standing {
+    fn now_micros(&self) -> i64 {
+        1_795_186_800_000_000
+    }
+}
+
+pub(crate) fn table(columns: usize) -> Arc<TableSchema> {
+    let mut fields = vec![Field::new("id", DataType::Int64, false)];
+    fields.extend((1..columns).map(|index| Field::new(format!("c{index}"), DataType::Utf8, true)));
+    TableSchema::by_value(TableId::new("shop", "orders"), fields, vec![0])
+}
+
+/// Inserts of these ids in one transaction; all other columns have the text.
+pub(crate) fn inserts(table: &Arc<TableSchema>, transaction: &str, ids: &[i64], text: Option<&str>) -> ChangeBatch {
+    changes(table, transaction, &ids.iter().map(|id| (Kind::Insert, *id)).collect::<Vec<_>>(), text)
+}
+
+pub(crate) fn changes(
+    table: &Arc<TableSchema>,
+    transaction: &str,
+    rows: &[(Kind, i64)],
+    text: Option<&str>,
+) -> ChangeBatch {
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, id)| *id)))];
+    for _ in 1..table.arrow.fields().len() {
+        columns.push(Arc::new(StringArray::from(vec![text; rows.len()])));
+    }
+    let batch = RecordBatch::try_new(table.arrow.clone(), columns).unwrap();
+    let mut origins = Origins::default();
+    let (precision, commit_micros) = (TimePrecision::Micros, 1_795_000_000_000_001);
+    let origin = Origin { transaction, position: "bin.1:4", commit_micros, precision, first_ordinal: 0 };
+    origins.push(rows.len(), origin);
+    ChangeBatch::new(table.clone(), batch, rows.iter().map(|(kind, _)| *kind).collect(), origins).unwrap()
+}
+
+pub(crate) struct Hub {
+    pub(crate) service: Datahub,
+    sink: Box<dyn Sink>,
+    context: SinkContext,
+    pub(crate) committer: Box<dyn Committer>,
+    pub(crate) writer: Box<dyn Writer>,
+}
+
+impl Hub {
+    pub(crate) async fn start(more: &[(&str, &str)]) -> Self {
+        let service = Datahub::start().await;
+        let endpoint = service.endpoint();
+        let mut options = vec![
+            ("endpoint", endpoint.as_str()),
+            ("project", PROJECT),
+            ("access-id", ACCESS_ID),
+            ("access-key", ACCESS_KEY),
+        ];
+        options.retain(|(key, _)| more.iter().all(|(other, _)| other != key));
+        options.extend_from_slice(more);
+        let raw: Vec<_> = options.iter().map(|(key, value)| RawOption::new(*key, *value, Place::CommandLine)).collect();
+        let pipeline = PipelineOptions { name: "river".into(), parallelism: 2, memory_limit: 64 << 20 };
+        let sink = (dujiang_datahub::SPEC.build)(&raw, &pipeline).unwrap_or_else(|all| panic!("{all:?}"));
+        let context = SinkContext {
+            identity: PipelineIdentity { name: "river".into(), lineage: Lineage("00000000000000aa".into()) },
+            generation: Generation(1),
+            clock: Arc::new(Standing),
+            budget: Budget::new(64 << 20),
+        };
+        let committer = sink.committer(context.clone()).await.unwrap();
+        let writer = sink.writer(0, context.clone()).await.unwrap();
+        Self { service, sink, context, committer, writer }
+    }
+
+    pub(crate) async fn another_writer(&self) -> Box<dyn Writer> {
+        self.sink.writer(1, self.context.clone()).await.unwrap()
+    }
+
+    /// As the engine does: again and again, without the pauses.
+    pub(crate) async fn write(&mut self, batch: &ChangeBatch, tries: usize) -> Result<Vec<RowError>> {
+        let mut written = self.writer.write(batch).await;
+        for _ in 1..tries {
+            if written.is_ok() {
+                break;
+            }
+            written = self.writer.write(batch).await;
+        }
+        written
+    }
+
+    pub(crate) fn records(&self) -> Vec<Stored> {
+        self.service.records("orders")
+    }
+
+    /// First values of all records.
+    pub(crate) fn ids(&self) -> Vec<i64> {
+        self.records().iter().map(|record| record.values[0].as_deref().unwrap().parse().unwrap()).collect()
+    }
+
+    pub(crate) fn fair(&self) {
+        assert_eq!(self.service.violations(), Vec::<String>::new());
+    }
+}

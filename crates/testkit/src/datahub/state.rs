@@ -1,0 +1,108 @@
+//! What the service holds.
+
+use super::read::{Sent, check_value};
+use std::collections::BTreeMap;
+
+/// A record that stands in a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its shard.
+    pub shard: u32,
+    /// Its number in the shard.
+    pub sequence: usize,
+    /// Its values, in the order of the topic's fields at that time.
+    pub values: Vec<Option<String>>,
+    /// Its attributes.
+    pub attributes: Vec<(String, String)>,
+}
+
+impl Stored {
+    /// The value of an attribute; empty without one.
+    pub fn attribute(&self, name: &str) -> &str {
+        self.attributes.iter().find(|(other, _)| other == name).map_or("", |(_, value)| value)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub(super) state: &'static str,
+    /// How often the list is read until it is active.
+    pub(super) opening: u32,
+    pub(super) begin: u128,
+    pub(super) end: u128,
+    pub(super) records: Vec<Stored>,
+    pub(super) in_flight: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Topic {
+    /// Name, type.
+    pub(super) fields: Vec<(String, String)>,
+    pub(super) shards: BTreeMap<u32, Shard>,
+    /// All stored records in the order in which they came.
+    pub(super) order: Vec<(u32, usize)>,
+}
+
+impl Topic {
+    pub(super) fn new(fields: Vec<(String, String)>, shards: u32) -> Self {
+        // Both halves of a bound are divided for themselves.
+        let bound = |index: u32| match index {
+            0 => 0,
+            _ if index == shards => u128::MAX,
+            _ => {
+                let half = u128::from(u64::MAX / u64::from(shards) * u64::from(index));
+                half << 64 | half
+            }
+        };
+        let shard = |index| (index, Shard::new(bound(index), bound(index + 1), 1));
+        Self { fields, shards: (0..shards).map(shard).collect(), order: Vec::new() }
+    }
+
+    /// Closes a shard and opens two for its hashes.
+    pub(super) fn split(&mut self, shard: u32) {
+        let next = self.shards.len() as u32;
+        let parent = self.shards.get_mut(&shard).expect("the shard is there");
+        parent.state = "CLOSED";
+        let (begin, end) = (parent.begin, parent.end);
+        let middle = begin + (end - begin) / 2;
+        self.shards.insert(next, Shard::new(begin, middle, 2));
+        self.shards.insert(next + 1, Shard::new(middle, end, 3));
+    }
+
+    /// Closes two neighbours and opens one for the hashes of both.
+    pub(super) fn merge(&mut self, first: u32, second: u32) {
+        let next = self.shards.len() as u32;
+        let (begin, end) = (self.shards[&first].begin, self.shards[&second].end);
+        assert_eq!(self.shards[&first].end, self.shards[&second].begin, "only neighbours can be merged");
+        for shard in [first, second] {
+            self.shards.get_mut(&shard).expect("the shard is there").state = "CLOSED";
+        }
+        self.shards.insert(next, Shard::new(begin, end, 2));
+    }
+
+    /// Why a record is none of this topic.
+    pub(super) fn misfit(&self, (values, _): &Sent) -> Option<String> {
+        if values.len() != self.fields.len() {
+            return Some("Record field size not match".into());
+        }
+        let pairs = self.fields.iter().zip(values);
+        let wrong = |((name, kind), value): (&(String, String), &Option<String>)| {
+            let value = value.as_ref().filter(|value| !check_value(kind, value))?;
+            Some(format!("Parse field value [{name}] to {kind} failed: {}", &value[..value.len().min(20)]))
+        };
+        pairs.filter_map(wrong).next()
+    }
+
+    pub(super) fn store(&mut self, shard: u32, (values, attributes): Sent) {
+        let records = &mut self.shards.get_mut(&shard).expect("the shard is there").records;
+        let sequence = records.len();
+        records.push(Stored { shard, sequence, values, attributes });
+        self.order.push((shard, sequence));
+    }
+}
+
+impl Shard {
+    fn new(begin: u128, end: u128, opening: u32) -> Self {
+        Self { state: "OPENING", opening, begin, end, records: Vec::new(), in_flight: 0 }
+    }
+}
