@@ -1,10 +1,12 @@
 //! The sink: topics, shapes, lanes.
 
+use crate::client::Connection;
 use crate::config::Config;
 use crate::shared::Shared;
 use crate::writer::DatahubWriter;
 use async_trait::async_trait;
 use dujiang_core::checkpoint::Token;
+use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkClass, SinkContext, SinkState, Writer};
 use dujiang_core::{Code, Epoch, Error, Result, TableId, TableSchema};
 use std::sync::{Arc, OnceLock};
@@ -35,6 +37,16 @@ impl Sink for DatahubSink {
     fn place_of(&self, table: &TableId) -> Option<String> {
         let name = crate::topic::topic_name(&self.config.options.topic, table).ok()?;
         Some(format!("{}.{name}", self.config.options.project))
+    }
+
+    async fn examine(&self, visit: &Visit) -> Examination {
+        let shared = Shared::new(self.config.clone(), visit.clock.clone());
+        let mut examination = Examination::of(format!("DataHub at {}", shared.client.endpoint.authority()));
+        let project = &self.config.options.project;
+        let seen = shared.client.project(&mut Connection::default(), project).await;
+        let seen = seen.map_err(|failure| failure.into_error(&format!("project `{project}`"), Code::SinkWrite));
+        examination.record("project", seen, |()| format!("project `{project}` answers to this access key"));
+        examination
     }
 
     async fn committer(&self, context: SinkContext) -> Result<Box<dyn Committer>> {

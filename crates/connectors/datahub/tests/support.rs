@@ -7,6 +7,7 @@ use dujiang_core::budget::Budget;
 use dujiang_core::checkpoint::{Generation, PipelineIdentity};
 use dujiang_core::clock::Clock;
 use dujiang_core::connector::PipelineOptions;
+use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::options::{Place, RawOption};
 use dujiang_core::sink::{Committer, Sink, SinkContext, Writer};
 use dujiang_core::transform::RowError;
@@ -99,6 +100,12 @@ impl Hub {
             written = self.writer.write(batch).await;
         }
         written
+    }
+
+    pub(crate) async fn examine(&self) -> Examination {
+        let (pipeline, clock) = ("river".to_owned(), self.context.clock.clone());
+        let (lineage, position, expected_bytes) = (None, None, None);
+        self.sink.examine(&Visit { pipeline, clock, lineage, position, running: false, expected_bytes }).await
     }
 
     pub(crate) fn records(&self) -> Vec<Stored> {

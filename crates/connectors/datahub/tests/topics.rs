@@ -5,6 +5,7 @@ use arrow_array::builder::{BinaryBuilder, BooleanBuilder};
 use arrow_array::*;
 use arrow_schema::{DataType, Field, TimeUnit};
 use dujiang_core::batch::TimePrecision;
+use dujiang_core::examine::Outcome;
 use dujiang_core::{ChangeBatch, Code, Kind, Origin, Origins, TableId, TableSchema};
 use std::sync::Arc;
 
@@ -143,4 +144,21 @@ async fn what_must_be_mended_is_said() {
     let refused = hub.committer.apply_schema(None, &table(2)).await.unwrap_err();
     assert!(refused.code() == Code::DatahubRefused && refused.message().contains("NoSuchTopic"), "{refused}");
     assert_eq!(hub.committer.withdraw_after(dujiang_core::Epoch(1)).await.unwrap_err().code(), Code::NotSupported);
+}
+
+#[tokio::test]
+async fn an_examination_asks_for_the_project_and_makes_nothing() {
+    let refused = Some(Code::DatahubRefused);
+    let cases = [(("protocol", "json"), None), (("access-id", "nobody"), refused), (("project", "another"), refused)];
+    for (option, expected) in cases {
+        let hub = Hub::start(&[option]).await;
+        let examination = hub.examine().await;
+        let found = match &examination.checks[0].outcome {
+            Outcome::Ok(_) => None,
+            Outcome::Finding(error) => Some(error.code()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(found, expected, "{option:?}");
+        assert_eq!((examination.checks.len(), hub.service.puts()), (1, 0));
+    }
 }

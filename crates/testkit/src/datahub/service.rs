@@ -204,12 +204,15 @@ fn json_answer(status: u16, body: &Value) -> Answer {
 
 async fn carry_out(request: &Request, state: &Mutex<State>) -> Result<Option<Answer>, Refusal> {
     let parts: Vec<&str> = request.path.trim_start_matches('/').split('/').collect();
-    let ["projects", project, "topics", topic, rest @ ..] = parts.as_slice() else {
+    let ["projects", project, rest @ ..] = parts.as_slice() else {
         return Err((404, "InvalidParameter", request.path.clone()));
     };
     if *project != PROJECT {
         return Err((404, "NoSuchProject", format!("The specified project name does not exist: {project}")));
     }
+    let ["topics", topic, rest @ ..] = rest else {
+        return Ok(Some(json_answer(200, &json!({ "Comment": "", "CreateTime": 1, "LastModifyTime": 1 }))));
+    };
     let body = body(request)?;
     match (request.method.as_str(), rest) {
         ("GET", []) => describe(&lock(state), topic).map(Some),

@@ -47,6 +47,14 @@ struct Schema {
 }
 
 impl Client {
+    /// Whether the project is there, and may be seen by who asks.
+    ///
+    /// # Errors
+    /// `NoSuchProject`, and whatever else keeps it from success.
+    pub async fn project(&self, connection: &mut Connection, project: &str) -> Result<(), Failure> {
+        self.json(connection, "GET", &format!("/projects/{project}"), Vec::new()).await.map(drop)
+    }
+
     /// What a topic holds.
     ///
     /// # Errors
