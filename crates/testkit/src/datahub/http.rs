@@ -64,7 +64,6 @@ pub(super) async fn write(stream: &mut TcpStream, answer: &Answer, request: u64)
         answer.content_type,
         answer.body.len()
     );
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(&answer.body).await?;
-    stream.flush().await
+    // In one piece: a second small one would wait until the first is acknowledged.
+    stream.write_all(&[head.as_bytes(), &answer.body].concat()).await
 }
