@@ -41,6 +41,10 @@ INSERT INTO b SELECT 'k' || n, 0 FROM generate_series(1, 4000) n;
 INSERT INTO c SELECT n % 40, n, 0, n / 7.0 FROM generate_series(1, 4000) n;
 INSERT INTO w SELECT 'w' || n, 0 FROM generate_series(1, 500) n;";
 
+const LATE_SQL: &str = "
+CREATE TABLE late (id int PRIMARY KEY, v int NOT NULL); ALTER TABLE late REPLICA IDENTITY FULL;
+INSERT INTO late SELECT n, 0 FROM generate_series(1, 3000) n; UPDATE late SET v = 1 WHERE id % 3 = 0;";
+
 /// One server, its load, and one pipeline at a time.
 struct Hunt {
     place: Place,
@@ -91,6 +95,9 @@ impl Hunt {
         for attempt in 0..kills / 4 {
             self.kill_at(IN_SNAPSHOT[attempt as usize % 2], 12);
         }
+        // A table that comes in the midst of it: it joins once, wherever that is interrupted.
+        let late = format!("late{}", self.life);
+        self.server.sql(&LATE_SQL.replace("late", &late)).expect("a table that comes later");
         while self.kills < end {
             self.kill_somehow();
             if self.kills.is_multiple_of(SERVER_KILLS) {
@@ -100,7 +107,7 @@ impl Hunt {
         self.stop_load();
         let status = self.spawn("", &["--until", "caught-up"]).wait();
         assert!(status.success(), "the last run ended with {status}:\n{}", self.log());
-        for (table, _) in TABLES {
+        for table in TABLES.iter().map(|(table, _)| *table).chain([late.as_str()]) {
             self.must_be_the_source(table);
         }
         self.server
@@ -111,9 +118,10 @@ impl Hunt {
     fn write_pipeline(&self) {
         let text = format!(
             "source:\n  type: postgres\n  hostname: 127.0.0.1\n  port: {}\n  username: postgres\n  password: ''\n  \
-             tables: postgres.public.[abcw]\n  scan.incremental.snapshot.chunk.size: 150\nsink:\n  type: file\n  path: {}\n  \
+             tables: postgres.public.[abcw], postgres.public.late{}\n  scan.incremental.snapshot.chunk.size: 150\nsink:\n  type: file\n  path: {}\n  \
              format: json\n  before-images: rows\npipeline:\n  name: river{}\n  parallelism: 2\n  checkpoint.interval: 100ms\n",
             self.server.port(),
+            self.life,
             self.out().display(),
             self.life,
         );

@@ -183,7 +183,9 @@ impl PostgresReader {
         if self.start.bounded && clean && self.start.snapshot.is_passed() {
             return Some(SourceEvent::End);
         }
-        let caught_up = clean && self.start.machine.boundary() >= self.start.end_at_open;
+        // Tables that came while the pipeline was off are part of what was there.
+        let settled = self.start.bounded || self.watch.is_settled();
+        let caught_up = clean && settled && self.start.machine.boundary() >= self.start.end_at_open;
         if caught_up && !self.caught_up_told {
             self.caught_up_told = true;
             return Some(SourceEvent::CaughtUp);

@@ -11,6 +11,7 @@ use dujiang_core::clock::Clock;
 use dujiang_core::source::KeptLog;
 use dujiang_core::{Code, Error, Result, TableId};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
@@ -24,6 +25,7 @@ const MOMENTS: usize = 256;
 pub struct Watch {
     alarms: mpsc::Receiver<Error>,
     seen: Arc<Mutex<Option<Seen>>>,
+    settled: Arc<AtomicBool>,
     arrivals: mpsc::Receiver<Arrival>,
     taken_in: mpsc::Sender<TableId>,
     published: mpsc::Receiver<Published>,
@@ -44,6 +46,7 @@ impl Watch {
         let (taken_in, to_publish) = mpsc::channel(1);
         let (ready, published) = mpsc::channel(1);
         let seen = Arc::new(Mutex::new(None));
+        let settled = Arc::new(AtomicBool::new(false));
         let guard = Guard {
             config,
             facts,
@@ -53,6 +56,7 @@ impl Watch {
             danger: false,
             moments: Moments::default(),
             seen: seen.clone(),
+            settled: settled.clone(),
             arrivals: Arrivals::default(),
             arrival,
             to_publish,
@@ -61,7 +65,12 @@ impl Watch {
             ready,
         };
         let task = tokio::spawn(guard.run(alarm));
-        Self { alarms, seen, arrivals, taken_in, published, task }
+        Self { alarms, seen, settled, arrivals, taken_in, published, task }
+    }
+
+    /// Whether it was looked, and no table is on its way.
+    pub fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
     }
 
     /// A table that has come.
@@ -138,6 +147,7 @@ struct Guard {
     danger: bool,
     moments: Moments,
     seen: Arc<Mutex<Option<Seen>>>,
+    settled: Arc<AtomicBool>,
     arrivals: Arrivals,
     arrival: mpsc::Sender<Arrival>,
     to_publish: mpsc::Receiver<TableId>,
@@ -164,6 +174,8 @@ impl Guard {
                     connection = None;
                 }
             }
+            // What cannot be looked at does not hold the pipeline up.
+            self.settled.store(!self.on_its_way, Ordering::Release);
             tokio::select! {
                 table = self.to_publish.recv() => match table {
                     Some(table) => self.publishing = Some(table),
@@ -196,6 +208,7 @@ impl Guard {
             && let Some(arrival) = self.arrivals.look(connection, &self.config, &self.facts, &self.tables).await?
         {
             self.on_its_way = true;
+            self.settled.store(false, Ordering::Release);
             let _ = self.arrival.send(arrival).await;
         }
         Ok(())
