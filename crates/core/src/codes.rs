@@ -219,8 +219,8 @@ codes! {
     /// changed again: neither the catalog nor the log tells the columns in between. With `binlog_row_metadata=FULL` the log
     /// does.
     ShapeUnknown = "E0307", User, Never, exit 65, "the columns of a captured table are not known";
-    /// Rows of a captured table came or went without being logged: a partition was dropped, truncated or exchanged, or a
-    /// tablespace imported.
+    /// Rows of a captured table came or went without being logged: a partition was dropped, truncated or exchanged, or attached
+    /// with rows in it, or a tablespace imported.
     UnloggedRows = "E0308", User, Never, exit 65, "rows of a captured table came or went without being logged";
     /// An option that decides how values are carried differs from what the pipeline began with: columns would change their
     /// type in the middle.

@@ -194,8 +194,8 @@ impl Guard {
         };
         // The server passes over changes of tables that are not published, without a word.
         preflight::published(connection, &self.config, &self.facts, &self.tables, Asked::Later).await?;
-        self.arrivals.partitions(connection, &self.tables).await?;
         self.slot(connection).await?;
+        self.arrivals.partitions(connection, &self.tables).await?;
         if let Some(table) = self.publishing.clone() {
             let published = self.arrivals.publish(connection, &self.config, &self.facts, &table).await?;
             self.publishing = None;
