@@ -29,7 +29,7 @@ impl PostgresReader {
     }
 
     /// The table is one of ours from here on. What the stream has told of it so far was passed over: it begins anew.
-    pub(super) fn take_in(&mut self, arrival: Arrival) -> Result<()> {
+    pub(super) fn take_in(&mut self, arrival: Arrival) {
         let id = arrival.shape.id();
         let at = self.start.tables.add(arrival.shape, arrival.order, Arc::new(Mutex::default()));
         self.start.snapshot.join(SideTable {
@@ -43,9 +43,8 @@ impl PostgresReader {
         });
         self.snapshot_told = false;
         tracing::info!(table = %id, "a table has come, and is read");
-        self.lost(Error::new(Code::ConnectionLost, "a table has come: the stream begins anew"))?;
+        self.start_over();
         self.watch.taken_in(id);
-        Ok(())
     }
 
     fn read_arrival(&mut self, published: Published) {

@@ -298,6 +298,12 @@ impl PostgresReader {
         }
         self.failures += 1;
         self.disconnected = Some(error.to_string());
+        self.start_over();
+        Ok(())
+    }
+
+    /// Reads again from the last boundary.
+    fn start_over(&mut self) {
         self.block = None;
         self.waiting = false;
         self.relation = None;
@@ -306,7 +312,6 @@ impl PostgresReader {
         self.start.machine.disconnected(&self.start.tables);
         self.binary = self.start.tables.reads_binary();
         self.feed = feed(&self.start, self.failures, self.streaming);
-        Ok(())
     }
 
     /// The spool has no room: the server keeps transactions in progress itself, and sends them when they are committed. Prepared
@@ -410,7 +415,10 @@ impl PostgresReader {
                 self.start.tables.reshape(announced.at, shape, with.order.clone());
                 Ok(())
             }
-            Then::Join(arrival) => self.take_in(*arrival),
+            Then::Join(arrival) => {
+                self.take_in(*arrival);
+                Ok(())
+            }
             Then::Truncated => {
                 self.start.machine.truncated(announced.at, &mut self.start.tables);
                 Ok(())
