@@ -13,7 +13,7 @@ const SOURCES: &[SourceSpec] = &[
     dujiang_log::SOURCE,
 ];
 
-const SINKS: &[SinkSpec] = &[dujiang_file::SPEC, dujiang_blackhole::SPEC, dujiang_values::SPEC];
+const SINKS: &[SinkSpec] = &[dujiang_file::SPEC, dujiang_blackhole::SPEC, dujiang_values::SPEC, dujiang_datahub::SPEC];
 
 const LOGS: &[LogSpec] = &[dujiang_log::LOG];
 

@@ -7,6 +7,7 @@ mod canary;
 mod commands;
 mod configuration;
 mod damage;
+mod datahub;
 mod doctor;
 mod e2e;
 mod fault_loop;
