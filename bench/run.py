@@ -253,6 +253,12 @@ def transform(bench, results):
                  sample.output.decode().rstrip())
 
 
+def kafka(bench, results):
+    """The Kafka sink alone, beside the tool by which Kafka measures its own producer."""
+    sample = run([os.path.join(bench.examples, "produce_bench"), str(bench.rows), str(bench.pairs)], stdout=subprocess.PIPE)
+    results.text("Kafka sink alone, beside `kafka-producer-perf-test` (aim: 0.8)", sample.output.decode().rstrip())
+
+
 def check(bench, results):
     """A file of 200 rules, checked from process start to exit."""
     path = os.path.join(bench.folder, "rules.yaml")
@@ -269,7 +275,7 @@ def check(bench, results):
     results.single("200 rules in 300 lines checked, CPU milliseconds of the process", spread([s.cpu * 1e3 for s in samples]), "< 50")
 
 
-CASES = {case.__name__: case for case in (starts, stream, offset, interleaved, formats, snapshot, encoder, memory, decoder, transform, check,
+CASES = {case.__name__: case for case in (starts, stream, offset, interleaved, formats, snapshot, encoder, memory, decoder, transform, kafka, check,
                                           postgres_snapshot, postgres_stream)}
 
 

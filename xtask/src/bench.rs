@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: measure against the yardsticks of `bench/README.md`.
 
+use crate::servers;
 use crate::shell::{self, Outcome, cargo, root};
 use crate::tools;
 use std::process::Command;
@@ -7,8 +8,10 @@ use std::process::Command;
 /// Builds the command, then lets `bench/run.py` measure and rewrite `bench/RESULTS.md`.
 pub fn run(arguments: &[&str]) -> Outcome {
     let python = tools::python()?;
+    tools::compilers()?;
     tools::mariadb()?;
     tools::postgres()?;
+    servers::all()?;
     build()?;
     let built = shell::target().join("release");
     let mut measure = Command::new(python);

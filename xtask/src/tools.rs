@@ -1,4 +1,4 @@
-//! What the tests need besides Rust: a MariaDB and a PostgreSQL server, tools that watch and cut off a disk, and a Python
+//! What the tests need besides Rust: what C and C++ are built with, a MariaDB and a PostgreSQL server, tools that watch and cut off a disk, and a Python
 //! with independent readers of our files.
 
 use crate::shell::{self, Outcome, on_path, output, root, target};
@@ -6,6 +6,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
+/// `build-essential` brings all of Perl, which Debian splits: OpenSSL's build needs more than the part that is always there.
+const BUILD_PACKAGES: &[&str] = &["build-essential"];
 /// Debian's packages without the service: private servers are started by the tests themselves.
 const MARIADB_PACKAGES: &[&str] = &["mariadb-server-core", "mariadb-client"];
 const POSTGRES_PACKAGES: &[&str] = &["postgresql", "postgresql-client"];
@@ -15,6 +17,19 @@ const POSTGRES_SETTINGS: &str = "/etc/postgresql-common/createcluster.d";
 const DISK_PACKAGES: &[&str] = &["strace", "e2fsprogs", "xfsprogs", "mount"];
 const PYTHON_PACKAGES: &[&str] = &["python3", "python3-venv", "python3-pip"];
 const REQUIREMENTS: &str = "xtask/requirements.txt";
+
+/// Makes sure that Kafka's client library and its OpenSSL can be built.
+pub fn compilers() -> Outcome {
+    let there = || {
+        let perl = output(Command::new("perl").args(["-MIPC::Cmd", "-MFindBin", "-e1"])).is_ok();
+        perl && ["cc", "c++", "make"].iter().all(|program| on_path(program))
+    };
+    if there() {
+        return Ok(());
+    }
+    install(BUILD_PACKAGES)?;
+    if there() { Ok(()) } else { Err("a C++ compiler, make or Perl is still missing after installing them".into()) }
+}
 
 /// Makes sure that `mariadbd`, `mariadb-install-db` and the clients are there.
 pub fn mariadb() -> Outcome {

@@ -11,6 +11,7 @@ mod datahub;
 mod doctor;
 mod e2e;
 mod fault_loop;
+mod kafka;
 mod kill_loop;
 mod log;
 mod log_kill_loop;

@@ -344,6 +344,27 @@ codes! {
     /// DataHub refuses a request for a reason that does not pass: the access key, its rights, the project, the topic.
     DatahubRefused = "E0840", User, Never, exit 77, "DataHub refused a request";
 
+    // E085: Kafka
+    /// No broker answers, or they do not answer in time. Check `properties.bootstrap.servers`, the network, and whether the
+    /// listener speaks what `properties.security.protocol` says: a client without TLS at a listener with it meets silence.
+    KafkaUnreachable = "E0850", External, Bounded, exit 69, "Kafka cannot be reached";
+    /// A setting of the Kafka client that is unknown, that another one contradicts, or that the brokers do not allow.
+    KafkaSetting = "E0851", User, Never, exit 78, "a setting of the Kafka client is not accepted";
+    /// The brokers refuse the user: wrong name, password or certificate, or a right that is missing. The message names the
+    /// right.
+    KafkaDenied = "E0852", User, Never, exit 77, "Kafka refuses the user";
+    /// A topic is missing and may not be made, has vanished while it was written or read, or has settings that do not fit.
+    KafkaTopic = "E0853", User, Never, exit 78, "a topic does not fit";
+    /// The transaction of an epoch was aborted before it was committed: the brokers gave it up because it took longer than
+    /// `properties.transaction.timeout.ms`, or lost the connection for as long. Nothing of it is visible and nothing is lost:
+    /// the next start reads everything since the last epoch that was committed again.
+    KafkaAborted = "E0854", External, Never, exit 75, "the transaction was aborted";
+    /// The brokers refuse a record that the client took for good, for example one without a key in a compacted topic.
+    KafkaRefused = "E0855", External, Never, exit 65, "Kafka refuses a record";
+    /// A record is larger than the topic or the client takes. It goes to the dead letters, or the pipeline halts, as
+    /// `pipeline.error.policy` says. Raise `properties.max.request.size` and the topic's `max.message.bytes`.
+    KafkaTooLarge = "E0856", User, Never, exit 65, "a record is too large for Kafka";
+
     // E09: ours
     /// A contradiction inside the program. Please report it.
     Bug = "E0900", Bug, Never, exit 70, "internal error";

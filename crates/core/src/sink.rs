@@ -187,6 +187,10 @@ pub trait Committer: Send {
     /// Whatever may pass: the engine tries again.
     async fn commit(&mut self, epoch: &CommitRequest) -> Result<()>;
 
+    /// The checkpoint of what was prepared last could not be published: its tokens will be committed together with those of
+    /// the next epoch. For sinks that hold rows back until it is decided what becomes of the epoch before.
+    fn carried(&mut self) {}
+
     /// Discards staged work that no published checkpoint names: everything staged except `keep`. Called once at start,
     /// after the last published epoch has been committed.
     ///

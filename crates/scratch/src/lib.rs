@@ -18,6 +18,7 @@
 mod binary;
 mod error;
 mod guard;
+mod kafka;
 mod oceanbase;
 mod options;
 mod packet;
@@ -32,6 +33,7 @@ mod template;
 
 pub use binary::{Family, Kind, ServerBinary};
 pub use error::{Error, Result};
+pub use kafka::{Kafka, KafkaOptions};
 pub use oceanbase::OceanBase;
 pub use options::Options;
 pub use port::free_port;

@@ -46,6 +46,18 @@ pub(crate) fn asked(pipeline: Option<&Asked>, sink: Option<&RawOption>, findings
     Some(Asked { guarantee: pipeline.guarantee, place: pipeline.place.clone(), by: pipeline.by })
 }
 
+/// Tells a connector that reads the promise itself what the pipeline asks for, unless its block says it.
+pub(crate) fn tell(asked: Option<&Asked>, raw: &mut RawBlock, defs: &[OptionDef]) {
+    let Some(asked) = asked.filter(|_| raw.get(DIALECT_KEY).is_none()) else { return };
+    if defs.iter().any(|def| def.name == DIALECT_KEY) {
+        let word = match asked.guarantee {
+            Guarantee::ExactlyOnce => "exactly-once",
+            Guarantee::AtLeastOnce => "at-least-once",
+        };
+        raw.options.push(RawOption::new(DIALECT_KEY, word, asked.place.clone()));
+    }
+}
+
 /// Refuses what the sink cannot keep.
 pub(crate) fn check(asked: Option<&Asked>, class: SinkClass, kind: &str, findings: &mut Findings) {
     let Some(asked) = asked else { return };

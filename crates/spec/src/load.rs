@@ -282,6 +282,7 @@ impl Loader<'_> {
         let schema_changes = schema_changes::take(&mut raw, behavior, &mut self.findings);
         let asked_in_sink = guarantee::take(&mut raw, spec.options);
         let asked = guarantee::asked(asked, asked_in_sink.as_ref(), &mut self.findings);
+        guarantee::tell(asked.as_ref(), &mut raw, spec.options);
         let block = self.block(target, spec.kind, &mut raw, spec.options);
         let sink = self.build(&block, &raw, ("sink", spec.options), elsewhere, |raw| (spec.build)(raw, options))?;
         guarantee::check(asked.as_ref(), sink.class(), spec.kind, &mut self.findings);

@@ -68,6 +68,8 @@ pub(crate) struct Held {
     fresh: bool,
     /// The sink's shapes by position, newest checkpoint first.
     shapes: Vec<(Position, Bytes)>,
+    /// The epoch whose checkpoint was handed to the store last.
+    publishing: Epoch,
 }
 
 impl CommitStage {
@@ -261,6 +263,7 @@ impl CommitStage {
             tokio::time::sleep(self.settings.retry_pause).await;
         }
         checkpoint.written_micros = self.clock.now_micros();
+        self.held.publishing = checkpoint.epoch;
         fault::point("epoch.before-publish");
         match self.store.publish(expected, &checkpoint).await {
             Ok(()) => {
@@ -275,6 +278,7 @@ impl CommitStage {
             Err(error) if retry::ends_the_process(&error) => Err(error),
             Err(error) => {
                 self.health.fault(Concern::Publish, &error.to_string(), "the next checkpoint carries this epoch too");
+                self.committer()?.carried();
                 Ok(Report::Setback(Event::PublishFailed(error.code()), error))
             }
         }
@@ -286,6 +290,9 @@ impl CommitStage {
             match self.store.latest().await {
                 Ok(found) => {
                     self.health.recovered(Concern::Publish);
+                    if found.as_ref().map_or(Epoch::NONE, |found| found.epoch) < self.held.publishing {
+                        self.committer()?.carried();
+                    }
                     return Ok(found);
                 }
                 Err(error) if retry::ends_the_process(&error) => return Err(error),

@@ -1,0 +1,196 @@
+//! Kafka as the sink of the real binary, on a real broker, read by an ordinary reader of committed messages.
+//!
+//! `DUJIANG_KAFKA_KILLS` sets how many kills the loop makes at most (60 by default); `DUJIANG_SEED` repeats a run's choices.
+
+use crate::support::Place;
+use dujiang_scratch::{Kafka, Random};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+const TABLES: [&str; 5] = ["customers", "products", "orders", "order_items", "payments"];
+const SIGKILL: i32 = 9;
+/// Points of the epoch protocol at which a run is killed.
+const POINTS: [&str; 7] = [
+    "epoch.prepare",
+    "epoch.before-publish",
+    "epoch.after-publish",
+    "epoch.commit",
+    "epoch.after-commit",
+    "recovery.acquired",
+    "recovery.committed",
+];
+/// Longest life of a run before a kill at a random moment.
+const LONGEST: u64 = 700;
+
+fn pipeline(bootstrap: &str, prefix: &str, rows: u64, rate: u64, guarantee: &str) -> String {
+    format!(
+        "source:\n  type: generator\n  rate: {rate}\n  rows: {rows}\n  alter-after: 0\n  initial-rows: 300\n\
+         sink:\n  type: kafka\n  properties.bootstrap.servers: {bootstrap}\n  topic.partitions: 3\n\
+         \x20 sink.tableId-to-topic.mapping: {}\n\
+         pipeline:\n  name: {prefix}\n  parallelism: 2\n  checkpoint.interval: 100ms\n  guarantee: {guarantee}\n",
+        TABLES.map(|table| format!("shop.{table}:{prefix}-{table}")).join(";"),
+    )
+}
+
+/// What a reader of committed messages sees of all topics.
+#[derive(Default)]
+struct Seen {
+    messages: u64,
+    repeated: u64,
+    ids: BTreeSet<String>,
+}
+
+/// Reads everything and follows every row from image to image.
+fn read(bootstrap: &str, prefix: &str) -> Seen {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("group.id", "reader").set("isolation.level", "read_committed");
+    config.set("enable.partition.eof", "true").set("enable.auto.commit", "false");
+    let consumer: BaseConsumer = config.create().expect("a consumer");
+    let mut seen = Seen::default();
+    for table in TABLES {
+        let topic = format!("{prefix}-{table}");
+        let mut places = TopicPartitionList::new();
+        for partition in 0..3 {
+            places.add_partition_offset(&topic, partition, Offset::Beginning).expect("a place");
+        }
+        consumer.assign(&places).expect("assign");
+        read_topic(&consumer, &topic, &mut seen);
+    }
+    seen
+}
+
+fn read_topic(consumer: &BaseConsumer, topic: &str, seen: &mut Seen) {
+    let mut rows: BTreeMap<String, Value> = BTreeMap::new();
+    let (mut ended, deadline) = (0, Instant::now() + Duration::from_secs(120));
+    while ended < 3 {
+        assert!(Instant::now() < deadline, "{topic} has no end");
+        let message = match consumer.poll(Duration::from_millis(200)) {
+            Some(Ok(message)) => message,
+            Some(Err(KafkaError::PartitionEOF(_))) => {
+                ended += 1;
+                continue;
+            }
+            Some(Err(error)) => panic!("{topic}: {error}"),
+            None => continue,
+        };
+        let id = message.headers().expect("headers").iter().find(|h| h.key == "dujiang.event-id").expect("an event id");
+        let id = String::from_utf8_lossy(id.value.expect("a value")).into_owned();
+        seen.messages += 1;
+        if !seen.ids.insert(id.clone()) {
+            seen.repeated += 1;
+            continue;
+        }
+        let key = String::from_utf8_lossy(message.key().expect("a key")).into_owned();
+        let value: Value = serde_json::from_slice(message.payload().expect("a value")).expect("JSON");
+        // Per key each image is the one that the next change found.
+        let before = rows.remove(&key).unwrap_or(Value::Null);
+        assert_eq!(value["before"], before, "{topic} {key} {id}: the change before is missing, or came later");
+        if value["op"] != "d" {
+            rows.insert(key, value["after"].clone());
+        }
+    }
+}
+
+fn start(place: &Place, file: &Path, faults: &str) -> Child {
+    let log = std::fs::File::create(place.path("run.log")).expect("a log");
+    let mut command = place.dujiang();
+    command.arg("run").arg(file).stdout(Stdio::null()).stderr(log);
+    if !faults.is_empty() {
+        command.env("DUJIANG_FAULTS", faults);
+    }
+    command.spawn().expect("run dujiang")
+}
+
+fn log(place: &Place) -> String {
+    std::fs::read_to_string(place.path("run.log")).unwrap_or_default()
+}
+
+/// At least once is the default of this sink: everything is there, in order.
+#[test]
+fn changes_reach_their_topics() {
+    let kafka = Kafka::start().expect("a broker");
+    let place = Place::new();
+    let text = pipeline(&kafka.bootstrap(), "plain", 5_000, 0, "at-least-once");
+    let file = place.file("plain.yaml", &text);
+    let path = file.display().to_string();
+    place.run(["run", &path]).code(0);
+    let seen = read(&kafka.bootstrap(), "plain");
+    assert!((5_000..5_100).contains(&seen.messages), "{}", seen.messages);
+    assert_eq!(seen.repeated, 0);
+    let said = place.run(["doctor", &path]).code(0);
+    assert!(said.out.contains("brokers"), "{}", said.out);
+}
+
+/// Runs are killed at every point, and the broker now and then: readers of committed messages see each change once, and the changes
+/// of a row in order.
+#[test]
+fn p07_committed_messages_are_the_source_after_kills() {
+    let number =
+        |variable: &str, default| std::env::var(variable).map_or(default, |text| text.parse().expect("a number"));
+    let wanted: u64 = number("DUJIANG_KAFKA_KILLS", 60);
+    let seed = number("DUJIANG_SEED", std::time::UNIX_EPOCH.elapsed().expect("a clock").as_micros() as u64);
+    eprintln!("DUJIANG_SEED={seed}");
+    let mut random = Random::new(seed);
+    let mut kafka = Kafka::start().expect("a broker");
+    let place = Place::new();
+    let rows = 45_000;
+    let file = place.file("kills.yaml", &pipeline(&kafka.bootstrap(), "kills", rows, 1_500, "exactly-once"));
+    let (mut kills, mut setbacks, mut done) = (0, 0, false);
+    while kills < wanted && !done {
+        let at_point = random.chance(70);
+        let faults = if at_point { format!("{}@{}", random.pick(&POINTS), 1 + random.below(4)) } else { String::new() };
+        let mut run = start(&place, &file, &faults);
+        let life = Duration::from_millis(if at_point { 1_500 } else { random.below(LONGEST) });
+        let broker_dies = kills % 10 == 6;
+        if broker_dies {
+            kafka.kill9();
+        }
+        let ended = wait(&mut run, life);
+        if broker_dies {
+            kafka.restart().expect("the broker again");
+        }
+        match ended.map(|status| (status.signal(), status.code())) {
+            None | Some((Some(SIGKILL), _)) => kills += 1,
+            Some((_, Some(0))) => done = true,
+            // A broker that dies may cost the transaction, or be out of reach: the next run goes on.
+            Some((_, Some(75 | 69))) => setbacks += 1,
+            Some(_) => panic!("a run ended with {ended:?}:\n{}", log(&place)),
+        }
+    }
+    let mut tries = 0;
+    while !done {
+        let ended = wait(&mut start(&place, &file, ""), Duration::from_secs(180));
+        done = ended.and_then(|status| status.code()) == Some(0);
+        tries += 1;
+        assert!(tries < 4, "no run comes to its end: {ended:?}\n{}", log(&place));
+    }
+    let seen = read(&kafka.bootstrap(), "kills");
+    eprintln!("{kills} kills, {setbacks} ends by the broker's death, {} messages", seen.messages);
+    assert_eq!(seen.repeated, 0, "nothing is seen twice");
+    assert!((rows..rows + 100).contains(&seen.messages), "{} of {rows}", seen.messages);
+    assert!(kills >= wanted.min(8), "{kills}");
+}
+
+/// How the run ended by itself within this time; otherwise it is killed.
+fn wait(run: &mut Child, life: Duration) -> Option<std::process::ExitStatus> {
+    let deadline = Instant::now() + life;
+    while Instant::now() < deadline {
+        if let Some(status) = run.try_wait().expect("a child") {
+            return Some(status);
+        }
+        // tidy: allow(sleep): the moment of the kill is what is varied
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    run.kill().expect("kill");
+    run.wait().expect("wait");
+    None
+}

@@ -1,0 +1,145 @@
+//! What the commit topic keeps of a pipeline: who writes, and which epoch was committed last.
+//!
+//! One record for every epoch, written in the epoch's own transaction, and one whenever an instance begins, by which its
+//! generation can be seen (INV-11). All have the same key, so that the topic can be compacted; the last one counts.
+
+use crate::client::{Admin, NewTopic, blocking, of_client};
+use dujiang_core::checkpoint::Generation;
+use dujiang_core::sink::SinkContext;
+use dujiang_core::{Code, Error, Result};
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
+
+/// Key of every record.
+pub(crate) const KEY: &str = "dujiang";
+/// How many records at the end are looked at first; a transaction takes two places, its record and its end.
+const TAIL: i64 = 400;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Marker {
+    /// Name of the pipeline.
+    pub(crate) pipeline: String,
+    /// Its lineage.
+    pub(crate) lineage: String,
+    /// The instance that wrote the record.
+    pub(crate) generation: u64,
+    /// The last epoch whose data is visible; 0 for none.
+    pub(crate) epoch: u64,
+    /// The source's position after it, for people.
+    pub(crate) position: String,
+}
+
+impl Marker {
+    pub(crate) fn generation(&self) -> Generation {
+        Generation(self.generation)
+    }
+
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|e| Error::new(Code::Bug, "a commit record cannot be written").with_source(e))
+    }
+
+    /// A topic belongs to one pipeline.
+    pub(crate) fn check_owner(&self, topic: &str, context: &SinkContext) -> Result<()> {
+        let (name, lineage) = (&*context.identity.name, &*context.identity.lineage.0);
+        if (self.pipeline.as_str(), self.lineage.as_str()) == (name, lineage) {
+            return Ok(());
+        }
+        Err(Error::new(Code::SinkTaken, format!("the commit topic {topic} belongs to another pipeline"))
+            .fact("its pipeline", self.pipeline.as_str())
+            .fact("its lineage", self.lineage.as_str())
+            .fact("ours", format!("{name}, lineage {lineage}"))
+            .help(
+                "name another one in `sink.commit-topic`; or, if the state of this pipeline was lost and its topics are to be \
+                 written anew, delete the commit topic and those topics",
+            ))
+    }
+}
+
+/// Makes the commit topic if it is missing.
+pub(crate) async fn make_topic(admin: &Admin, topic: &str, replicas: i32) -> Result<()> {
+    let settings = vec![
+        ("cleanup.policy", "compact"),
+        // Compaction looks at closed segments only: small ones keep the topic small.
+        ("segment.ms", "3600000"),
+        ("segment.bytes", "1048576"),
+        ("min.cleanable.dirty.ratio", "0.1"),
+    ];
+    let made = admin.topic_or_new(&NewTopic { name: topic, partitions: 1, replicas, settings }).await?;
+    if made.partitions == 1 {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::KafkaTopic,
+        format!("the commit topic {topic} has {} partitions instead of one", made.partitions),
+    )
+    .help("name another one in `sink.commit-topic`, which the sink makes itself"))
+}
+
+/// The last record that counts; what is not committed does not.
+pub(crate) async fn last(config: &ClientConfig, brokers: &str, topic: &str) -> Result<Option<Marker>> {
+    let (config, brokers, topic) = (config.clone(), brokers.to_owned(), topic.to_owned());
+    blocking(move || read_last(&config, &brokers, &topic)).await
+}
+
+fn read_last(config: &ClientConfig, brokers: &str, topic: &str) -> Result<Option<Marker>> {
+    let failed = |error: KafkaError| of_client(&format!("read the commit topic {topic}"), brokers, error);
+    let mut config = reader_of(config);
+    let consumer: BaseConsumer = config.set_log_level(RDKafkaLogLevel::Emerg).create().map_err(failed)?;
+    let (low, high) = consumer.fetch_watermarks(topic, 0, PATIENCE).map_err(failed)?;
+    let tail = low.max(high - TAIL);
+    match read_from(&consumer, topic, tail).map_err(failed)? {
+        None if tail > low => read_from(&consumer, topic, low).map_err(failed)?,
+        found => found,
+    }
+    .map(|bytes| parse(&bytes, topic))
+    .transpose()
+}
+
+/// The settings of connections and of security; those of producers mean nothing to a consumer.
+fn reader_of(config: &ClientConfig) -> ClientConfig {
+    let mut reader = ClientConfig::new();
+    let kept = ["bootstrap.", "security.", "sasl.", "ssl.", "client.", "socket.", "broker.", "reconnect."];
+    for (name, value) in config.config_map() {
+        if kept.iter().any(|prefix| name.starts_with(prefix)) {
+            reader.set(name, value);
+        }
+    }
+    reader.set("group.id", "dujiang").set("enable.auto.commit", "false").set("isolation.level", "read_committed");
+    reader.set("enable.partition.eof", "true").set("auto.offset.reset", "error");
+    reader.set("fetch.wait.max.ms", "50");
+    reader
+}
+
+/// The value of the last record from an offset on.
+fn read_from(consumer: &BaseConsumer, topic: &str, offset: i64) -> Result<Option<Vec<u8>>, KafkaError> {
+    let mut place = TopicPartitionList::new();
+    place.add_partition_offset(topic, 0, Offset::Offset(offset))?;
+    consumer.assign(&place)?;
+    let mut last = None;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match consumer.poll(Duration::from_millis(200)) {
+            Some(Ok(message)) => last = message.payload().map(<[u8]>::to_vec).or(last),
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(last),
+            Some(Err(error)) => return Err(error),
+            None if Instant::now() < deadline => {}
+            None => return Err(KafkaError::NoMessageReceived),
+        }
+    }
+}
+
+fn parse(bytes: &[u8], topic: &str) -> Result<Marker> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        Error::new(Code::SinkTaken, format!("the commit topic {topic} holds a record that is no commit record"))
+            .help("name another one in `sink.commit-topic`, which the sink makes itself")
+            .with_source(error)
+    })
+}

@@ -1,0 +1,239 @@
+//! Options of the Kafka source.
+
+use crate::properties;
+use dujiang_core::connector::PipelineOptions;
+use dujiang_core::dialect::parse_field;
+use dujiang_core::options::{Problem, RawOption};
+use dujiang_core::schema::KeyEquality;
+use dujiang_core::{Code, Secret, TableId, TableSchema, choice, options};
+use dujiang_format_text::messages::{MessageFormat, MessageOptions};
+use rdkafka::ClientConfig;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+choice! {
+    /// Where a pipeline begins that has no position yet.
+    pub enum Startup {
+        /// At the oldest messages that the topics still hold.
+        Earliest = "earliest-offset",
+        /// Behind the newest ones.
+        Latest = "latest-offset",
+        /// Where the consumer group has stopped; a partition without such a place is read from its beginning.
+        Group = "group-offsets",
+        /// At the first message of a time.
+        Timestamp = "timestamp",
+    }
+}
+
+choice! {
+    /// Formats of messages.
+    pub enum ValueFormat {
+        /// Debezium's envelope.
+        DebeziumJson = "debezium-json",
+        /// Canal's message.
+        CanalJson = "canal-json",
+        /// Maxwell's message.
+        MaxwellJson = "maxwell-json",
+        /// A row, which is inserted.
+        Json = "json",
+        /// The same as a CSV record.
+        Csv = "csv",
+    }
+}
+
+choice! {
+    /// Which messages are read.
+    pub enum Isolation {
+        /// Those of transactions once they are committed, and all others.
+        Committed = "read_committed",
+        /// Those of transactions that may still be aborted, too.
+        Uncommitted = "read_uncommitted",
+    }
+}
+
+options! {
+    /// Options of the `kafka` source.
+    pub struct KafkaSourceOptions {
+        /// Settings of the Kafka client, by their names in Kafka's own documentation:
+        /// `properties.bootstrap.servers` (required), `properties.security.protocol`, ... None of them is ever printed.
+        "properties." => properties: Secret, prefix;
+        /// The topics, separated by `;`. Their messages have one format and one shape.
+        "topic" => topic: String, required;
+        /// The columns of a row, with types of the dialect, and the key:
+        /// `id BIGINT NOT NULL, name STRING, PRIMARY KEY (id)`.
+        "schema" => schema: String, required;
+        /// The table that all messages belong to. Default: one for each topic, with the topic's name.
+        "table" => table: String, optional;
+        /// Format of the values; keys are not looked at.
+        "value.format" => value_format: ValueFormat, default "debezium-json";
+        /// Debezium's own values with the Kafka Connect schema in every message.
+        "debezium-json.include-schema.enabled" => include_schema: bool, default "false";
+        /// The consumer group whose places are kept up to date, for whoever watches it: the pipeline itself goes on from its
+        /// checkpoints. Default: `dujiang-` and the pipeline's name.
+        "group.id" => group: String, optional;
+        /// Where a pipeline begins that has no position yet.
+        "scan.startup.mode" => startup: Startup, default "earliest-offset";
+        /// For `timestamp`: milliseconds since 1970-01-01 UTC.
+        "scan.startup.timestamp-millis" => startup_millis: i64, optional;
+        /// Whether messages of transactions are read before they are committed.
+        "scan.isolation.level" => isolation: Isolation, default "read_committed";
+        /// How often partitions that were added are looked for.
+        "scan.topic-partition-discovery.interval" => discovery: Duration, default "30s";
+    }
+}
+
+/// The source's options, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct SourceConfig {
+    pub(crate) client: ClientConfig,
+    pub(crate) bootstrap: String,
+    /// Topic and the table of its messages.
+    pub(crate) topics: Vec<(String, Arc<TableSchema>)>,
+    pub(crate) messages: MessageOptions,
+    pub(crate) startup: Startup,
+    pub(crate) startup_millis: i64,
+    pub(crate) discovery: Duration,
+}
+
+impl SourceConfig {
+    pub(crate) fn parse(raw: &[RawOption], pipeline: &PipelineOptions) -> Result<Self, Vec<Problem>> {
+        let options = KafkaSourceOptions::parse(raw)?;
+        let mut client = ClientConfig::new();
+        client.set("client.id", "dujiang").set("socket.keepalive.enable", "true");
+        client.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000");
+        // What waits in the client counts beside the pipeline's budget.
+        client.set("queued.max.messages.kbytes", (pipeline.memory_limit / 8 / 1024).clamp(1024, 16384).to_string());
+        let mut problems = properties::apply(&options.properties, |key| options.place(key), &mut client);
+        let group = options.group.clone().unwrap_or_else(|| format!("dujiang-{}", pipeline.name));
+        let isolation = match options.isolation {
+            Isolation::Committed => "read_committed",
+            Isolation::Uncommitted => "read_uncommitted",
+        };
+        client.set("group.id", group).set("isolation.level", isolation);
+        client.set("enable.auto.commit", "false").set("auto.offset.reset", "error").set("enable.partition.eof", "true");
+        let topics = topics(&options, &mut problems);
+        if options.startup == Startup::Timestamp && options.startup_millis.is_none() {
+            let message = "`scan.startup.mode: timestamp` needs `scan.startup.timestamp-millis`";
+            problems.push(Problem::new(Code::MissingKey, message, options.place("scan.startup.mode")));
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Self {
+            bootstrap: client.get("bootstrap.servers").unwrap_or_default().to_owned(),
+            client,
+            topics,
+            messages: MessageOptions::new(format(&options), &pipeline.name),
+            startup: options.startup,
+            startup_millis: options.startup_millis.unwrap_or_default(),
+            discovery: options.discovery,
+        })
+    }
+}
+
+fn format(options: &KafkaSourceOptions) -> MessageFormat {
+    match options.value_format {
+        ValueFormat::DebeziumJson if options.include_schema => MessageFormat::DebeziumJsonWithSchema,
+        ValueFormat::DebeziumJson => MessageFormat::DebeziumJson,
+        ValueFormat::CanalJson => MessageFormat::CanalJson,
+        ValueFormat::MaxwellJson => MessageFormat::MaxwellJson,
+        ValueFormat::Json => MessageFormat::Json,
+        ValueFormat::Csv => MessageFormat::Csv,
+    }
+}
+
+fn topics(options: &KafkaSourceOptions, problems: &mut Vec<Problem>) -> Vec<(String, Arc<TableSchema>)> {
+    let named = |name: &str| match name.split_once('.') {
+        Some((database, table)) => TableId::new(database, table),
+        None => TableId::new("", name),
+    };
+    let mut seen = HashSet::new();
+    let names: Vec<&str> =
+        options.topic.split(';').map(str::trim).filter(|name| !name.is_empty() && seen.insert(*name)).collect();
+    if names.is_empty() {
+        problems.push(Problem::new(Code::BadValue, "`topic` names no topic", options.place("topic")));
+    }
+    match shape(&options.schema) {
+        Ok((fields, key)) => {
+            let table = |name: &str| {
+                let id = options.table.as_deref().map_or_else(|| named(name), named);
+                let schema = TableSchema::by_value(id, fields.clone(), key.clone());
+                debug_assert!(schema.key_equality != KeyEquality::ServerOnly);
+                (name.to_owned(), schema)
+            };
+            names.into_iter().map(table).collect()
+        }
+        Err(why) => {
+            let problem = Problem::new(Code::BadValue, format!("`schema`: {why}"), options.place("schema"));
+            problems.push(problem.help("write `id BIGINT NOT NULL, name STRING, PRIMARY KEY (id)`"));
+            Vec::new()
+        }
+    }
+}
+
+/// Columns and the places of the key's.
+fn shape(text: &str) -> Result<(Vec<arrow_schema::Field>, Vec<usize>), String> {
+    let (mut fields, mut key): (Vec<arrow_schema::Field>, Option<Vec<&str>>) = (Vec::new(), None);
+    for part in parts(text) {
+        let part = part.trim();
+        if part.to_ascii_uppercase().starts_with("PRIMARY KEY") {
+            let columns = part.split_once('(').and_then(|(_, rest)| rest.trim_end().strip_suffix(')'));
+            let columns = columns.ok_or("PRIMARY KEY names no columns in parentheses")?;
+            key = Some(columns.split(',').map(str::trim).collect());
+            continue;
+        }
+        let (name, declared) = part.split_once(char::is_whitespace).ok_or(format!("`{part}` has no type"))?;
+        let name = name.trim_matches('`');
+        if fields.iter().any(|field| field.name() == name) {
+            return Err(format!("the column `{name}` stands in it twice"));
+        }
+        fields.push(parse_field(name, declared)?);
+    }
+    if fields.is_empty() {
+        return Err("it names no columns".into());
+    }
+    let place = |name: &&str| {
+        let wanted = name.trim_matches('`');
+        let found = fields.iter().position(|field| field.name() == wanted);
+        found.ok_or_else(|| format!("the key's column `{wanted}` is none of the columns"))
+    };
+    let key: Vec<usize> = key.unwrap_or_default().iter().map(place).collect::<Result<_, _>>()?;
+    for &index in &key {
+        fields[index] = fields[index].clone().with_nullable(false);
+    }
+    Ok((fields, key))
+}
+
+/// Split at the commas that stand in no parentheses or angle brackets.
+fn parts(text: &str) -> Vec<&str> {
+    let (mut parts, mut depth, mut start) = (Vec::new(), 0i32, 0);
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' | '<' => depth += 1,
+            ')' | '>' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts.into_iter().filter(|part| !part.trim().is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shape_is_read() {
+        let (fields, key) = shape("id BIGINT, price DECIMAL(10, 2), `odd` ARRAY<INT>, PRIMARY KEY (id)").unwrap();
+        assert_eq!((fields.len(), key), (3, vec![0]));
+        assert!(!fields[0].is_nullable() && fields[1].is_nullable());
+        for wrong in ["", "id", "id BIGINT, id INT", "id NOSUCH", "id BIGINT, PRIMARY KEY (x)", "PRIMARY KEY id"] {
+            assert!(shape(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The sink against a real broker.
+
+mod conformance;
+mod faults;
+mod messages;
+mod source;
+mod support;

@@ -1,0 +1,218 @@
+//! A broker for all tests of this binary, and an ordinary reader of its topics.
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field};
+use dujiang_core::batch::TimePrecision;
+use dujiang_core::budget::Budget;
+use dujiang_core::checkpoint::{Generation, Lineage, PipelineIdentity, Token};
+use dujiang_core::clock::Clock;
+use dujiang_core::connector::PipelineOptions;
+use dujiang_core::options::{Place, RawOption};
+use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkContext, SinkState, Writer};
+use dujiang_core::{ChangeBatch, Epoch, Kind, Origin, Origins, Position, Result, TableId, TableSchema};
+use dujiang_scratch::{Kafka, KafkaOptions};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// The broker of tests that do it no harm; its watchdog ends it with this process. It gives transactions up as soon as they
+/// are due, and has a listener with TLS and a password.
+pub fn broker() -> &'static Kafka {
+    static BROKER: OnceLock<Kafka> = OnceLock::new();
+    BROKER.get_or_init(|| {
+        let options = KafkaOptions {
+            settings: vec!["transaction.abort.timed.out.transaction.cleanup.interval.ms=50".into()],
+            secure: Some(certificate().clone()),
+            ..KafkaOptions::default()
+        };
+        Kafka::start_with(&options).expect("a Kafka broker")
+    })
+}
+
+/// The broker's certificate, signed by itself, and its key.
+pub fn certificate() -> &'static (String, String) {
+    static CERTIFICATE: OnceLock<(String, String)> = OnceLock::new();
+    CERTIFICATE.get_or_init(|| {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".into()]).expect("a name");
+        params.subject_alt_names.push(rcgen::SanType::IpAddress([127, 0, 0, 1].into()));
+        (params.self_signed(&key).expect("a certificate").pem(), key.serialize_pem())
+    })
+}
+
+/// A name nobody else has.
+pub fn fresh(name: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+pub fn raw(bootstrap: &str, more: &[(&str, &str)]) -> Vec<RawOption> {
+    let first = ("properties.bootstrap.servers", bootstrap);
+    std::iter::once(&first).chain(more).map(|(k, v)| RawOption::new(*k, *v, Place::CommandLine)).collect()
+}
+
+pub fn sink(bootstrap: &str, more: &[(&str, &str)]) -> Box<dyn Sink> {
+    let pipeline = PipelineOptions { name: "test".into(), parallelism: 3, memory_limit: 64 << 20 };
+    (dujiang_kafka::SINK.build)(&raw(bootstrap, more), &pipeline).expect("good options")
+}
+
+struct Standing;
+
+impl Clock for Standing {
+    fn now_micros(&self) -> i64 {
+        1_700_000_000_000_000
+    }
+}
+
+pub fn context(generation: u64) -> SinkContext {
+    SinkContext {
+        identity: PipelineIdentity { name: "test".into(), lineage: Lineage("00000000000000aa".into()) },
+        generation: Generation(generation),
+        clock: Arc::new(Standing),
+        budget: Budget::new(64 << 20),
+    }
+}
+
+/// A process that writes: a committer and one writer.
+pub struct Process {
+    pub committer: Box<dyn Committer>,
+    pub writer: Box<dyn Writer>,
+    pub generation: u64,
+    pub state: SinkState,
+}
+
+impl Process {
+    pub async fn start(
+        bootstrap: &str,
+        generation: u64,
+        options: &[(&str, &str)],
+        tables: &[Arc<TableSchema>],
+    ) -> Self {
+        let sink = sink(bootstrap, options);
+        let mut committer = sink.committer(context(generation)).await.expect("a committer");
+        let state = committer.open().await.expect("open");
+        committer.apply_shapes(tables).await.expect("shapes");
+        let writer = sink.writer(0, context(generation)).await.expect("a writer");
+        Self { committer, writer, generation, state }
+    }
+
+    pub fn request(&self, epoch: u64, tokens: Vec<Token>) -> CommitRequest {
+        CommitRequest {
+            epoch: Epoch(epoch),
+            generation: Generation(self.generation),
+            tokens,
+            position: Position::default(),
+            position_text: format!("place {epoch}"),
+        }
+    }
+
+    pub async fn commit(&mut self, epoch: u64, tokens: Vec<Token>) -> Result<()> {
+        let request = self.request(epoch, tokens);
+        self.committer.commit(&request).await
+    }
+}
+
+/// `id` BIGINT (the key), `text` TEXT.
+pub fn table(name: &str) -> Arc<TableSchema> {
+    let fields = vec![Field::new("id", DataType::Int64, false), Field::new("text", DataType::Utf8, true)];
+    TableSchema::by_value(TableId::new("shop", name), fields, vec![0])
+}
+
+/// Rows of such a table.
+pub fn rows(schema: &Arc<TableSchema>, rows: &[(Kind, i64, &str)]) -> ChangeBatch {
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.1)));
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.2)));
+    let batch = RecordBatch::try_new(schema.arrow.clone(), vec![ids, texts]).expect("columns fit");
+    let mut origins = Origins::default();
+    let transaction = format!("tx{}", rows[0].1);
+    let origin = Origin {
+        transaction: &transaction,
+        position: "bin.1:4",
+        commit_micros: 1_700_000_000_000_000,
+        precision: TimePrecision::Micros,
+        first_ordinal: 0,
+    };
+    origins.push(rows.len(), origin);
+    ChangeBatch::new(schema.clone(), batch, rows.iter().map(|row| row.0).collect(), origins).expect("a batch")
+}
+
+pub fn inserts(schema: &Arc<TableSchema>, ids: std::ops::Range<i64>) -> ChangeBatch {
+    let all: Vec<_> = ids.map(|id| (Kind::Insert, id, "text")).collect();
+    rows(schema, &all)
+}
+
+/// A message as a reader sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub partition: i32,
+    pub key: Option<String>,
+    pub value: Option<String>,
+    pub headers: Vec<(String, String)>,
+}
+
+impl Seen {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(self.value.as_deref().unwrap_or("null")).expect("JSON")
+    }
+}
+
+/// Every message of a topic that an ordinary reader sees; of each partition in order.
+pub fn read(bootstrap: &str, topic: &str, isolation: &str) -> Vec<Seen> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("group.id", "reader").set("isolation.level", isolation);
+    config.set("enable.partition.eof", "true").set("enable.auto.commit", "false").set("fetch.wait.max.ms", "50");
+    let consumer: BaseConsumer = config.create().expect("a consumer");
+    let patience = Duration::from_secs(20);
+    let metadata = consumer.fetch_metadata(None, patience).expect("metadata");
+    let partitions = metadata.topics().iter().find(|t| t.name() == topic).map_or(0, |t| t.partitions().len());
+    let mut all = TopicPartitionList::new();
+    for partition in 0..partitions {
+        all.add_partition_offset(topic, partition as i32, Offset::Beginning).expect("a place");
+    }
+    consumer.assign(&all).expect("assign");
+    let (mut seen, mut ended, deadline) = (Vec::new(), 0, Instant::now() + Duration::from_secs(60));
+    while ended < partitions {
+        assert!(Instant::now() < deadline, "{topic} has no end; so far {}", seen.len());
+        match consumer.poll(Duration::from_millis(200)) {
+            Some(Ok(message)) => seen.push(as_seen(&message)),
+            Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
+            Some(Err(error)) => panic!("{topic}: {error}"),
+            None => {}
+        }
+    }
+    seen
+}
+
+fn as_seen(message: &impl Message) -> Seen {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let headers = message.headers().map_or_else(Vec::new, |headers| {
+        headers.iter().map(|h| (h.key.to_owned(), h.value.map_or_else(String::new, text))).collect()
+    });
+    Seen { partition: message.partition(), key: message.key().map(text), value: message.payload().map(text), headers }
+}
+
+/// The ids of a topic's JSON rows.
+pub fn ids(bootstrap: &str, topic: &str, isolation: &str) -> Vec<i64> {
+    let all = read(bootstrap, topic, isolation);
+    let id = |seen: &Seen| {
+        let json = seen.json();
+        json["after"]["id"].as_i64().or(json["id"].as_i64()).expect("an id")
+    };
+    all.iter().map(id).collect()
+}
+
+/// Demands that an error reads as it is written down; what the client says differs from run to run.
+#[track_caller]
+pub fn reads_as_written(error: &dujiang_core::Error, brokers: &str) {
+    let mut hide = vec![];
+    hide.extend(
+        error.facts().iter().filter(|(name, _)| *name == "Kafka says").map(|(_, v)| (v.as_str(), "<its words>")),
+    );
+    hide.push((brokers, "<brokers>"));
+    dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), error, &hide);
+}
