@@ -60,9 +60,10 @@ impl Encoder {
             MessageFormat::CanalJson => (Manner::Canal, ValueWriter::Canal(FlatMessage::new(table))),
             MessageFormat::MaxwellJson => (Manner::Maxwell, ValueWriter::Maxwell(Maxwell::new(table))),
         };
+        let documents = matches!(options.value, MessageFormat::Json | MessageFormat::MaxwellJson);
         Ok(Self {
             table: table.clone(),
-            layout: Layout::new(table, manner),
+            layout: Layout::new(table, manner, documents),
             key: KeyLayout::new(table, options),
             value,
             options: options.clone(),
@@ -85,8 +86,7 @@ impl Encoder {
             return Err(Error::new(Code::Bug, format!("a batch of {} has another shape", batch.schema.id)));
         }
         let cells = columns(&batch.rows)?;
-        let mut bad = self.layout.bad_rows(&batch.rows, &cells)?.into_iter().peekable();
-        while bad.next_if(|(row, _)| *row < rows.start).is_some() {}
+        let mut bad = self.layout.bad_rows(&batch.rows, rows.clone(), &cells)?.into_iter().peekable();
         let mut failed = Vec::new();
         let keys = self.options.headers.is_some().then(|| Keys::new(batch));
         for run in runs(batch, rows) {

@@ -27,26 +27,35 @@ struct Named {
 }
 
 impl Layout {
-    pub(super) fn new(table: &TableSchema, manner: Manner) -> Self {
+    /// `documents` says whether documents stand in the format as they are, and not as text.
+    pub(super) fn new(table: &TableSchema, manner: Manner, documents: bool) -> Self {
         let named = |field: &arrow_schema::FieldRef| {
             let mut name = Vec::new();
             write_json_string(field.name(), &mut name);
             name.push(b':');
             Named { name, style: Style::of(manner, field) }
         };
-        let documents = matches!(manner, Manner::Plain | Manner::Maxwell);
         Self { columns: table.arrow.fields().iter().map(named).collect(), documents }
     }
 
-    /// Records among these rows that the format cannot carry, by row and in order.
-    pub(super) fn bad_rows(&self, batch: &RecordBatch, cells: &[Cells<'_>]) -> Result<Vec<(usize, Error)>> {
-        let mut bad = if self.documents { json::bad_rows(batch)? } else { Vec::new() };
+    /// Those of some rows that the format cannot carry, in order.
+    pub(super) fn bad_rows(
+        &self,
+        batch: &RecordBatch,
+        wanted: Range<usize>,
+        cells: &[Cells<'_>],
+    ) -> Result<Vec<(usize, Error)>> {
+        let mut bad = Vec::new();
+        if self.documents {
+            let part = json::bad_rows(&batch.slice(wanted.start, wanted.len()))?;
+            bad.extend(part.into_iter().map(|(row, error)| (wanted.start + row, error)));
+        }
         for (index, (column, cells)) in self.columns.iter().zip(cells).enumerate() {
             let Values::LocalTime(ticks) = cells.values() else { continue };
             if column.style != Style::Debezium(Native::Millis) || ticks.unit != TimeUnit::Microsecond {
                 continue;
             }
-            let rows = (0..batch.num_rows()).filter(|&row| !cells.is_null(row) && ticks.get(row) % 1_000 != 0);
+            let rows = wanted.clone().filter(|&row| !cells.is_null(row) && ticks.get(row) % 1_000 != 0);
             let field = batch.schema_ref().field(index).name();
             let why = format!("column `{field}` holds a time with more digits than its type has");
             bad.extend(rows.map(|row| (row, Error::new(Code::BadRecord, why.clone()))));

@@ -1,8 +1,8 @@
 //! Changes as messages: a key, a value and headers for every change, as queues carry them, and back.
 //!
-//! An [`Encoder`] writes a run of rows into one reused buffer ([`Messages`]); a [`Decoder`] reads messages of a table whose shape is
-//! known into columns ([`DecodedRows`]). A message that does not fit is an error of that record, with its place. What each format looks like, and how each type
-//! looks in it, stands in `docs/reference/message-formats.md`.
+//! An [`Encoder`] writes a run of rows into one reused buffer ([`Messages`]); a [`Decoder`] reads messages of a table whose
+//! shape is known into columns ([`DecodedRows`]). A message that does not fit is an error of that record, with its place.
+//! What each format looks like, and how each type looks in it, stands in `docs/reference/message-formats.md`.
 
 mod buffer;
 mod canal;

@@ -1,8 +1,10 @@
 //! What messages look like, word by word. The envelopes are those of the tools' own documentation.
 
 use super::samples::*;
-use crate::messages::{KeyFormat, MessageFormat, Messages};
+use crate::messages::{Encoder, KeyFormat, MessageFormat, Messages};
+use arrow_array::{RecordBatch, StringArray, TimestampMicrosecondArray};
 use dujiang_core::Code;
+use std::sync::Arc;
 
 fn values(messages: &Messages) -> Vec<String> {
     messages.iter().map(|message| text(message.value).to_owned()).collect()
@@ -112,8 +114,7 @@ fn a_tombstone_follows_a_delete_where_it_is_wanted() {
 #[test]
 fn a_part_of_a_batch_keeps_its_ordinals() {
     let batch = changes(&products(true));
-    let mut encoder =
-        crate::messages::Encoder::new(&batch.schema, &with_headers(options(MessageFormat::Json))).unwrap();
+    let mut encoder = Encoder::new(&batch.schema, &with_headers(options(MessageFormat::Json))).unwrap();
     let mut out = Messages::default();
     encoder.encode(&batch, 2..5, &mut out).unwrap();
     let ids: Vec<_> = out.iter().map(|message| text(message.event_id).rsplit_once('/').unwrap().1.to_owned()).collect();
@@ -136,5 +137,34 @@ fn a_delete_without_key_has_no_message_where_only_keys_tell_it() {
         if format == MessageFormat::Json {
             dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &failed[0].error, &[]);
         }
+    }
+}
+
+#[test]
+fn rows_that_a_format_cannot_carry_come_back_and_the_others_have_messages() {
+    let table = products(true);
+    let mut batch = changes(&table);
+    let mut columns = batch.rows.columns().to_vec();
+    // No document in the new row of the update, and a time with more digits than its type has in the deleted one.
+    columns[8] = Arc::new(StringArray::from(vec![Some("{}"), None, None, Some("{"), None]));
+    columns[3] = Arc::new(TimestampMicrosecondArray::from(vec![None, None, None, None, Some(1)]));
+    batch.rows = RecordBatch::try_new(table.arrow.clone(), columns).unwrap();
+    for format in MessageFormat::ALL {
+        let expected: &[usize] = match format {
+            MessageFormat::Json | MessageFormat::MaxwellJson => &[2],
+            MessageFormat::DebeziumJsonWithSchema => &[4],
+            MessageFormat::Csv | MessageFormat::DebeziumJson | MessageFormat::CanalJson => &[],
+        };
+        for rows in [0..5, 2..5] {
+            let mut out = Messages::default();
+            let mut encoder = Encoder::new(&table, &options(format)).unwrap();
+            let failed = encoder.encode(&batch, rows.clone(), &mut out).unwrap();
+            assert_eq!(failed.iter().map(|failed| failed.row).collect::<Vec<_>>(), expected, "{format:?}");
+            let changes = if rows.start == 0 { 4 } else { 2 };
+            assert_eq!(out.len(), changes - expected.len(), "{format:?}");
+        }
+        let mut out = Messages::default();
+        let failed = Encoder::new(&table, &options(format)).unwrap().encode(&batch, 0..2, &mut out).unwrap();
+        assert_eq!((failed.len(), out.len()), (0, 2), "{format:?}");
     }
 }
