@@ -69,6 +69,9 @@ impl Arrivals {
                 }
                 continue;
             }
+            // As it is now that nothing stands in the way: it may just have been mended.
+            let details = discovery::details(connection, &[entry.oid]).await?;
+            let Some(detail) = details.tables.first() else { continue };
             let published = discovery::published(connection, config, facts.database.version).await?.unwrap_or_default();
             let columns = published.iter().find(|p| p.id() == entry.id()).and_then(|p| p.columns.clone());
             let shape =
