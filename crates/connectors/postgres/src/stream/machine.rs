@@ -140,6 +140,9 @@ impl Machine {
     /// From where the server has to send so that nothing is missing (INV-3): the boundary, or before it while transactions that
     /// were prepared there are undecided, or not met again since this stream began.
     pub fn resume_from(&self) -> Lsn {
+        if fault::removed("position-before-prepared") {
+            return self.boundary;
+        }
         if self.seen < self.boundary {
             return self.from;
         }

@@ -19,3 +19,11 @@ fn a_hand_off_by_places_beside_the_select_loses_rows() {
 fn a_transaction_recorded_before_its_end_loses_rows() {
     turns_red("position-at-transaction-end", "source::lost::r01_a_large_transaction_keeps_its_ids_through_crashes");
 }
+
+#[test]
+fn a_position_behind_what_is_prepared_loses_it() {
+    turns_red(
+        "position-before-prepared",
+        "source::undecided::r02_prepared_transactions_wait_here_and_hold_the_position",
+    );
+}
