@@ -98,11 +98,11 @@ impl SecretNames {
     }
 }
 
-/// Whether the option of that name takes a secret.
+/// Whether the option of that name takes a secret. A definition of its own counts more than the prefix it falls under.
 pub(crate) fn is_secret_option(defs: &[OptionDef], key: &str) -> bool {
-    defs.iter().any(|def| {
-        def.kind == OptionType::Secret && (def.name == key || def.name.ends_with('.') && key.starts_with(def.name))
-    })
+    let own = defs.iter().find(|def| def.name == key);
+    let under = || defs.iter().find(|def| def.name.ends_with('.') && key.starts_with(def.name));
+    own.or_else(under).is_some_and(|def| def.kind == OptionType::Secret)
 }
 
 /// Whether a text holds the password of a `scheme://user:password@host`.

@@ -72,9 +72,11 @@ impl OptionValue for Count {
 options! {
     /// Options of the `kafka` sink.
     pub struct KafkaSinkOptions {
-        /// Settings of the Kafka client, by their names in Kafka's own documentation:
-        /// `properties.bootstrap.servers` (required), `properties.security.protocol`, `properties.sasl.jaas.config`,
-        /// `properties.compression.type`, ... None of them is ever printed.
+        /// One or more brokers, `host:port,host:port`, from which the client learns the others. Required.
+        "properties.bootstrap.servers" => bootstrap: String, optional;
+        /// Settings of the Kafka client, by their names in Kafka's own documentation: `properties.security.protocol`,
+        /// `properties.sasl.jaas.config`, `properties.compression.type`, ... None of them is ever printed but the brokers'
+        /// addresses.
         "properties." => properties: Secret, prefix;
         /// The topic of every table. Default: one topic for each table, named `database.table`.
         "topic" => topic: String, optional;
@@ -178,7 +180,7 @@ impl SinkConfig {
             return Err(problems);
         }
         Ok(Self {
-            bootstrap: client.get("bootstrap.servers").unwrap_or_default().to_owned(),
+            bootstrap: options.bootstrap.unwrap_or_default(),
             client,
             topics,
             strategy: options.strategy,

@@ -55,8 +55,10 @@ choice! {
 options! {
     /// Options of the `kafka` source.
     pub struct KafkaSourceOptions {
-        /// Settings of the Kafka client, by their names in Kafka's own documentation:
-        /// `properties.bootstrap.servers` (required), `properties.security.protocol`, ... None of them is ever printed.
+        /// One or more brokers, `host:port,host:port`, from which the client learns the others. Required.
+        "properties.bootstrap.servers" => bootstrap: String, optional;
+        /// Settings of the Kafka client, by their names in Kafka's own documentation: `properties.security.protocol`, ...
+        /// None of them is ever printed but the brokers' addresses.
         "properties." => properties: Secret, prefix;
         /// The topics, separated by `;`. Their messages have one format and one shape.
         "topic" => topic: String, required;
@@ -121,7 +123,7 @@ impl SourceConfig {
             return Err(problems);
         }
         Ok(Self {
-            bootstrap: client.get("bootstrap.servers").unwrap_or_default().to_owned(),
+            bootstrap: options.bootstrap.clone().unwrap_or_default(),
             client,
             topics,
             messages: MessageOptions::new(format(&options), &pipeline.name),
