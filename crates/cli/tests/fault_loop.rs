@@ -85,9 +85,16 @@ impl Hunt {
         let began = Instant::now();
         let watcher = Watcher::start(&self.river.out());
         self.river.load.start();
+        for _ in 0..kills / 2 {
+            self.round(None);
+        }
+        // MariaDB logs an XA COMMIT before its rows become visible, and the place of a read view does not tell: while chunks are
+        // read, distributed transactions are not exact yet.
+        let status = self.river.spawn("", &["--until", "snapshot"]).wait();
+        assert!(status.success(), "the snapshot ended with {status}:\n{}", self.river.log());
         let distributed = Distributed::start(&self.river.server, seed).expect("distributed transactions");
-        for _ in 0..kills {
-            self.round(&distributed);
+        for _ in kills / 2..kills {
+            self.round(Some(&distributed));
         }
         let outcomes = distributed.stop();
         self.proxy(|proxy| proxy.heal());
@@ -101,7 +108,7 @@ impl Hunt {
     }
 
     /// A run that is disturbed, and killed.
-    fn round(&mut self, distributed: &Distributed) {
+    fn round(&mut self, distributed: Option<&Distributed>) {
         let epoch = self.river.epoch();
         let faults = match self.random.chance(40) {
             true => format!("{}@{}", self.random.pick(POINTS), 1 + self.random.below(20)),
@@ -126,7 +133,7 @@ impl Hunt {
         self.tally.kills += 1;
     }
 
-    fn disturb(&mut self, run: &mut Run, distributed: &Distributed) {
+    fn disturb(&mut self, run: &mut Run, distributed: Option<&Distributed>) {
         match self.random.below(10) {
             0 => self.crash(run),
             1..4 => self.cut_within(SOON),
@@ -160,11 +167,12 @@ impl Hunt {
     }
 
     /// Nobody needs what is acknowledged, unless it was prepared there and was not decided by then.
-    fn purge(&mut self, distributed: &Distributed) {
+    fn purge(&mut self, distributed: Option<&Distributed>) {
         let Some(position) = self.river.position() else { return };
         let (file, _) = position.split_once(':').expect("a place in a file");
         let (stem, number) = file.split_once('.').expect("a number");
-        let needed = distributed.needed_from(number.parse().expect("a number"));
+        let number = number.parse().expect("a number");
+        let needed = distributed.map_or(number, |distributed| distributed.needed_from(number));
         let before = self.logs();
         self.run(&format!("PURGE BINARY LOGS TO '{stem}.{needed:06}'"));
         self.tally.purges += u64::from(self.logs() < before);

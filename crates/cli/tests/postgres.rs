@@ -189,7 +189,7 @@ impl Hunt {
         if !faults.is_empty() {
             command.env("DUJIANG_FAULTS", faults);
         }
-        Run::of(command.spawn().expect("run dujiang"))
+        Run::of(command.spawn().expect("run dujiang"), self.place.path("river.log"))
     }
 
     /// Kills at a fail point, at one of its first `most` hits, if the run gets there; else at that moment.

@@ -111,7 +111,7 @@ impl River {
         if !faults.is_empty() {
             command.env("DUJIANG_FAULTS", faults);
         }
-        Run::of(command.spawn().expect("run dujiang"))
+        Run::of(command.spawn().expect("run dujiang"), self.log_file())
     }
 
     fn log_file(&self) -> PathBuf {
@@ -157,12 +157,14 @@ impl River {
 pub struct Run {
     child: Child,
     began: Instant,
+    /// What it logs, for the message of a failure.
+    log: PathBuf,
 }
 
 impl Run {
     /// A pipeline that was just started.
-    pub fn of(child: Child) -> Self {
-        Self { child, began: Instant::now() }
+    pub fn of(child: Child, log: PathBuf) -> Self {
+        Self { child, began: Instant::now(), log }
     }
 
     /// How the run ended, if it has.
@@ -185,10 +187,14 @@ impl Run {
             if happened() {
                 return true;
             }
-            assert!(self.began.elapsed() < PATIENCE, "the run neither ended nor got anywhere");
+            assert!(self.began.elapsed() < PATIENCE, "the run neither ended nor got anywhere:\n{}", self.logged());
             // tidy: allow(sleep): how often a file and a process are looked at
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    fn logged(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// SIGKILL, and waits for the end.

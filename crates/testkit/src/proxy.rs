@@ -6,7 +6,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -57,7 +57,8 @@ struct State {
     target: SocketAddr,
     rules: [Rules; 2],
     refuse: bool,
-    open: Vec<TcpStream>,
+    /// Those that are being carried. A connection that has ended is closed: a server that still writes has to notice.
+    open: Vec<Weak<TcpStream>>,
 }
 
 impl Proxy {
@@ -185,7 +186,7 @@ impl Shared {
 
 impl State {
     fn cut(&mut self) {
-        for stream in self.open.drain(..) {
+        for stream in self.open.drain(..).filter_map(|stream| stream.upgrade()) {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -212,13 +213,16 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
 }
 
 fn carry(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
+    let (client, server) = (Arc::new(client), Arc::new(server));
     for stream in [&client, &server] {
         stream.set_nodelay(true)?;
-        let handle = stream.try_clone()?;
-        shared.lock().open.push(handle);
     }
-    let pairs =
-        [(client.try_clone()?, server.try_clone()?, Direction::ToServer), (server, client, Direction::ToClient)];
+    {
+        let mut state = shared.lock();
+        state.open.retain(|stream| stream.strong_count() > 0);
+        state.open.extend([&client, &server].map(Arc::downgrade));
+    }
+    let pairs = [(client.clone(), server.clone(), Direction::ToServer), (server, client, Direction::ToClient)];
     for (from, to, direction) in pairs {
         let shared = shared.clone();
         thread::spawn(move || {
@@ -352,6 +356,21 @@ mod tests {
         second.read_to_end(&mut back).unwrap();
         assert_eq!(back, b"fi");
         assert_eq!(exchange(&first, b"goes on").unwrap(), b"goes on");
+    }
+
+    #[test]
+    fn a_server_that_still_writes_notices_a_cut() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Proxy::start(server.local_addr().unwrap()).unwrap();
+        proxy.rules(Direction::ToClient, |r| r.cut_after = Some(100));
+        let writing = thread::spawn(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            while stream.write_all(&[0; 1 << 16]).is_ok() {}
+        });
+        let mut read = Vec::new();
+        TcpStream::connect(("127.0.0.1", proxy.port())).unwrap().read_to_end(&mut read).unwrap();
+        assert_eq!(read.len(), 100);
+        writing.join().unwrap();
     }
 
     #[test]

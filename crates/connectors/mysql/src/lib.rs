@@ -21,6 +21,7 @@ pub mod snapshot;
 pub mod source;
 mod startup;
 pub mod stream;
+mod torn;
 
 use config::{Config, MysqlOptions};
 use dujiang_core::connector::{PipelineOptions, SourceSpec};

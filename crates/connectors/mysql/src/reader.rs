@@ -242,6 +242,10 @@ impl MysqlReader {
                 }
                 Ok(())
             }
+            Fed::TornEnd => {
+                self.start.machine.behind_torn_end();
+                Ok(())
+            }
             Fed::Lost(error) => self.lost(error),
         }
     }

@@ -4,7 +4,7 @@
 //! now has changed a captured table, and that is looked up in the log itself; otherwise the start is refused (INV-10).
 
 use crate::catalog::{ServerFlavor, ServerProfile, Version};
-use crate::client::{BinlogRequest, BinlogStart, BinlogStream, Connection};
+use crate::client::{BinlogRequest, BinlogStart, BinlogStream, Connection, Endpoint};
 use crate::config::{Config, StartupMode};
 use crate::ddl::Reading;
 use crate::decode::event::{Header, event_type};
@@ -14,6 +14,7 @@ use crate::place::{Place, next_offset};
 use crate::server::{Resume, binlog_files, executed_at, verify};
 use crate::shape::Shape;
 use crate::stream::{Names, Statement, Tables, effect};
+use crate::torn::{behind_torn_end, torn_file};
 use dujiang_core::{Code, Error, Result};
 
 pub mod prepared;
@@ -203,6 +204,8 @@ async fn first_since(config: &Config, connection: &mut Connection, micros: i64) 
 
 /// The log from a place to its present end, event by event.
 pub struct Log {
+    endpoint: Endpoint,
+    request: BinlogRequest,
     stream: BinlogStream,
     event: Vec<u8>,
     format: EventFormat,
@@ -242,7 +245,9 @@ impl Log {
             wait_at_end: until.is_some(),
         };
         Ok(Self {
+            endpoint: config.endpoint.clone(),
             stream: connection.dump(&request).await?,
+            request,
             event: Vec::new(),
             format: EventFormat::unknown(),
             file: String::new(),
@@ -254,14 +259,32 @@ impl Log {
         })
     }
 
+    /// Takes the next event; whether there is one.
+    async fn take(&mut self) -> Result<bool> {
+        self.event.clear();
+        loop {
+            match self.stream.next_event().await {
+                Ok(event) => {
+                    event.into_iter().for_each(|event| self.event.extend_from_slice(event));
+                    return Ok(!self.event.is_empty());
+                }
+                Err(error) if torn_file(&error).is_none() => return Err(error),
+                Err(error) => {
+                    let connection = Connection::connect(&self.endpoint).await?;
+                    self.stream = behind_torn_end(connection, &self.request, error).await?;
+                }
+            }
+        }
+    }
+
     /// Goes to the next event; `None` at the end.
     ///
     /// # Errors
     /// `LogDamaged`, `ConnectionLost`, `PositionLost`.
     pub async fn advance(&mut self) -> Result<Option<()>> {
-        let Some(event) = self.stream.next_event().await? else { return Ok(None) };
-        self.event.clear();
-        self.event.extend_from_slice(event);
+        if !self.take().await? {
+            return Ok(None);
+        }
         let event = Event::parse(&self.event, &self.format)?;
         self.begin = self.next;
         if event.header.next_position != 0 && !event.header.is_artificial() {

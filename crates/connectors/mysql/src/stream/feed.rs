@@ -7,6 +7,7 @@
 use crate::client::{BinlogRequest, BinlogStream, Connection, Endpoint, LARGE};
 use crate::position::ServerName;
 use crate::server::{Resume, verify};
+use crate::torn::{behind_torn_end, torn_file};
 use dujiang_core::budget::{Budget, Held};
 use dujiang_core::codes::Retry;
 use dujiang_core::{Code, Error, Result};
@@ -115,6 +116,8 @@ pub enum Fed {
     Connected(ServerName),
     /// Events.
     Block(Block),
+    /// The file ends here: the server crashed while it wrote it. What follows is of the next one.
+    TornEnd,
     /// The connection is gone or could not be made; nothing follows.
     Lost(Error),
 }
@@ -223,21 +226,42 @@ async fn run(
         wait_at_end: true,
     };
     let mut stream = connection.dump(&request).await?;
+    let mut torn: Option<Error> = None;
     let mut events = 0u64;
     let spare = Spare::default();
     let (large, mut ahead) = (Arc::new(Semaphore::new(1)), None);
     loop {
+        if let Some(error) = torn.take() {
+            let mut connection = Connection::connect(&options.endpoint).await?;
+            verify(&mut connection, resume).await?;
+            stream = behind_torn_end(connection, &request, error).await?;
+            events = 0;
+            if sender.send(Fed::TornEnd).await.is_err() {
+                return Ok(());
+            }
+        }
         // The first events are made up when the dump begins; only what follows proves that the place is found.
         let patience = if events < 3 { SEEK_PATIENCE } else { options.heartbeat * 3 };
         let first = match ahead.take() {
             Some(room) => room,
             None => match timeout(patience, first_of_block(&mut stream, &spare)).await {
+                Ok(Err(error)) if torn_file(&error).is_some() => {
+                    torn = Some(error);
+                    continue;
+                }
                 Ok(first) => first?,
                 Err(_) => return Err(silent(patience)),
             },
         };
         let mut block = Block { room: first, next: 0, held: budget.hold(0), spare: spare.clone(), alone: None };
-        ahead = block.fill(&mut stream)?;
+        ahead = match block.fill(&mut stream) {
+            // What came before counts.
+            Err(error) if torn_file(&error).is_some() => {
+                torn = Some(error);
+                None
+            }
+            filled => filled?,
+        };
         if block.room.bytes.len() > LARGE {
             block.alone = large.clone().acquire_owned().await.ok();
         }

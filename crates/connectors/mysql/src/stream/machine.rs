@@ -81,6 +81,8 @@ pub struct Machine {
     moved: bool,
     /// Places are the numbers of transactions (OceanBase).
     numbered: bool,
+    /// A file had a torn end: the next one has to say that it goes on behind what was read.
+    torn_end: bool,
     inflated: Vec<u8>,
     completed: Vec<u8>,
     fragments: Fragments,
@@ -106,6 +108,7 @@ impl Machine {
             mark: None,
             moved: false,
             numbered: false,
+            torn_end: false,
             inflated: Vec::new(),
             completed: Vec::new(),
             fragments: Fragments::default(),
@@ -342,11 +345,11 @@ impl Machine {
             EventData::Rotate { position, file } => self.rotate(file, *position, tables)?,
             EventData::Incident { number, message } => return Err(refusals::incident(*number, message)),
             EventData::FormatDescription(format) => self.file_begins(format, at, tables)?,
+            EventData::MariaDbGtidList(list) => self.goes_on(list)?,
             EventData::Unknown { event_type, .. } if !self.may_skip(header) => {
                 return Err(refusals::unknown(*event_type));
             }
             EventData::Unknown { .. }
-            | EventData::MariaDbGtidList(_)
             | EventData::PreviousGtids(_)
             | EventData::RowsQuery(_)
             | EventData::BinlogCheckpoint

@@ -131,15 +131,17 @@ async fn r07_links_lost_within_a_transaction_without_gtid_lose_and_repeat_nothin
     server.sql(&format!("BEGIN; INSERT INTO d.t VALUES (1, 0); {doubled}COMMIT")).unwrap();
     let mut cuts = 0;
     while pipeline.sink.count("d.t") < 1 << 15 {
-        if pipeline.step().await.unwrap() == "batch" {
-            proxy.cut();
-            cuts += 1;
-            if cuts % 2 == 0 {
-                pipeline.barrier().unwrap();
-            }
-            if cuts % 3 == 0 {
-                pipeline.crash();
-            }
+        if pipeline.step().await.unwrap() != "batch" {
+            pipeline.barrier().unwrap();
+            continue;
+        }
+        proxy.cut();
+        cuts += 1;
+        if cuts % 2 == 0 {
+            pipeline.barrier().unwrap();
+        }
+        if cuts % 3 == 0 {
+            pipeline.crash();
         }
     }
     pipeline.barrier().unwrap();

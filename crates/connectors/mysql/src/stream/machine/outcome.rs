@@ -1,6 +1,8 @@
 //! Transactions whose rows do not count where they are logged: distributed ones, and those that are rolled back.
 
 use super::*;
+use crate::decode::transaction::MariaDbGtidList;
+use crate::gtid::{MariaGtid, MariaPosition};
 use crate::position::Prepared;
 
 impl Machine {
@@ -87,6 +89,24 @@ impl Machine {
             self.undecided.server_started(at.begin.number());
         }
         self.no_open_transaction(tables)
+    }
+
+    /// The file ends in the middle of an event, since the server crashed: the next one follows.
+    pub fn behind_torn_end(&mut self) {
+        self.torn_end = true;
+    }
+
+    /// A file says what was committed before it. Behind a torn end that proves that nothing else was lost there (INV-6).
+    pub(super) fn goes_on(&mut self, list: &MariaDbGtidList<'_>) -> Result<()> {
+        if !std::mem::take(&mut self.torn_end) {
+            return Ok(());
+        }
+        let mut before = MariaPosition::default();
+        list.iter().for_each(|(domain, server, sequence)| before.advance(MariaGtid { domain, server, sequence }));
+        match &self.executed {
+            Executed::MariaDb(read) if read.covers(&before) => Ok(()),
+            read => Err(refusals::missing_at_torn_end(read, &before)),
+        }
     }
 
     /// Distributed transactions without an outcome, for a position.
