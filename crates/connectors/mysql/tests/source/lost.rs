@@ -2,6 +2,7 @@ use super::harness::*;
 use super::load;
 use crate::support;
 use dujiang_core::Code;
+use dujiang_mysql::client::{BinlogRequest, BinlogStart};
 use dujiang_scratch::{Family, Kind, Options, Random, Server};
 use dujiang_testkit::proxy::{Direction, Proxy};
 use std::sync::atomic::Ordering;
@@ -216,6 +217,59 @@ async fn refuse_another(kind: Kind) {
 }
 
 /// The server restarts: files end without a rotation, the stream goes on.
+/// A MariaDB server that crashes while it writes leaves a torn event at the end of that file, and refuses to send it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_torn_end_of_a_file_is_passed_when_nothing_else_is_missing() {
+    let mut server = own();
+    server.sql("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY)").unwrap();
+    let mut pipeline = Pipeline::new(source(&server, "d.t", &[("heartbeat.interval", "100ms")]));
+    pipeline.until("caught-up").await.unwrap();
+    for round in 1..4 {
+        server.sql(&format!("INSERT INTO d.t VALUES ({round})")).unwrap();
+        // Once the stream is in the middle of the file, else it begins there anew.
+        if round != 2 {
+            pipeline.until_gtid(&last_gtid(&server)).await.unwrap();
+        }
+        let name = server.session().unwrap().run("SHOW MASTER STATUS").unwrap()[0][0].clone().unwrap();
+        server.kill9().unwrap();
+        let file = server.data_dir().join(&name);
+        let mut torn = std::fs::read(&file).unwrap();
+        let end = torn.len() as u32;
+        // The header of an event of 100 bytes, and no more than a few of them.
+        torn.extend([[0; 4], [2, 1, 0, 0], [0, 100, 0, 0], [0; 4]].concat());
+        torn.truncate(end as usize + 13);
+        torn.extend((end + 100).to_le_bytes());
+        torn.extend([0; 20]);
+        std::fs::write(&file, torn).unwrap();
+        server.restart().unwrap();
+        assert_eq!(refused_in(&server, name).await, Code::LogDamaged);
+        server.sql(&format!("INSERT INTO d.t VALUES ({})", round * 100)).unwrap();
+        if round == 3 {
+            pipeline.crash();
+        }
+        pipeline.until_gtid(&last_gtid(&server)).await.unwrap();
+    }
+    assert_eq!(pipeline.sink.rows["d.t"], rows_of(&server, "d.t", 1));
+}
+
+/// What the server says when it has sent the whole events of a file.
+async fn refused_in(server: &Server, file: String) -> Code {
+    let request = BinlogRequest {
+        server_id: 77,
+        start: BinlogStart::FilePosition { file, position: 4 },
+        heartbeat: Duration::from_secs(1),
+        replica_uuid: None,
+        wait_at_end: false,
+    };
+    let mut stream = support::connect(server).await.dump(&request).await.unwrap();
+    loop {
+        match stream.next_event().await {
+            Ok(event) => assert!(event.is_some(), "the end is not torn"),
+            Err(error) => return error.code(),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_of_the_server_is_survived() {
     for kind in Kind::ALL {
