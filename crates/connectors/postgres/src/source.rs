@@ -133,9 +133,7 @@ impl PostgresSource {
             if config.options.startup_mode == StartupMode::CommittedOffset {
                 return slot.confirmed()?.ok_or_else(|| Error::new(Code::Protocol, "the slot has no place"));
             }
-            // Changes of before are of no use to a new pipeline, and a transaction that began before the publication was made cannot
-            // be decoded with it: the slot sends from behind its end.
-            self.outlast(side).await?;
+            // Changes of before are of no use to a new pipeline, and the publication may not have been there then.
             return self.advance(side).await;
         }
         if config.options.startup_mode == StartupMode::CommittedOffset {
@@ -149,36 +147,15 @@ impl PostgresSource {
         loop {
             match tokio::time::timeout(SLOT_PATIENCE, &mut making).await {
                 Ok(made) => return made,
-                Err(_) => self.tell_what_is_waited_for(side).await,
+                Err(_) => match server::oldest_transactions(side).await {
+                    Ok(oldest) => tracing::warn!(
+                        slot = %name,
+                        "the replication slot waits for transactions that write: {}",
+                        oldest.join("; ")
+                    ),
+                    Err(error) => tracing::debug!(%error, "what the slot waits for cannot be asked"),
+                },
             }
-        }
-    }
-
-    /// Waits for the transactions that write now, as the server does when it makes a slot.
-    async fn outlast(&self, side: &mut Connection) -> Result<()> {
-        let then = current_view(side).await?;
-        let mut told = std::time::Instant::now();
-        loop {
-            let now = current_view(side).await?;
-            if !now.running().any(|xid| then.running().any(|earlier| earlier == xid)) {
-                return Ok(());
-            }
-            if told.elapsed() >= SLOT_PATIENCE {
-                self.tell_what_is_waited_for(side).await;
-                told = std::time::Instant::now();
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    async fn tell_what_is_waited_for(&self, side: &mut Connection) {
-        match server::oldest_transactions(side).await {
-            Ok(oldest) => tracing::warn!(
-                slot = %self.config.slot,
-                "the replication slot waits for transactions that write: {}",
-                oldest.join("; ")
-            ),
-            Err(error) => tracing::debug!(%error, "what the slot waits for cannot be asked"),
         }
     }
 

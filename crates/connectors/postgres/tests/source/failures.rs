@@ -218,19 +218,3 @@ async fn f18_a_transaction_under_way_holds_the_slot_up_and_is_not_lost() {
     pipeline.until("caught-up").await.unwrap();
     assert_eq!(pipeline.sink.rows["public.t"], rows_of(&server, "t", 1));
 }
-
-/// A slot that was there before the publication cannot read with it what began before it: the server says that it does not
-/// exist, at every start again.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f18_a_slot_that_is_there_begins_behind_what_is_under_way() {
-    let server = own();
-    server.sql(TABLE).unwrap();
-    server.sql("SELECT pg_create_logical_replication_slot('s', 'pgoutput')").unwrap();
-    server.sql("BEGIN; INSERT INTO t VALUES (7); PREPARE TRANSACTION 'held'").unwrap();
-    let mut pipeline = Pipeline::new(source(&server, "postgres.public.t", &[("slot.name", "s")]));
-    let opened = tokio::time::timeout(std::time::Duration::from_millis(300), pipeline.open()).await;
-    assert!(opened.is_err(), "the start waits");
-    server.sql("COMMIT PREPARED 'held'; INSERT INTO t VALUES (8)").unwrap();
-    pipeline.until("caught-up").await.unwrap();
-    assert_eq!(pipeline.sink.rows["public.t"], rows_of(&server, "t", 1));
-}
