@@ -595,6 +595,7 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::transaction::MariaDbGtidList;
     use dujiang_spool::{Limits, Spool};
 
     fn machine(boundary: Place) -> Machine {
@@ -618,6 +619,26 @@ mod tests {
         let mut tables = Tables::new(Vec::new()).unwrap();
         machine.begin(Gtid::None, "x".into(), &begin, (0, TimePrecision::Seconds), true, &mut tables).unwrap();
         assert_eq!(at(&mut machine, 1000), 900);
+    }
+
+    #[test]
+    fn inv6_behind_a_torn_end_the_next_file_says_whether_anything_is_missing() {
+        let body =
+            |sequence: u64| [[1u32, 0, 1].map(u32::to_le_bytes).concat(), sequence.to_le_bytes().into()].concat();
+        let mut machine = machine(Place::new("bin.000003", 4).unwrap());
+        machine.executed = Executed::MariaDb("0-1-5".parse().unwrap());
+        let mut next_file = |torn: bool, sequence| {
+            if torn {
+                machine.behind_torn_end();
+            }
+            machine.goes_on(&MariaDbGtidList::parse(&body(sequence)).unwrap())
+        };
+        assert!(next_file(true, 4).is_ok() && next_file(true, 5).is_ok());
+        let error = next_file(true, 6).unwrap_err();
+        assert_eq!(error.code(), Code::LogDamaged);
+        assert!(error.facts().iter().any(|(_, value)| value == "0-1-6"), "{error:?}");
+        // What follows a whole file needs no proof.
+        assert!(next_file(false, 6).is_ok());
     }
 
     #[test]

@@ -1,35 +1,13 @@
 //! What `doctor` says of a source: every finding is provoked, and the statements it names mend it.
 
 use crate::source::harness::{self, Pipeline, own, with};
-use dujiang_core::clock::Clock;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::examine::{Examination, Outcome, Visit};
 use dujiang_core::options::{Place, RawOption};
-use dujiang_core::{Code, Error, Lineage};
+use dujiang_core::{Code, Error};
 use dujiang_postgres::SPEC;
 use dujiang_scratch::{Postgres, PostgresKind, PostgresOptions};
-use std::sync::Arc;
-
-/// The wall clock, moved.
-struct Moved(i64);
-
-impl Clock for Moved {
-    fn now_micros(&self) -> i64 {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        now.as_micros() as i64 + self.0 * 1_000_000
-    }
-}
-
-fn visit(clock: i64) -> Visit {
-    Visit {
-        pipeline: "test".into(),
-        clock: Arc::new(Moved(clock)),
-        lineage: Some(Lineage("00112233aabbccdd".into())),
-        position: None,
-        running: false,
-        expected_bytes: None,
-    }
-}
+use dujiang_testkit::examination::{complaints, in_order, outcome, remedies, visit};
 
 const PASSWORD: &str = "hunter2-hunter2";
 
@@ -50,24 +28,6 @@ async fn examine(server: &Postgres) -> Examination {
 
 const SHOP: &str = r"postgres.shop.\.*";
 
-/// What is to be mended or could be better: name, whether it is a finding, error.
-fn complaints(examination: &Examination) -> Vec<(&'static str, bool, &Error)> {
-    let mut all = Vec::new();
-    for check in &examination.checks {
-        match &check.outcome {
-            Outcome::Finding(error) => all.push((check.name, true, error)),
-            Outcome::Advice(error) => all.push((check.name, false, error)),
-            Outcome::Ok(_) | Outcome::Unknown(_) => {}
-        }
-    }
-    all
-}
-
-fn outcome<'a>(examination: &'a Examination, name: &str) -> &'a Outcome {
-    let check = examination.checks.iter().find(|check| check.name == name);
-    &check.unwrap_or_else(|| panic!("no check {name}: {examination:?}")).outcome
-}
-
 /// The one complaint.
 #[track_caller]
 fn only<'a>(examination: &'a Examination, name: &str, finding: bool, code: Code) -> &'a Error {
@@ -80,19 +40,11 @@ fn only<'a>(examination: &'a Examination, name: &str, finding: bool, code: Code)
 /// Runs what mends the complaints; returns how many statements that were.
 #[track_caller]
 fn mend(server: &Postgres, examination: &Examination) -> usize {
-    let errors = complaints(examination);
-    let statements: Vec<_> = errors.iter().flat_map(|c| c.2.remedies()).map(|r| r.statement.as_str()).collect();
+    let statements = remedies(examination);
     for statement in &statements {
         server.sql(statement).unwrap_or_else(|e| panic!("{statement}: {e}"));
     }
     statements.len()
-}
-
-/// Fails unless everything is in order.
-#[track_caller]
-fn in_order(examination: &Examination) {
-    let bad: Vec<_> = examination.checks.iter().filter(|check| !matches!(check.outcome, Outcome::Ok(_))).collect();
-    assert!(bad.is_empty(), "{bad:#?}");
 }
 
 /// One table in a schema of its own.
