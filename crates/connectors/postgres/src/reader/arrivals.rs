@@ -39,8 +39,8 @@ pub struct Arrivals {
     told: HashMap<TableId, String>,
     /// Bytes of tables that were handed to the reader, by their name.
     handed: HashMap<TableId, u64>,
-    /// The partitions of captured tables.
-    partitions: Option<HashSet<u32>>,
+    /// The partitions of captured tables, as they were when they were looked at last.
+    partitions: HashMap<TableId, HashSet<u32>>,
 }
 
 impl Arrivals {
@@ -58,15 +58,17 @@ impl Arrivals {
         let found = discovery::find_tables(connection, config).await?;
         let new = |entry: &&TableEntry| !known.contains(&entry.id()) && !self.handed.contains_key(&entry.id());
         let new: Vec<&TableEntry> = found.captured.iter().filter(new).collect();
+        if new.is_empty() {
+            return Ok(None);
+        }
+        let oids: Vec<u32> = new.iter().map(|entry| entry.oid).collect();
+        let details = discovery::details(connection, &oids).await?;
+        let published = discovery::published(connection, config, facts.database.version).await?.unwrap_or_default();
         for entry in new {
-            let details = discovery::details(connection, &[entry.oid]).await?;
-            let Some(detail) = details.tables.first() else { continue };
-            if let Some(why) = self.obstacle(connection, config, facts, entry, detail).await? {
-                let id = entry.id();
-                if self.told.get(&id) != Some(&why) {
-                    tracing::warn!(table = %id, "a table has come that cannot be captured yet: {why}");
-                    self.told.insert(id, why);
-                }
+            let Some(detail) = details.tables.iter().find(|detail| detail.oid == entry.oid) else { continue };
+            let is_published = published.iter().any(|p| p.id() == entry.id());
+            if let Some(why) = obstacle(connection, config, entry, detail, is_published).await? {
+                self.tell(&entry.id(), "a table has come that cannot be captured yet", why);
                 continue;
             }
             // As it is now that nothing stands in the way: it may just have been mended.
@@ -83,40 +85,12 @@ impl Arrivals {
         Ok(None)
     }
 
-    /// Why a table cannot be taken in now, if it cannot, with what to do.
-    async fn obstacle(
-        &self,
-        connection: &mut Connection,
-        config: &Config,
-        facts: &Facts,
-        entry: &TableEntry,
-        detail: &TableDetail,
-    ) -> Result<Option<String>> {
-        if !entry.readable {
-            let user = quote::identifier(&config.endpoint.user);
-            return Ok(Some(format!("run GRANT SELECT ON {} TO {user}", quote::table(&entry.id()))));
+    /// Tells why a table is not taken in, once.
+    fn tell(&mut self, table: &TableId, what: &str, why: String) {
+        if self.told.get(table) != Some(&why) {
+            tracing::warn!(%table, "{what}: {why}");
+            self.told.insert(table.clone(), why);
         }
-        // To publish a table without identity would make its updates fail at the source.
-        if let Err(error) = check_identity(std::slice::from_ref(detail), config.options.replica_identity) {
-            return Ok(Some(error.help_text().unwrap_or_default().to_owned()));
-        }
-        let published = discovery::published(connection, config, facts.database.version).await?.unwrap_or_default();
-        if published.iter().any(|p| p.id() == entry.id()) {
-            return Ok(None);
-        }
-        let name = quote::identifier(&config.publication);
-        let add = format!("run ALTER PUBLICATION {name} ADD TABLE {}", quote::table(&entry.id()));
-        if !config.owns_publication() {
-            return Ok(Some(add));
-        }
-        let sql = format!(
-            "SELECT pg_catalog.pg_has_role(c.relowner, 'USAGE') AND pg_catalog.pg_has_role(p.pubowner, 'USAGE')
-             FROM pg_catalog.pg_class c, pg_catalog.pg_publication p WHERE c.oid = {} AND p.pubname = {}",
-            entry.oid,
-            quote::literal(&config.publication)
-        );
-        let may = connection.simple(&sql).await?.first().is_some_and(|row| row.flag(0).unwrap_or(false));
-        Ok((!may).then(|| format!("the role does not own it; {add}")))
     }
 
     /// Publishes a table that the reader has taken in, and tells what was under way then.
@@ -130,75 +104,135 @@ impl Arrivals {
         facts: &Facts,
         table: &TableId,
     ) -> Result<Published> {
+        let published = self.publish_now(connection, config, facts, table).await;
+        if let Err(error) = &published {
+            self.tell(table, "a table has come that cannot be published yet", error.to_string());
+        }
+        published
+    }
+
+    async fn publish_now(
+        &mut self,
+        connection: &mut Connection,
+        config: &Config,
+        facts: &Facts,
+        table: &TableId,
+    ) -> Result<Published> {
         preflight::publish_one(connection, config, facts, table).await?;
         let under_way = current_view(connection).await?.running().collect();
         let published = discovery::published(connection, config, facts.database.version).await?.unwrap_or_default();
         let filter = published.into_iter().find(|p| p.id() == *table).and_then(|p| p.filter);
         let bytes = self.handed.get(table).copied().unwrap_or(0);
+        // Before its snapshot begins: what is attached later may be missing in it.
+        self.partitions(connection, std::slice::from_ref(table)).await?;
         Ok(Published { table: table.clone(), under_way, filter, bytes })
     }
 
-    /// Looks at the partitions of captured tables: one that was attached with rows brings rows of which the log says nothing.
+    /// Looks at the partitions of these tables: one that was attached with rows since the last look brings rows of which the log
+    /// says nothing. A table that is looked at for the first time has those that it has.
     ///
     /// # Errors
     /// `UnloggedRows`; what keeps from looking.
-    pub async fn partitions(&mut self, connection: &mut Connection, known: &[TableId]) -> Result<()> {
-        let roots: Vec<String> = known.iter().map(|id| quote::literal(&quote::table(id))).collect();
-        if roots.is_empty() {
+    pub async fn partitions(&mut self, connection: &mut Connection, tables: &[TableId]) -> Result<()> {
+        if tables.is_empty() {
             return Ok(());
         }
-        // A partition that was made as one has its row here from the transaction that made its type.
-        let sql = format!(
-            "SELECT c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname), i.xmin::text <> t.xmin::text, r.name,
-               pg_catalog.age(i.xmin)
-             FROM (SELECT name, pg_catalog.to_regclass(name) AS oid FROM pg_catalog.unnest(ARRAY[{}]) name) r
-               JOIN pg_catalog.pg_class rc ON rc.oid = r.oid AND rc.relkind = 'p'
-               CROSS JOIN LATERAL pg_catalog.pg_partition_tree(r.oid) p
-               JOIN pg_catalog.pg_class c ON c.oid = p.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-               JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid JOIN pg_catalog.pg_type t ON t.typrelid = c.oid
-             WHERE p.level > 0",
-            roots.join(", ")
-        );
-        let rows = connection.simple(&sql).await?;
-        let mut now = HashSet::new();
-        let before = self.partitions.take();
-        for row in rows.iter() {
-            let oid: u32 = row.parse(0)?;
-            now.insert(oid);
-            let new = before.as_ref().is_some_and(|before| !before.contains(&oid));
-            if new && row.flag(2)? {
-                let root = known.iter().find(|id| row.text(3).is_ok_and(|name| name == quote::table(id)));
-                let root = root.map_or_else(|| row.text(3).map(str::to_owned), |id| Ok(id.to_string()))?;
-                attached(connection, row.text(1)?, &root, row.parse(4)?).await?;
+        let mut now: HashMap<TableId, HashSet<u32>> = tables.iter().map(|id| (id.clone(), HashSet::new())).collect();
+        for row in connection.simple(&partitions_of(tables)).await?.iter() {
+            let (root, oid) = (&tables[row.parse::<usize>(3)?], row.parse::<u32>(0)?);
+            let new = self.partitions.get(root).is_some_and(|before| !before.contains(&oid));
+            if new && row.flag(2)? && has_older_rows(connection, oid, row.text(1)?).await? {
+                return Err(attached_with_rows(row.text(1)?, root));
             }
+            now.entry(root.clone()).or_default().insert(oid);
         }
-        let gone = before.iter().flatten().filter(|oid| !now.contains(oid)).count();
+        let left = |(root, now): (&TableId, &HashSet<u32>)| {
+            self.partitions.get(root).map_or(0, |before| before.difference(now).count())
+        };
+        let gone: usize = now.iter().map(left).sum();
         if gone > 0 {
             tracing::warn!(
                 partitions = gone,
                 "partitions of captured tables were detached or dropped: their rows left without being logged, and stay in the sink"
             );
         }
-        self.partitions = Some(now);
+        self.partitions.extend(now);
         Ok(())
     }
 }
 
-/// # Errors
-/// `UnloggedRows` when it has rows from before it was attached.
-async fn attached(connection: &mut Connection, partition: &str, root: &str, age: i64) -> Result<()> {
-    let sql = format!("SELECT EXISTS (SELECT 1 FROM {partition} p WHERE pg_catalog.age(p.xmin) > {age})");
-    let older = match connection.simple(&sql).await {
-        Ok(rows) => rows.first().map_or(Ok(false), |row| row.flag(0))?,
-        Err(error) if error.code() == Code::MissingPrivilege => true,
-        Err(error) => return Err(error),
-    };
-    if !older {
-        return Ok(());
+/// Why a table cannot be taken in now, if it cannot, with what to do.
+async fn obstacle(
+    connection: &mut Connection,
+    config: &Config,
+    entry: &TableEntry,
+    detail: &TableDetail,
+    is_published: bool,
+) -> Result<Option<String>> {
+    if !entry.readable {
+        let user = quote::identifier(&config.endpoint.user);
+        return Ok(Some(format!("run GRANT SELECT ON {} TO {user}", quote::table(&entry.id()))));
     }
+    // To publish a table without identity would make its updates fail at the source.
+    if let Err(error) = check_identity(std::slice::from_ref(detail), config.options.replica_identity) {
+        return Ok(Some(error.help_text().unwrap_or_default().to_owned()));
+    }
+    if is_published {
+        return Ok(None);
+    }
+    let name = quote::identifier(&config.publication);
+    let add = format!("run ALTER PUBLICATION {name} ADD TABLE {}", quote::table(&entry.id()));
+    if !config.owns_publication() {
+        return Ok(Some(add));
+    }
+    let sql = format!(
+        "SELECT pg_catalog.pg_has_role(c.relowner, 'USAGE') AND pg_catalog.pg_has_role(p.pubowner, 'USAGE')
+         FROM pg_catalog.pg_class c, pg_catalog.pg_publication p WHERE c.oid = {} AND p.pubname = {}",
+        entry.oid,
+        quote::literal(&config.publication)
+    );
+    let may = connection.simple(&sql).await?.first().is_some_and(|row| row.flag(0).unwrap_or(false));
+    Ok((!may).then(|| format!("the role does not own it; {add}")))
+}
+
+/// Each partition of tables: its id, its name, whether it may have been attached, and which of the tables it belongs to.
+fn partitions_of(tables: &[TableId]) -> String {
+    let root = |(at, id): (usize, &TableId)| format!("({at}, {})", quote::literal(&quote::table(id)));
+    let roots: Vec<String> = tables.iter().enumerate().map(root).collect();
+    // A partition that was made as one has its row here from the transaction that made its type.
+    format!(
+        "SELECT c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname), i.xmin::text <> t.xmin::text, r.at
+         FROM (VALUES {}) r (at, name)
+           JOIN pg_catalog.pg_class rc ON rc.oid = pg_catalog.to_regclass(r.name) AND rc.relkind = 'p'
+           CROSS JOIN LATERAL pg_catalog.pg_partition_tree(rc.oid) p
+           JOIN pg_catalog.pg_class c ON c.oid = p.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+           JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid JOIN pg_catalog.pg_type t ON t.typrelid = c.oid
+         WHERE p.level > 0",
+        roots.join(", ")
+    )
+}
+
+/// Whether a partition has rows from before it was attached. Ages grow with every transaction of the server: both are told by one
+/// statement.
+async fn has_older_rows(connection: &mut Connection, oid: u32, partition: &str) -> Result<bool> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM {partition} p, pg_catalog.pg_inherits i
+           WHERE i.inhrelid = {oid} AND pg_catalog.age(p.xmin) > pg_catalog.age(i.xmin))"
+    );
+    match connection.simple(&sql).await {
+        Ok(rows) => rows.first().map_or(Ok(false), |row| row.flag(0)),
+        Err(error) if error.code() == Code::MissingPrivilege => Ok(true),
+        // Dropped meanwhile: the next look says so.
+        Err(error) if error.code() == Code::TableGone => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cold]
+fn attached_with_rows(partition: &str, root: &TableId) -> Error {
     let message =
         format!("rows of captured table {root} came without being logged: {partition} was attached with rows in it");
-    Err(Error::new(Code::UnloggedRows, message).fact("table", root.to_owned()).help(
+    Error::new(Code::UnloggedRows, message).fact("table", root.to_string()).help(
         "start a new pipeline with a new snapshot; or start this one again to go on without the rows that the partition had",
-    ))
+    )
 }

@@ -237,6 +237,7 @@ impl PostgresReader {
             biased;
             chunk = self.start.snapshot.next_chunk() => self.chunk(chunk)?,
             fed = self.feed.next(), if self.block.is_none() => self.fed(fed)?,
+            () = self.watch.looked() => {}
             () = tokio::time::sleep_until(wake.into()) => {
                 self.waiting = false;
                 self.nudge_if_due();

@@ -13,7 +13,7 @@ use dujiang_core::{Code, Error, Result, TableId};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// From so many bytes of log on that the slot holds back, it is said why; and again whenever they have doubled.
 const MUCH_LOG: u64 = 1 << 30;
@@ -26,6 +26,7 @@ pub struct Watch {
     alarms: mpsc::Receiver<Error>,
     seen: Arc<Mutex<Option<Seen>>>,
     settled: Arc<AtomicBool>,
+    looked: Arc<Notify>,
     arrivals: mpsc::Receiver<Arrival>,
     taken_in: mpsc::Sender<TableId>,
     published: mpsc::Receiver<Published>,
@@ -47,6 +48,7 @@ impl Watch {
         let (ready, published) = mpsc::channel(1);
         let seen = Arc::new(Mutex::new(None));
         let settled = Arc::new(AtomicBool::new(false));
+        let looked = Arc::new(Notify::new());
         let guard = Guard {
             config,
             facts,
@@ -57,6 +59,7 @@ impl Watch {
             moments: Moments::default(),
             seen: seen.clone(),
             settled: settled.clone(),
+            looked: looked.clone(),
             arrivals: Arrivals::default(),
             arrival,
             to_publish,
@@ -65,12 +68,17 @@ impl Watch {
             ready,
         };
         let task = tokio::spawn(guard.run(alarm));
-        Self { alarms, seen, settled, arrivals, taken_in, published, task }
+        Self { alarms, seen, settled, looked, arrivals, taken_in, published, task }
     }
 
     /// Whether it was looked, and no table is on its way.
     pub fn is_settled(&self) -> bool {
         self.settled.load(Ordering::Acquire)
+    }
+
+    /// Waits until it was looked again. **Cancel-safe.**
+    pub async fn looked(&self) {
+        self.looked.notified().await;
     }
 
     /// A table that has come.
@@ -148,6 +156,8 @@ struct Guard {
     moments: Moments,
     seen: Arc<Mutex<Option<Seen>>>,
     settled: Arc<AtomicBool>,
+    /// The reader does not wait longer for what there is to tell.
+    looked: Arc<Notify>,
     arrivals: Arrivals,
     arrival: mpsc::Sender<Arrival>,
     to_publish: mpsc::Receiver<TableId>,
@@ -167,6 +177,7 @@ impl Guard {
                 Err(error) if matches!(error.code(), Code::Publication | Code::TableGone | Code::UnloggedRows) => {
                     // The reader is gone if this fails.
                     let _ = alarm.send(error).await;
+                    self.looked.notify_one();
                     return;
                 }
                 Err(error) => {
@@ -176,6 +187,7 @@ impl Guard {
             }
             // What cannot be looked at does not hold the pipeline up.
             self.settled.store(!self.on_its_way, Ordering::Release);
+            self.looked.notify_one();
             tokio::select! {
                 table = self.to_publish.recv() => match table {
                     Some(table) => self.publishing = Some(table),
