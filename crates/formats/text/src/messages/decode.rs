@@ -130,9 +130,8 @@ impl Decoder {
             return Ok(Decoded::Changes(1));
         }
         let Some(found) = find(self.format, text)? else { return Ok(Decoded::Nothing) };
-        if let Some(schema) = found.schema.filter(|_| self.format == MessageFormat::DebeziumJsonWithSchema) {
-            explain(&mut self.explained, text, schema, &self.table, &self.readings)?;
-        }
+        let schema = found.schema.filter(|_| self.format == MessageFormat::DebeziumJsonWithSchema);
+        explain(&mut self.explained, text, schema, &self.table, &self.readings)?;
         let changes = self.append_rows(text, &found, rows)?;
         if changes == 0 {
             return Ok(Decoded::Nothing);

@@ -8,14 +8,17 @@ use dujiang_core::TableSchema;
 /// The readings of a table's columns by the schema of the message at hand. It is the same in nearly every message.
 #[derive(Debug, Default)]
 pub(super) struct Explained {
+    /// Whether the message at hand has a schema.
+    at_hand: bool,
+    /// The last one read.
     schema: String,
     readings: Vec<Reading>,
 }
 
 impl Explained {
-    /// None before a message had a schema.
+    /// None if the message at hand has no schema.
     pub(super) fn readings(&self) -> Option<&[Reading]> {
-        (!self.schema.is_empty()).then_some(self.readings.as_slice())
+        self.at_hand.then_some(self.readings.as_slice())
     }
 }
 
@@ -23,10 +26,12 @@ impl Explained {
 pub(super) fn explain(
     explained: &mut Explained,
     text: &str,
-    schema: Raw,
+    schema: Option<Raw>,
     table: &TableSchema,
     plain: &[Reading],
 ) -> Result<(), Fault> {
+    explained.at_hand = schema.is_some();
+    let Some(schema) = schema else { return Ok(()) };
     if explained.schema == schema.json(text) {
         return Ok(());
     }

@@ -128,8 +128,8 @@ impl Reading {
                 let counted = self.append_count(raw.json(text), column);
                 counted.ok_or_else(|| self.ill_typed(raw.json(text)).at(raw.start))?;
             }
-            (How::Decimal(_, scale, true), Shape::Number) => {
-                let plain = Self { how: How::Decimal(76, *scale, false), ..self.clone() };
+            (How::Decimal(precision, scale, true), Shape::Number) => {
+                let plain = Self { how: How::Decimal(*precision, *scale, false), ..self.clone() };
                 plain.append_known(raw.json(text), column).map_err(|fault| fault.at(raw.start))?;
             }
             (How::Bits, Shape::Number) => {

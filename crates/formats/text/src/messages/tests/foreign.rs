@@ -73,6 +73,34 @@ fn debeziums_schema_says_how_values_are_written() {
     let batch = decode(&table, MessageFormat::DebeziumJsonWithSchema, &message).unwrap();
     let expected = r#"{"id":1004,"price":60.00,"tax":1.50,"made":"2016-06-10T18:05:02.461000","sold":"2016-06-10T18:05:02.461000","day":"2026-11-20","flag":1}"#;
     assert_eq!(rows(&batch), [(Kind::Read, expected.to_owned())]);
+    // A message without schema has Debezium's own values, whatever the schema before it said.
+    let bare = r#"{"before":null,"after":{"id":1005,"price":"F3A=","tax":"AJY=","made":1465581902461,"sold":1465581902461000,"day":20777,"flag":true},"op":"r"}"#;
+    let alone = decode(&table, MessageFormat::DebeziumJsonWithSchema, bare).unwrap();
+    let mut decoder = Decoder::new(&table, &options(MessageFormat::DebeziumJsonWithSchema)).unwrap();
+    let mut together = decoder.rows();
+    for value in [&message, bare] {
+        decoder.decode(Some(value.as_bytes()), &origin("topic-0", 7), &mut together).unwrap();
+    }
+    assert_eq!(rows(&together.take().unwrap())[1], rows(&alone)[0]);
+    assert!(rows(&alone)[0].1.contains(r#""tax":1.50"#), "{:?}", rows(&alone));
+}
+
+#[test]
+fn a_number_that_is_too_long_for_its_decimal_is_refused() {
+    let id = || field("id", DataType::Int32, false, "int(11)", None);
+    let table = table(vec![id(), field("price", DataType::Decimal128(5, 2), true, "decimal(5,2)", None)]);
+    let message = |price: &str| format!(r#"{{"before":null,"after":{{"id":1,"price":{price}}},"op":"r"}}"#);
+    for format in [MessageFormat::DebeziumJson, MessageFormat::DebeziumJsonWithSchema] {
+        let batch = decode(&table, format, &message("123.45")).unwrap();
+        assert_eq!(rows(&batch), [(Kind::Read, r#"{"id":1,"price":123.45}"#.to_owned())]);
+        let error = decode(&table, format, &message("123456.78")).unwrap_err();
+        assert_eq!(error.code(), Code::MessageField, "{format:?}: {error:?}");
+    }
+    // 12345678 and 12345 as the bytes of whole numbers.
+    let error = decode(&table, MessageFormat::DebeziumJsonWithSchema, &message("\"ALxhTg==\"")).unwrap_err();
+    assert_eq!(error.code(), Code::MessageField, "{error:?}");
+    let batch = decode(&table, MessageFormat::DebeziumJsonWithSchema, &message("\"MDk=\"")).unwrap();
+    assert_eq!(rows(&batch), [(Kind::Read, r#"{"id":1,"price":123.45}"#.to_owned())]);
 }
 
 #[test]
