@@ -268,13 +268,18 @@ impl ChangeBatch {
         self
     }
 
+    /// The row that stands for a record: of an update, its before image.
+    pub fn first_image(&self, row: usize) -> usize {
+        row - usize::from(self.kinds[row] == Kind::UpdateAfter)
+    }
+
     /// Records with values that could not be carried, in order: (row of the record's first image, why). Empty for nearly
     /// every batch.
     pub fn unfit_records(&self) -> Vec<(usize, Error)> {
         let mut out: Vec<(usize, Error)> = Vec::new();
         for cell in self.unfit.iter() {
             let row = cell.row as usize;
-            let first = if self.kinds[row] == Kind::UpdateAfter { row - 1 } else { row };
+            let first = self.first_image(row);
             if out.last().is_none_or(|(last, _)| *last != first) {
                 out.push((first, self.unfit_error(cell)));
             }

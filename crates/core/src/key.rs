@@ -42,6 +42,15 @@ impl<'a> Keys<'a> {
         out.extend(digest.to_be_bytes().iter().flat_map(|b| [HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]));
     }
 
+    /// Appends the last part of a row's event id: of a snapshot row the digest of its key, else its ordinal.
+    pub fn write_event_end(&self, kind: Kind, row: usize, ordinal: u64, out: &mut Vec<u8>) {
+        if kind == Kind::Read && !self.0.is_empty() {
+            self.write_digest(row, out);
+        } else {
+            out.extend_from_slice(itoa::Buffer::new().format(ordinal).as_bytes());
+        }
+    }
+
     /// One 64-bit hash per row, a function of the row's canonical key bytes alone, computed column by column into `out`
     /// (cleared first). All zero for a table without key.
     pub fn hash(&self, rows: usize, out: &mut Vec<u64>) {

@@ -18,7 +18,7 @@ mod nested;
 mod number;
 mod time;
 
-use crate::batch::{ChangeBatch, Kind, Origin};
+use crate::batch::{ChangeBatch, Origin};
 use crate::cells::{Cells, Values};
 use crate::checkpoint::Lineage;
 use crate::key::Keys;
@@ -27,6 +27,7 @@ use arrow_array::Array;
 use arrow_schema::Field;
 
 pub use json::{is_json_document, write_json_string};
+pub use number::write_base64;
 pub use time::write_instant;
 
 /// Appends the JSON form of one cell: exact numbers (decimals as plain numbers with all their digits, never rounded),
@@ -153,11 +154,7 @@ pub fn write_event_id(
     out: &mut Vec<u8>,
 ) {
     write_event_prefix(lineage, batch.source_table(), origin, out);
-    if batch.kinds[row] == Kind::Read && !batch.schema.key.is_empty() {
-        Keys::new(batch).write_digest(row, out);
-    } else {
-        number::write_integer(ordinal, out);
-    }
+    Keys::new(batch).write_event_end(batch.kinds[row], row, ordinal, out);
 }
 
 /// Appends the part of an event id that all rows of one table and transaction share: everything up to and including the

@@ -1,15 +1,15 @@
 //! Rows into records.
 
-use crate::client::wire::{length_of_field, write_bytes, write_head, write_varint};
+use crate::client::wire::{length_of_field, write_bytes, write_head};
 use crate::config::Protocol;
 use crate::shards::hash;
 use crate::topic::Slot;
 use arrow_schema::TimeUnit;
 use dujiang_core::cells::{Cells, Values};
 use dujiang_core::key::Keys;
-use dujiang_core::text::{write_event_prefix, write_json_string, write_u64};
+use dujiang_core::text::{write_event_prefix, write_json_string};
 use dujiang_core::transform::RowError;
-use dujiang_core::{ChangeBatch, Code, Error, Kind, Lineage, Origin, Result};
+use dujiang_core::{ChangeBatch, Code, Error, Kind, Lineage, Result};
 use std::ops::Range;
 
 /// Longest text of one field.
@@ -53,14 +53,14 @@ struct Encoder<'a> {
     slots: &'a [Slot],
     protocol: Protocol,
     keys: Keys<'a>,
-    lineage: &'a Lineage,
-    /// Names and values, end to end.
-    attributes: Vec<u8>,
-    /// Buffers that are used again for every record: an event id or the text of a value, values, all of a record.
+    /// Buffers that are used again for every record: the text of a value, values, all of a record.
     text: Vec<u8>,
     data: Vec<u8>,
     entry: Vec<u8>,
 }
+
+/// Names and values of a record's attributes.
+type Attributes<'a> = [(&'static str, &'a [u8]); 4];
 
 /// Encodes the changes of a batch: of each the row after it, of a delete the row before. Changes that no record can hold come back.
 ///
@@ -79,24 +79,31 @@ pub(crate) fn encode(
         slots,
         protocol,
         keys: Keys::new(batch),
-        lineage,
-        attributes: Vec::new(),
         text: Vec::new(),
         data: Vec::new(),
         entry: Vec::new(),
     };
     let keyless = hash(batch.schema.id.to_string().as_bytes());
-    let (mut records, mut failed, mut key) = (Records::default(), Vec::new(), Vec::new());
+    let (mut records, mut failed, mut id, mut key) = (Records::default(), Vec::new(), Vec::new(), Vec::new());
     for (row, (ordinal, origin)) in batch.ordinals().enumerate() {
         let kind = batch.kinds[row];
         if kind == Kind::UpdateBefore {
             continue;
         }
-        encoder.prepare_attributes(batch, row, ordinal, &origin);
+        id.clear();
+        write_event_prefix(lineage, batch.source_table(), &origin, &mut id);
+        encoder.keys.write_event_end(kind, row, ordinal, &mut id);
+        let mut time = itoa::Buffer::new();
+        let attributes = [
+            ("dujiang.op", kind.letter().as_bytes()),
+            ("dujiang.event-id", &id),
+            ("dujiang.ts-us", time.format(origin.commit_micros).as_bytes()),
+            ("dujiang.position", origin.position.as_bytes()),
+        ];
         let start = records.bytes.len();
-        let written = encoder.write(row, &mut records.bytes);
+        let written = encoder.write(row, &attributes, &mut records.bytes);
         let size = records.bytes.len() - start;
-        let first = if kind == Kind::UpdateAfter { row - 1 } else { row };
+        let first = batch.first_image(row);
         let fitting = written.and_then(|()| if size <= MAX_BODY { Ok(()) } else { Err(too_large(size)) });
         if let Err(error) = fitting {
             records.bytes.truncate(start);
@@ -115,62 +122,16 @@ fn too_large(size: usize) -> Error {
     Error::new(Code::BadRecord, format!("a record has {size} bytes, and a request to DataHub at most 4 MB"))
 }
 
-/// The parts of the attributes, in order.
-fn parts(mut attributes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let mut length = 0;
-        let mut shift = 0;
-        loop {
-            let (&byte, rest) = attributes.split_first()?;
-            attributes = rest;
-            length |= usize::from(byte & 0x7F) << shift;
-            shift += 7;
-            if byte < 0x80 {
-                break;
-            }
-        }
-        let (part, rest) = attributes.split_at(length);
-        attributes = rest;
-        Some(part)
-    })
-}
-
 impl Encoder<'_> {
-    /// Names and values of a record's attributes, each with its length before it as a varint.
-    fn prepare_attributes(&mut self, batch: &ChangeBatch, row: usize, ordinal: u64, origin: &Origin<'_>) {
-        let id = &mut self.text;
-        id.clear();
-        write_event_prefix(self.lineage, batch.source_table(), origin, id);
-        if batch.kinds[row] == Kind::Read && !batch.schema.key.is_empty() {
-            self.keys.write_digest(row, id);
-        } else {
-            write_u64(ordinal, id);
-        }
-        let mut time = itoa::Buffer::new();
-        let pairs: [(&str, &[u8]); 4] = [
-            ("dujiang.op", batch.kinds[row].letter().as_bytes()),
-            ("dujiang.event-id", id),
-            ("dujiang.ts-us", time.format(origin.commit_micros).as_bytes()),
-            ("dujiang.position", origin.position.as_bytes()),
-        ];
-        self.attributes.clear();
-        for (name, value) in pairs {
-            for part in [name.as_bytes(), value] {
-                write_varint(part.len() as u64, &mut self.attributes);
-                self.attributes.extend_from_slice(part);
-            }
-        }
-    }
-
-    fn write(&mut self, row: usize, out: &mut Vec<u8>) -> Result<()> {
+    fn write(&mut self, row: usize, attributes: &Attributes<'_>, out: &mut Vec<u8>) -> Result<()> {
         match self.protocol {
-            Protocol::Protobuf => self.write_protobuf(row, out),
-            Protocol::Json => self.write_json(row, out),
+            Protocol::Protobuf => self.write_protobuf(row, attributes, out),
+            Protocol::Json => self.write_json(row, attributes, out),
         }
     }
 
     /// A `RecordEntry` as field 1 of a `PutRecordsRequest`: attributes (8), data (9).
-    fn write_protobuf(&mut self, row: usize, out: &mut Vec<u8>) -> Result<()> {
+    fn write_protobuf(&mut self, row: usize, attributes: &Attributes<'_>, out: &mut Vec<u8>) -> Result<()> {
         let (mut text, mut data) = (std::mem::take(&mut self.text), std::mem::take(&mut self.data));
         data.clear();
         let written = (0..self.slots.len()).try_for_each(|index| {
@@ -185,12 +146,12 @@ impl Encoder<'_> {
         });
         let entry = &mut self.entry;
         entry.clear();
-        write_head(8, attributes_length(&self.attributes), entry);
-        let mut walk = parts(&self.attributes);
-        while let (Some(name), Some(value)) = (walk.next(), walk.next()) {
-            write_head(1, length_of_field(name.len()) + length_of_field(value.len()), entry);
-            write_bytes(1, name, entry);
-            write_bytes(2, value, entry);
+        let length = |(name, value): &(&str, &[u8])| length_of_field(name.len()) + length_of_field(value.len());
+        write_head(8, attributes.iter().map(|pair| length_of_field(length(pair))).sum(), entry);
+        for pair in attributes {
+            write_head(1, length(pair), entry);
+            write_bytes(1, pair.0.as_bytes(), entry);
+            write_bytes(2, pair.1, entry);
         }
         write_bytes(9, &data, entry);
         write_bytes(1, entry, out);
@@ -199,7 +160,7 @@ impl Encoder<'_> {
     }
 
     /// `"Data":[...],"Attributes":{...}}`: what stands behind the shard's number.
-    fn write_json(&mut self, row: usize, out: &mut Vec<u8>) -> Result<()> {
+    fn write_json(&mut self, row: usize, attributes: &Attributes<'_>, out: &mut Vec<u8>) -> Result<()> {
         let mut text = std::mem::take(&mut self.text);
         out.extend_from_slice(b"\"Data\":[");
         let written = (0..self.slots.len()).try_for_each(|index| {
@@ -215,13 +176,11 @@ impl Encoder<'_> {
         });
         self.text = text;
         out.extend_from_slice(b"],\"Attributes\":{");
-        let mut walk = parts(&self.attributes);
-        let mut first = true;
-        while let (Some(name), Some(value)) = (walk.next(), walk.next()) {
-            if !std::mem::take(&mut first) {
+        for (index, (name, value)) in attributes.iter().enumerate() {
+            if index > 0 {
                 out.push(b',');
             }
-            write_string(name, out);
+            write_json_string(name, out);
             out.push(b':');
             write_string(value, out);
         }
@@ -274,13 +233,4 @@ fn micros(count: i64, unit: TimeUnit) -> Option<i128> {
         TimeUnit::Microsecond => Some(count),
         TimeUnit::Nanosecond => (count % 1_000 == 0).then_some(count / 1_000),
     }
-}
-
-fn attributes_length(attributes: &[u8]) -> usize {
-    let mut walk = parts(attributes);
-    let mut length = 0;
-    while let (Some(name), Some(value)) = (walk.next(), walk.next()) {
-        length += length_of_field(length_of_field(name.len()) + length_of_field(value.len()));
-    }
-    length
 }

@@ -7,7 +7,7 @@ use arrow_buffer::{OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use dujiang_core::cells::check_types;
 use dujiang_core::key::Keys;
-use dujiang_core::text::{write_event_prefix, write_u64};
+use dujiang_core::text::write_event_prefix;
 use dujiang_core::{ChangeBatch, Code, Error, Kind, Lineage, Origin, Result, ResultExt, TableSchema};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -252,15 +252,10 @@ impl Texts {
         let mut prefix = Vec::new();
         write_event_prefix(lineage, run.batch.source_table(), &run.origin, &mut prefix);
         let keys = Keys::new(run.batch);
-        let by_key = !run.batch.schema.key.is_empty();
         self.bytes.reserve((prefix.len() + 4) * run.count());
         run.each(|row, ordinal| {
             self.bytes.extend_from_slice(&prefix);
-            if by_key && run.batch.kinds[row] == Kind::Read {
-                keys.write_digest(row, &mut self.bytes);
-            } else {
-                write_u64(ordinal, &mut self.bytes);
-            }
+            keys.write_event_end(run.batch.kinds[row], row, ordinal, &mut self.bytes);
             self.push(b"");
         });
     }

@@ -12,7 +12,7 @@ use dujiang_core::checkpoint::Token;
 use dujiang_core::schema::TableId;
 use dujiang_core::sink::{Detached, SinkContext, SinkFigures, Writer};
 use dujiang_core::transform::RowError;
-use dujiang_core::{ChangeBatch, Code, Epoch, Error, Kind, Result, ResultExt, TableSchema, fault};
+use dujiang_core::{ChangeBatch, Code, Epoch, Error, Result, ResultExt, TableSchema, fault};
 use dujiang_format_text::json;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -223,7 +223,7 @@ fn make_durable(files: Vec<ClosedFile>, folders: &Folders) -> Result<Vec<Token>>
 fn bad_rows(batch: &ChangeBatch) -> Result<Vec<RowError>> {
     let mut bad: Vec<RowError> = Vec::new();
     for (row, error) in json::bad_rows(&batch.rows)? {
-        let row = if batch.kinds[row] == Kind::UpdateAfter { row - 1 } else { row };
+        let row = batch.first_image(row);
         if bad.last().is_none_or(|last| last.row != row) {
             bad.push(RowError { row, error });
         }
@@ -232,10 +232,7 @@ fn bad_rows(batch: &ChangeBatch) -> Result<Vec<RowError>> {
 }
 
 fn without(batch: &ChangeBatch, bad: &[RowError]) -> Result<ChangeBatch> {
-    let is_bad = |row: usize| {
-        let first = if batch.kinds[row] == Kind::UpdateAfter { row - 1 } else { row };
-        bad.binary_search_by_key(&first, |error| error.row).is_ok()
-    };
+    let is_bad = |row: usize| bad.binary_search_by_key(&batch.first_image(row), |error| error.row).is_ok();
     let good: Vec<u32> = (0..batch.images()).filter(|&row| !is_bad(row)).map(|row| row as u32).collect();
     batch.take(&good)
 }

@@ -71,7 +71,8 @@ fn write_scaled(integer: &[u8], scale: i8, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[whole..]);
 }
 
-pub(super) fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
+/// Appends bytes as base64 (RFC 4648 §4, padded).
+pub fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
     STANDARD.encode_slice(bytes, &mut out[start..]).expect("invariant: base64 needs four bytes for three");

@@ -1,5 +1,5 @@
 use super::*;
-use crate::batch::{Origins, TimePrecision};
+use crate::batch::{Kind, Origins, TimePrecision};
 use crate::schema::{LOGICAL_JSON, LOGICAL_NUMBER, TableId, TableSchema, field};
 use arrow_array::*;
 use arrow_buffer::i256;

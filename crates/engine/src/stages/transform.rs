@@ -10,7 +10,7 @@ use dujiang_core::dead_letter::Stage;
 use dujiang_core::routing::Routing;
 use dujiang_core::schema::SchemaChange;
 use dujiang_core::transform::{RowError, Transform, Transformed};
-use dujiang_core::{ChangeBatch, Code, Error, Kind, Result, TableId, TableSchema};
+use dujiang_core::{ChangeBatch, Code, Error, Result, TableId, TableSchema};
 use std::sync::Arc;
 
 /// The transforms of a pipeline, in order, and after them its routing.
@@ -151,8 +151,7 @@ impl Chain {
         let letters = letters::build(lineage, table, Stage::Source, &batch, &failed)?;
         part.letters.extend(letters.letters);
         part.ledger.count(table, Images { dead: letters.images, ..Images::default() });
-        let first = |row: usize| if batch.kinds[row] == Kind::UpdateAfter { row - 1 } else { row };
-        let is_good = |row: &usize| failed.binary_search_by_key(&first(*row), |error| error.row).is_err();
+        let is_good = |&row: &usize| failed.binary_search_by_key(&batch.first_image(row), |error| error.row).is_err();
         let good: Vec<u32> = (0..batch.images()).filter(is_good).map(|row| row as u32).collect();
         batch.take(&good)
     }

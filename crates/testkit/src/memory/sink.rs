@@ -118,9 +118,8 @@ impl MemoryWriter {
         let cells = Cells::new(batch);
         for row in (0..batch.images()).filter(|&row| batch.kinds[row] != Kind::UpdateBefore) {
             if cells.flag(row) == Flag::BadAtSink as i64 {
-                let first = row - usize::from(batch.kinds[row] == Kind::UpdateAfter);
                 let error = Error::new(Code::BadRecord, "the record is bad on purpose");
-                failed.push(RowError { row: first, error });
+                failed.push(RowError { row: batch.first_image(row), error });
                 continue;
             }
             durable.sink.arrivals += 1;

@@ -20,7 +20,7 @@ use dujiang_core::pattern::Route;
 use dujiang_core::routing::Routing;
 use dujiang_core::schema::{Ddl, SchemaChange, TableSchema};
 use dujiang_core::transform::{RowError, Transformed};
-use dujiang_core::{ChangeBatch, Code, Error, Kind, Result, TableId};
+use dujiang_core::{ChangeBatch, Code, Error, Result, TableId};
 use kept::{Kept, Natural, Shapes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -430,7 +430,7 @@ impl Source {
     }
 
     fn take_others(&self, batch: &ChangeBatch, failed: &Unfit) -> Result<Vec<ChangeBatch>> {
-        let others = (0..batch.images()).filter(|&row| !failed.contains_key(&record(batch, row)));
+        let others = (0..batch.images()).filter(|&row| !failed.contains_key(&batch.first_image(row)));
         let others: Vec<u32> = others.map(|row| row as u32).collect();
         if others.is_empty() {
             return Ok(Vec::new());
@@ -445,11 +445,6 @@ impl Source {
     }
 }
 
-/// The row that stands for a record: of an update, its before image.
-fn record(batch: &ChangeBatch, row: usize) -> usize {
-    if batch.kinds[row] == Kind::UpdateAfter { row - 1 } else { row }
-}
-
 impl Target {
     /// The batch in the sink's shape. If any row does not fit, only those are told of.
     fn fit(&self, batch: &ChangeBatch) -> Result<std::result::Result<ChangeBatch, Unfit>> {
@@ -461,7 +456,7 @@ impl Target {
     fn tell(&self, batch: &ChangeBatch, unfit: Unfit, failed: &mut Unfit) {
         for (row, error) in unfit {
             let error = || error.fact("sink table", self.schema.id.to_string());
-            failed.entry(record(batch, row)).or_insert_with(error);
+            failed.entry(batch.first_image(row)).or_insert_with(error);
         }
     }
 

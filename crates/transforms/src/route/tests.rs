@@ -3,7 +3,7 @@ use crate::evolve::Behavior;
 use arrow_array::{Array, ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::dialect::{parse_field, type_name};
-use dujiang_core::{Origin, Origins};
+use dujiang_core::{Kind, Origin, Origins};
 use std::collections::HashMap;
 
 type Columns<'a> = &'a [(&'a str, &'a str)];

@@ -3,6 +3,7 @@
 //! `es` is the commit time; so is `ts`, which at Canal is the time of encoding. There is no `id`, which counts Canal's batches.
 //! A row read by a snapshot is an `INSERT`: Canal knows no other mark.
 
+use super::cells::write_list;
 use super::debezium::write_i64;
 use super::images::Images;
 use super::runs::Change;
@@ -78,18 +79,6 @@ impl FlatMessage {
         }
         out.push(b'}');
     }
-}
-
-/// Appends an array of strings.
-pub(super) fn write_list<'a>(names: impl Iterator<Item = &'a str>, out: &mut Vec<u8>) {
-    out.push(b'[');
-    for (index, name) in names.enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        write_json_string(name, out);
-    }
-    out.push(b']');
 }
 
 fn write_name(field: &Field, index: usize, out: &mut Vec<u8>) {

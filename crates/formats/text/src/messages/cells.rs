@@ -57,7 +57,8 @@ impl Style {
             (Self::Spaced, Values::Text(texts)) => write_json_string(texts.get(row), out),
             (Self::Maxwell, Values::LocalTime(_) | Values::Instant(_)) => write_spaced(cells, row, false, out),
             (Self::Maxwell, Values::Text(texts)) if cells.logical() == Some(LOGICAL_SET) => {
-                write_labels(texts.get(row), out);
+                // Labels have no commas in them.
+                write_list(texts.get(row).split(',').filter(|label| !label.is_empty()), out);
             }
             _ => cells.write_json(row, out),
         }
@@ -82,14 +83,14 @@ fn write_moment(cells: &Cells<'_>, row: usize, zone: bool, out: &mut Vec<u8>) {
     }
 }
 
-/// The labels of a SET, which have no commas in them.
-fn write_labels(labels: &str, out: &mut Vec<u8>) {
+/// Appends an array of strings.
+pub(super) fn write_list<'a>(names: impl Iterator<Item = &'a str>, out: &mut Vec<u8>) {
     out.push(b'[');
-    for (index, label) in labels.split(',').filter(|label| !label.is_empty()).enumerate() {
+    for (index, name) in names.enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        write_json_string(label, out);
+        write_json_string(name, out);
     }
     out.push(b']');
 }

@@ -13,7 +13,7 @@ use crate::columns;
 use crate::csv;
 use dujiang_core::cells::{Cells, check_types};
 use dujiang_core::key::Keys;
-use dujiang_core::text::{write_event_prefix, write_u64};
+use dujiang_core::text::write_event_prefix;
 use dujiang_core::transform::RowError;
 use dujiang_core::{ChangeBatch, Code, Error, Kind, Origin, Result, TableSchema};
 use std::ops::Range;
@@ -169,11 +169,7 @@ impl Encoder {
     fn write_event_id(&self, change: &Change, keys: Option<&Keys<'_>>, out: &mut Messages) {
         let Some(keys) = keys else { return };
         out.bytes.extend_from_slice(&self.event_prefix);
-        if change.kind == Kind::Read && !self.table.key.is_empty() {
-            keys.write_digest(change.row(), &mut out.bytes);
-        } else {
-            write_u64(change.ordinal, &mut out.bytes);
-        }
+        keys.write_event_end(change.kind, change.row(), change.ordinal, &mut out.bytes);
         out.end_event_id();
     }
 }

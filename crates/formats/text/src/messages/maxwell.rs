@@ -3,7 +3,7 @@
 //! `ts` is the commit time in seconds. `gtid` holds the transaction; there is no `xid`, the number that a server gives it. A
 //! row read by a snapshot is a `bootstrap-insert`.
 
-use super::canal::write_list;
+use super::cells::write_list;
 use super::debezium::write_i64;
 use super::images::Images;
 use super::runs::Change;

@@ -1,5 +1,6 @@
 //! Dates and times from text.
 
+use super::native::per_second;
 use arrow_schema::TimeUnit;
 
 const SECONDS_PER_DAY: i128 = 86_400;
@@ -37,12 +38,7 @@ pub(super) fn duration(text: &str, unit: TimeUnit) -> Option<i128> {
 
 /// None if the unit is too coarse.
 fn count(seconds: i128, nanos: i128, unit: TimeUnit) -> Option<i128> {
-    let per_second: i128 = match unit {
-        TimeUnit::Second => 1,
-        TimeUnit::Millisecond => 1_000,
-        TimeUnit::Microsecond => 1_000_000,
-        TimeUnit::Nanosecond => 1_000_000_000,
-    };
+    let per_second = per_second(unit);
     let nanos_each = 1_000_000_000 / per_second;
     (nanos % nanos_each == 0).then(|| seconds * per_second + nanos / nanos_each)
 }

@@ -6,14 +6,12 @@
 
 use super::quoted::write_quoted_json;
 use arrow_schema::{DataType, Field, TimeUnit};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use dujiang_core::cells::{Cells, Values};
 use dujiang_core::dialect::type_name;
 use dujiang_core::schema::{
     self, LOGICAL_BIT, LOGICAL_ENUM, LOGICAL_JSON, LOGICAL_SET, LOGICAL_YEAR, META_SOURCE_TYPE,
 };
-use dujiang_core::text::write_json_string;
+use dujiang_core::text::{write_base64, write_json_string};
 use std::ops::Range;
 
 /// What becomes of a column's values.
@@ -80,7 +78,7 @@ impl Native {
                 out.extend_from_slice(if values[row] & 1 == 1 { b"true" } else { b"false" });
             }
             (Self::Bits(bits), Values::U64(values)) => {
-                write_base64(&values[row].to_le_bytes()[..bits.div_ceil(8).clamp(1, 8) as usize], out);
+                write_quoted_base64(&values[row].to_le_bytes()[..bits.div_ceil(8).clamp(1, 8) as usize], out);
             }
             (Self::Days, Values::Date(days)) => write_number(days[row].into(), out),
             (_, Values::LocalTime(ticks) | Values::TimeOfDay(ticks) | Values::Duration(ticks)) => {
@@ -139,14 +137,12 @@ fn write_number(value: i128, out: &mut Vec<u8>) {
 fn write_whole(bytes: &[u8], out: &mut Vec<u8>) {
     let fill = if bytes[0] & 0x80 == 0 { 0x00 } else { 0xFF };
     let redundant = bytes.windows(2).take_while(|pair| pair[0] == fill && (pair[1] ^ fill) & 0x80 == 0).count();
-    write_base64(&bytes[redundant..], out);
+    write_quoted_base64(&bytes[redundant..], out);
 }
 
-fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
+fn write_quoted_base64(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    let start = out.len();
-    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
-    STANDARD.encode_slice(bytes, &mut out[start..]).expect("invariant: base64 needs four bytes for three");
+    write_base64(bytes, out);
     out.push(b'"');
 }
 

@@ -112,7 +112,7 @@ impl Reading {
         match (&self.how, raw.shape) {
             (_, Shape::Null) => return self.append_null(raw.start, column),
             (How::Document, shape) if shape != Shape::String || !self.documents_are_text() => {
-                push_bytes(raw.json(text).as_bytes(), column)
+                self.append_known(raw.json(text), column).map_err(|fault| fault.at(raw.start))?;
             }
             (How::List(item), Shape::Array) => return item.append_items(text, raw, column, scratch),
             (How::Labels, Shape::Array) => append_labels(text, raw, column, scratch)?,
@@ -205,8 +205,7 @@ impl Reading {
                 let count = moments::duration(value, *unit).filter(|&count| !of_day || is_of_day(count, *unit));
                 count.and_then(|count| push_integer(count, column))
             }
-            How::Text | How::Document | How::Labels => push_text(value.as_bytes(), column),
-            How::NumberText => push_text(value.as_bytes(), column),
+            How::Text | How::Document | How::NumberText | How::Labels => push_text(value.as_bytes(), column),
             How::Binary => return self.append_binary(value, column),
             How::List(_) => None,
         };
@@ -306,13 +305,6 @@ fn end_of(length: usize) -> Result<i32, Fault> {
 /// A column whose cells are of another kind than its type says: never.
 fn broken() -> Fault {
     Fault::field(0, "its column is of another type")
-}
-
-fn push_bytes(value: &[u8], column: &mut Column) {
-    if let Growing::Bytes(ends, bytes) = &mut column.cells {
-        bytes.extend_from_slice(value);
-        ends.push(bytes.len() as i32);
-    }
 }
 
 fn push_text(value: &[u8], column: &mut Column) -> Option<()> {
