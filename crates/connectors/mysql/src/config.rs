@@ -229,8 +229,9 @@ impl Config {
         let is_own = |option: &RawOption| OceanBaseOptions::DEFS.iter().any(|def| def.name == option.key);
         let (own, mut raw): (Vec<_>, Vec<_>) = raw.iter().cloned().partition(is_own);
         let own = OceanBaseOptions::parse(&own)?;
-        if let Some(name) = &own.marker_table {
-            exclude(name, &mut raw);
+        let marker_table = own.marker_table.as_deref().map(|name| marker_table(name, &own)).transpose()?;
+        if let Some(table) = &marker_table {
+            exclude(table, &mut raw);
         }
         if !raw.iter().any(|option| option.key == "port") {
             raw.push(RawOption::new("port", OCEANBASE_PORT, Place::Block(None)));
@@ -240,7 +241,7 @@ impl Config {
         let place = config.options.place("scan.startup.mode");
         let given = raw.iter().find(|option| option.key == "scan.startup.mode");
         let mode = given.map_or("initial", |option| option.value.as_str());
-        config.marker_table = own.marker_table.as_deref().map(|name| marker_table(name, &own)).transpose()?;
+        config.marker_table = marker_table;
         match config.options.startup_mode {
             StartupMode::LatestOffset => {}
             StartupMode::Initial | StartupMode::Snapshot if config.marker_table.is_some() => {}
@@ -258,10 +259,10 @@ impl Config {
 }
 
 /// Rows of the pipeline's own are not captured.
-fn exclude(name: &str, raw: &mut Vec<RawOption>) {
+fn exclude(table: &TableId, raw: &mut Vec<RawOption>) {
     const KEY: &str = "tables.exclude";
     let plain = |part: &str| part.chars().flat_map(escaped).collect::<String>();
-    let pattern = name.split('.').map(plain).collect::<Vec<_>>().join(".");
+    let pattern = format!("{}.{}", plain(&table.database), plain(&table.table));
     match raw.iter_mut().find(|option| option.key == KEY) {
         Some(option) => option.value = format!("{},{pattern}", option.value),
         None => raw.push(RawOption::new(KEY, pattern, Place::Block(None))),

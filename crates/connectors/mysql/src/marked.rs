@@ -105,7 +105,6 @@ struct Reading {
     tables: Tables,
     changes: Vec<ChangeBatch>,
     altered: bool,
-    bytes: usize,
     budget: dujiang_core::budget::Budget,
 }
 
@@ -117,7 +116,7 @@ impl Reading {
         let executed = Executed::MySql(known.clone());
         let machine = Machine::new(oceanbase::place_after(known)?, executed, Vec::new(), undecided).numbered();
         let budget = log.context.budget.clone();
-        Ok(Self { machine, tables, changes: Vec::new(), altered: false, bytes: 0, budget })
+        Ok(Self { machine, tables, changes: Vec::new(), altered: false, budget })
     }
 
     /// What cannot be read with the columns that the catalog has now was written with others: the stream, which knows them,
@@ -161,12 +160,13 @@ impl Reading {
         }
     }
 
-    fn measured(&mut self) -> Result<()> {
-        self.bytes = self.changes.iter().map(ChangeBatch::memory).sum();
-        if self.bytes + self.tables.wire_bytes() > WINDOW_BYTES {
-            return Err(too_large(self.bytes));
-        }
-        Ok(())
+    fn measured(&self) -> Result<()> {
+        let bytes = self.memory() + self.tables.wire_bytes();
+        if bytes > WINDOW_BYTES { Err(too_large(bytes)) } else { Ok(()) }
+    }
+
+    fn memory(&self) -> usize {
+        self.changes.iter().map(ChangeBatch::memory).sum()
     }
 
     /// At the marker.
@@ -176,7 +176,7 @@ impl Reading {
         if fault::removed("fold-window") {
             self.changes.clear();
         }
-        let held = self.budget.hold(self.changes.iter().map(ChangeBatch::memory).sum());
+        let held = self.budget.hold(self.memory());
         Ok(Window { point, altered: self.altered, changes: self.changes, held })
     }
 }

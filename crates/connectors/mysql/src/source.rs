@@ -100,19 +100,18 @@ impl MysqlSource {
         if self.config.endpoint.oceanbase { machine.numbered() } else { machine }
     }
 
-    async fn fresh(&self, context: SourceContext) -> Result<Start> {
-        let mut connection = self.connect().await?;
-        let names = prepared_transactions(&mut connection).await?;
+    async fn fresh(&self, connection: &mut Connection, context: SourceContext) -> Result<Start> {
+        let names = prepared_transactions(connection).await?;
         let marked = MarkedLog::of(&self.config, &context);
-        let (now, shapes) = self.begin_now(&mut connection, marked.as_deref()).await?;
-        let uses_distributed = !names.is_empty() || !prepared_transactions(&mut connection).await?.is_empty();
+        let (now, shapes) = self.begin_now(connection, marked.as_deref()).await?;
+        let uses_distributed = !names.is_empty() || !prepared_transactions(connection).await?.is_empty();
         let end_at_open = now.place.clone();
-        let tables = startup::tables(&mut connection, shapes).await?;
-        let resume = startup::place(&self.config, &mut connection, &now).await?;
+        let tables = startup::tables(connection, shapes).await?;
+        let resume = startup::place(&self.config, connection, &now).await?;
         startup::check_shapes(&self.config, &resume, &now, &tables).await?;
         let mut prepared = Vec::new();
         if uses_distributed && resume == now {
-            prepared = startup::prepared::find(&self.config, &mut connection, &names, &now).await?;
+            prepared = startup::prepared::find(&self.config, connection, &names, &now).await?;
         }
         let undecided = self.undecided(&context, prepared, Vec::new())?;
         let machine = Machine::new(first_boundary(&resume), resume.executed.clone(), Vec::new(), undecided);
@@ -136,13 +135,12 @@ impl MysqlSource {
         if with_snapshot {
             let all = start.tables.iter().map(|(at, _)| SnapshotTable::new(at as u32)).collect();
             let id = snapshot_id(&start.context);
-            self.begin_snapshot(&mut start, &mut connection, id, all).await?;
+            self.begin_snapshot(&mut start, connection, id, all).await?;
         }
         Ok(start)
     }
 
-    async fn resumed(&self, position: &Position, context: SourceContext) -> Result<Start> {
-        let mut connection = self.connect().await?;
+    async fn resumed(&self, connection: &mut Connection, position: &Position, context: SourceContext) -> Result<Start> {
         let (head, shapes) = position::decode(position)?;
         let (head, shapes) = self.still_captured(head, shapes)?;
         self.check_policies(&shapes)?;
@@ -152,7 +150,7 @@ impl MysqlSource {
         let undecided = self.undecided(&context, prepared, committed)?;
         let first = Some(undecided.first_place(&place, &executed));
         let resume = Resume { server, place, executed, first, bound_to_server, mark, instance: None };
-        let name = verify(&mut connection, &resume).await?;
+        let name = verify(connection, &resume).await?;
         let machine = Machine::new(resume.place.clone(), resume.executed.clone(), inside, undecided);
         let mut machine = machine.with_mark(resume.mark.clone());
         if name != resume.server {
@@ -164,7 +162,7 @@ impl MysqlSource {
         let mut start = Start {
             config: self.config.clone(),
             context,
-            tables: startup::tables(&mut connection, shapes).await?,
+            tables: startup::tables(connection, shapes).await?,
             machine,
             server: name,
             instance: None,
@@ -175,14 +173,14 @@ impl MysqlSource {
             marked,
         };
         start.tables.follow(self.scope(), shadows, retired);
-        self.find_new_tables(&mut start, &mut connection).await?;
+        self.find_new_tables(&mut start, connection).await?;
         // Only now: the log up to there holds the creation of each of them that was created meanwhile.
-        start.end_at_open = log_end(&mut connection).await?.place;
+        start.end_at_open = log_end(connection).await?.place;
         if let Some(log) = start.marked.as_ref().filter(|_| !start.late.is_empty()) {
-            start.end_at_open = log.marked_end(&mut connection).await?.0;
+            start.end_at_open = log.marked_end(connection).await?.0;
         }
         if let Some(snapshot) = snapshot {
-            self.begin_snapshot(&mut start, &mut connection, snapshot.id, snapshot.tables).await?;
+            self.begin_snapshot(&mut start, connection, snapshot.id, snapshot.tables).await?;
         }
         Ok(start)
     }
@@ -347,9 +345,10 @@ impl Source for MysqlSource {
     async fn open(&self, from: Option<Position>, context: SourceContext) -> Result<(Box<dyn Reader>, Box<dyn Acker>)> {
         let mut failures = 0;
         let start = loop {
+            let mut connection = self.connect().await?;
             let start = match &from {
-                None => self.fresh(context.clone()).await,
-                Some(position) => self.resumed(position, context.clone()).await,
+                None => self.fresh(&mut connection, context.clone()).await,
+                Some(position) => self.resumed(&mut connection, position, context.clone()).await,
             };
             match start {
                 Err(error) if error.code() == Code::ConnectionLost => {

@@ -8,12 +8,13 @@ use crate::client::{BinlogRequest, BinlogStart, BinlogStream, Connection, Endpoi
 use crate::config::{Config, StartupMode};
 use crate::ddl::Reading;
 use crate::decode::event::{Header, event_type};
+use crate::decode::statement::Query;
 use crate::decode::{Event, EventData, EventFormat};
 use crate::gtid::Executed;
 use crate::place::{Place, next_offset};
 use crate::server::{Resume, binlog_files, executed_at, verify};
 use crate::shape::Shape;
-use crate::stream::{Names, Statement, Tables, effect};
+use crate::stream::{Control, Names, Statement, Tables, effect};
 use crate::torn::{behind_torn_end, torn_file};
 use dujiang_core::{Code, Error, Result};
 
@@ -146,6 +147,12 @@ fn is_between(kind: u8) -> bool {
     .contains(&kind)
 }
 
+/// Whether nothing comes after it in its transaction but rows.
+fn is_last(query: &Query<'_>) -> bool {
+    use Control as c;
+    matches!(Statement::of(query).control(), c::None | c::Commit | c::Rollback | c::XaCommit | c::XaRollback)
+}
+
 /// Refuses a start from which a statement has changed a captured table up to now.
 ///
 /// # Errors
@@ -164,7 +171,7 @@ pub async fn check_shapes(config: &Config, from: &Resume, now: &Resume, tables: 
                 _ => return Ok(()),
             };
             let _ = header;
-            if statement.control() != crate::stream::Control::None {
+            if statement.control() != Control::None {
                 return Ok(());
             }
             match effect(&statement, tables, &from.place)
@@ -212,9 +219,10 @@ pub struct Log {
     file: String,
     begin: u64,
     next: u64,
-    /// Where places are numbers of transactions: that of the last one that has begun.
+    /// Where places are numbers of transactions: that of the last one that has begun, and whether no statement of it comes any
+    /// more.
     number: Option<u64>,
-    numbered: bool,
+    is_whole: bool,
     until: Option<Place>,
 }
 
@@ -224,18 +232,14 @@ impl Log {
     /// # Errors
     /// As [`Connection::dump`].
     pub async fn open(config: &Config, start: BinlogStart, server_id: u32) -> Result<Self> {
-        Self::opened(config, start, server_id, None).await
+        Self::up_to(config, start, server_id, None).await
     }
 
     /// As [`Log::open`], to a place that may not be in the log yet, where places are numbers.
     ///
     /// # Errors
     /// As [`Connection::dump`].
-    pub async fn up_to(config: &Config, start: BinlogStart, server_id: u32, until: &Place) -> Result<Self> {
-        Self::opened(config, start, server_id, Some(until.clone())).await
-    }
-
-    async fn opened(config: &Config, start: BinlogStart, server_id: u32, until: Option<Place>) -> Result<Self> {
+    pub async fn up_to(config: &Config, start: BinlogStart, server_id: u32, until: Option<&Place>) -> Result<Self> {
         let connection = Connection::connect(&config.endpoint).await?;
         let request = BinlogRequest {
             server_id,
@@ -254,8 +258,8 @@ impl Log {
             begin: 4,
             next: 4,
             number: None,
-            numbered: config.endpoint.oceanbase,
-            until,
+            is_whole: false,
+            until: until.cloned(),
         })
     }
 
@@ -282,7 +286,7 @@ impl Log {
     /// # Errors
     /// `LogDamaged`, `ConnectionLost`, `PositionLost`.
     pub async fn advance(&mut self) -> Result<Option<()>> {
-        if !self.take().await? {
+        if self.has_ended() || !self.take().await? {
             return Ok(None);
         }
         let event = Event::parse(&self.event, &self.format)?;
@@ -296,11 +300,18 @@ impl Log {
             EventData::Gtid(gtid) if self.until.as_ref().is_some_and(|until| gtid.number >= until.offset) => {
                 return Ok(None);
             }
-            EventData::Gtid(gtid) => self.number = Some(gtid.number),
+            EventData::Gtid(gtid) => (self.number, self.is_whole) = (Some(gtid.number), false),
+            EventData::Query(query) => self.is_whole |= is_last(&query),
+            EventData::Xid(_) | EventData::XaPrepare(_) => self.is_whole = true,
             EventData::Rotate { file, position } => (self.file, self.next) = (file.to_owned(), position),
             _ => {}
         }
         Ok(Some(()))
+    }
+
+    /// Whether the place has come to which the log is read. On an idle server no event behind it tells.
+    fn has_ended(&self) -> bool {
+        self.is_whole && self.until.is_some() && self.end() >= self.until
     }
 
     /// Shows the event.
@@ -324,7 +335,7 @@ impl Log {
 
     /// Where the event ends; none before the server has named the file.
     pub fn end(&self) -> Option<Place> {
-        if self.numbered {
+        if self.endpoint.oceanbase {
             return self.number.map(|number| Place::of_number(number + 1));
         }
         Place::new(&self.file, self.next)

@@ -124,6 +124,12 @@ impl ServerProfile {
     pub fn mysql_since(&self, version: Version) -> bool {
         self.flavor == ServerFlavor::MySql && self.version >= version
     }
+
+    /// Whether rows that foreign keys change are in the log: OceanBase's has everything that the storage does, MySQL logs them
+    /// from 9.6 on.
+    pub fn logs_cascades(&self) -> bool {
+        self.flavor == ServerFlavor::OceanBase || self.mysql_since(Version(9, 6, 0))
+    }
 }
 
 #[cfg(test)]
@@ -144,5 +150,17 @@ mod tests {
             assert_eq!(Version::parse(text), expected, "{text}");
         }
         assert!(Version(10, 5, 0) < Version(10, 11, 6));
+    }
+
+    #[test]
+    fn servers_that_log_what_foreign_keys_change_are_told_from_others() {
+        let logs = |flavor, version| {
+            let variables = HashMap::new();
+            ServerProfile { flavor, version, version_text: version.to_string(), variables }.logs_cascades()
+        };
+        assert!(logs(ServerFlavor::OceanBase, Version(5, 7, 35)));
+        assert!(logs(ServerFlavor::MySql, Version(9, 6, 0)));
+        assert!(!logs(ServerFlavor::MySql, Version(9, 5, 0)));
+        assert!(!logs(ServerFlavor::MariaDb, Version(12, 0, 0)));
     }
 }

@@ -54,7 +54,7 @@ pub(crate) async fn look(connection: &mut Connection, demands: Demands<'_>) -> R
     note("table privileges", readable, &mut checks)?;
     let shapes = catalog::shapes(connection, &found.captured, demands.zero_dates).await?;
     checks.push(("keys", tables::check_keys(&server, &shapes)));
-    let cascades = match demands.accept_cascades || oceanbase {
+    let cascades = match demands.accept_cascades || server.logs_cascades() {
         true => Ok(()),
         false => tables::check_cascades(connection, &server, &found.captured).await,
     };

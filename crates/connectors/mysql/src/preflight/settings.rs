@@ -87,9 +87,10 @@ pub(super) fn warnings(server: &ServerProfile) -> Vec<Error> {
     [checksums(server), gtids(server)].into_iter().flatten().collect()
 }
 
-/// Damage of the log that nobody would notice.
+/// Damage of the log that nobody would notice. What a tenant of OceanBase says of its binlog is not about that of the service.
 pub(crate) fn checksums(server: &ServerProfile) -> Option<Error> {
-    if !server.variable("binlog_checksum").eq_ignore_ascii_case("NONE") {
+    let none = server.variable("binlog_checksum").eq_ignore_ascii_case("NONE");
+    if !none || server.flavor == ServerFlavor::OceanBase {
         return None;
     }
     let message = "the server writes no checksums into its binlog (binlog_checksum=NONE): damage may pass unnoticed";

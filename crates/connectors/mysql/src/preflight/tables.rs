@@ -146,10 +146,6 @@ pub(super) async fn check_cascades(
     server: &ServerProfile,
     tables: &[TableId],
 ) -> Result<()> {
-    // From 9.6 on, MySQL logs what its foreign keys change.
-    if server.mysql_since(Version(9, 6, 0)) {
-        return Ok(());
-    }
     let found = cascades(connection, tables).await?;
     let Some(first) = found.first() else { return Ok(()) };
     let message = format!("foreign keys change rows of {} without a trace in the binlog", first.child);

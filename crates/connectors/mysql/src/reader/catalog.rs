@@ -1,6 +1,6 @@
 //! What the server says of tables while the stream is under way, and whether that is of the stream's place.
 
-use crate::catalog::{self, ServerProfile, Version, cascades, estimated_rows};
+use crate::catalog::{self, ServerProfile, cascades, estimated_rows};
 use crate::client::{Connection, ServerFamily, quote};
 use crate::config::Config;
 use crate::ddl::model::Habits;
@@ -191,7 +191,7 @@ pub async fn beginning(
 /// # Errors
 /// `ConnectionLost`, `SourceQuery`.
 pub async fn cascading(connection: &mut Connection, id: &TableId) -> Result<Option<String>> {
-    if ServerProfile::read(connection).await?.mysql_since(Version(9, 6, 0)) {
+    if ServerProfile::read(connection).await?.logs_cascades() {
         return Ok(None);
     }
     let found = cascades(connection, std::slice::from_ref(id)).await?;
@@ -243,8 +243,7 @@ async fn changed_later(
     let number = config.server_id | 1 << 31;
     let mut log = match until {
         Some(until) if *until <= resume.place => return Ok(None),
-        Some(until) => Log::up_to(config, resume.start(), number, until).await?,
-        None => Log::open(config, resume.start(), number).await?,
+        until => Log::up_to(config, resume.start(), number, until).await?,
     };
     while let Some(()) = log.advance().await? {
         if log.end().is_none_or(|end| end <= *after) {

@@ -206,6 +206,7 @@ impl MysqlReader {
         let about = About::new("prepared transactions", "");
         let (prepared, end) = self.questions.ask(about, |c| Box::pin(catalog::prepared(c))).await?;
         self.questions.settled();
+        self.setbacks = 0;
         self.start.machine.told_prepared(prepared.as_deref(), &end);
         Ok(())
     }

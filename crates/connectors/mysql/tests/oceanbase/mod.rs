@@ -72,6 +72,35 @@ async fn a_tenant_is_followed_by_identifiers_alone() {
     assert_eq!(service.strange(), Vec::<u8>::new(), "commands that the service does not understand");
 }
 
+/// What a statement does not explain is looked up in the log, up to its end and no further: nothing comes behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn columns_are_looked_up_in_an_idle_tenant() {
+    let (server, service) = tenant().await;
+    let mut pipeline = Pipeline::new(source(service.port));
+    pipeline.until("caught-up").await.unwrap();
+    let unlogged = "SET sql_log_bin = 0; ALTER TABLE shop.orders ADD COLUMN n INT; SET sql_log_bin = 1";
+    server.sql(&format!("{unlogged}; ALTER TABLE shop.orders ADD COLUMN w INT")).unwrap();
+    pipeline.until("schema-change").await.unwrap();
+    let names: Vec<_> = pipeline.changes[0].after.arrow.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(names, ["id", "v", "f", "n", "w"]);
+}
+
+/// Rows that foreign keys change are in the tenant's log: a table with such a key is captured from the start, and later on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_with_cascades_are_captured() {
+    let (server, service) = tenant().await;
+    let key = "FOREIGN KEY (o) REFERENCES shop.orders (id) ON DELETE CASCADE";
+    let create = |name: &str| server.sql(&format!("CREATE TABLE shop.{name} (id INT PRIMARY KEY, o INT, {key})"));
+    create("first").unwrap();
+    let options = [("scan.startup.mode", "latest-offset"), ("scan.binlog.newly-added-table.enabled", "true")];
+    let mut pipeline = Pipeline::new(build(service.port, "root", &options).unwrap());
+    pipeline.until("caught-up").await.unwrap();
+    create("second").unwrap();
+    server.sql("INSERT INTO shop.orders VALUES (1, 'a', 1); INSERT INTO shop.second VALUES (7, 1)").unwrap();
+    pipeline.until_gtid(&last_gtid(&server)).await.unwrap();
+    assert!(pipeline.has("shop.second", "7"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv5_a_task_made_anew_and_a_purged_log_are_refused() {
     let (server, service) = tenant().await;
@@ -110,7 +139,9 @@ fn a_beginning_that_cannot_be_exact_is_refused() {
     assert!(problem.message.contains("`scan.marker.table`"), "{problem:?}");
     let problem = refused(&[("scan.startup.mode", "earliest-offset"), MARKERS]);
     assert_eq!(problem.code, Code::NotSupported, "{problem:?}");
-    assert_eq!(refused(&[("scan.marker.table", "marker")]).code, Code::BadValue);
+    let problem = refused(&[("scan.marker.table", "marker")]);
+    assert_eq!((problem.code, problem.place), (Code::BadValue, Place::CommandLine));
+    assert_eq!(problem.message, "`scan.marker.table` is `marker`, not `database.table`");
     build(2883, "app", &[MARKERS]).unwrap();
     let port = SPECS[2].options.iter().find(|option| option.name == "port").unwrap();
     assert_eq!(port.presence, Presence::Default("2883"));

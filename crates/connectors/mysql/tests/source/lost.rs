@@ -216,7 +216,6 @@ async fn refuse_another(kind: Kind) {
     assert_eq!(error.code(), Code::OtherServer, "{error:?}");
 }
 
-/// The server restarts: files end without a rotation, the stream goes on.
 /// A MariaDB server that crashes while it writes leaves a torn event at the end of that file, and refuses to send it. The dump
 /// has to pass it when a transaction before it is undecided, and so does whoever looks for later changes of a table.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -281,6 +280,7 @@ async fn refused_in(server: &Server, file: String) -> Code {
     }
 }
 
+/// The server restarts: files end without a rotation, the stream goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_of_the_server_is_survived() {
     for kind in Kind::ALL {

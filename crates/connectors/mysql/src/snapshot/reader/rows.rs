@@ -2,7 +2,7 @@
 
 use super::CHUNK_BYTES;
 use crate::client::{Connection, LARGE};
-use dujiang_core::Result;
+use dujiang_core::{Code, Error, Result};
 
 /// Rows decoded at a time.
 const ROWS_AT_A_TIME: usize = 512;
@@ -31,7 +31,8 @@ impl Rows {
                 },
             };
             if is_large {
-                self.large = connection.take_large_row();
+                let gone = || Error::new(Code::Bug, "the buffer of a large row is gone");
+                self.large = Some(connection.take_large_row().ok_or_else(gone)?);
             }
         }
         Ok(!self.packets.is_empty() || self.large.is_some())
