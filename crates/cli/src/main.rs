@@ -1,4 +1,4 @@
-//! The `dujiang` command: every committed change of a database into files, exactly once.
+//! The `dujiang` command: every committed change of databases into files, exactly once, and into queues.
 //!
 //! The only place that names concrete connectors ([`registry`]) and the only one that prints.
 
@@ -46,7 +46,7 @@ Examples:
 Exit codes: 0 done, 1 findings, 2 usage, 65 data integrity, 69 unreachable, 70 our bug, 73 and 74 disk,
 75 try again, 77 login or privilege, 78 configuration, 130 quit at the second Ctrl-C.";
 
-/// Streams every committed change of operational databases into files, exactly once.
+/// Streams every committed change of operational databases into files, exactly once, and into queues.
 #[derive(Parser)]
 #[command(name = "dujiang", version, after_help = EXAMPLES, infer_subcommands = false)]
 struct Arguments {

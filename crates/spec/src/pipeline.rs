@@ -104,7 +104,8 @@ dujiang_core::options! {
         "checkpoint.max-failures" => checkpoint_max_failures: NonZeroU32, default "3";
         /// Bytes the pipeline may hold in queues, builders and open writers.
         "memory.limit" => memory_limit: ByteSize, default "128mb";
-        /// What the output promises. Default: the strongest promise the sink can keep.
+        /// What the output promises. Default: what the sink does unasked: exactly once; `kafka`, `datahub` and `values` at least
+        /// once.
         "guarantee" => guarantee: Guarantee, optional;
         /// What happens to a record that cannot be processed.
         "error.policy" => error_policy: ErrorPolicy, default "halt";
@@ -185,8 +186,8 @@ pub struct Pipeline {
     /// Tags of the schema changes that reach the sink (`include.schema.changes`, `exclude.schema.changes`), of
     /// [`dujiang_core::evolution::TAGS`].
     pub schema_changes: Vec<&'static str>,
-    /// What was asked for by `pipeline.guarantee` or the dialect's `sink.delivery-guarantee`; `None`: the strongest the
-    /// sink has.
+    /// What was asked for by `pipeline.guarantee` or the dialect's `sink.delivery-guarantee`; `None`: what the sink
+    /// does unasked.
     pub guarantee: Option<Guarantee>,
     /// The text it was read from.
     pub file: SourceText,

@@ -93,7 +93,7 @@ pub struct Settings {
     pub checkpoint_keep: usize,
     /// Bytes that queues, builders, snapshot chunks and open writers may hold together.
     pub memory_limit: usize,
-    /// `None`: the strongest the sink has.
+    /// `None`: what the sink does unasked.
     pub guarantee: Option<Guarantee>,
     /// What happens to a record that cannot be processed.
     pub error_policy: ErrorPolicy,
