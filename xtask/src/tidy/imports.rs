@@ -52,11 +52,6 @@ const TABLE: &[Row] = &[
         ours: &["dujiang-core"],
         heavy: &["tokio", "tokio-util", "getrandom", "rustix", "arrow-array", "arrow-schema"],
     },
-    Row {
-        package: "crates/server",
-        ours: &["dujiang-core", "dujiang-spec", "dujiang-engine"],
-        heavy: &["tokio", "axum"],
-    },
     Row { package: "crates/scratch", ours: &[], heavy: &["rustix"] },
     Row { package: "crates/testkit", ours: &["dujiang-core", "dujiang-scratch", "dujiang-engine"], heavy: &["*"] },
     Row {
