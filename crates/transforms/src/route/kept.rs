@@ -43,39 +43,21 @@ pub(super) fn digest(table: &TableSchema) -> u64 {
     for unrelated in ["database", "table", "version"] {
         value[unrelated] = Value::Null;
     }
-    xxh3_64(sorted(value).to_string().as_bytes())
-}
-
-/// The same value, printed the same way every time: metadata has no order of its own.
-fn sorted(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let sorted: BTreeMap<String, Value> = map.into_iter().map(|(key, value)| (key, sorted(value))).collect();
-            Value::Object(sorted.into_iter().collect())
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
-        other => other,
-    }
+    xxh3_64(value.to_string().as_bytes())
 }
 
 /// All that is kept.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Shapes {
-    pub(super) tables: Vec<Kept>,
+    pub(super) tables: BTreeMap<TableId, Kept>,
     pub(super) natural: BTreeMap<TableId, Natural>,
-}
-
-impl Shapes {
-    pub(super) fn find(&self, name: &TableId) -> Option<&Kept> {
-        self.tables.iter().find(|kept| kept.table.id == *name)
-    }
 }
 
 /// The bytes of these shapes; never none, so that a start can tell whether there was one before.
 pub(super) fn write(shapes: &Shapes) -> Vec<u8> {
     let all: Vec<Value> = shapes
         .tables
-        .iter()
+        .values()
         .map(|kept| {
             let mut value = one(&kept.table);
             value["sources"] = kept.sources.iter().map(one).collect();
@@ -99,7 +81,8 @@ fn one(table: &TableSchema) -> Value {
             "name": field.name(),
             "type": type_text(field),
             "nullable": field.is_nullable(),
-            "metadata": field.metadata(),
+            // It has no order of its own; a digest needs one.
+            "metadata": field.metadata().iter().collect::<BTreeMap<_, _>>(),
         })
     };
     json!({
@@ -161,9 +144,10 @@ fn natural(value: &Value) -> Option<(TableId, Natural)> {
     Some((TableId::new(text("database")?, text("table")?), Natural { version, digest }))
 }
 
-fn kept(value: &Value) -> Option<Kept> {
+fn kept(value: &Value) -> Option<(TableId, Kept)> {
     let sources = value.get("sources")?.as_array()?.iter().map(table).collect::<Option<_>>()?;
-    Some(Kept { table: table(value)?, sources })
+    let table = table(value)?;
+    Some((table.id.clone(), Kept { table, sources }))
 }
 
 fn table(value: &Value) -> Option<TableSchema> {
@@ -246,7 +230,8 @@ mod tests {
             TableSchema { version: 7, ..(*TableSchema::by_value(TableId::new("d", "t"), fields, vec![2, 0])).clone() };
         let source = TableSchema { id: TableId::new("s", "t"), version: 3, ..table.clone() };
         let natural = BTreeMap::from([(source.id.clone(), Natural::of(&source))]);
-        let kept = Shapes { tables: vec![Kept { table, sources: vec![source] }], natural };
+        let kept =
+            Shapes { tables: BTreeMap::from([(table.id.clone(), Kept { table, sources: vec![source] })]), natural };
         assert_eq!(read(&write(&kept)).unwrap(), kept);
         let none = Shapes::default();
         assert!(read(&write(&none)).unwrap() == none && read(&[]).unwrap() == none);
@@ -260,6 +245,24 @@ mod tests {
         ] {
             assert_eq!(read(bad).unwrap_err().code(), Code::StateVersion);
         }
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_earlier_versions() {
+        let metadata = ["z", "a", "m", "b"].map(|key| (key.to_owned(), format!("of {key}")));
+        let x = parse_field("x", "STRING").unwrap().with_metadata(HashMap::from(metadata));
+        let fields = vec![parse_field("id", "INT NOT NULL").unwrap(), x];
+        let table = (*TableSchema::by_value(TableId::new("d", "t"), fields, vec![0])).clone();
+        let natural = BTreeMap::from([(TableId::new("d", "n"), Natural::of(&table))]);
+        let kept = Shapes { tables: BTreeMap::from([(table.id.clone(), Kept { table, sources: vec![] })]), natural };
+        let written = r#"{"format":2,
+            "natural":[{"database":"d","shape":"36f241a26be15830","table":"n","version":1}],
+            "tables":[{"columns":[
+                {"metadata":{"dujiang.source_type":"INT"},"name":"id","nullable":false,"type":"Int32"},
+                {"metadata":{"a":"of a","b":"of b","m":"of m","z":"of z"},"name":"x","nullable":true,"type":"Utf8"}],
+                "database":"d","key":[0],"key_equality":"by-value","sources":[],"table":"t","version":1}]}"#;
+        let written: String = written.lines().map(str::trim_start).collect();
+        assert_eq!(String::from_utf8(write(&kept)).unwrap(), written);
     }
 
     #[test]

@@ -66,14 +66,14 @@ impl State {
                 flowing.entry(&target.schema.id).or_default().push(&source.shape);
             }
         }
-        let mut shapes = Shapes { tables: Vec::new(), natural: self.left.clone() };
+        let mut shapes = Shapes { tables: BTreeMap::new(), natural: self.left.clone() };
         for (name, sink) in &self.sinks {
             let sources = flowing.get(name).map(Vec::as_slice).unwrap_or_default();
             if matches!(sources, [only] if same_shape(sink, only)) {
                 shapes.natural.insert(name.clone(), Natural::of(sink));
             } else {
                 let sources = sources.iter().map(|source| TableSchema::clone(source)).collect();
-                shapes.tables.push(Kept { table: TableSchema::clone(sink), sources });
+                shapes.tables.insert(name.clone(), Kept { table: TableSchema::clone(sink), sources });
             }
         }
         shapes
@@ -160,7 +160,7 @@ impl Router {
         resumed: bool,
     ) -> Result<Arc<TableSchema>> {
         let natural = kept.natural.get(name);
-        match (kept.find(name), sources) {
+        match (kept.tables.get(name), sources) {
             (Some(kept), sources) => self.kept_shape(kept, sources),
             (None, [only]) => {
                 Ok(natural.map_or_else(|| renamed(only, name), |before| natural_shape(before, only, name)))
@@ -305,8 +305,8 @@ impl Routing for Router {
         }
         // Nothing flows into these any more; their versions must not begin anew.
         state.left = kept.natural.into_iter().filter(|(name, _)| !flowing.contains_key(name)).collect();
-        for Kept { table, .. } in kept.tables {
-            state.sinks.entry(table.id.clone()).or_insert_with(|| Arc::new(table));
+        for (name, kept) in kept.tables {
+            state.sinks.entry(name).or_insert_with(|| Arc::new(kept.table));
         }
         for table in &tables {
             let source = self.source(&state, table)?;
