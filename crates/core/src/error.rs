@@ -118,6 +118,11 @@ impl Error {
         self.0.help.as_deref().or_else(|| self.0.code.usual_help())
     }
 
+    /// The errors below this one, from the nearest to the first that happened.
+    pub fn causes(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+        std::iter::successors(std::error::Error::source(self), |cause| cause.source())
+    }
+
     /// Statements that mend it, in order.
     pub fn remedies(&self) -> &[Remedy] {
         &self.0.remedies
@@ -128,12 +133,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code().number(), self.message())?;
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
+        self.causes().try_for_each(|cause| write!(f, ": {cause}"))
     }
 }
 

@@ -31,11 +31,7 @@ impl Diagnostic {
         diagnostic.file = pipeline.file.clone();
         let facts = error.facts().iter().filter(|(name, _)| *name != "option");
         diagnostic.notes = facts.map(|(name, value)| format!("{name}: {value}")).collect();
-        let mut cause = std::error::Error::source(error);
-        while let Some(below) = cause {
-            diagnostic.notes.push(format!("cause: {below}"));
-            cause = below.source();
-        }
+        diagnostic.notes.extend(error.causes().map(|cause| format!("cause: {cause}")));
         diagnostic.help = error.help_text().map(str::to_owned);
         if !diagnostic.point_into_sql(error, pipeline) {
             diagnostic.point_at_option(error, pipeline);

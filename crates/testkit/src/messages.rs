@@ -52,10 +52,8 @@ fn text(error: &Error) -> String {
     if let Some(help) = error.help_text() {
         let _ = writeln!(text, "  = help: {help}");
     }
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let _ = writeln!(text, "  = cause: {error}");
-        cause = error.source();
+    for cause in error.causes() {
+        let _ = writeln!(text, "  = cause: {cause}");
     }
     text
 }

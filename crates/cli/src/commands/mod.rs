@@ -106,11 +106,7 @@ fn refuse(mistakes: &[Diagnostic], console: &Console) -> u8 {
 fn fail(error: &Error, console: &Console) -> u8 {
     let mut diagnostic = Diagnostic::about_file(error.code(), error.message(), "command line");
     diagnostic.notes = error.facts().iter().map(|(name, value)| format!("{name}: {value}")).collect();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        diagnostic.notes.push(format!("cause: {error}"));
-        cause = error.source();
-    }
+    diagnostic.notes.extend(error.causes().map(|cause| format!("cause: {cause}")));
     diagnostic.help = error.help_text().map(str::to_owned);
     console.report(&diagnostic);
     error.code().exit_code()
