@@ -155,6 +155,16 @@ impl Health {
         self.show(&state, "");
     }
 
+    /// What is said of a concern each time it is looked at: why it is not well, told once for each reason, or that it is.
+    pub(crate) fn stands(&self, concern: Concern, why: Option<&str>, next_step: &'static str) {
+        let told = self.lock().open.get(&concern).map(|fault| fault.why.clone());
+        match why {
+            Some(why) if told.as_deref() == Some(why) => {}
+            Some(why) => self.fault(concern, why, next_step),
+            None => self.recovered(concern),
+        }
+    }
+
     /// The last try failed: what follows is decided by the error policy.
     pub(crate) fn gave_up(&self, concern: Concern, error: &Error) {
         let mut state = self.lock();

@@ -11,7 +11,7 @@ use crate::runtime::status::KindCounts;
 use dujiang_core::budget::Budget;
 use dujiang_core::checkpoint::Lineage;
 use dujiang_core::sink::Milestone;
-use dujiang_core::source::{Reader, Source, SourceEvent, SourceStatus};
+use dujiang_core::source::{Reader, Source, SourceEvent};
 use dujiang_core::{ChangeBatch, Code, Epoch, Error, Kind, Result, fault};
 use std::sync::Arc;
 use std::time::Duration;
@@ -274,25 +274,11 @@ impl ReadStage {
     fn show_status(&mut self) {
         self.open.shown = Some(Instant::now());
         let status = self.reader.status();
-        match &status.disconnected {
-            Some(why) if self.health.board().status().source.disconnected.as_ref() != Some(why) => {
-                self.health.fault(Concern::Source, why, "the connection is tried again for ever");
-            }
-            Some(_) => {}
-            None => self.health.recovered(Concern::Source),
-        }
-        let danger = |status: &SourceStatus| status.kept.as_ref().and_then(|kept| kept.danger.clone());
-        match danger(&status) {
-            Some(why) if danger(&self.health.board().status().source).as_ref() != Some(&why) => {
-                self.health.fault(
-                    Concern::Kept,
-                    &why,
-                    "let the pipeline catch up, or let the source keep more of its log",
-                );
-            }
-            Some(_) => {}
-            None => self.health.recovered(Concern::Kept),
-        }
+        let disconnected = status.disconnected.as_deref();
+        self.health.stands(Concern::Source, disconnected, "the connection is tried again for ever");
+        let danger = status.kept.as_ref().and_then(|kept| kept.danger.as_deref());
+        let next = "let the pipeline catch up, or let the source keep more of its log";
+        self.health.stands(Concern::Kept, danger, next);
         self.health.at_position(&status.position);
         let (used, peak) = (self.budget.used(), self.budget.peak());
         self.health.board().update(|s| {
