@@ -281,9 +281,7 @@ impl Lane {
         file.record.last_commit_micros = file.record.last_commit_micros.max(part.last_commit_micros);
         file.encoder.write(part.rows)?;
         file.encoder.drain(&mut file.staged.pending);
-        self.open_bytes -= file.counted;
-        file.counted = file.memory();
-        self.open_bytes += file.counted;
+        file.recount(&mut self.open_bytes);
         if file.encoder.size() >= self.config.roll_size {
             self.close(&target)?;
         } else if file.staged.waiting() >= FLUSH_BYTES {
@@ -350,9 +348,7 @@ impl Lane {
         while let Some(target) = self.due.first() {
             if let Some(file) = self.open.get_mut(target) {
                 file.staged.flush()?;
-                self.open_bytes -= file.counted;
-                file.counted = file.memory();
-                self.open_bytes += file.counted;
+                file.recount(&mut self.open_bytes);
             }
             self.due.pop_first();
         }
@@ -421,6 +417,13 @@ fn again(error: &Error) -> Error {
 impl OpenFile {
     fn memory(&self) -> usize {
         self.encoder.memory() + self.staged.pending.capacity()
+    }
+
+    /// Counts its bytes anew as a part of the lane's `sum`.
+    fn recount(&mut self, sum: &mut usize) {
+        *sum -= self.counted;
+        self.counted = self.memory();
+        *sum += self.counted;
     }
 }
 

@@ -90,10 +90,7 @@ pub(crate) fn replace(disk: &dyn Disk, name: &str, json: &[u8]) -> Result<()> {
     let failed = |e| io_error("write a record of the log", &described, e);
     let bytes = seal(json);
     // What a crash has left may be the finished file under its other name: writing into it would tear that.
-    match disk.remove(&temporary) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
-        _ => {}
-    }
+    disk.remove(&temporary).map_err(failed)?;
     let file = disk.open(&temporary, true).map_err(failed)?;
     file.set_length(0).and_then(|()| file.write_at(&bytes, 0)).map_err(failed)?;
     file.sync().map_err(|e| sync_error(&described, e))?;
