@@ -64,6 +64,11 @@ impl Target {
         let index = self.index.map_or(String::new(), |index| format!("{index}__"));
         format!("{prefix}{}__{index}", self.block.to_ascii_uppercase())
     }
+
+    /// The variable that sets an option of it.
+    pub fn variable(self, prefix: &str, option: &str) -> String {
+        self.spelled(prefix) + &spelling(option).to_ascii_uppercase()
+    }
 }
 
 /// Takes the index off the option of a list: `0` and `__` or `.`, then the option.
@@ -114,8 +119,8 @@ pub(crate) fn spelling(name: &str) -> String {
 }
 
 /// The environment variable that sets an option of a block: `("source", "server-id")` -> `DUJIANG__SOURCE__SERVER_ID`.
-pub fn variable_name(block: &str, option: &str) -> String {
-    format!("{PREFIX}{}__{}", block.to_ascii_uppercase(), spelling(option).to_ascii_uppercase())
+pub fn variable_name(block: &'static str, option: &str) -> String {
+    Target::block(block).variable(PREFIX, option)
 }
 
 /// Our variables, in order of their names. With several pipelines the name of one comes first.

@@ -1,5 +1,7 @@
 //! Reference pages and the JSON Schema, made from the definitions that also parse the options.
 
+use crate::blocks::LISTS;
+use crate::overrides::{PREFIX, Target};
 use dujiang_core::Code;
 use dujiang_core::codes::{Fault, Retry};
 use dujiang_core::options::{OptionDef, OptionType, Presence};
@@ -17,15 +19,13 @@ pub fn reference_page(kind: &str, options: &[OptionDef]) -> String {
 
 /// One option in Markdown: what it means, what it may be, and how it is set. `of` names the blocks that have it, `block` is
 /// the key of the first.
-pub fn option_page(def: &OptionDef, block: &str, of: &[String]) -> String {
+pub fn option_page(def: &OptionDef, block: &'static str, of: &[String]) -> String {
     let mut page = format!("# {}\n\nOption of {}.\n\n{}\n\n", shown(def), of.join(", "), cell(def.doc));
     let _ = writeln!(page, "| | |\n|---|---|\n| type | {} |\n| default | {} |", type_text(def.kind), default_text(def));
-    let rules = ["route", "transform"].contains(&block);
     if def.presence != Presence::Prefix {
-        let (path, variable) = if rules { (".0", "__0") } else { ("", "") };
-        let name = def.name.replace(['-', '.'], "_").to_ascii_uppercase();
-        let _ = writeln!(page, "| on the command line | `--set {block}{path}.{}=...` |", def.name);
-        let _ = writeln!(page, "| in the environment | `DUJIANG__{}{variable}__{name}` |", block.to_ascii_uppercase());
+        let target = if LISTS.contains(&block) { Target::rule(block, 0) } else { Target::block(block) };
+        let _ = writeln!(page, "| on the command line | `--set {}.{}=...` |", target.path(), def.name);
+        let _ = writeln!(page, "| in the environment | `{}` |", target.variable(PREFIX, def.name));
     }
     page
 }
