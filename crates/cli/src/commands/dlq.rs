@@ -78,19 +78,26 @@ pub fn run(arguments: &Arguments, console: &Console) -> u8 {
         Arguments::List(list) => &list.pipeline,
         Arguments::Show(show) => &show.pipeline,
     };
-    let folder = match folder(pipeline, console) {
-        Ok(folder) => folder,
+    let place = match place(pipeline, console) {
+        Ok(place) => place,
         Err(code) => return code,
     };
     let done = match arguments {
-        Arguments::List(arguments) => list(&folder, arguments, console),
-        Arguments::Show(arguments) => show(&folder, arguments),
+        Arguments::List(arguments) => list(&place, arguments, console),
+        Arguments::Show(arguments) => show(&place.folder, arguments),
     };
     done.map_or_else(|error| fail(&error, console), |()| 0)
 }
 
+/// Where the dead letters of one loop are.
+struct Place {
+    folder: PathBuf,
+    /// The capture's folder, if those of a sink behind it are looked at.
+    capture: Option<PathBuf>,
+}
+
 /// A file's pipeline is known by the name in it; a name is taken as it is.
-fn folder(arguments: &PipelineArguments, console: &Console) -> std::result::Result<PathBuf, u8> {
+fn place(arguments: &PipelineArguments, console: &Console) -> std::result::Result<Place, u8> {
     let path = Path::new(&arguments.pipeline);
     let is_file = path.is_file() || matches!(path.extension().and_then(|e| e.to_str()), Some("yaml" | "yml"));
     let name = match &arguments.state_dir {
@@ -103,23 +110,25 @@ fn folder(arguments: &PipelineArguments, console: &Console) -> std::result::Resu
     let folder = state_dir::of(&name, arguments.state_dir.clone());
     let folder = folder.map_err(|why| Error::new(Code::StateUnusable, why).help("name the folder with --state-dir"));
     let folder = folder.and_then(|folder| if folder.is_dir() { Ok(folder) } else { Err(never_ran(&name, &folder)) });
-    let folder = folder.and_then(|folder| of_loop(folder, arguments));
-    folder.map_err(|error| fail(&error, console))
+    let place = folder.and_then(|folder| of_loop(folder, arguments));
+    place.map_err(|error| fail(&error, console))
 }
 
 /// With a log the capture and each sink have dead letters of their own.
-fn of_loop(folder: PathBuf, arguments: &PipelineArguments) -> Result<PathBuf> {
+fn of_loop(folder: PathBuf, arguments: &PipelineArguments) -> Result<Place> {
     let mut sinks = state_dir::deliveries(&folder);
+    let capture = folder.join(state_dir::CAPTURE);
     if arguments.capture {
-        return if sinks.is_empty() { Err(no_log()) } else { Ok(folder.join(state_dir::CAPTURE)) };
+        return if sinks.is_empty() { Err(no_log()) } else { Ok(Place { folder: capture, capture: None }) };
     }
+    let of_sink = |folder| Ok(Place { folder, capture: Some(capture) });
     if let Some(sink) = &arguments.sink {
         let wanted = folder.join(state_dir::delivery(sink));
-        return if sinks.contains(&wanted) { Ok(wanted) } else { Err(never_ran(sink, &wanted)) };
+        return if sinks.contains(&wanted) { of_sink(wanted) } else { Err(never_ran(sink, &wanted)) };
     }
     match sinks.len() {
-        0 => Ok(folder),
-        1 => Ok(sinks.remove(0)),
+        0 => Ok(Place { folder, capture: None }),
+        1 => of_sink(sinks.remove(0)),
         _ => Err(Error::new(Code::Usage, "the pipeline has several sinks, each with dead letters of its own")
             .help("name one of them with --sink")),
     }
@@ -129,21 +138,14 @@ fn no_log() -> Error {
     Error::new(Code::Usage, "the pipeline has no log, and so no capture of its own").help("leave `--capture` out")
 }
 
-/// Dead letters of the capture, when those of a sink are looked at.
-fn of_capture(folder: &Path) -> usize {
-    let is_sink = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("deliver-"));
-    let capture = folder.parent().filter(|_| is_sink).map(|parent| parent.join(state_dir::CAPTURE));
-    capture.and_then(|capture| list_dead_letters(&capture).ok()).map_or(0, |letters| letters.len())
-}
-
 fn never_ran(name: &str, folder: &Path) -> Error {
     Error::new(Code::StateUnusable, format!("there is no state of a pipeline `{name}`"))
         .fact("looked in", folder.display().to_string())
         .help("check the name, or name the folder with --state-dir if the pipeline was run with it")
 }
 
-fn list(folder: &Path, arguments: &ListArguments, console: &Console) -> Result<()> {
-    let mut letters = list_dead_letters(folder)?;
+fn list(place: &Place, arguments: &ListArguments, console: &Console) -> Result<()> {
+    let mut letters = list_dead_letters(&place.folder)?;
     letters.retain(|letter| {
         let table = arguments.table.as_ref().is_none_or(|table| *table == letter.table);
         table && arguments.code.as_ref().is_none_or(|code| code.eq_ignore_ascii_case(&letter.code))
@@ -156,7 +158,8 @@ fn list(folder: &Path, arguments: &ListArguments, console: &Console) -> Result<(
         Some(first) => console.tell(&format!("next: dujiang dlq show {} {}", arguments.pipeline.pipeline, first.id)),
         None => console.tell("no dead letters"),
     }
-    match of_capture(folder) {
+    let of_capture = place.capture.as_ref().and_then(|folder| list_dead_letters(folder).ok());
+    match of_capture.map_or(0, |letters| letters.len()) {
         0 => {}
         1 => console.tell("the capture has a dead letter of its own: --capture"),
         count => console.tell(&format!("the capture has {count} dead letters of its own: --capture")),
