@@ -8,4 +8,4 @@ mod parse;
 mod walk;
 
 pub(crate) use parse::{expression, projection};
-pub(crate) use walk::check_calls;
+pub(crate) use walk::{check_calls, check_item_calls};

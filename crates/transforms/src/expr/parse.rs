@@ -5,7 +5,7 @@
 
 use super::ast::{Binary, Chain, Item, Kind, Node, Span};
 use super::lex::{self, Token, TokenKind};
-use super::walk::check_calls;
+use super::walk::check_item_calls;
 use crate::error::SqlError;
 use dujiang_core::Code;
 
@@ -45,11 +45,7 @@ pub(crate) fn projection(text: &str) -> Result<Vec<Item>, Vec<SqlError>> {
         return Ok(items);
     }
     // An entry that cannot be read hides nothing of the others.
-    for item in &items {
-        if let Item::Expression { node, .. } = item {
-            check_calls(node, &mut errors);
-        }
-    }
+    check_item_calls(&items, &mut errors);
     errors.sort_by_key(|error| error.span.start);
     Err(errors)
 }

@@ -1,8 +1,17 @@
 //! What can be said of an expression before any table is known.
 
-use super::ast::{Kind, Node};
+use super::ast::{Item, Kind, Node};
 use super::bind;
 use crate::error::SqlError;
+
+/// Calls of functions that do not exist, in a projection list.
+pub(crate) fn check_item_calls(items: &[Item], errors: &mut Vec<SqlError>) {
+    for item in items {
+        if let Item::Expression { node, .. } = item {
+            check_calls(node, errors);
+        }
+    }
+}
 
 /// Calls of functions that do not exist.
 pub(crate) fn check_calls(node: &Node, errors: &mut Vec<SqlError>) {

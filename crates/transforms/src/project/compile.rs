@@ -62,14 +62,18 @@ enum Definition<'i> {
 }
 
 impl Expressions {
-    fn new(inputs: Vec<Input>, exprs: Vec<Arc<dyn PhysicalExpr>>, text: &str, clause: &'static str) -> Self {
+    fn new(
+        inputs: Vec<Input>,
+        exprs: Vec<Arc<dyn PhysicalExpr>>,
+        places: Vec<(usize, Option<String>)>,
+        text: &str,
+        clause: &'static str,
+    ) -> Self {
         let field = |(i, input): (usize, &Input)| input.ty.field(&format!("c{i}"), true);
         let schema = Arc::new(Schema::new(inputs.iter().enumerate().map(field).collect::<Vec<_>>()));
-        Self { inputs, schema, exprs, text: text.to_owned(), clause, places: Vec::new() }
+        Self { inputs, schema, exprs, text: text.to_owned(), clause, places }
     }
-}
 
-impl Expressions {
     /// The error of a row with the place of the expression that fails.
     #[cold]
     pub(super) fn placed(&self, at: usize, error: Error) -> Error {
@@ -128,8 +132,7 @@ impl Compiled {
         let mut binder = Binder::new(input, context.time_zone, &context.metadata);
         let BoundOutputs { columns, mut fields, exprs, places } = bind_outputs(&mut binder, input, &outputs);
         mistakes.extend(std::mem::take(&mut binder.errors).into_iter().map(projection));
-        let mut computed = Expressions::new(binder.inputs, exprs, rule.projection_text(), "projection");
-        computed.places = places;
+        let computed = Expressions::new(binder.inputs, exprs, places, rule.projection_text(), "projection");
         let filter = bind_filter(rule, &items, input, context, &mut mistakes);
         let key = keys::choose(rule, input, &columns, &mut fields, &mut mistakes);
         if !mistakes.is_empty() {
@@ -285,9 +288,7 @@ fn bind_filter(
     binder.aliases = bind::aliases(items);
     let condition = binder.condition(&node);
     mistakes.extend(std::mem::take(&mut binder.errors).into_iter().map(mistake));
-    let mut filter = Expressions::new(binder.inputs, vec![condition?.expr], text, "filter");
-    filter.places = vec![(node.span.start, None)];
-    Some(filter)
+    Some(Expressions::new(binder.inputs, vec![condition?.expr], vec![(node.span.start, None)], text, "filter"))
 }
 
 /// The error of a key that is no output column.

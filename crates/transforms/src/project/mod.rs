@@ -72,11 +72,7 @@ impl Rule {
             }
             Ok(items) => {
                 let mut errors = compile::check_items(&items);
-                for item in &items {
-                    if let expr::ast::Item::Expression { node, .. } = item {
-                        expr::check_calls(node, &mut errors);
-                    }
-                }
+                expr::check_item_calls(&items, &mut errors);
                 mistakes.extend(errors.into_iter().map(|error| Mistake { clause: Clause::Projection, error }));
             }
         }
