@@ -2,6 +2,7 @@
 
 use crate::clock::now_text;
 use crate::console::Console;
+use dujiang_core::{Code, Error, Result, options};
 use dujiang_spec::Pipeline;
 use indicatif::MultiProgress;
 use serde_json::{Map, Value};
@@ -15,8 +16,9 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::{EnvFilter, registry};
 
-/// The variable with the filter, in tracing's syntax: `DUJIANG_LOG=debug`, `DUJIANG_LOG=info,dujiang_mysql=trace`.
+/// The variable with the filter: `DUJIANG_LOG=debug`, `DUJIANG_LOG=warn,dujiang_mysql=trace`.
 const FILTER_VARIABLE: &str = "DUJIANG_LOG";
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// Pipelines whose secrets no line holds, whoever has written it.
 static HIDDEN: RwLock<Vec<Pipeline>> = RwLock::new(Vec::new());
@@ -27,17 +29,47 @@ pub fn hide_secrets_of(pipeline: &Pipeline) {
 }
 
 /// Starts logging for this process. Lines go above the progress bars.
-pub fn start(console: &Console, pipeline: &str, bars: MultiProgress) {
+///
+/// # Errors
+/// `Usage` when the variable asks for what there is not.
+pub fn start(console: &Console, pipeline: &str, bars: MultiProgress) -> Result<()> {
     // What has been started before stays.
-    let _ = tracing::dispatcher::set_global_default(dispatch(console, pipeline, bars));
+    let _ = tracing::dispatcher::set_global_default(dispatch(console, pipeline, bars)?);
+    Ok(())
 }
 
 /// A log whose lines name a pipeline; of several pipelines in one process each has its own, on its own threads.
-pub fn dispatch(console: &Console, pipeline: &str, bars: MultiProgress) -> Dispatch {
-    let wanted = std::env::var(FILTER_VARIABLE).ok();
-    let filter = wanted.and_then(|text| EnvFilter::try_new(text).ok()).unwrap_or_else(|| EnvFilter::new("info"));
+///
+/// # Errors
+/// As [`start`].
+pub fn dispatch(console: &Console, pipeline: &str, bars: MultiProgress) -> Result<Dispatch> {
+    let wanted = std::env::var_os(FILTER_VARIABLE).unwrap_or_default();
+    let filter = filter(&wanted.to_string_lossy())?;
     let lines = Lines { json: console.json, colour: console.colour, pipeline: pipeline.to_owned(), bars };
-    Dispatch::new(registry().with(lines.with_filter(filter)))
+    Ok(Dispatch::new(registry().with(lines.with_filter(filter))))
+}
+
+/// What is wanted, and `info` of whatever that says nothing about. For tracing a word that is no level is the name of a part of
+/// the program, the only one that is to be heard.
+fn filter(wanted: &str) -> Result<EnvFilter> {
+    let mut all = "info".to_owned();
+    for part in wanted.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let level = part.rsplit_once('=').map_or(part, |(_, level)| level).trim().to_ascii_lowercase();
+        if !LEVELS.contains(&level.as_str()) {
+            return Err(wrong(part, &level));
+        }
+        let _ = write!(all, ",{part}");
+    }
+    EnvFilter::try_new(all).map_err(|e| wrong(wanted, "").with_source(e))
+}
+
+#[cold]
+fn wrong(part: &str, level: &str) -> Error {
+    let near = options::nearest(level, LEVELS.into_iter());
+    let near = near.map_or(String::new(), |near| format!("did you mean `{near}`? "));
+    Error::new(Code::Usage, format!("the level `{part}` in {FILTER_VARIABLE} is not known"))
+        .fact("known", LEVELS.join(", "))
+        .help(format!("{near}write a level, or a part of the program with its level: `info,dujiang_mysql=trace`"))
 }
 
 thread_local! {
@@ -161,5 +193,30 @@ impl Visit for Fields {
 
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.put(field, value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::filter;
+
+    #[test]
+    fn a_filter_never_silences_what_it_does_not_name() {
+        for (wanted, kept) in [
+            ("", "info"),
+            ("debug", "debug"),
+            ("WARN", "warn"),
+            ("off", "off"),
+            ("dujiang_mysql=trace", "dujiang_mysql=trace,info"),
+            ("warn, dujiang_mysql=trace", "dujiang_mysql=trace,warn"),
+        ] {
+            assert_eq!(filter(wanted).unwrap().to_string(), kept, "{wanted}");
+        }
+        for (wrong, near) in
+            [("debgu", "`debug`?"), ("info,dujiang_mysql=trce", "`trace`?"), ("dujiang_mysql", "write a level")]
+        {
+            let error = filter(wrong).unwrap_err();
+            assert!(error.help_text().unwrap().contains(near), "{wrong}: {error:?}");
+        }
     }
 }

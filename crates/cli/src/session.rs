@@ -25,10 +25,10 @@ impl Session {
     /// Starts logging, the runtime and the signal handlers.
     ///
     /// # Errors
-    /// `Usage` for a fault plan that makes no sense; `Bug` when the system gives no threads.
+    /// `Usage` for a log filter or a fault plan that makes no sense; `Bug` when the system gives no threads.
     pub fn start(console: &Console, pipeline: &str) -> Result<Self> {
         let bars = MultiProgress::new();
-        logging::start(console, pipeline, bars.clone());
+        logging::start(console, pipeline, bars.clone())?;
         faults::install_from_environment().map_err(|why| Error::new(Code::Usage, why))?;
         Self::with_runtime(console, pipeline, bars, &mut Builder::new_multi_thread())
     }
@@ -40,7 +40,7 @@ impl Session {
     /// `Bug` when the system gives no threads.
     pub fn start_one_of(console: &Console, pipeline: &str) -> Result<Self> {
         let bars = MultiProgress::new();
-        let log = logging::dispatch(console, pipeline, bars.clone());
+        let log = logging::dispatch(console, pipeline, bars.clone())?;
         logging::on_this_thread(&log);
         let mut builder = Builder::new_multi_thread();
         builder.on_thread_start(move || logging::on_this_thread(&log));
@@ -51,9 +51,9 @@ impl Session {
     /// What several pipelines of this process share.
     ///
     /// # Errors
-    /// `Usage` for a fault plan that makes no sense.
+    /// `Usage` for a log filter or a fault plan that makes no sense.
     pub fn prepare_several(console: &Console) -> Result<()> {
-        logging::start(console, "", MultiProgress::new());
+        logging::start(console, "", MultiProgress::new())?;
         faults::install_from_environment().map_err(|why| Error::new(Code::Usage, why))
     }
 

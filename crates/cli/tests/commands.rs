@@ -130,4 +130,8 @@ fn usage_errors_exit_with_2() {
     let faults = place.file("ok.yaml", "source:\n  type: generator\nsink:\n  type: blackhole\n");
     let output = place.dujiang().arg("run").arg(faults).env("DUJIANG_FAULTS", "nowhere@1").output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = place.dujiang().args(["run", "ok.yaml"]).env("DUJIANG_LOG", "debgu").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("`debgu` in DUJIANG_LOG") && told.contains("did you mean `debug`?"), "{told}");
 }
