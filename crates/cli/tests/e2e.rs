@@ -1,6 +1,6 @@
 //! From a committed row to a committed file, on a real server.
 
-use crate::support::{Place, send};
+use crate::support::{Place, terminate};
 use dujiang_scratch::{Options, Server};
 use dujiang_testkit::oracle;
 use dujiang_testkit::watch::Watcher;
@@ -67,7 +67,7 @@ fn p26_a_stop_at_any_moment_ends_with_0_and_the_next_run_goes_on() {
         let child = command.args(["run", "river.yaml"]).stderr(Stdio::piped()).spawn().expect("run dujiang");
         // tidy: allow(sleep): the moment of the stop is what is varied
         std::thread::sleep(Duration::from_millis(pause));
-        send(&child, "TERM");
+        terminate(&child);
         let ended = child.wait_with_output().expect("wait for dujiang");
         // Before its handlers are in place the signal's default action ends the process; it has not said or touched
         // anything then.

@@ -6,6 +6,7 @@
 //! which every failure prints.
 
 use crate::river::{River, Run, Settings};
+use crate::support::{number, seed};
 use dujiang_core::fault::POINTS;
 use dujiang_scratch::{Options, Random, Session};
 use dujiang_testkit::proxy::Direction;
@@ -56,12 +57,8 @@ struct Hunt {
 
 #[test]
 fn p01_files_are_the_source_whatever_fails_before_them() {
-    let number = |variable: &str, default: u64| {
-        std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))
-    };
     let kills = number("DUJIANG_FAULT_KILLS", 60);
-    let seed = number("DUJIANG_SEED", std::time::UNIX_EPOCH.elapsed().expect("a clock").as_micros() as u64);
-    eprintln!("DUJIANG_SEED={seed}");
+    let seed = seed();
     let plan = Plan { seed, facts: 3_000, chains: 600, range: 250, pause: Duration::from_millis(1), ..Plan::default() };
     let settings = Settings { chunk: 150, interval: "100ms", lanes: 2, log: false, proxied: true };
     let river = River::new(&Options::default(), plan, settings);

@@ -2,7 +2,8 @@
 //!
 //! `DUJIANG_KAFKA_KILLS` sets how many kills the loop makes at most (60 by default); `DUJIANG_SEED` repeats a run's choices.
 
-use crate::support::Place;
+use crate::river::Run;
+use crate::support::{Place, number, seed};
 use dujiang_scratch::{Kafka, Random};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -13,7 +14,6 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 const TABLES: [&str; 5] = ["customers", "products", "orders", "order_items", "payments"];
@@ -100,14 +100,10 @@ fn read_topic(consumer: &BaseConsumer, topic: &str, seen: &mut Seen) {
     }
 }
 
-fn start(place: &Place, file: &Path, faults: &str) -> Child {
-    let log = std::fs::File::create(place.path("run.log")).expect("a log");
+fn start(place: &Place, file: &Path, faults: &str) -> Run {
     let mut command = place.dujiang();
-    command.arg("run").arg(file).stdout(Stdio::null()).stderr(log);
-    if !faults.is_empty() {
-        command.env("DUJIANG_FAULTS", faults);
-    }
-    command.spawn().expect("run dujiang")
+    command.arg("run").arg(file);
+    Run::start(command, place.path("run.log"), faults)
 }
 
 fn log(place: &Place) -> String {
@@ -134,11 +130,8 @@ fn changes_reach_their_topics() {
 /// of a row in order.
 #[test]
 fn p07_committed_messages_are_the_source_after_kills() {
-    let number =
-        |variable: &str, default| std::env::var(variable).map_or(default, |text| text.parse().expect("a number"));
-    let wanted: u64 = number("DUJIANG_KAFKA_KILLS", 60);
-    let seed = number("DUJIANG_SEED", std::time::UNIX_EPOCH.elapsed().expect("a clock").as_micros() as u64);
-    eprintln!("DUJIANG_SEED={seed}");
+    let wanted = number("DUJIANG_KAFKA_KILLS", 60);
+    let seed = seed();
     let mut random = Random::new(seed);
     let mut kafka = Kafka::start().expect("a broker");
     let place = Place::new();
@@ -148,13 +141,13 @@ fn p07_committed_messages_are_the_source_after_kills() {
     while kills < wanted && !done {
         let at_point = random.chance(70);
         let faults = if at_point { format!("{}@{}", random.pick(&POINTS), 1 + random.below(4)) } else { String::new() };
-        let mut run = start(&place, &file, &faults);
+        let run = start(&place, &file, &faults);
         let life = Duration::from_millis(if at_point { 1_500 } else { random.below(LONGEST) });
         let broker_dies = kills % 10 == 6;
         if broker_dies {
             kafka.kill9();
         }
-        let ended = wait(&mut run, life);
+        let ended = wait(run, life);
         if broker_dies {
             kafka.restart().expect("the broker again");
         }
@@ -168,7 +161,7 @@ fn p07_committed_messages_are_the_source_after_kills() {
     }
     let mut tries = 0;
     while !done {
-        let ended = wait(&mut start(&place, &file, ""), Duration::from_secs(180));
+        let ended = wait(start(&place, &file, ""), Duration::from_secs(180));
         done = ended.and_then(|status| status.code()) == Some(0);
         tries += 1;
         assert!(tries < 4, "no run comes to its end: {ended:?}\n{}", log(&place));
@@ -181,16 +174,15 @@ fn p07_committed_messages_are_the_source_after_kills() {
 }
 
 /// How the run ended by itself within this time; otherwise it is killed.
-fn wait(run: &mut Child, life: Duration) -> Option<std::process::ExitStatus> {
+fn wait(mut run: Run, life: Duration) -> Option<std::process::ExitStatus> {
     let deadline = Instant::now() + life;
     while Instant::now() < deadline {
-        if let Some(status) = run.try_wait().expect("a child") {
+        if let Some(status) = run.ended() {
             return Some(status);
         }
         // tidy: allow(sleep): the moment of the kill is what is varied
         std::thread::sleep(Duration::from_millis(5));
     }
-    run.kill().expect("kill");
-    run.wait().expect("wait");
+    run.kill();
     None
 }

@@ -4,6 +4,7 @@
 //! every failure prints.
 
 use crate::river::{River, Run, Settings};
+use crate::support::{number, seed};
 use dujiang_core::fault::POINTS;
 use dujiang_scratch::{Options, Random};
 use dujiang_testkit::watch::Watcher;
@@ -48,8 +49,7 @@ struct Hunt {
 #[test]
 fn p01_files_are_the_source_after_any_number_of_kills() {
     let wanted: u64 = number("DUJIANG_KILLS", 200);
-    let seed = number("DUJIANG_SEED", std::time::UNIX_EPOCH.elapsed().expect("a clock").as_micros() as u64);
-    eprintln!("DUJIANG_SEED={seed}");
+    let seed = seed();
     let pause = Duration::from_millis(1);
     let plan = Plan { seed, facts: 20_000, chains: 2_000, range: 250, pause, ..Plan::default() };
     let settings = Settings { chunk: CHUNK_ROWS, interval: "100ms", lanes: 2, log: false, proxied: false };
@@ -66,10 +66,6 @@ fn p01_files_are_the_source_after_any_number_of_kills() {
         assert!(life < 20 * LIVES, "no end in sight: {}", hunt.tally.report());
     }
     eprintln!("{}", hunt.tally.report());
-}
-
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))
 }
 
 impl Tally {

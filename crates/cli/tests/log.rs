@@ -1,6 +1,6 @@
 //! A log between source and sinks, through the real binary.
 
-use crate::support::{Place, send};
+use crate::support::{Place, terminate};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -249,7 +249,7 @@ fn capture_goes_on_while_the_sink_is_full_and_nothing_is_lost() {
     });
     disk.grow("500m");
     wait(&mut || progress(&place).1 > stuck_at + 100);
-    send(&child, "TERM");
+    terminate(&child);
     let status = child.wait().expect("the end");
     let lines = lines.join().expect("the log");
     assert!(status.success(), "{lines}");

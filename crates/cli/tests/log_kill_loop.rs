@@ -3,6 +3,7 @@
 //! `DUJIANG_LOG_KILLS` sets how many kills there are at least (100 by default); `DUJIANG_SEED` repeats a run's choices.
 
 use crate::river::{River, Run, Settings};
+use crate::support::{number, seed};
 use dujiang_core::fault::LOG_POINTS;
 use dujiang_scratch::{Options, Random};
 use dujiang_testkit::watch::Watcher;
@@ -18,15 +19,10 @@ const BOTH: [&str; 5] =
 /// Longest life of a run before a kill at a random moment.
 const LONGEST: u64 = 400;
 
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))
-}
-
 #[test]
 fn p07_files_are_the_source_after_kills_with_a_log_between() {
     let wanted = number("DUJIANG_LOG_KILLS", 100);
-    let seed = number("DUJIANG_SEED", std::time::UNIX_EPOCH.elapsed().expect("a clock").as_micros() as u64);
-    eprintln!("DUJIANG_SEED={seed}");
+    let seed = seed();
     let pause = Duration::from_millis(1);
     let plan = Plan { seed, facts: 5_000, chains: 1_000, range: 250, pause, ..Plan::default() };
     let settings = Settings { chunk: 500, interval: "100ms", lanes: 2, log: true, proxied: false };

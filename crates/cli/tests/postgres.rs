@@ -5,7 +5,7 @@
 //! failure prints.
 
 use crate::river::Run;
-use crate::support::Place;
+use crate::support::{Place, number, seed};
 use dujiang_core::fault::POINTS;
 use dujiang_scratch::{Postgres, PostgresOptions, Random};
 use serde_json::Value;
@@ -60,8 +60,7 @@ struct Hunt {
 #[test]
 fn p01_files_are_the_postgres_source_after_any_number_of_kills() {
     let wanted = number("DUJIANG_KILLS", 200);
-    let seed = number("DUJIANG_SEED", std::time::UNIX_EPOCH.elapsed().expect("a clock").as_micros() as u64);
-    eprintln!("DUJIANG_SEED={seed}");
+    let seed = seed();
     let options = PostgresOptions::default().set("fsync=on").set("wal_writer_delay=20ms");
     let server = Postgres::start_with(&options).expect("a PostgreSQL server");
     server.sql(TABLES_SQL).expect("the tables");
@@ -79,10 +78,6 @@ fn p01_files_are_the_postgres_source_after_any_number_of_kills() {
         hunt.live(wanted.div_ceil(LIVES));
     }
     eprintln!("{} kills, {:?}", hunt.kills, hunt.points);
-}
-
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))
 }
 
 impl Hunt {
@@ -139,12 +134,7 @@ impl Hunt {
     fn spawn(&self, faults: &str, arguments: &[&str]) -> Run {
         let mut command = self.place.dujiang();
         command.args(["run", "river.yaml"]).args(arguments);
-        let log = std::fs::File::create(self.place.path("river.log")).expect("a log file");
-        command.stdout(Stdio::null()).stderr(log);
-        if !faults.is_empty() {
-            command.env("DUJIANG_FAULTS", faults);
-        }
-        Run::of(command.spawn().expect("run dujiang"), self.place.path("river.log"))
+        Run::start(command, self.place.path("river.log"), faults)
     }
 
     /// Kills at a fail point, at one of its first `most` hits, if the run gets there; else at that moment.

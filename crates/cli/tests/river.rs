@@ -88,7 +88,7 @@ impl River {
     pub fn spawn(&self, faults: &str, arguments: &[&str]) -> Run {
         let mut command = self.place.dujiang();
         command.args(["run", "river.yaml"]).args(arguments);
-        self.start(command, faults)
+        Run::start(command, self.log_file(), faults)
     }
 
     /// As [`River::spawn`], as the child of another program.
@@ -102,16 +102,7 @@ impl River {
                 None => program.env_remove(name),
             };
         }
-        self.start(program, faults)
-    }
-
-    fn start(&self, mut command: Command, faults: &str) -> Run {
-        let log = std::fs::File::create(self.log_file()).expect("a log file");
-        command.stdout(Stdio::null()).stderr(log);
-        if !faults.is_empty() {
-            command.env("DUJIANG_FAULTS", faults);
-        }
-        Run::of(command.spawn().expect("run dujiang"), self.log_file())
+        Run::start(program, self.log_file(), faults)
     }
 
     fn log_file(&self) -> PathBuf {
@@ -162,9 +153,14 @@ pub struct Run {
 }
 
 impl Run {
-    /// A pipeline that was just started.
-    pub fn of(child: Child, log: PathBuf) -> Self {
-        Self { child, began: Instant::now(), log }
+    /// Starts a pipeline with these faults. It logs into a file, over what is there.
+    pub fn start(mut command: Command, log: PathBuf, faults: &str) -> Self {
+        let file = std::fs::File::create(&log).expect("a log file");
+        command.stdout(Stdio::null()).stderr(file);
+        if !faults.is_empty() {
+            command.env("DUJIANG_FAULTS", faults);
+        }
+        Self { child: command.spawn().expect("run dujiang"), began: Instant::now(), log }
     }
 
     /// How the run ended, if it has.

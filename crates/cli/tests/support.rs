@@ -1,5 +1,6 @@
 //! Running the binary.
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
@@ -99,8 +100,19 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Sends a signal by name.
-pub fn send(child: &std::process::Child, signal: &str) {
-    let status = Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string()).status().expect("kill");
-    assert!(status.success(), "signal {signal}");
+/// Asks a process to end: SIGTERM.
+pub fn terminate(child: &std::process::Child) {
+    kill_process(Pid::from_child(child), Signal::TERM).expect("SIGTERM");
+}
+
+/// The number that an environment variable gives a loop, if it does.
+pub fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))
+}
+
+/// What a loop makes its choices from: the clock, or `DUJIANG_SEED`. It is told, so that a run can be repeated.
+pub fn seed() -> u64 {
+    let seed = number("DUJIANG_SEED", std::time::UNIX_EPOCH.elapsed().expect("a clock").as_micros() as u64);
+    eprintln!("DUJIANG_SEED={seed}");
+    seed
 }
