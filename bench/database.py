@@ -3,9 +3,9 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import time
+
+from private import Private
 
 NARROW = """create table bench.{name} (id bigint primary key, k int not null, c char(120) not null, pad char(60) not null) engine={engine}"""
 NARROW_ROWS = """insert into bench.{name} select seq, seq * 7 % 500000, repeat(char(97 + seq % 26), 119), repeat('x', 59)
@@ -34,38 +34,18 @@ def wide40():
     return create, f"insert into bench.{{name}} select seq, {values} from bench.seq_{{first}}_to_{{last}}"
 
 
-class Database:
-    """Starts in `folder`, ends with `stop`."""
+class Database(Private):
+    """Of the MySQL family."""
 
     # The source type of its pipelines.
     kind = "mariadb"
 
     def __init__(self, folder):
-        self.folder = folder
-        shutil.rmtree(folder, ignore_errors=True)
-        os.makedirs(folder)
-        self.install()
-        # Between choosing a port and taking it another process may take it.
-        if not any(self.starts() for _ in range(5)):
-            raise RuntimeError(f"{self.command()[0]} ended while starting: see {folder}/data")
+        super().__init__(folder)
         self.version = self.sql("select version()")
         self.sql("create database bench; create user bench@'127.0.0.1' identified by 'bench'; grant all on *.* to bench@'127.0.0.1'")
         # Rows of this engine are only logged: a log of millions of rows is there in seconds.
         self.log_only = self.log_only_engine()
-
-    def starts(self):
-        """Starts the server on some port; false when it has ended instead."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.server = subprocess.Popen(self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while self.server.poll() is None:
-            try:
-                self.sql("select 1")
-                return True
-            except subprocess.CalledProcessError:
-                time.sleep(0.1)
-        return False
 
     def log_only_engine(self):
         try:
@@ -90,10 +70,6 @@ class Database:
 
     def client(self, *arguments):
         return ["mariadb", "--no-defaults", "-h127.0.0.1", f"-P{self.port}", "-uroot", "--batch", "--skip-column-names", *arguments]
-
-    def sql(self, statements):
-        done = subprocess.run(self.client(), input=statements.encode(), check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        return done.stdout.decode().strip()
 
     def create(self, create, name, engine=None):
         self.sql(create.format(name=name, engine=engine or self.log_only))

@@ -5,9 +5,9 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
-import time
+
+from private import Private
 
 NARROW = "create table {name} (id bigint primary key, k int not null, c char(120) not null, pad char(60) not null)"
 NARROW_ROWS = """insert into {name} select n, n * 7 % 500000, repeat(chr(97 + (n % 26)::int), 119), repeat('x', 59)
@@ -46,42 +46,30 @@ def program(name):
     return found[-1] if found else name
 
 
-class Postgres:
-    """Starts in `folder`, ends with `stop`."""
+class Postgres(Private):
+    """PostgreSQL, as a user of its own where the benches run as root."""
 
     def __init__(self, folder):
-        self.folder = folder
-        shutil.rmtree(folder, ignore_errors=True)
-        os.makedirs(folder)
+        super().__init__(folder)
+        self.version = self.sql("show server_version").split(" ")[0]
+
+    def user(self):
+        return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"] if os.getuid() == 0 else []
+
+    def install(self):
         # The server's user has to come through to its folder.
-        os.chmod(os.path.dirname(folder), 0o755)
-        self.user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"] if os.getuid() == 0 else []
-        if self.user:
-            shutil.chown(folder, "postgres", pwd.getpwnam("postgres").pw_gid)
-        initdb = [program("initdb"), "--auth=trust", "--username=postgres", "--no-sync", "--locale=C.UTF-8", "-D", f"{folder}/data"]
-        subprocess.run(self.user + initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        os.chmod(os.path.dirname(self.folder), 0o755)
+        if self.user():
+            shutil.chown(self.folder, "postgres", pwd.getpwnam("postgres").pw_gid)
+        initdb = [program("initdb"), "--auth=trust", "--username=postgres", "--no-sync", "--locale=C.UTF-8", "-D", f"{self.folder}/data"]
+        subprocess.run(self.user() + initdb, check=True, stdout=subprocess.DEVNULL, cwd=self.folder)
+
+    def command(self):
         settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
-        command = self.user + [program("postgres"), "-D", f"{folder}/data", "-k", folder, "-p", str(self.port), *settings]
-        with open(f"{folder}/log", "wb") as log:
-            self.server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-        while True:
-            try:
-                self.version = self.sql("show server_version").split(" ")[0]
-                break
-            except subprocess.CalledProcessError:
-                if self.server.poll() is not None:
-                    raise RuntimeError(f"postgres ended while starting: {open(f'{folder}/log').read()}")
-                time.sleep(0.1)
+        return self.user() + [program("postgres"), "-D", f"{self.folder}/data", "-k", self.folder, "-p", str(self.port), *settings]
 
     def client(self, *arguments):
         return ["psql", "-X", "-q", "-A", "-t", "-h127.0.0.1", f"-p{self.port}", "-Upostgres", "-vON_ERROR_STOP=1", *arguments]
-
-    def sql(self, statements):
-        done = subprocess.run(self.client("-f", "-"), input=statements.encode(), check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        return done.stdout.decode().strip()
 
     def create(self, create, name):
         self.sql(f"{create.format(name=name)}; alter table {name} replica identity full")

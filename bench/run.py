@@ -302,10 +302,11 @@ def main():
                 traceback.print_exc()
                 failed.append(name)
                 results.text(f"Case `{name}` failed", traceback.format_exc(limit=1).splitlines()[-1])
+        # While the servers are there: it names their versions.
+        if options.names == list(CASES):
+            results.write(os.path.join(os.path.dirname(os.path.abspath(__file__)), "RESULTS.md"))
     finally:
         bench.close()
-    if options.names == list(CASES):
-        results.write(os.path.join(os.path.dirname(os.path.abspath(__file__)), "RESULTS.md"))
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
 

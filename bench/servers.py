@@ -8,7 +8,7 @@ from database import Database
 
 def servers_folder():
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.environ.get("DUJIANG_SERVERS") or os.path.join(cache, "dujiang/servers")
+    return os.path.abspath(os.environ.get("DUJIANG_SERVERS") or os.path.join(cache, "dujiang/servers"))
 
 
 class MariaDb(Database):
