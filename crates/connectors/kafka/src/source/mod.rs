@@ -4,7 +4,6 @@
 
 mod options;
 mod place;
-mod poison;
 mod reader;
 mod thread;
 

@@ -2,12 +2,12 @@
 
 use super::options::SourceConfig;
 use super::place::Place;
-use super::{Client, gone, poison};
+use super::{Client, gone};
 use crate::client::of_client;
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::budget::{Budget, Held};
 use dujiang_core::{ChangeBatch, Code, Error, Origin, Result};
-use dujiang_format_text::messages::{Decoded, DecodedRows, Decoder, MessageFormat};
+use dujiang_format_text::messages::{Decoded, DecodedRows, Decoder, MessageFormat, unreadable};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
@@ -161,7 +161,7 @@ impl Decoding {
                 if !table.rows.is_empty() {
                     self.batches.push(table.rows.take()?);
                 }
-                self.batches.push(poison::batch(&table.schema, origin, message.payload(), &error)?);
+                self.batches.push(unreadable(&table.schema, origin, message.payload(), &error)?);
             }
         }
         self.next.insert((index, partition), offset + 1);

@@ -26,6 +26,8 @@ pub(super) enum Style {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manner {
     Plain,
+    /// As plain, but instants are counted in microseconds.
+    Counted,
     Spaced,
     Canal,
     Maxwell,
@@ -35,7 +37,7 @@ pub(super) enum Manner {
 impl Style {
     pub(super) fn of(manner: Manner, field: &Field) -> Self {
         match manner {
-            Manner::Plain => Self::Plain,
+            Manner::Plain | Manner::Counted => Self::Plain,
             Manner::Spaced => Self::Spaced,
             Manner::Canal => Self::Canal,
             Manner::Maxwell => Self::Maxwell,

@@ -71,6 +71,19 @@ impl Decoder {
             MessageFormat::CanalJson => Manner::Canal,
             MessageFormat::MaxwellJson => Manner::Maxwell,
         };
+        Self::with_manner(table, options, manner)
+    }
+
+    /// For records that are no messages but the texts of their values ([`Decoder::decode_row`]), in which an instant is a
+    /// count of microseconds.
+    ///
+    /// # Errors
+    /// As [`Decoder::new`].
+    pub fn of_rows(table: &Arc<TableSchema>) -> Result<Self> {
+        Self::with_manner(table, &MessageOptions::new(MessageFormat::Csv, ""), Manner::Counted)
+    }
+
+    fn with_manner(table: &Arc<TableSchema>, options: &MessageOptions, manner: Manner) -> Result<Self> {
         let reading = |field: &arrow_schema::FieldRef| {
             let readable = Column::new(field.data_type()).and_then(|_| Reading::new(field, manner));
             readable.ok_or_else(|| {
@@ -113,6 +126,51 @@ impl Decoder {
             rows.truncate(images);
             fault.into_error(self.format.name()).fact("table", self.table.id.to_string())
         })
+    }
+
+    /// Appends a row by the texts of its values, one a column; what is missing at the end is NULL. A row that is at fault
+    /// appends nothing.
+    ///
+    /// # Errors
+    /// [`Code::MessageField`]; [`Code::MessageKind`] for an update, whose old row nobody tells.
+    pub fn decode_row<'a>(
+        &mut self,
+        kind: Kind,
+        mut values: impl Iterator<Item = Option<&'a [u8]>>,
+        origin: &Origin<'_>,
+        rows: &mut DecodedRows,
+    ) -> Result<()> {
+        let images = rows.len();
+        let appended = self.append_texts(kind, &mut values, rows);
+        appended.map_err(|fault| {
+            rows.truncate(images);
+            fault.into_error("rows").fact("table", self.table.id.to_string())
+        })?;
+        rows.end(origin, 1);
+        Ok(())
+    }
+
+    fn append_texts<'a>(
+        &self,
+        kind: Kind,
+        values: &mut dyn Iterator<Item = Option<&'a [u8]>>,
+        rows: &mut DecodedRows,
+    ) -> Result<(), Fault> {
+        if matches!(kind, Kind::UpdateBefore | Kind::UpdateAfter) {
+            return Err(Fault::kind(0, "an update without the old row"));
+        }
+        for (index, (reading, column)) in self.readings.iter().zip(&mut rows.columns).enumerate() {
+            let appended = match values.next().flatten() {
+                None => reading.append_null(0, column),
+                Some(value) => utf8(value).and_then(|value| reading.append_text(value, column)),
+            };
+            appended.map_err(|fault| fault.of_column(self.table.arrow.field(index).name()))?;
+        }
+        if values.next().is_some() {
+            return Err(Fault::field(0, "there are more values than columns"));
+        }
+        rows.kinds.push(kind);
+        Ok(())
     }
 
     fn decode_value(

@@ -27,12 +27,16 @@ mod record;
 mod rows;
 mod runs;
 mod scan;
+mod shape;
+mod unreadable;
 
 pub use buffer::{HEADER_EVENT_ID, HEADER_OPERATION, Message, Messages};
 pub use decode::{Decoded, Decoder, table_of};
 pub use encode::Encoder;
 pub use options::{KeyFormat, MessageFormat, MessageOptions};
 pub use rows::DecodedRows;
+pub use shape::read_shape;
+pub use unreadable::unreadable;
 
 #[cfg(test)]
 mod tests;

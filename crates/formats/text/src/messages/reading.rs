@@ -198,6 +198,7 @@ impl Reading {
             }
             How::Bits => bits(value, self.manner == Manner::Debezium).and_then(|value| push_integer(value, column)),
             How::Date => moments::date(value).and_then(|days| push_integer(days, column)),
+            How::Moment { instant: true, .. } if self.manner == Manner::Counted => self.append_count(value, column),
             How::Moment { unit, instant, .. } => {
                 self.moment(value, *unit, *instant).and_then(|count| push_integer(count, column))
             }

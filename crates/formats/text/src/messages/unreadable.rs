@@ -10,8 +10,11 @@ use std::sync::Arc;
 /// More of a message than this is not kept.
 const MOST_TEXT: usize = 64 << 10;
 
-/// A batch of one row, whose first cell is the message.
-pub(crate) fn batch(
+/// A batch of one row that stands for a message that cannot be read: its first cell is the message, and what is wrong with it.
+///
+/// # Errors
+/// [`Code::UnknownType`] for a key of a type that messages cannot have.
+pub fn unreadable(
     table: &Arc<TableSchema>,
     origin: Origin<'_>,
     payload: Option<&[u8]>,
