@@ -11,11 +11,12 @@ const SOURCES: &[SourceSpec] = &[
     dujiang_postgres::SPEC,
     dujiang_generator::SPEC,
     dujiang_kafka::SOURCE,
+    dujiang_datahub::SOURCE,
     dujiang_log::SOURCE,
 ];
 
 const SINKS: &[SinkSpec] =
-    &[dujiang_file::SPEC, dujiang_blackhole::SPEC, dujiang_values::SPEC, dujiang_datahub::SPEC, dujiang_kafka::SINK];
+    &[dujiang_file::SPEC, dujiang_blackhole::SPEC, dujiang_values::SPEC, dujiang_datahub::SINK, dujiang_kafka::SINK];
 
 const LOGS: &[LogSpec] = &[dujiang_log::LOG];
 

@@ -343,6 +343,10 @@ codes! {
     // E084: DataHub
     /// DataHub refuses a request for a reason that does not pass: the access key, its rights, the project, the topic.
     DatahubRefused = "E0840", User, Never, exit 77, "DataHub refused a request";
+    /// The subscription that a DataHub source keeps up to date is not its own any more: another reader has opened it, somebody has
+    /// reset its offsets, or it is offline. The pipeline goes on from its checkpoints, never from the subscription; it stops because
+    /// whoever watches the subscription would be misled.
+    DatahubSubscription = "E0841", User, Never, exit 75, "a subscription of DataHub is not the pipeline's any more";
 
     // E085: Kafka
     /// No broker answers, or they do not answer in time. Check `properties.bootstrap.servers`, the network, and whether the

@@ -68,7 +68,7 @@ mod tests {
     const HALF: u128 = 0x7FFF_FFFF_FFFF_FFFF_7FFF_FFFF_FFFF_FFFF;
 
     fn shard(id: &str, state: &str, begin: u128, end: u128) -> ShardState {
-        ShardState { id: id.into(), state: state.into(), begin, end }
+        ShardState { id: id.into(), state: state.into(), begin, end, parents: Vec::new() }
     }
 
     #[test]

@@ -4,5 +4,6 @@
 
 mod failures;
 mod order;
+mod source;
 mod support;
 mod topics;

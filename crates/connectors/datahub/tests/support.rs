@@ -15,7 +15,7 @@ use dujiang_core::{ChangeBatch, Kind, Lineage, Origin, Origins, Result, TableId,
 use dujiang_testkit::datahub::{ACCESS_ID, ACCESS_KEY, Datahub, PROJECT, Stored};
 use std::sync::Arc;
 
-struct Standing;
+pub(crate) struct Standing;
 
 impl Clock for Standing {
     fn now_micros(&self) -> i64 {
@@ -74,7 +74,7 @@ impl Hub {
         options.extend_from_slice(more);
         let raw: Vec<_> = options.iter().map(|(key, value)| RawOption::new(*key, *value, Place::CommandLine)).collect();
         let pipeline = PipelineOptions { name: "river".into(), parallelism: 2, memory_limit: 64 << 20 };
-        let sink = (dujiang_datahub::SPEC.build)(&raw, &pipeline).unwrap_or_else(|all| panic!("{all:?}"));
+        let sink = (dujiang_datahub::SINK.build)(&raw, &pipeline).unwrap_or_else(|all| panic!("{all:?}"));
         let context = SinkContext {
             identity: PipelineIdentity { name: "river".into(), lineage: Lineage("00000000000000aa".into()) },
             generation: Generation(1),

@@ -1,6 +1,6 @@
 //! The little of HTTP/1.1 that the service needs.
 
-use std::io;
+use std::io::{self, Write};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -56,14 +56,40 @@ pub(super) async fn read(stream: &mut TcpStream, kept: &mut Vec<u8>) -> io::Resu
     Ok(Some(Request { method, path, headers, body }))
 }
 
-/// Writes an answer.
-pub(super) async fn write(stream: &mut TcpStream, answer: &Answer, request: u64) -> io::Result<()> {
+/// Writes an answer, in the encoding that is accepted.
+pub(super) async fn write(
+    stream: &mut TcpStream,
+    answer: &Answer,
+    accepted: Option<&str>,
+    request: u64,
+) -> io::Result<()> {
+    let (body, encoded) = match accepted {
+        Some(encoding) => {
+            let size = answer.body.len();
+            let told = format!("Content-Encoding: {encoding}\r\nx-datahub-content-raw-size: {size}\r\n");
+            (packed(&answer.body, encoding)?, told)
+        }
+        None => (answer.body.clone(), String::new()),
+    };
     let head = format!(
-        "HTTP/1.1 {} X\r\nContent-Type: {}\r\nContent-Length: {}\r\nx-datahub-request-id: req-{request}\r\n\r\n",
+        "HTTP/1.1 {} X\r\nContent-Type: {}\r\nContent-Length: {}\r\n{encoded}x-datahub-request-id: req-{request}\r\n\r\n",
         answer.status,
         answer.content_type,
-        answer.body.len()
+        body.len()
     );
     // In one piece: a second small one would wait until the first is acknowledged.
-    stream.write_all(&[head.as_bytes(), &answer.body].concat()).await
+    stream.write_all(&[head.as_bytes(), &body].concat()).await
+}
+
+fn packed(body: &[u8], encoding: &str) -> io::Result<Vec<u8>> {
+    match encoding {
+        "lz4" => Ok(lz4_flex::block::compress(body)),
+        "deflate" => {
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(body)?;
+            encoder.finish()
+        }
+        "zstd" => zstd::stream::encode_all(body, 1),
+        other => Err(io::Error::other(format!("the encoding {other}"))),
+    }
 }

@@ -3,7 +3,10 @@
 //!
 //! It is written from the protocol's description, not from the client of this project.
 
+mod feeding;
 mod http;
+mod offsets;
+mod pull;
 mod read;
 mod service;
 mod state;

@@ -128,7 +128,7 @@ fn fields(mut message: &[u8]) -> Option<Vec<(u64, &[u8])>> {
     Some(out)
 }
 
-fn varint(message: &mut &[u8]) -> Option<u64> {
+pub(super) fn varint(message: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..63).step_by(7) {
         let (&byte, rest) = message.split_first()?;

@@ -1,6 +1,8 @@
 //! The service itself.
 
 use super::http::{self, Answer, Request};
+use super::offsets::{self, Subscription};
+use super::pull;
 use super::read::{Refusal, Sent, body, check_signature, frame, framed, records};
 use super::state::{Stored, Topic};
 use serde_json::{Value, json};
@@ -34,17 +36,23 @@ pub enum Fault {
 }
 
 #[derive(Default)]
-struct State {
-    topics: BTreeMap<String, Topic>,
+pub(super) struct State {
+    pub(super) topics: BTreeMap<String, Topic>,
     faults: VecDeque<Option<Fault>>,
     puts: watch::Sender<u64>,
+    pub(super) read_faults: VecDeque<Fault>,
+    pub(super) pulls: watch::Sender<u64>,
+    /// Cursors of another number have expired.
+    pub(super) cursors: u32,
+    /// By topic and number.
+    pub(super) subscriptions: BTreeMap<(String, String), Subscription>,
     /// What a client must never do.
-    violations: Vec<String>,
+    pub(super) violations: Vec<String>,
 }
 
 /// A running service. It ends when it is dropped.
 pub struct Datahub {
-    state: Arc<Mutex<State>>,
+    pub(super) state: Arc<Mutex<State>>,
     address: SocketAddr,
     task: JoinHandle<()>,
 }
@@ -55,7 +63,7 @@ impl Drop for Datahub {
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+pub(super) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -178,7 +186,8 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
     while let Ok(Some(request)) = http::read(&mut stream, &mut kept).await {
         number += 1;
         let Some(answer) = answer(&request, &state).await else { return };
-        if http::write(&mut stream, &answer, number).await.is_err() {
+        let accepted = request.header("accept-encoding");
+        if http::write(&mut stream, &answer, accepted, number).await.is_err() {
             return;
         }
     }
@@ -198,7 +207,7 @@ async fn answer(request: &Request, state: &Mutex<State>) -> Option<Answer> {
     }
 }
 
-fn json_answer(status: u16, body: &Value) -> Answer {
+pub(super) fn json_answer(status: u16, body: &Value) -> Answer {
     Answer { status, content_type: "application/json", body: body.to_string().into_bytes() }
 }
 
@@ -222,11 +231,18 @@ async fn carry_out(request: &Request, state: &Mutex<State>) -> Result<Option<Ans
         ("POST", ["shards", shard]) if request.header("x-datahub-request-action") == Some("pub") => {
             put_protobuf(state, topic, shard, &body).await
         }
+        ("POST", ["shards", shard]) if request.header("x-datahub-request-action") == Some("sub") => {
+            pull::pull_protobuf(&mut lock(state), topic, shard, &body)
+        }
+        ("POST", ["shards", shard]) => pull::json_of_shard(&mut lock(state), topic, shard, &body),
+        ("POST" | "PUT", ["subscriptions", id, "offsets"]) => {
+            offsets::carry_out(&mut lock(state), topic, id, &body).map(Some)
+        }
         _ => Err((404, "InvalidParameter", request.path.clone())),
     }
 }
 
-fn no_topic(topic: &str) -> Refusal {
+pub(super) fn no_topic(topic: &str) -> Refusal {
     (404, "NoSuchTopic", format!("The specified topic name does not exist: {topic}"))
 }
 
@@ -236,7 +252,7 @@ fn describe(state: &State, name: &str) -> Result<Answer, Refusal> {
     let schema = json!({ "fields": fields }).to_string();
     let body = json!({
         "ProjectName": PROJECT, "TopicName": name, "ShardCount": topic.shards.len(), "Lifecycle": 3,
-        "RecordType": "TUPLE", "RecordSchema": schema, "CreateTime": 1, "NewThing": { "a": [1] },
+        "RecordType": if topic.blob { "BLOB" } else { "TUPLE" }, "RecordSchema": schema, "CreateTime": topic.created, "NewThing": { "a": [1] },
     });
     Ok(json_answer(200, &body))
 }
@@ -282,7 +298,7 @@ fn list_shards(state: &mut State, name: &str) -> Result<Answer, Refusal> {
         let (begin, end) = (format!("{:032X}", shard.begin), format!("{:032X}", shard.end));
         shards.push(json!({
             "ShardId": id.to_string(), "State": shard.state, "BeginHashKey": begin, "EndHashKey": end,
-            "ParentShardIds": [], "LeftShardId": "4294967295", "RightShardId": "4294967295",
+            "ParentShardIds": shard.parents.iter().map(u32::to_string).collect::<Vec<_>>(), "LeftShardId": "4294967295", "RightShardId": "4294967295",
         }));
     }
     Ok(json_answer(200, &json!({ "Shards": shards, "Protocol": "http1.1", "Interval": 60_000 })))

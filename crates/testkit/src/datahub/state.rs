@@ -10,6 +10,8 @@ pub struct Stored {
     pub shard: u32,
     /// Its number in the shard.
     pub sequence: usize,
+    /// When it came, milliseconds since 1970-01-01 UTC.
+    pub millis: i64,
     /// Its values, in the order of the topic's fields at that time.
     pub values: Vec<Option<String>>,
     /// Its attributes.
@@ -31,7 +33,12 @@ pub(super) struct Shard {
     pub(super) begin: u128,
     pub(super) end: u128,
     pub(super) records: Vec<Stored>,
+    /// Number of the oldest record that has not expired.
+    pub(super) first: usize,
     pub(super) in_flight: u32,
+    pub(super) parents: Vec<u32>,
+    /// Whether it is closed and a reader has come to its end.
+    pub(super) read_to_end: bool,
 }
 
 #[derive(Debug)]
@@ -41,6 +48,10 @@ pub(super) struct Topic {
     pub(super) shards: BTreeMap<u32, Shard>,
     /// All stored records in the order in which they came.
     pub(super) order: Vec<(u32, usize)>,
+    /// Whether its records are bytes.
+    pub(super) blob: bool,
+    /// When it was made, seconds since 1970-01-01 UTC.
+    pub(super) created: i64,
 }
 
 impl Topic {
@@ -55,7 +66,7 @@ impl Topic {
             }
         };
         let shard = |index| (index, Shard::new(bound(index), bound(index + 1), 1));
-        Self { fields, shards: (0..shards).map(shard).collect(), order: Vec::new() }
+        Self { fields, shards: (0..shards).map(shard).collect(), order: Vec::new(), blob: false, created: 1 }
     }
 
     /// Closes a shard and opens two for its hashes.
@@ -65,8 +76,8 @@ impl Topic {
         parent.state = "CLOSED";
         let (begin, end) = (parent.begin, parent.end);
         let middle = begin + (end - begin) / 2;
-        self.shards.insert(next, Shard::new(begin, middle, 2));
-        self.shards.insert(next + 1, Shard::new(middle, end, 3));
+        self.shards.insert(next, Shard::child(begin, middle, 2, &[shard]));
+        self.shards.insert(next + 1, Shard::child(middle, end, 3, &[shard]));
     }
 
     /// Closes two neighbours and opens one for the hashes of both.
@@ -77,7 +88,7 @@ impl Topic {
         for shard in [first, second] {
             self.shards.get_mut(&shard).expect("the shard is there").state = "CLOSED";
         }
-        self.shards.insert(next, Shard::new(begin, end, 2));
+        self.shards.insert(next, Shard::child(begin, end, 2, &[first, second]));
     }
 
     /// Why a record is none of this topic.
@@ -94,15 +105,21 @@ impl Topic {
     }
 
     pub(super) fn store(&mut self, shard: u32, (values, attributes): Sent) {
+        let millis = 1_700_000_000_000 + self.order.len() as i64;
         let records = &mut self.shards.get_mut(&shard).expect("the shard is there").records;
         let sequence = records.len();
-        records.push(Stored { shard, sequence, values, attributes });
+        records.push(Stored { shard, sequence, millis, values, attributes });
         self.order.push((shard, sequence));
     }
 }
 
 impl Shard {
     fn new(begin: u128, end: u128, opening: u32) -> Self {
-        Self { state: "OPENING", opening, begin, end, records: Vec::new(), in_flight: 0 }
+        Self::child(begin, end, opening, &[])
+    }
+
+    fn child(begin: u128, end: u128, opening: u32, parents: &[u32]) -> Self {
+        let (records, parents) = (Vec::new(), parents.to_vec());
+        Self { state: "OPENING", opening, begin, end, records, first: 0, in_flight: 0, parents, read_to_end: false }
     }
 }

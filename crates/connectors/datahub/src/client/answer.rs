@@ -113,7 +113,7 @@ impl Failure {
 fn help(code: &str) -> &'static str {
     match code {
         "Unauthorized" => "check `access-id` and `access-key`, and that this machine's clock is right",
-        "NoPermission" | "OperationDenied" => "let the access key's owner write to the project",
+        "NoPermission" | "OperationDenied" => "let the access key's owner read and write in the project",
         "NoSuchProject" => "create the project, or correct `project`",
         "NoSuchTopic" => "create the topic, or let the pipeline do so (`topic.create: true`)",
         "LimitExceeded" => "split shards, so that more can be written at once",

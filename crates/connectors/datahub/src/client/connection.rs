@@ -65,14 +65,10 @@ impl Connection {
         limit: Duration,
     ) -> Result<Response<Bytes>> {
         let exchanged = tokio::time::timeout(limit, self.try_exchange(endpoint, request, limit)).await;
-        let answer = exchanged.unwrap_or_else(|_| {
+        exchanged.unwrap_or_else(|_| {
             let message = format!("{} does not answer", endpoint.authority());
             Err(Error::new(Code::SinkWrite, message).fact("waited", format!("{} ms", limit.as_millis())))
-        });
-        if answer.is_err() {
-            self.sender = None;
-        }
-        answer
+        })
     }
 
     async fn try_exchange(

@@ -26,6 +26,8 @@ pub struct TopicInfo {
     pub record_type: String,
     /// Its fields, in the order of records.
     pub fields: Vec<Field>,
+    /// When it was made, seconds since 1970-01-01 UTC: another topic of the same name has another time.
+    pub created: i64,
 }
 
 /// A shard.
@@ -39,6 +41,8 @@ pub struct ShardState {
     pub begin: u128,
     /// First hash that it takes no more; the largest one is the last shard's.
     pub end: u128,
+    /// The shards that it was split or merged from.
+    pub parents: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -66,6 +70,8 @@ impl Client {
             record_type: String,
             #[serde(default)]
             record_schema: String,
+            #[serde(default)]
+            create_time: i64,
         }
         let answer = self.json(connection, "GET", &topic_path(project, topic), Vec::new()).await?;
         let answer: Answer = read(&answer)?;
@@ -73,7 +79,7 @@ impl Client {
             "" => Vec::new(),
             schema => read::<Schema>(schema.as_bytes())?.fields,
         };
-        Ok(TopicInfo { record_type: answer.record_type, fields })
+        Ok(TopicInfo { record_type: answer.record_type, fields, created: answer.create_time })
     }
 
     /// Makes a topic of tuples.
@@ -130,6 +136,8 @@ impl Client {
             begin_hash_key: String,
             #[serde(default)]
             end_hash_key: String,
+            #[serde(default)]
+            parent_shard_ids: Vec<String>,
         }
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -144,17 +152,18 @@ impl Client {
         };
         let state = |shard: Shard| {
             let (begin, end) = (bound(&shard.begin_hash_key, 0)?, bound(&shard.end_hash_key, u128::MAX)?);
-            Ok(ShardState { id: shard.shard_id, state: shard.state.to_ascii_uppercase(), begin, end })
+            let state = shard.state.to_ascii_uppercase();
+            Ok(ShardState { id: shard.shard_id, state, begin, end, parents: shard.parent_shard_ids })
         };
         answer.shards.into_iter().map(state).collect()
     }
 }
 
 /// The path of a topic.
-pub(crate) fn topic_path(project: &str, topic: &str) -> String {
+pub(super) fn topic_path(project: &str, topic: &str) -> String {
     format!("/projects/{project}/topics/{topic}")
 }
 
-fn read<T: for<'a> Deserialize<'a>>(body: impl AsRef<[u8]>) -> Result<T, Failure> {
+pub(super) fn read<T: for<'a> Deserialize<'a>>(body: impl AsRef<[u8]>) -> Result<T, Failure> {
     serde_json::from_slice(body.as_ref()).map_err(|e| Failure::Unreadable(e.to_string()))
 }

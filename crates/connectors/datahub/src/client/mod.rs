@@ -3,16 +3,20 @@
 mod answer;
 mod connection;
 mod control;
+mod cursors;
 mod frame;
 mod packing;
 mod request;
+mod rows;
 mod sign;
-pub mod wire;
+mod subscription;
+pub(crate) mod wire;
 
-pub use answer::{Class, Failure, Refusal};
-pub use connection::{Connection, Endpoint};
-pub use control::{Field, ShardState, TopicInfo};
-pub use frame::{FrameFault, read_frame, write_frame};
-pub use packing::Compression;
-pub use request::{Access, Client, PutFailure};
-pub use sign::{Signed, authorization};
+pub(crate) use answer::{Class, Failure};
+pub(crate) use connection::{Connection, Endpoint};
+pub(crate) use control::{Field, ShardState, TopicInfo};
+pub(crate) use cursors::{Seek, ShardPath};
+pub(crate) use packing::Compression;
+pub(crate) use request::{Access, Client, PutFailure};
+pub(crate) use rows::{Pulled, Row};
+pub(crate) use subscription::Offset;

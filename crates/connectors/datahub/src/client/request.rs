@@ -88,14 +88,26 @@ impl Client {
         path: &str,
         records: &[u8],
     ) -> Result<Vec<PutFailure>, Failure> {
-        let mut body = Vec::with_capacity(records.len() + 12);
-        write_frame(&mut body, |out| out.extend_from_slice(records));
-        let (content_type, compression) = ("application/x-protobuf", self.compression);
-        let call = Call { method: "POST", path, content_type, action: Some("pub"), body, compression };
+        let answer = self.framed(connection, path, "application/x-protobuf", "pub", records).await?;
+        put_failures(&answer).ok_or_else(|| Failure::Unreadable("the message is damaged".to_owned()))
+    }
+
+    /// A request with a framed message; the message of its answer.
+    pub(super) async fn framed(
+        &self,
+        connection: &mut Connection,
+        path: &str,
+        content_type: &str,
+        action: &str,
+        message: &[u8],
+    ) -> Result<Bytes, Failure> {
+        let mut body = Vec::with_capacity(message.len() + 12);
+        write_frame(&mut body, |out| out.extend_from_slice(message));
+        let compression = self.compression;
+        let call = Call { method: "POST", path, content_type, action: Some(action), body, compression };
         let answer = self.call(connection, call).await?;
-        let unreadable = |why: &str| Failure::Unreadable(why.to_owned());
         let payload = read_frame(&answer).map_err(|fault| Failure::Unreadable(format!("{fault:?}")))?;
-        put_failures(payload).ok_or_else(|| unreadable("the message is damaged"))
+        Ok(answer.slice_ref(payload))
     }
 
     /// Puts records as JSON; the body names the shard of each.
@@ -148,10 +160,13 @@ impl Client {
         };
         let request_id = header("x-datahub-request-id");
         tracing::debug!(request = request_id, what, status = answer.status().as_u16(), "DataHub has answered");
-        if !answer.status().is_success() {
-            return Err(Failure::Refused(Refusal::read(answer.status().as_u16(), &request_id, answer.body())));
+        let body = unpacked(&answer, &header("content-encoding"), &header("x-datahub-content-raw-size"));
+        if answer.status().is_success() {
+            return body;
         }
-        unpacked(&answer, &header("content-encoding"), &header("x-datahub-content-raw-size"))
+        // A refusal whose words cannot be read still has its status.
+        let words = body.unwrap_or_default();
+        Err(Failure::Refused(Refusal::read(answer.status().as_u16(), &request_id, &words)))
     }
 
     fn request(&self, call: Call<'_>) -> dujiang_core::Result<Request<Full<Bytes>>> {

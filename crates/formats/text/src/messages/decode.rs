@@ -150,10 +150,10 @@ impl Decoder {
         Ok(())
     }
 
-    fn append_texts<'a>(
+    fn append_texts(
         &self,
         kind: Kind,
-        values: &mut dyn Iterator<Item = Option<&'a [u8]>>,
+        values: &mut dyn Iterator<Item = Option<&[u8]>>,
         rows: &mut DecodedRows,
     ) -> Result<(), Fault> {
         if matches!(kind, Kind::UpdateBefore | Kind::UpdateAfter) {
