@@ -1,6 +1,6 @@
 //! Options of the sink, and what they come to.
 
-use crate::client::{Compression, Endpoint};
+use crate::client::{Compression, Endpoint, compresses};
 use dujiang_core::options::Problem;
 use dujiang_core::{Code, Secret, choice, options};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -11,6 +11,8 @@ choice! {
     pub enum Protocol {
         /// Protocol buffers with a checksum, all records of a request or none.
         Protobuf = "protobuf",
+        /// Batches, smaller and quicker to read; not every project's service takes them.
+        Batch = "batch",
         /// JSON, for services that know nothing else.
         Json = "json",
     }
@@ -31,9 +33,10 @@ options! {
         "access-key" => access_key: Secret, required;
         /// Token of a temporary access key (STS).
         "security-token" => security_token: Secret, optional;
-        /// How records are sent: `protobuf` or `json`.
+        /// How records are sent: `protobuf`, `batch` or `json`.
         "protocol" => protocol: Protocol, default "protobuf";
-        /// Compression of requests: `none`, `lz4`, `deflate` or `zstd`. Not every service knows `zstd`.
+        /// Compression of requests: `none`, `lz4`, `deflate` or `zstd`. Not every service knows `zstd`, and no batch is compressed
+        /// so.
         "compression" => compression: Compression, default "lz4";
         /// Whether a topic that is missing is made.
         "topic.create" => topic_create: bool, default "true";
@@ -72,6 +75,9 @@ impl Config {
         }
         if !(1..=7).contains(&options.topic_lifecycle.get()) {
             wrong("topic.lifecycle", "must be 1 to 7 days", "choose how long readers may be away");
+        }
+        if options.protocol == Protocol::Batch && !compresses(options.compression) {
+            wrong("compression", "is not that of batches", "choose `lz4`, `deflate` or `none`");
         }
         match endpoint {
             Some(endpoint) if problems.is_empty() => Ok(Self { endpoint, options }),

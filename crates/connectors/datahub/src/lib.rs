@@ -23,6 +23,8 @@ mod source;
 mod topic;
 mod writer;
 
+#[doc(hidden)]
+pub use client::walk_batch;
 pub use config::DatahubOptions;
 pub use source::{BlobFormat, DatahubSourceOptions, Startup, TupleChanges};
 

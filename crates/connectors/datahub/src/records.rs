@@ -1,5 +1,6 @@
 //! Rows into records.
 
+use crate::client::RowWriter;
 use crate::client::wire::{length_of_field, write_bytes, write_head};
 use crate::config::Protocol;
 use crate::shards::hash;
@@ -126,6 +127,7 @@ impl Encoder<'_> {
     fn write(&mut self, row: usize, attributes: &Attributes<'_>, out: &mut Vec<u8>) -> Result<()> {
         match self.protocol {
             Protocol::Protobuf => self.write_protobuf(row, attributes, out),
+            Protocol::Batch => self.write_batch(row, attributes, out),
             Protocol::Json => self.write_json(row, attributes, out),
         }
     }
@@ -156,6 +158,23 @@ impl Encoder<'_> {
         write_bytes(9, &data, entry);
         write_bytes(1, entry, out);
         (self.text, self.data) = (text, data);
+        written
+    }
+
+    /// A row of a batch.
+    fn write_batch(&mut self, row: usize, attributes: &Attributes<'_>, out: &mut Vec<u8>) -> Result<()> {
+        let mut text = std::mem::take(&mut self.text);
+        let mut writer = RowWriter::new(self.slots.len(), out);
+        let written = (0..self.slots.len()).try_for_each(|index| {
+            text.clear();
+            let value = self.write_text(index, row, &mut text)?.then_some(text.as_slice());
+            match writer.value(self.slots[index].form, value) {
+                true => Ok(()),
+                false => Err(Error::new(Code::BadRecord, "a value is none of its field's type")),
+            }
+        });
+        writer.end(attributes.iter().map(|(name, value)| (name.as_bytes(), *value)));
+        self.text = text;
         written
     }
 

@@ -1,6 +1,6 @@
 //! What a topic holds of a table: names, types, and which field takes which column.
 
-use crate::client::Field;
+use crate::client::{Field, Form};
 use crate::config::is_name;
 use arrow_schema::{DataType, Field as Column, TimeUnit};
 use dujiang_core::schema::{self, LOGICAL_JSON};
@@ -87,6 +87,8 @@ pub(crate) struct Slot {
     pub(crate) micros: bool,
     /// Whether it is a floating-point number, for which not every value can be told.
     pub(crate) float: bool,
+    /// How a value stands in a batch.
+    pub(crate) form: Form,
 }
 
 /// How a topic compares with a table.
@@ -121,7 +123,7 @@ pub(crate) fn compare(topic: &str, found: &[Field], table: &TableSchema) -> Resu
         }
         let micros = kind == "TIMESTAMP";
         let float = kind == "FLOAT" || kind == "DOUBLE";
-        slots.push(Slot { column, micros, float });
+        slots.push(Slot { column, micros, float, form: Form::of(&kind) });
     }
     let known = |field: &Field| found.iter().any(|other| other.name.eq_ignore_ascii_case(&field.name));
     let missing = fields(table)?.into_iter().filter(|field| !known(field)).collect();

@@ -221,6 +221,11 @@ impl Put<'_> {
                 let path = format!("{path}/{}", shard.id);
                 (body.len(), client.put_protobuf(connection, &path, &body).await)
             }
+            Protocol::Batch => {
+                piece.iter().for_each(|&record| body.extend_from_slice(self.records.bytes(record)));
+                let path = format!("{path}/{}", shard.id);
+                (body.len(), client.put_batch(connection, &path, &body, piece.len()).await)
+            }
             Protocol::Json => {
                 body.extend_from_slice(b"{\"Action\":\"pub\",\"Records\":[");
                 for (index, &record) in piece.iter().enumerate() {

@@ -62,7 +62,7 @@ async fn a_refusal_that_does_not_pass_is_final() {
 
 #[tokio::test]
 async fn a_record_that_the_service_refuses_is_found_among_the_others() {
-    for protocol in ["protobuf", "json"] {
+    for protocol in ["protobuf", "batch", "json"] {
         let mut hub = one_shard(&[("protocol", protocol), ("request.max-records", "100")]).await;
         // Somebody has made the topic anew, with another type.
         hub.service.make_topic("orders", &[("id", "TINYINT"), ("c1", "STRING")], 1);

@@ -50,6 +50,16 @@ impl Datahub {
         state.topics.get_mut(topic).expect("the topic is there").store(shard, (values, attributes));
     }
 
+    /// Puts records of one value each into a shard, as one batch.
+    ///
+    /// # Panics
+    /// Without such a topic or shard.
+    pub fn put_batch(&self, topic: &str, shard: u32, rows: &[Vec<Option<String>>]) {
+        let mut state = lock(&self.state);
+        let rows = rows.iter().map(|values| (values.clone(), Vec::new())).collect();
+        state.topics.get_mut(topic).expect("the topic is there").store_batch(shard, rows);
+    }
+
     /// The records of a shard before this number expire.
     ///
     /// # Panics
@@ -70,7 +80,7 @@ impl Datahub {
         let width = topic.fields.len();
         (0..records).for_each(|_| topic.store(shard, (vec![None; width], Vec::new())));
         let shard = topic.shards.get_mut(&shard).expect("the shard is there");
-        shard.first = shard.records.len();
+        shard.first = shard.end();
     }
 
     /// All cursors that were handed out expire.

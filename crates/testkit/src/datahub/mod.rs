@@ -3,6 +3,7 @@
 //!
 //! It is written from the protocol's description, not from the client of this project.
 
+mod batch;
 mod feeding;
 mod http;
 mod offsets;

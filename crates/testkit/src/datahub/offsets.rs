@@ -65,7 +65,10 @@ pub(super) fn carry_out(state: &mut State, topic: &str, id: &str, body: &[u8]) -
                 }
                 let (sequence, timestamp) = (number("Sequence")?, number("Timestamp")?);
                 let record = shard.parse().ok().and_then(|shard: u32| state.topics.get(topic)?.shards.get(&shard));
-                let record = record.and_then(|shard| shard.records.get(usize::try_from(sequence).ok()?));
+                let record = record.and_then(|shard| {
+                    let at = (usize::try_from(sequence).ok()?, usize::try_from(told["BatchIndex"].as_i64()?).ok()?);
+                    shard.records.get(shard.place(at)).filter(|found| (found.sequence, found.batch_index) == at)
+                });
                 if record.is_none_or(|record| record.millis != timestamp) {
                     state.violations.push(format!("{sequence} and {timestamp} are not of one record"));
                 }

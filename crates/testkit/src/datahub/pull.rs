@@ -1,5 +1,6 @@
 //! Cursors and reading.
 
+use super::batch;
 use super::http::Answer;
 use super::read::{Refusal, frame, framed, varint};
 use super::service::{Fault, State, json_answer, no_topic};
@@ -16,8 +17,8 @@ fn wrong(why: impl Into<String>) -> Refusal {
 }
 
 /// `3000`, 8 hexadecimal digits that tell when it was made, 16 of the sequence, 4 of the place in a batch.
-fn cursor(state: &State, sequence: usize) -> String {
-    format!("3000{:08X}{sequence:016X}0000", state.cursors)
+fn cursor(made: u32, (sequence, index): (usize, usize)) -> String {
+    format!("3000{made:08X}{sequence:016X}{index:04X}")
 }
 
 fn shard<'a>(topic: &'a Topic, name: &str, shard: &str) -> Result<(u32, &'a Shard), Refusal> {
@@ -35,7 +36,9 @@ pub(super) fn json_of_shard(state: &mut State, name: &str, id: &str, body: &[u8]
             let cursor = body["Cursor"].as_str().ok_or_else(|| wrong("Cursor"))?;
             let limit = body["Limit"].as_u64().ok_or_else(|| wrong("Limit"))?;
             let blob = state.topics.get(name).is_some_and(|topic| topic.blob);
-            let Some((records, next, latest)) = pull(state, name, id, cursor, limit as usize)? else { return Ok(None) };
+            let Some((records, next, latest)) = pull(state, (name, id), cursor, limit as usize, false)? else {
+                return Ok(None);
+            };
             let record = |record: &Stored| {
                 let data = match (blob, record.values.first()) {
                     (true, Some(Some(text))) => json!(STANDARD.encode(text)),
@@ -60,7 +63,7 @@ pub(super) fn json_of_shard(state: &mut State, name: &str, id: &str, body: &[u8]
 fn seek(state: &mut State, name: &str, id: &str, body: &Value) -> Result<Value, Refusal> {
     let topic = state.topics.get(name).ok_or_else(|| no_topic(name))?;
     let (_, shard) = shard(topic, name, id)?;
-    let (first, end) = (shard.first, shard.records.len());
+    let (first, end) = (shard.first, shard.end());
     let range = || (400, "SeekOutOfRange", "Cursor seek out of range".to_owned());
     let sequence = match body["Type"].as_str().unwrap_or_default() {
         "OLDEST" => first,
@@ -71,20 +74,29 @@ fn seek(state: &mut State, name: &str, id: &str, body: &Value) -> Result<Value, 
         }
         "SYSTEM_TIME" => {
             let wanted = body["SystemTime"].as_i64().ok_or_else(|| wrong("SystemTime"))?;
-            (first..end).find(|index| shard.records[*index].millis >= wanted).ok_or_else(range)?
+            {
+                let found = shard.records.iter().find(|record| record.sequence >= first && record.millis >= wanted);
+                found.map(|found| found.sequence).ok_or_else(range)?
+            }
         }
         other => return Err(wrong(other)),
     };
-    let record = shard.records.get(sequence).filter(|_| sequence >= first);
+    let record = shard.records.get(shard.place((sequence, 0)));
     // An empty shard has no record to point at.
     let (told, time) = record.map_or((-1, -1), |record| (record.sequence as i64, record.millis));
-    Ok(json!({ "Cursor": cursor(state, sequence), "RecordTime": time, "Sequence": told }))
+    Ok(json!({ "Cursor": cursor(state.cursors, (sequence, 0)), "RecordTime": time, "Sequence": told }))
 }
 
 type Pulled = (Vec<Stored>, String, (i64, i64));
 
-/// None breaks the connection.
-fn pull(state: &mut State, name: &str, id: &str, from: &str, limit: usize) -> Result<Option<Pulled>, Refusal> {
+/// Whole batches only, if `whole`. None breaks the connection.
+fn pull(
+    state: &mut State,
+    (name, id): (&str, &str),
+    from: &str,
+    limit: usize,
+    whole: bool,
+) -> Result<Option<Pulled>, Refusal> {
     match state.read_faults.pop_front() {
         Some(Fault::Refuse(status, code)) => return Err((status, code, "on purpose".into())),
         Some(Fault::LoseAnswer | Fault::LoseRequest) => return Ok(None),
@@ -107,12 +119,17 @@ fn pull(state: &mut State, name: &str, id: &str, from: &str, limit: usize) -> Re
         unfair.push(format!("shard {number} of {name} is read before it is open"));
     }
     // What has expired is passed without a word.
-    let begin = sequence.max(found.first);
-    let end = found.records.len().min(begin + limit.clamp(1, MOST));
+    let index = if whole { 0 } else { digits(28..32).unwrap_or_default() };
+    let begin = found.place((sequence, index).max((found.first, 0)));
+    let mut end = found.records.len().min(begin + limit.clamp(1, MOST));
+    if whole && let Some(last) = found.records[..end].last() {
+        end = found.place((last.sequence + 1, 0));
+    }
     let at_end = begin >= found.records.len();
     let records = if at_end { Vec::new() } else { found.records[begin..end].to_vec() };
     let newest = found.records.last().map_or((-1, -1), |last| (last.sequence as i64, last.millis));
     let closed = at_end && found.state == "CLOSED";
+    let behind = found.records.get(end).map(|record| (record.sequence, record.batch_index));
     if closed && let Some(shard) = topic.shards.get_mut(&number) {
         shard.read_to_end = true;
     }
@@ -121,19 +138,34 @@ fn pull(state: &mut State, name: &str, id: &str, from: &str, limit: usize) -> Re
     if closed {
         return Err((400, "InvalidShardOperation", "The shard is closed and read to its end".into()));
     }
-    let next = if records.is_empty() { from.to_owned() } else { format!("3000{cursors:08X}{end:016X}0000") };
+    let next = match (records.last(), behind) {
+        (None, _) => from.to_owned(),
+        (Some(_), Some(behind)) => cursor(cursors, behind),
+        (Some(last), None) => cursor(cursors, (last.sequence + 1, 0)),
+    };
     Ok(Some((records, next, newest)))
 }
 
-pub(super) fn pull_protobuf(state: &mut State, name: &str, id: &str, body: &[u8]) -> Result<Option<Answer>, Refusal> {
+/// Protocol buffers of records, or of batches.
+pub(super) fn pull_framed(
+    state: &mut State,
+    shard: (&str, &str),
+    body: &[u8],
+    batches: bool,
+) -> Result<Option<Answer>, Refusal> {
     let (from, limit) = request(framed(body)?).ok_or_else(|| wrong("the message cannot be read"))?;
-    let Some((records, next, latest)) = pull(state, name, id, &from, limit)? else { return Ok(None) };
+    let Some((records, next, latest)) = pull(state, shard, &from, limit, batches)? else { return Ok(None) };
     let mut message = Vec::new();
     put_bytes(1, next.as_bytes(), &mut message);
     put_number(2, records.len() as i64, &mut message);
     put_number(3, records.first().map_or(-1, |first| first.sequence as i64), &mut message);
-    for record in &records {
-        put_bytes(4, &entry(record), &mut message);
+    if batches {
+        let fields = state.topics.get(shard.0).map(|topic| topic.fields.clone()).unwrap_or_default();
+        for batch in records.chunk_by(|a, b| a.sequence == b.sequence) {
+            put_bytes(4, &batch_entry(batch, &fields), &mut message);
+        }
+    } else {
+        records.iter().for_each(|record| put_bytes(4, &entry(record), &mut message));
     }
     put_number(5, latest.0, &mut message);
     put_number(6, latest.1, &mut message);
@@ -142,7 +174,17 @@ pub(super) fn pull_protobuf(state: &mut State, name: &str, id: &str, body: &[u8]
         state.read_faults.pop_front();
         body[13] ^= 1;
     }
-    Ok(Some(Answer { status: 200, content_type: "application/x-protobuf", body }))
+    let content_type = if batches { "application/x-binary" } else { "application/x-protobuf" };
+    Ok(Some(Answer { status: 200, content_type, body }))
+}
+
+/// A `BinaryRecordEntry`.
+fn batch_entry(batch: &[Stored], fields: &[(String, String)]) -> Vec<u8> {
+    let mut entry = Vec::new();
+    put_number(3, batch[0].sequence as i64, &mut entry);
+    put_number(4, batch[0].millis, &mut entry);
+    put_bytes(6, &batch::encode(batch, fields), &mut entry);
+    entry
 }
 
 /// Cursor and limit of a `GetRecordsRequest`.

@@ -113,7 +113,7 @@ fn record(entry: &[u8]) -> Option<Sent> {
 }
 
 /// The fields of a message, which must all be bytes.
-fn fields(mut message: &[u8]) -> Option<Vec<(u64, &[u8])>> {
+pub(super) fn fields(mut message: &[u8]) -> Option<Vec<(u64, &[u8])>> {
     let mut out = Vec::new();
     while !message.is_empty() {
         let head = varint(&mut message)?;

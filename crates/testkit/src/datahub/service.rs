@@ -1,9 +1,10 @@
 //! The service itself.
 
+use super::batch;
 use super::http::{self, Answer, Request};
 use super::offsets::{self, Subscription};
 use super::pull;
-use super::read::{Refusal, Sent, body, check_signature, frame, framed, records};
+use super::read::{Refusal, Sent, body, check_signature, fields, frame, framed, records};
 use super::state::{Stored, Topic};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -223,16 +224,17 @@ async fn carry_out(request: &Request, state: &Mutex<State>) -> Result<Option<Ans
         return Ok(Some(json_answer(200, &json!({ "Comment": "", "CreateTime": 1, "LastModifyTime": 1 }))));
     };
     let body = body(request)?;
+    let batches = request.header("content-type") == Some("application/x-binary");
     match (request.method.as_str(), rest) {
         ("GET", []) => describe(&lock(state), topic).map(Some),
         ("POST", []) => change_topic(&mut lock(state), topic, &body).map(Some),
         ("GET", ["shards"]) => list_shards(&mut lock(state), topic).map(Some),
         ("POST", ["shards"]) => put_json(state, topic, &body).await,
         ("POST", ["shards", shard]) if request.header("x-datahub-request-action") == Some("pub") => {
-            put_protobuf(state, topic, shard, &body).await
+            put_framed(state, topic, shard, &body, batches).await
         }
         ("POST", ["shards", shard]) if request.header("x-datahub-request-action") == Some("sub") => {
-            pull::pull_protobuf(&mut lock(state), topic, shard, &body)
+            pull::pull_framed(&mut lock(state), (topic, shard), &body, batches)
         }
         ("POST", ["shards", shard]) => pull::json_of_shard(&mut lock(state), topic, shard, &body),
         ("POST" | "PUT", ["subscriptions", id, "offsets"]) => {
@@ -335,7 +337,13 @@ async fn enter(state: &Mutex<State>, name: &str, shard: u32) -> Result<Option<Fa
     Ok(fault)
 }
 
-async fn put_protobuf(state: &Mutex<State>, name: &str, shard: &str, body: &[u8]) -> Result<Option<Answer>, Refusal> {
+async fn put_framed(
+    state: &Mutex<State>,
+    name: &str,
+    shard: &str,
+    body: &[u8],
+    batches: bool,
+) -> Result<Option<Answer>, Refusal> {
     let shard = shard.parse().map_err(|_| (400, "InvalidShardId", format!("Invalid shard id: {shard}")))?;
     let fault = enter(state, name, shard).await?;
     match fault {
@@ -343,16 +351,20 @@ async fn put_protobuf(state: &Mutex<State>, name: &str, shard: &str, body: &[u8]
         Some(Fault::LoseRequest) => return Ok(None),
         _ => {}
     }
-    let sent = records(framed(body)?)?;
+    let message = framed(body)?;
     {
         let mut state = lock(state);
         let topic = state.topics.get_mut(name).ok_or_else(|| no_topic(name))?;
+        let sent = if batches { batch_of(message, &topic.fields)? } else { records(message)? };
         check_count(&sent)?;
         // All records or none.
         if let Some(why) = sent.iter().find_map(|record| topic.misfit(record)) {
             return Err((400, "MalformedRecord", why));
         }
-        sent.into_iter().for_each(|record| topic.store(shard, record));
+        match batches {
+            true => topic.store_batch(shard, sent),
+            false => sent.into_iter().for_each(|record| topic.store(shard, record)),
+        }
     }
     let mut body = frame(&[8, 0]);
     match fault {
@@ -361,6 +373,16 @@ async fn put_protobuf(state: &Mutex<State>, name: &str, shard: &str, body: &[u8]
         _ => {}
     }
     Ok(Some(Answer { status: 200, content_type: "application/x-protobuf", body }))
+}
+
+/// The records of a `PutBinaryRecordsRequest` with one batch.
+fn batch_of(message: &[u8], of: &[(String, String)]) -> Result<Vec<Sent>, Refusal> {
+    let wrong = || (400, "InvalidParameter", "the message cannot be read".to_owned());
+    let entries = fields(message).ok_or_else(wrong)?;
+    let [(1, entry)] = entries.as_slice() else { return Err(wrong()) };
+    let parts = fields(entry).ok_or_else(wrong)?;
+    let [(6, batch)] = parts.as_slice() else { return Err(wrong()) };
+    batch::decode(batch, of)
 }
 
 fn check_count(sent: &[Sent]) -> Result<(), Refusal> {

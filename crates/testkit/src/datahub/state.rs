@@ -10,6 +10,8 @@ pub struct Stored {
     pub shard: u32,
     /// Its number in the shard.
     pub sequence: usize,
+    /// Which of its batch it is: the records of one batch have one number.
+    pub batch_index: usize,
     /// When it came, milliseconds since 1970-01-01 UTC.
     pub millis: i64,
     /// Its values, in the order of the topic's fields at that time.
@@ -104,18 +106,35 @@ impl Topic {
         pairs.filter_map(wrong).next()
     }
 
-    pub(super) fn store(&mut self, shard: u32, (values, attributes): Sent) {
+    pub(super) fn store(&mut self, shard: u32, sent: Sent) {
+        self.store_batch(shard, vec![sent]);
+    }
+
+    /// All records of a batch have one number and one time.
+    pub(super) fn store_batch(&mut self, shard: u32, batch: Vec<Sent>) {
         let millis = 1_700_000_000_000 + self.order.len() as i64;
         let records = &mut self.shards.get_mut(&shard).expect("the shard is there").records;
-        let sequence = records.len();
-        records.push(Stored { shard, sequence, millis, values, attributes });
-        self.order.push((shard, sequence));
+        let sequence = records.last().map_or(0, |last| last.sequence + 1);
+        for (batch_index, (values, attributes)) in batch.into_iter().enumerate() {
+            self.order.push((shard, records.len()));
+            records.push(Stored { shard, sequence, batch_index, millis, values, attributes });
+        }
     }
 }
 
 impl Shard {
     fn new(begin: u128, end: u128, opening: u32) -> Self {
         Self::child(begin, end, opening, &[])
+    }
+
+    /// Where the first record of at least this number and place in its batch stands.
+    pub(super) fn place(&self, at: (usize, usize)) -> usize {
+        self.records.partition_point(|record| (record.sequence, record.batch_index) < at)
+    }
+
+    /// The number that comes next.
+    pub(super) fn end(&self) -> usize {
+        self.records.last().map_or(0, |last| last.sequence + 1)
     }
 
     fn child(begin: u128, end: u128, opening: u32, parents: &[u32]) -> Self {

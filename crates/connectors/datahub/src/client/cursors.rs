@@ -3,6 +3,7 @@
 use super::answer::Failure;
 use super::connection::Connection;
 use super::control::{read, topic_path};
+use super::packing::Compression;
 use super::request::Client;
 use super::rows::{JsonRecord, Pulled};
 use super::wire::{write_bytes, write_varint};
@@ -84,12 +85,25 @@ impl Client {
         cursor: &str,
         limit: u32,
     ) -> Result<Pulled, Failure> {
-        let mut message = Vec::new();
-        write_bytes(1, cursor.as_bytes(), &mut message);
-        message.push(2 << 3);
-        write_varint(limit.into(), &mut message);
-        let answer = self.framed(connection, &at.text(), "application/x-protobuf", "sub", &message).await?;
+        let call = ("application/x-protobuf", "sub");
+        let answer = self.framed(connection, &at.text(), call, &asked(cursor, limit), self.compression).await?;
         Pulled::protobuf(answer).ok_or_else(|| Failure::Unreadable("the message is damaged".to_owned()))
+    }
+
+    /// The same as batches; [`Pulled::forms`] has to be set before they are looked at.
+    ///
+    /// # Errors
+    /// As [`Client::pull_protobuf`].
+    pub async fn pull_batches(
+        &self,
+        connection: &mut Connection,
+        at: ShardPath<'_>,
+        cursor: &str,
+        limit: u32,
+    ) -> Result<Pulled, Failure> {
+        let call = ("application/x-binary", "sub");
+        let answer = self.framed(connection, &at.text(), call, &asked(cursor, limit), Compression::None).await?;
+        Pulled::batches(&answer).ok_or_else(|| Failure::Unreadable("a batch is damaged".to_owned()))
     }
 
     /// The same as JSON.
@@ -120,4 +134,13 @@ impl Client {
         Pulled::json(answer.next_cursor, latest, answer.records)
             .ok_or_else(|| Failure::Unreadable("a record's data is no base64".to_owned()))
     }
+}
+
+/// A `GetRecordsRequest`.
+fn asked(cursor: &str, limit: u32) -> Vec<u8> {
+    let mut message = Vec::new();
+    write_bytes(1, cursor.as_bytes(), &mut message);
+    message.push(2 << 3);
+    write_varint(limit.into(), &mut message);
+    message
 }

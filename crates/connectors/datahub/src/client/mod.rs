@@ -1,6 +1,7 @@
 //! The service's protocol: <https://help.aliyun.com/zh/datahub> and the SDKs of Alibaba Cloud (Apache-2.0).
 
 mod answer;
+mod batch;
 mod connection;
 mod control;
 mod cursors;
@@ -13,6 +14,8 @@ mod subscription;
 pub(crate) mod wire;
 
 pub(crate) use answer::{Class, Failure};
+pub use batch::walk_batch;
+pub(crate) use batch::{Form, RowWriter, compresses};
 pub(crate) use connection::{Connection, Endpoint};
 pub(crate) use control::{Field, ShardState, TopicInfo};
 pub(crate) use cursors::{Seek, ShardPath};

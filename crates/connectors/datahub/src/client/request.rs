@@ -1,11 +1,12 @@
 //! Requests: what every one has in common, and putting records.
 
 use super::answer::{Failure, Refusal};
+use super::batch::write_batch;
 use super::connection::{Connection, Endpoint};
 use super::frame::{read_frame, write_frame};
 use super::packing::Compression;
 use super::sign::{Signed, authorization};
-use super::wire::{Fields, Value};
+use super::wire::{Fields, Value, write_bytes};
 use bytes::Bytes;
 use dujiang_core::clock::Clock;
 use dujiang_core::{Code, Error, Secret};
@@ -88,7 +89,30 @@ impl Client {
         path: &str,
         records: &[u8],
     ) -> Result<Vec<PutFailure>, Failure> {
-        let answer = self.framed(connection, path, "application/x-protobuf", "pub", records).await?;
+        let answer =
+            self.framed(connection, path, ("application/x-protobuf", "pub"), records, self.compression).await?;
+        put_failures(&answer).ok_or_else(|| Failure::Unreadable("the message is damaged".to_owned()))
+    }
+
+    /// Puts rows into one shard as one batch, all of them or none.
+    ///
+    /// # Errors
+    /// As [`Client::put_protobuf`].
+    pub async fn put_batch(
+        &self,
+        connection: &mut Connection,
+        path: &str,
+        rows: &[u8],
+        count: usize,
+    ) -> Result<Vec<PutFailure>, Failure> {
+        let batch = write_batch(rows, count, self.compression)
+            .map_err(|cause| Failure::Lost(Error::new(Code::Bug, "a batch cannot be compressed").with_source(cause)))?;
+        let (mut entry, mut message) = (Vec::with_capacity(batch.len() + 8), Vec::with_capacity(batch.len() + 16));
+        write_bytes(6, &batch, &mut entry);
+        write_bytes(1, &entry, &mut message);
+        // What is compressed is the batch.
+        let call = ("application/x-binary", "pub");
+        let answer = self.framed(connection, path, call, &message, Compression::None).await?;
         put_failures(&answer).ok_or_else(|| Failure::Unreadable("the message is damaged".to_owned()))
     }
 
@@ -97,13 +121,12 @@ impl Client {
         &self,
         connection: &mut Connection,
         path: &str,
-        content_type: &str,
-        action: &str,
+        (content_type, action): (&str, &str),
         message: &[u8],
+        compression: Compression,
     ) -> Result<Bytes, Failure> {
         let mut body = Vec::with_capacity(message.len() + 12);
         write_frame(&mut body, |out| out.extend_from_slice(message));
-        let compression = self.compression;
         let call = Call { method: "POST", path, content_type, action: Some(action), body, compression };
         let answer = self.call(connection, call).await?;
         let payload = read_frame(&answer).map_err(|fault| Failure::Unreadable(format!("{fault:?}")))?;

@@ -1,11 +1,13 @@
 //! Records as they are read, one after the other through one reused buffer.
 
+use super::batch::{Batch, BatchRow, Cell, Form};
 use super::wire::{Fields, Value};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::ops::Range;
 
 /// One record.
@@ -65,6 +67,31 @@ impl Row {
             }
         }
         Some(())
+    }
+
+    /// Reads a row of a batch.
+    fn read_batch(&mut self, of: &Stamped, row: BatchRow<'_>, forms: &[Form]) -> Option<()> {
+        self.clear();
+        (self.sequence, self.millis) = (of.sequence, of.millis);
+        for column in 0..row.columns {
+            let start = self.bytes.len();
+            match row.cell(column, *forms.get(column)?)? {
+                Cell::Null => {
+                    self.values.push(None);
+                    continue;
+                }
+                Cell::Whole(value) => self.bytes.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+                Cell::Single(value) => write!(self.bytes, "{value}").ok()?,
+                Cell::Double(value) => write!(self.bytes, "{value}").ok()?,
+                Cell::Flag(value) => self.bytes.extend_from_slice(if value { b"true" } else { b"false" }),
+                Cell::Text(value) => self.bytes.extend_from_slice(value),
+            }
+            self.values.push(Some(start..self.bytes.len()));
+        }
+        row.attributes(|name, value| {
+            let pair = (self.keep(name), self.keep(value));
+            self.attributes.push(pair);
+        })
     }
 
     fn read_attributes(&mut self, pairs: &[u8]) -> Option<()> {
@@ -151,6 +178,8 @@ pub struct Pulled {
     pub last: i64,
     /// The most values that one of them has.
     pub width: usize,
+    /// How the values of batches stand in them, one a field.
+    pub forms: Vec<Form>,
     body: Body,
 }
 
@@ -158,6 +187,31 @@ pub struct Pulled {
 enum Body {
     Protobuf(Bytes),
     Json(Vec<JsonRecord>),
+    Batches(Vec<Stamped>),
+}
+
+/// A batch: all its records have one number and one time.
+#[derive(Debug)]
+struct Stamped {
+    sequence: i64,
+    millis: i64,
+    batch: Batch,
+}
+
+impl Stamped {
+    /// Of a `BinaryRecordEntry`.
+    fn read(entry: &[u8]) -> Option<Self> {
+        let (mut sequence, mut millis, mut batch) = (0, 0, None);
+        for field in Fields::of(entry) {
+            match field? {
+                (3, Value::Number(number)) => sequence = number as i64,
+                (4, Value::Number(number)) => millis = number as i64,
+                (6, Value::Bytes(bytes)) => batch = Some(Batch::read(bytes)?),
+                _ => {}
+            }
+        }
+        Some(Self { sequence, millis, batch: batch? })
+    }
 }
 
 impl Pulled {
@@ -179,8 +233,27 @@ impl Pulled {
         Self::of(next_cursor, latest, Body::Json(records))
     }
 
+    /// Of a `GetBinaryRecordsResponse`; none if it or a batch is damaged.
+    pub(super) fn batches(message: &[u8]) -> Option<Self> {
+        let (mut next_cursor, mut latest, mut batches) = (String::new(), (-1, -1), Vec::new());
+        for field in Fields::of(message) {
+            match field? {
+                (1, Value::Bytes(cursor)) => next_cursor = String::from_utf8(cursor.to_vec()).ok()?,
+                (4, Value::Bytes(entry)) => batches.push(Stamped::read(entry)?),
+                (5, Value::Number(sequence)) => latest.0 = sequence as i64,
+                (6, Value::Number(millis)) => latest.1 = millis as i64,
+                _ => {}
+            }
+        }
+        let records = batches.iter().map(|of| of.batch.count).sum();
+        let width = batches.iter().map(|of| of.batch.width).max().unwrap_or_default();
+        let last = batches.last().map_or(-1, |of| of.sequence);
+        let (forms, body) = (Vec::new(), Body::Batches(batches));
+        Some(Self { next_cursor, latest, records, last, width, forms, body })
+    }
+
     fn of(next_cursor: String, latest: (i64, i64), body: Body) -> Option<Self> {
-        let mut pulled = Self { next_cursor, latest, records: 0, last: -1, width: 0, body };
+        let mut pulled = Self { next_cursor, latest, records: 0, last: -1, width: 0, forms: Vec::new(), body };
         let (mut records, mut last, mut width) = (0, -1, 0);
         pulled.each(&mut Row::default(), |row| {
             (records, last, width) = (records + 1, row.sequence, width.max(row.values.len()));
@@ -197,6 +270,15 @@ impl Pulled {
                 for field in Fields::of(message) {
                     let (4, Value::Bytes(entry)) = field? else { continue };
                     row.read(entry)?;
+                    if !goes_on(row) {
+                        break;
+                    }
+                }
+            }
+            Body::Batches(batches) => {
+                let rows = batches.iter().flat_map(|of| of.batch.rows().map(move |row| (of, row)));
+                for (of, found) in rows {
+                    row.read_batch(of, found, &self.forms)?;
                     if !goes_on(row) {
                         break;
                     }
@@ -219,6 +301,7 @@ impl Pulled {
         match &self.body {
             Body::Protobuf(message) => message.len(),
             Body::Json(records) => records.iter().map(JsonRecord::memory).sum(),
+            Body::Batches(batches) => batches.iter().map(|of| of.batch.memory()).sum(),
         }
     }
 }

@@ -95,7 +95,7 @@ options! {
         "scan.startup.specific-offsets" => startup_offsets: String, optional;
         /// How often shards that were added are looked for.
         "scan.shard-discovery.interval" => discovery: Duration, default "30s";
-        /// How records are asked for: `protobuf` or `json`.
+        /// How records are asked for: `protobuf`, `batch` or `json`.
         "protocol" => protocol: Protocol, default "protobuf";
         /// Compression of answers: `none`, `lz4`, `deflate` or `zstd`. Not every service knows `zstd`.
         "compression" => compression: Compression, default "lz4";

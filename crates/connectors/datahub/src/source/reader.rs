@@ -68,8 +68,8 @@ impl DatahubReader {
         for topic in &config.topics {
             readings.push(Reading::new(config, shape::table(config, topic, &begun.place.topics[topic])?)?);
         }
-        let widths = readings.iter().map(|reading| reading.schema.arrow.fields().len()).collect();
-        let shared = Arc::new(Shared::new(config.clone(), client, context.budget, widths));
+        let fields = config.topics.iter().map(|topic| begun.place.topics[topic].fields.clone()).collect();
+        let shared = Arc::new(Shared::new(config.clone(), client, context.budget, fields));
         let (sender, told) = mpsc::channel(PIECES);
         let feed = Feed::new(shared.clone(), &begun);
         let unmet = Some(feed.open());
@@ -132,9 +132,9 @@ impl DatahubReader {
         if let (Some(change), Some(fields)) = (self.appended(&piece)?, piece.fields.clone()) {
             let topic = self.topic(&piece.id).to_owned();
             let known = self.place.topics.get_mut(&topic).ok_or_else(|| unknown(&topic))?;
-            known.fields = fields;
+            known.fields.clone_from(&fields);
             known.appended += 1;
-            self.shared.set_width(piece.id.0, change.after.arrow.fields().len());
+            self.shared.set_fields(piece.id.0, fields);
             self.readings[piece.id.0] = Reading::new(&self.shared.config, change.after)?;
         }
         self.decode(piece)
@@ -165,7 +165,10 @@ impl DatahubReader {
         });
         let (last, seen) = (turn.last, turn.seen);
         result?;
-        shown.ok_or_else(|| Error::new(Code::Bug, "records cannot be read a second time"))?;
+        shown.ok_or_else(|| {
+            let message = format!("a record of shard {} of topic `{topic}` cannot be read", id.1);
+            Error::new(Code::UnknownEvent, message).help("read the topic by `protocol: protobuf`")
+        })?;
         if !reading.rows.is_empty() {
             self.ready.push_back(reading.rows.take()?);
         }

@@ -4,7 +4,7 @@ use super::begin::lost;
 use super::feed::Id;
 use super::options::SourceConfig;
 use super::place::ShardPlace;
-use crate::client::{Class, Client, Connection, Failure, Field, Pulled, Seek, ShardPath};
+use crate::client::{Class, Client, Connection, Failure, Field, Form, Pulled, Seek, ShardPath};
 use crate::config::Protocol;
 use dujiang_core::budget::{Budget, Held};
 use dujiang_core::{Code, Error, Result};
@@ -27,14 +27,14 @@ pub(super) struct Shared {
     answers: Semaphore,
     /// Why the service does not answer.
     trouble: Mutex<Option<String>>,
-    /// Number of fields of each topic as far as they are known.
-    widths: Vec<Mutex<usize>>,
+    /// The fields of each topic as far as the reader knows them.
+    fields: Vec<Mutex<Vec<Field>>>,
 }
 
 impl Shared {
-    pub(super) fn new(config: Arc<SourceConfig>, client: Client, budget: Budget, widths: Vec<usize>) -> Self {
-        let widths = widths.into_iter().map(Mutex::new).collect();
-        Self { config, client, budget, answers: Semaphore::new(ANSWERS), trouble: Mutex::default(), widths }
+    pub(super) fn new(config: Arc<SourceConfig>, client: Client, budget: Budget, fields: Vec<Vec<Field>>) -> Self {
+        let fields = fields.into_iter().map(Mutex::new).collect();
+        Self { config, client, budget, answers: Semaphore::new(ANSWERS), trouble: Mutex::default(), fields }
     }
 
     pub(super) fn trouble(&self) -> Option<String> {
@@ -175,22 +175,33 @@ impl Following {
         let limit = config.options.request_max_records.get();
         match config.options.protocol {
             Protocol::Protobuf => client.pull_protobuf(&mut self.connection, path, cursor, limit).await,
+            Protocol::Batch => client.pull_batches(&mut self.connection, path, cursor, limit).await,
             Protocol::Json => client.pull_json(&mut self.connection, path, cursor, limit).await,
         }
     }
 
-    async fn hand_over(&mut self, pulled: Pulled, fresh: bool) -> Result<()> {
+    async fn hand_over(&mut self, mut pulled: Pulled, fresh: bool) -> Result<()> {
         self.last = pulled.last;
         let fields = self.fields(pulled.width).await?;
+        pulled.forms = self.forms(fields.as_deref());
         let held = self.shared.budget.hold(pulled.memory());
         let _ = self.out.send(Ok(Told::Piece(Piece { id: self.id.clone(), pulled, fresh, fields, held }))).await;
         Ok(())
     }
 
+    /// How values stand in batches.
+    fn forms(&self, fields: Option<&[Field]>) -> Vec<Form> {
+        let forms = |fields: &[Field]| fields.iter().map(|field| Form::of(&field.kind)).collect();
+        match fields {
+            Some(fields) => forms(fields),
+            None if self.shared.config.shape.is_some() => vec![Form::Text],
+            None => forms(&self.shared.known(self.id.0)),
+        }
+    }
+
     /// The topic's fields, if records have more than are known.
     async fn fields(&mut self, width: usize) -> Result<Option<Vec<Field>>> {
-        let known = |shared: &Shared| *shared.widths[self.id.0].lock().unwrap_or_else(PoisonError::into_inner);
-        if width <= known(&self.shared) {
+        if self.shared.config.shape.is_some() || width <= self.shared.known(self.id.0).len() {
             return Ok(None);
         }
         let mut pause = AGAIN.0;
@@ -241,8 +252,12 @@ impl Following {
 }
 
 impl Shared {
-    /// The reader knows so many fields now.
-    pub(super) fn set_width(&self, topic: usize, width: usize) {
-        *self.widths[topic].lock().unwrap_or_else(PoisonError::into_inner) = width;
+    fn known(&self, topic: usize) -> std::sync::MutexGuard<'_, Vec<Field>> {
+        self.fields[topic].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The reader knows these fields now.
+    pub(super) fn set_fields(&self, topic: usize, fields: Vec<Field>) {
+        *self.known(topic) = fields;
     }
 }
