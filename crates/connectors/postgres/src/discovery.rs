@@ -1,6 +1,6 @@
 //! Reading the catalog: which tables are captured, and what they look like.
 
-use crate::catalog::{Collates, Database, Published, TableDetail, TableEntry, read};
+use crate::catalog::{Collates, Collation, Database, Published, TableDetail, TableEntry, read};
 use crate::client::{Connection, quote};
 use crate::config::Config;
 use crate::shape::Shape;
@@ -107,34 +107,49 @@ pub fn shapes(details: &Details, published: &[Published], facts: &Facts, key_ima
     details.tables.iter().map(shape).collect()
 }
 
-/// For every column of a table, how its collation compares.
+/// For every column of a table, how its texts compare.
 ///
 /// # Errors
 /// As [`Connection::execute`].
-pub async fn collations(connection: &mut Connection, shape: &Shape) -> Result<Vec<Collates>> {
-    // What a version's catalog does not have is NULL in the document of the row.
+pub async fn collations(connection: &mut Connection, shape: &Shape) -> Result<Vec<Collation>> {
+    // What a version's catalog does not have is NULL in the document of the row. Bytes are compared as the database has them: they
+    // are in the order of UTF-8 only where its encoding is ordered as Unicode is.
     let sql = format!(
         "SELECT a.attnum, CASE WHEN c.oid IS NULL THEN false
            WHEN c.collprovider = 'd' THEN d.provider IN ('c', 'b') AND d.locale IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8', 'C.UTF8')
            ELSE c.collprovider IN ('c', 'b') AND coalesce(c.collcollate, pg_catalog.to_json(c) ->> 'colllocale')
-             IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8', 'C.UTF8') END, coalesce(c.collisdeterministic, false)
+             IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8', 'C.UTF8') END,
+           coalesce(c.collisdeterministic, false), d.encoding, b.oid::bigint
          FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation,
+           LATERAL (WITH RECURSIVE below (oid, base) AS (
+               SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid
+               UNION ALL SELECT t.oid, t.typbasetype FROM below JOIN pg_catalog.pg_type t ON t.oid = below.base)
+             SELECT below.oid FROM below WHERE below.base = 0) b,
            (SELECT coalesce(pg_catalog.to_json(b) ->> 'datlocprovider', 'c') AS provider,
               CASE WHEN pg_catalog.to_json(b) ->> 'datlocprovider' = 'b' THEN pg_catalog.to_json(b) ->> 'datlocale'
-                ELSE b.datcollate END AS locale
+                ELSE b.datcollate END AS locale, pg_catalog.pg_encoding_to_char(b.encoding) AS encoding
             FROM pg_catalog.pg_database b WHERE b.datname = pg_catalog.current_database()) d
-         WHERE a.attrelid = {} AND a.attnum > 0",
+         WHERE a.attrelid = {} AND a.attnum > 0 AND NOT a.attisdropped",
         shape.relation
     );
     let rows = connection.simple(&sql).await?;
     let mut by_number = HashMap::new();
     for row in rows.iter() {
-        let collates = match (row.flag(1)?, row.flag(2)?) {
-            (true, _) => Collates::Bytes,
-            (false, true) => Collates::Language,
-            (false, false) => Collates::Unknown,
-        };
-        by_number.insert(row.parse::<i16>(0)?, collates);
+        by_number.insert(row.parse::<i16>(0)?, collation(row.flag(1)?, row.flag(2)?, row.text(3)?, row.parse(4)?));
     }
     Ok(shape.columns.iter().map(|column| by_number.get(&column.number).copied().unwrap_or_default()).collect())
+}
+
+/// `text`, `varchar`, `name`, `char(n)`: those whose order is that of their texts. That of others, such as `citext`, is their own.
+const TEXTS: [u32; 4] = [25, 1043, 19, BPCHAR];
+const BPCHAR: u32 = 1042;
+
+fn collation(by_bytes: bool, deterministic: bool, encoding: &str, base: u32) -> Collation {
+    let ordered = matches!(encoding, "UTF8" | "LATIN1" | "SQL_ASCII") && TEXTS.contains(&base);
+    let collates = match (ordered, by_bytes, deterministic) {
+        (true, true, _) => Collates::Bytes,
+        (true, false, true) => Collates::Language,
+        _ => Collates::Unknown,
+    };
+    Collation { collates, padded: base == BPCHAR, in_characters: matches!(encoding, "UTF8" | "LATIN1") }
 }

@@ -7,7 +7,7 @@
 use crate::lineage::ServerName;
 use crate::lsn::Lsn;
 use crate::shape::Shape;
-use crate::snapshot::{Chunk, View};
+use crate::snapshot::{Chunk, Frontier, View};
 use bytes::Bytes;
 use dujiang_core::{Code, Error, Position, Result, ResultExt};
 use serde::{Deserialize, Serialize};
@@ -52,7 +52,13 @@ pub struct SnapshotTable {
     pub chunks: Vec<(Option<String>, String)>,
     /// The last key handed out, as texts, from which the next chunk goes on.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
-    pub frontier: Option<Vec<String>>,
+    pub frontier: Option<Frontier>,
+    /// The columns (`attnum`) that the table is ordered by, where that is not its key.
+    #[serde(rename = "o", default, skip_serializing_if = "Vec::is_empty")]
+    pub by: Vec<i16>,
+    /// Rows beyond the last key were handed out, of a chunk that is not complete.
+    #[serde(rename = "p", default, skip_serializing_if = "std::ops::Not::not")]
+    pub torn: bool,
     /// Transactions that later views must show.
     #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<u64>,
@@ -64,7 +70,22 @@ pub struct SnapshotTable {
 impl SnapshotTable {
     /// A table of which nothing is read.
     pub fn new(table: u32) -> Self {
-        Self { table, rows: 0, chunks: Vec::new(), frontier: None, dropped: Vec::new(), joining: false }
+        Self {
+            table,
+            rows: 0,
+            chunks: Vec::new(),
+            frontier: None,
+            by: Vec::new(),
+            torn: false,
+            dropped: Vec::new(),
+            joining: false,
+        }
+    }
+
+    /// Whether rows were handed out that lie in no chunk, so that it cannot be told which are missing.
+    pub fn is_interrupted(&self) -> bool {
+        let read = self.chunks.last().is_some_and(|(upper, _)| upper.is_none());
+        !read && (self.torn || (self.rows > 0 && self.frontier.is_none()))
     }
 
     /// The chunks handed out.
@@ -224,7 +245,9 @@ mod tests {
                     table: 0,
                     rows: 5,
                     chunks: vec![(Some("8000".into()), "700:731:705,706@1/AA".into())],
-                    frontier: Some(vec!["5".into()]),
+                    frontier: Some(vec![Some("5".into()), None]),
+                    by: vec![2, 3],
+                    torn: false,
                     dropped: vec![731],
                     joining: false,
                 }],
@@ -240,8 +263,9 @@ mod tests {
         assert_eq!(head().boundary().unwrap(), Lsn(1 << 32 | 0xab));
         assert_eq!(head().from().unwrap(), Lsn(1 << 32 | 9));
         assert_eq!(Head { from: None, ..head() }.from().unwrap(), head().boundary().unwrap());
+        let of = |xid| crate::snapshot::Committed { xid, place: Lsn(0) };
         let chunks = head().snapshot.unwrap().tables[0].done().unwrap();
-        assert!(chunks[0].view.shows(704) && !chunks[0].view.shows(705));
+        assert!(chunks[0].view.shows(of(704)) && !chunks[0].view.shows(of(705)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The source: discovering tables, and where to begin.
 
-use crate::catalog::{Published, TableDetail};
+use crate::catalog::{Collation, Published, TableDetail};
 use crate::client::{Connection, Session};
 use crate::config::{Config, StartupMode, UnchangedValue};
 use crate::discovery::{self, Facts};
@@ -317,17 +317,17 @@ async fn begin_snapshot(start: &mut Start, opening: &mut Opening, tables: Vec<Sn
         let chunks = saved.done()?;
         let read = chunks.last().is_some_and(|c| c.upper.is_none());
         let shape = start.tables.get(at).shape.clone();
+        let detail = details.tables.iter().find(|detail| detail.oid == shape.relation);
+        let (rows, bytes) = detail.map_or((0, 0), |d| (d.rows.max(0.0) as u64, d.bytes.max(0) as u64));
         let collations = discovery::collations(&mut opening.side, &shape).await?;
-        let order = KeyOrder::new(&shape, &collations);
-        if order.is_none() && saved.rows > 0 && !read {
+        let order = order(&shape, &collations, &saved, bytes);
+        if saved.is_interrupted() || (order.is_none() && saved.frontier.is_some()) {
             return Err(interrupted(&shape));
         }
         let handoff = Arc::new(Mutex::new(Handoff::resume(chunks, saved.dropped.iter().copied())));
         let table = start.tables.get_mut(at);
         table.handoff = Some(handoff.clone());
         table.order.clone_from(&order);
-        let detail = details.tables.iter().find(|detail| detail.oid == shape.relation);
-        let (rows, bytes) = detail.map_or((0, 0), |d| (d.rows.max(0.0) as u64, d.bytes.max(0) as u64));
         if !read {
             let published = opening.published.iter().find(|p| p.id() == table.id);
             jobs.push(Job {
@@ -346,6 +346,7 @@ async fn begin_snapshot(start: &mut Start, opening: &mut Opening, tables: Vec<Sn
             rows: saved.rows,
             estimated: rows,
             frontier: saved.frontier,
+            torn: false,
             read,
             passed: false,
             joining: false,
@@ -353,6 +354,15 @@ async fn begin_snapshot(start: &mut Start, opening: &mut Opening, tables: Vec<Sn
     }
     start.snapshot.begin(sides, jobs, start.config.snapshot_connections());
     Ok(())
+}
+
+/// The order in which a table is read, or goes on to be read.
+fn order(shape: &Shape, collations: &[Collation], saved: &SnapshotTable, bytes: u64) -> Option<KeyOrder> {
+    if saved.by.is_empty() {
+        KeyOrder::new(shape, collations, bytes)
+    } else {
+        KeyOrder::of_columns(shape, collations, &saved.by)
+    }
 }
 
 /// New with every snapshot that is begun.

@@ -10,5 +10,6 @@ pub mod tables;
 
 pub use identity::{IdentityDemand, OldRows, check_identity, key_of, old_rows};
 pub use tables::{
-    CatalogColumn, CatalogIndex, Collates, Database, IdentityKind, Leaf, Published, TableDetail, TableEntry, read_all,
+    CatalogColumn, CatalogIndex, Collates, Collation, Database, IdentityKind, Leaf, Published, TableDetail, TableEntry,
+    read_all,
 };

@@ -36,7 +36,9 @@ SELECT pg_catalog.json_build_object(
   'oid', c.oid::bigint, 'schema', n.nspname, 'table', c.relname, 'kind', c.relkind, 'identity', c.relreplident,
   'root', CASE WHEN c.relispartition THEN pg_catalog.pg_partition_root(c.oid)::oid::bigint END,
   'rows', c.reltuples, 'row_security', c.relrowsecurity,
-  'bytes', pg_catalog.pg_table_size(c.oid),
+  'bytes', CASE WHEN c.relkind = 'p'
+    THEN (SELECT coalesce(sum(pg_catalog.pg_table_size(p.relid)), 0)::bigint FROM pg_catalog.pg_partition_tree(c.oid) p)
+    ELSE pg_catalog.pg_table_size(c.oid) END,
   'columns', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
       'number', a.attnum, 'name', a.attname, 'type', a.atttypid::bigint, 'modifier', a.atttypmod, 'not_null', a.attnotnull,
       'generated', a.attgenerated <> '', 'dimensions', a.attndims,

@@ -166,6 +166,17 @@ pub enum Collates {
     Unknown,
 }
 
+/// How the texts of a column compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Collation {
+    /// In which order.
+    pub collates: Collates,
+    /// Blanks at the end do not count: `char(n)`, or a domain over it.
+    pub padded: bool,
+    /// The server counts characters of the database's texts as they are counted in UTF-8.
+    pub in_characters: bool,
+}
+
 /// A unique index.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct CatalogIndex {

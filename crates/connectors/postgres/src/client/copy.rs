@@ -59,6 +59,11 @@ impl<'c> CopyOut<'c> {
 /// (<https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format").
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 
+/// Whether a message of a binary copy holds a row, and not the end (a count of columns of -1).
+pub fn is_row(message: &[u8]) -> bool {
+    !message.is_empty() && !message.starts_with(&[0xff, 0xff])
+}
+
 /// The rows in the first message of a binary copy, behind its header.
 ///
 /// # Errors

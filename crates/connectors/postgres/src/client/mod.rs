@@ -21,7 +21,7 @@ mod rows;
 pub mod wire;
 
 pub use connection::{Connection, Session};
-pub use copy::{CopyOut, after_header};
+pub use copy::{CopyOut, after_header, is_row};
 pub use dujiang_net::{Tls, TlsMode};
 pub use endpoint::Endpoint;
 pub use refusal::sqlstate;

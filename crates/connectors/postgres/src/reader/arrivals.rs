@@ -78,8 +78,9 @@ impl Arrivals {
             let columns = published.iter().find(|p| p.id() == entry.id()).and_then(|p| p.columns.clone());
             let shape =
                 Shape::of_catalog(detail, columns.as_deref(), &details.types, &facts.settings, config.key_images())?;
-            let order = KeyOrder::new(&shape, &discovery::collations(connection, &shape).await?);
-            self.handed.insert(entry.id(), u64::try_from(detail.bytes).unwrap_or(0));
+            let bytes = u64::try_from(detail.bytes).unwrap_or(0);
+            let order = KeyOrder::new(&shape, &discovery::collations(connection, &shape).await?, bytes);
+            self.handed.insert(entry.id(), bytes);
             return Ok(Some(Arrival { shape, order, rows: detail.rows.max(0.0) as u64 }));
         }
         Ok(None)

@@ -36,13 +36,12 @@ impl PostgresReader {
                     return Err(changed(&table.id.to_string(), "got other columns")
                         .help("set `schema-change.enabled: true`, or start a new pipeline"));
                 }
-                let same_order = match (&order, &table.order) {
-                    (Some(now), Some(before)) => now.is_like(before),
-                    (now, before) => now.is_none() == before.is_none(),
-                };
-                if table.handoff.is_some() && !same_order {
-                    return Err(changed(&table.id.to_string(), "got another key while its snapshot is read")
-                        .help("start a new pipeline with a new snapshot"));
+                if table.handoff.is_some() && order.is_none() && table.order.is_some() {
+                    return Err(changed(
+                        &table.id.to_string(),
+                        "lost what its rows are ordered by while its snapshot is read",
+                    )
+                    .help("start a new pipeline with a new snapshot"));
                 }
                 let before = table.decodable.schema.clone();
                 let after = shape.decodable().schema;
@@ -68,9 +67,9 @@ impl PostgresReader {
         let table = self.start.tables.get(at);
         let catalog = details.tables.first();
         let evolution = table.shape.follow(relation, catalog, &details.types, self.start.tables.settings())?;
-        let order = match &evolution {
-            Evolution::Columns { shape, .. } => {
-                KeyOrder::new(shape, &discovery::collations(&mut connection, shape).await?)
+        let order = match (&evolution, &table.order) {
+            (Evolution::Columns { shape, .. }, Some(order)) => {
+                order.followed(&table.shape, shape, &discovery::collations(&mut connection, shape).await?)
             }
             _ => None,
         };

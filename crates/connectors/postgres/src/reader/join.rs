@@ -37,6 +37,7 @@ impl PostgresReader {
             rows: 0,
             estimated: arrival.rows,
             frontier: None,
+            torn: false,
             read: false,
             passed: false,
             joining: true,

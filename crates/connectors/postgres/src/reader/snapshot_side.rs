@@ -2,8 +2,8 @@
 
 use crate::lsn::Lsn;
 use crate::position::{SnapshotState, SnapshotTable, to_hex};
-use crate::snapshot::{Chunk, ChunkRead, Job, ReadWith, Snapshot, SnapshotContext, lock};
-use crate::stream::Tables;
+use crate::snapshot::{Chunk, ChunkRead, Frontier, Job, ReadWith, Snapshot, SnapshotContext, lock};
+use crate::stream::{Table, Tables};
 use arrow_array::RecordBatch;
 use dujiang_core::source::TableProgress;
 use dujiang_core::{ChangeBatch, Code, Result, ResultExt, fault};
@@ -19,7 +19,9 @@ pub struct SideTable {
     /// Rows it is believed to have.
     pub estimated: u64,
     /// Last key handed out.
-    pub frontier: Option<Vec<String>>,
+    pub frontier: Option<Frontier>,
+    /// Rows beyond it were handed out, of a chunk that is not complete.
+    pub torn: bool,
     /// Its last chunk is handed out.
     pub read: bool,
     /// The stream has passed all that its views show.
@@ -164,6 +166,7 @@ impl SnapshotSide {
         fault::point("snapshot.hand-off");
         let table = tables.get(chunk.at);
         let side = self.tables.iter_mut().find(|t| t.at == chunk.at).expect("invariant: the table is in the snapshot");
+        side.torn = chunk.piece;
         if !chunk.piece {
             lock(table.handoff.as_ref().expect("invariant: the table's snapshot is under way")).hand_out();
             side.read = chunk.frontier.is_none();
@@ -202,7 +205,9 @@ impl SnapshotSide {
             let mut saved = SnapshotTable {
                 rows: side.rows,
                 frontier: side.frontier.clone(),
+                torn: side.torn,
                 joining: side.joining,
+                by: columns_of(tables.get(side.at)),
                 ..SnapshotTable::new(side.at as u32)
             };
             if let Some(handoff) = &tables.get(side.at).handoff {
@@ -227,4 +232,9 @@ impl SnapshotSide {
         };
         self.tables.iter().map(table).collect()
     }
+}
+
+/// The columns that a table is ordered by, where that is not its key.
+fn columns_of(table: &Table) -> Vec<i16> {
+    table.order.as_ref().map(|order| order.columns(&table.shape)).unwrap_or_default()
 }

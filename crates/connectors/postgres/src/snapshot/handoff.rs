@@ -19,9 +19,9 @@
 //!
 //! A table whose keys cannot be ordered here is read under one view as a whole: it is one chunk, and all keys lie in it.
 
-use super::view::View;
+use super::view::{Committed, View};
 use crate::lsn::Lsn;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What is to be done with one image of a change.
@@ -71,44 +71,45 @@ pub struct Handoff {
     open: Option<View>,
     /// A view is being opened beyond `ahead`.
     opening: bool,
-    /// Transactions of which changes beyond were dropped with no view open: every later view must show them.
-    dropped: BTreeSet<u64>,
+    /// Transactions of which changes beyond were dropped with no view open: every later view must show them. With the places of
+    /// their commits, 0 where that is not known: a standby has replayed them long since.
+    dropped: BTreeMap<u64, Lsn>,
 }
 
 impl Handoff {
     /// A table of which `done` is handed out, and of which `dropped` was dropped.
     pub fn resume(done: Vec<Chunk>, dropped: impl IntoIterator<Item = u64>) -> Self {
-        Self { done, dropped: dropped.into_iter().collect(), ..Self::default() }
+        Self { done, dropped: dropped.into_iter().map(|xid| (xid, Lsn(0))).collect(), ..Self::default() }
     }
 
-    /// Judges one image of a change of transaction `xid`.
-    pub fn judge(&mut self, key: &[u8], xid: u64) -> Verdict {
+    /// Judges one image of a change of a transaction.
+    pub fn judge(&mut self, key: &[u8], of: Committed) -> Verdict {
         let beyond = |chunk: &Chunk| chunk.upper.as_deref().is_some_and(|upper| upper < key);
         let at = self.done.partition_point(beyond);
         if let Some(chunk) = self.done.get(at) {
-            return if chunk.view.shows(xid) { Verdict::Drop } else { Verdict::Pass };
+            return if chunk.view.shows(of) { Verdict::Drop } else { Verdict::Pass };
         }
         let holder = self.ahead.iter().find(|c| !beyond(c)).map(|c| &c.view).or(self.open.as_ref());
         match holder {
-            Some(view) if view.shows(xid) => Verdict::Drop,
+            Some(view) if view.shows(of) => Verdict::Drop,
             Some(_) => Verdict::Wait,
             None if self.opening => Verdict::Wait,
             None => {
-                self.dropped.insert(xid);
+                self.dropped.insert(of.xid, of.place);
                 Verdict::Drop
             }
         }
     }
 
     /// Judges a change of the whole table.
-    pub fn judge_table(&mut self, xid: u64) -> TableVerdict {
+    pub fn judge_table(&mut self, of: Committed) -> TableVerdict {
         let waits = self.opening || !self.ahead.is_empty() || self.open.is_some();
         if waits {
             return TableVerdict::Wait;
         }
-        let shown = self.done.iter().filter(|chunk| chunk.view.shows(xid)).count();
+        let shown = self.done.iter().filter(|chunk| chunk.view.shows(of)).count();
         if !self.is_read() {
-            self.dropped.insert(xid);
+            self.dropped.insert(of.xid, of.place);
         }
         match (shown, self.done.len()) {
             (0, _) => TableVerdict::Pass,
@@ -138,12 +139,12 @@ impl Handoff {
 
     /// Every later view must show these, too.
     pub fn must_show(&mut self, transactions: impl IntoIterator<Item = u64>) {
-        self.dropped.extend(transactions);
+        self.dropped.extend(transactions.into_iter().map(|xid| (xid, Lsn(0))));
     }
 
     /// Some view shows these: all later ones do as well.
     pub fn prune(&mut self, view: &View) {
-        self.dropped.retain(|xid| !view.shows(*xid));
+        self.dropped.retain(|&xid, &mut place| !view.shows(Committed { xid, place }));
     }
 
     /// The chunk that was being read, or the view that was being opened, is given up. What the stream has dropped because of
@@ -210,7 +211,7 @@ impl Handoff {
 
     /// What later views must show, for the position.
     pub fn dropped(&self) -> impl Iterator<Item = u64> + '_ {
-        self.dropped.iter().copied()
+        self.dropped.keys().copied()
     }
 }
 

@@ -1,7 +1,7 @@
 //! A model of a server, its log, and a snapshot beside the stream.
 
 use super::handoff::*;
-use super::view::View;
+use super::view::{Committed, View};
 use crate::lsn::Lsn;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,10 +39,16 @@ struct Server {
     log: Vec<(u64, Vec<u8>)>,
     logged: BTreeSet<u64>,
     visible: BTreeSet<u64>,
+    /// The server is a standby, which has replayed so many transactions of the log: they are visible, and only they are in the
+    /// stream.
+    replayed: Option<usize>,
 }
 
 impl Server {
     fn view(&self) -> View {
+        if let Some(replayed) = self.replayed {
+            return View::replayed(Lsn(replayed as u64));
+        }
         let running: BTreeSet<u64> =
             self.open.iter().map(|(xid, _)| *xid).chain(self.logged.difference(&self.visible).copied()).collect();
         let xmin = running.first().copied().unwrap_or(self.next);
@@ -52,7 +58,14 @@ impl Server {
 
     /// What a snapshot under a view holds of a key: the transactions that changed it.
     fn row(&self, key: u8, view: &View) -> BTreeSet<u64> {
-        self.log.iter().filter(|(xid, keys)| view.shows(*xid) && keys.contains(&key)).map(|(xid, _)| *xid).collect()
+        let shown = |at: usize, xid| view.shows(Committed { xid, place: Lsn(at as u64) });
+        let of = |(at, (xid, keys)): (usize, &(u64, Vec<u8>))| (shown(at, *xid) && keys.contains(&key)).then_some(*xid);
+        self.log.iter().enumerate().filter_map(of).collect()
+    }
+
+    /// What the stream may tell.
+    fn told(&self) -> usize {
+        self.replayed.unwrap_or(self.log.len())
     }
 }
 
@@ -77,13 +90,14 @@ impl Capture {
     }
 
     fn stream(&mut self, server: &Server) -> bool {
-        let Some((xid, keys)) = server.log.get(self.at.0) else { return false };
+        let Some((xid, keys)) = server.log[..server.told()].get(self.at.0) else { return false };
         let Some(&key) = keys.get(self.at.1) else {
             self.at = (self.at.0 + 1, 0);
             self.handoff.passed(Lsn(self.at.0 as u64));
             return true;
         };
-        match self.handoff.judge(&Self::key(key), *xid) {
+        let of = Committed { xid: *xid, place: Lsn(self.at.0 as u64) };
+        match self.handoff.judge(&Self::key(key), of) {
             Verdict::Wait => return false,
             Verdict::Drop => {}
             Verdict::Pass => {
@@ -175,6 +189,9 @@ fn act(action: &Action, server: &mut Server, capture: &mut Capture, saved: &mut 
             server.logged.insert(xid);
             server.log.push((xid, keys));
         }
+        Action::Show(_) if server.replayed.is_some() => {
+            server.replayed = server.replayed.map(|n| (n + 1).min(server.log.len()));
+        }
         Action::Show(at) => {
             let waiting: Vec<u64> = server.logged.difference(&server.visible).copied().collect();
             server.visible.extend(waiting.get(*at));
@@ -194,11 +211,11 @@ fn act(action: &Action, server: &mut Server, capture: &mut Capture, saved: &mut 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// P02: whenever commits are logged and become visible, chunks are read and handed out, connections are lost and the
+    /// P02: on a primary server and on a standby: whenever commits are logged and become visible, chunks are read and handed out, connections are lost and the
     /// process is killed: every change reaches the sink once, after its row.
     #[test]
-    fn p02_snapshot_and_stream_meet_exactly(actions in proptest::collection::vec(action(), 0..120)) {
-        let mut server = Server { next: 100, ..Server::default() };
+    fn p02_snapshot_and_stream_meet_exactly(standby: bool, actions in proptest::collection::vec(action(), 0..120)) {
+        let mut server = Server { next: 100, replayed: standby.then_some(0), ..Server::default() };
         let mut capture = Capture::default();
         let mut saved = capture.save();
         for action in &actions {
@@ -208,6 +225,7 @@ proptest! {
             act(&Action::Log(0), &mut server, &mut capture, &mut saved);
         }
         server.visible = server.logged.clone();
+        server.replayed = server.replayed.map(|_| server.log.len());
         let mut rounds = 0;
         while !capture.handoff.is_read() || capture.at.0 < server.log.len() {
             capture.snapshot(&server, 3);
@@ -228,13 +246,14 @@ proptest! {
 fn a_truncate_is_told_once_or_refused() {
     let view = |text| View::parse(text, Lsn(9)).unwrap();
     let chunk = |upper, text| Chunk { upper, view: view(text) };
+    let of = |xid| Committed { xid, place: Lsn(1) };
     let mut handoff = Handoff::resume(vec![chunk(Some(vec![5]), "10:10:"), chunk(None, "20:20:")], []);
-    assert_eq!(handoff.judge_table(9), TableVerdict::Drop);
-    assert_eq!(handoff.judge_table(15), TableVerdict::Torn);
-    assert_eq!(handoff.judge_table(25), TableVerdict::Pass);
+    assert_eq!(handoff.judge_table(of(9)), TableVerdict::Drop);
+    assert_eq!(handoff.judge_table(of(15)), TableVerdict::Torn);
+    assert_eq!(handoff.judge_table(of(25)), TableVerdict::Pass);
     handoff = Handoff::default();
-    assert_eq!(handoff.judge_table(15), TableVerdict::Pass);
+    assert_eq!(handoff.judge_table(of(15)), TableVerdict::Pass);
     handoff.opening();
-    assert_eq!(handoff.judge_table(15), TableVerdict::Wait);
+    assert_eq!(handoff.judge_table(of(15)), TableVerdict::Wait);
     assert!(!handoff.open(&view("14:14:")) && handoff.open(&view("16:16:")));
 }

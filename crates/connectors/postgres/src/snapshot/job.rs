@@ -1,7 +1,7 @@
 //! What is to be read, and what was.
 
 use super::handoff::SharedHandoff;
-use super::order::KeyOrder;
+use super::order::{Frontier, KeyOrder};
 use super::view::View;
 use crate::client::{Connection, Endpoint, Session};
 use crate::lineage::ServerName;
@@ -29,7 +29,7 @@ pub struct Job {
     /// Where stream and snapshot meet.
     pub handoff: SharedHandoff,
     /// The last key read, if the table was begun.
-    pub frontier: Option<Vec<String>>,
+    pub frontier: Option<Frontier>,
     /// Rows read up to there: ordinals go on from chunk to chunk, since a sink may have thrown the key away and have nothing
     /// else to tell rows of the snapshot apart.
     pub rows: u64,
@@ -46,7 +46,7 @@ pub struct ChunkRead {
     /// The columns it was read with.
     pub shape: Arc<ReadWith>,
     /// Its last key; none when the table has ended, and for pieces.
-    pub frontier: Option<Vec<String>>,
+    pub frontier: Option<Frontier>,
     /// More pieces of the same chunk follow: the hand-off is not done.
     pub piece: bool,
     /// The snapshot it was read under.

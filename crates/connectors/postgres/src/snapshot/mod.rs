@@ -4,13 +4,18 @@ mod handoff;
 #[cfg(test)]
 mod handoff_tests;
 mod job;
+mod literal;
 mod order;
 mod query;
 mod reader;
+mod sortable;
+mod sorted;
 mod view;
+mod whole;
 
 pub use handoff::{Chunk, Handoff, SharedHandoff, TableVerdict, Upper, Verdict, lock};
 pub use job::{ChunkRead, Job, ReadWith, SnapshotContext, current_view, standby};
-pub use order::KeyOrder;
-pub use reader::{Snapshot, interrupted};
-pub use view::{View, widen};
+pub use order::{Frontier, KeyOrder};
+pub use reader::Snapshot;
+pub use view::{Committed, View, widen};
+pub use whole::interrupted;

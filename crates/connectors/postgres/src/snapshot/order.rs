@@ -1,70 +1,107 @@
-//! Keys in a form whose bytes compare as the server orders them. Pure.
+//! In which order a table is read, and its keys in a form whose bytes compare so. Pure.
 //!
-//! Only for types whose order is that of their values on every server; text only where the server compares bytes (the
-//! collations `C`, `POSIX` and the like), which the caller has to know.
+//! A table with a key is read in the order of its key. One without, or with a key that only the server can order, is read in the
+//! order of what its rows hold: what decides whether a chunk has a row need not be unique, it has only to be in every image of the
+//! row. All rows that are equal in it lie in one chunk.
 
-use crate::catalog::Collates;
+use super::sortable::{Part, bad, read_binary, write_binary, write_text};
+use super::whole::SMALL_TABLE;
+use crate::catalog::{Collates, Collation};
 use crate::client::wire::Reader;
 use crate::pgoutput::{Cell, Tuple};
 use crate::shape::Shape;
 use crate::values::PgKind;
 use dujiang_core::{Code, Error, Result};
 
-/// How one column of a key is ordered.
+/// A column by which a table is ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// A signed number.
-    Signed,
-    /// An unsigned number.
-    Unsigned,
-    /// 16 bytes.
-    Uuid,
-    /// Bytes of a text.
-    Text,
-    /// Bytes of a text, without the blanks at its end.
-    Padded,
-    /// Bytes.
-    Bytea,
-    /// False before true.
-    Bool,
+struct By {
+    /// Its place among the columns.
+    at: usize,
+    part: Part,
 }
 
-/// How a table's keys are ordered.
+/// A column by which a table is ordered, for statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderedBy {
+    /// Its place among the columns.
+    pub at: usize,
+    /// Its first so many characters.
+    pub head: Option<usize>,
+    /// Whether it has to be compared by bytes explicitly.
+    pub by_bytes: bool,
+    /// `char(n)`, or a domain over it.
+    pub padded: bool,
+}
+
+/// How a table is ordered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyOrder {
-    /// Columns in key order.
-    parts: Vec<(usize, Part)>,
+    by: Vec<By>,
     /// No index of the server has this order.
     sorted: bool,
+    /// What rows hold, and not their key: rows may be equal in it, and values NULL, which come last.
+    content: bool,
 }
 
-/// `pg_type.oid` of `char(n)`.
-const BPCHAR: u32 = 1042;
+/// Columns of an order that are not those of a key: the more, the fewer rows are equal in them.
+const MOST_COLUMNS: usize = 16;
+
+/// `pg_type.oid` of `oid`.
+const OID: u32 = 26;
+
+/// The last key of a chunk as texts; NULL only where rows are ordered by what they hold.
+pub type Frontier = Vec<Option<String>>;
 
 impl KeyOrder {
-    /// How the key of this shape is ordered; `None` when there is none, or the server alone can tell. `collations` are those
-    /// of the columns by their places.
-    pub fn new(shape: &Shape, collations: &[Collates]) -> Option<Self> {
-        let collates = |at: usize| collations.get(at).copied().unwrap_or_default();
-        let part = |&at: &usize| {
-            let column = &shape.columns[at];
-            let part = match &column.kind {
-                PgKind::Int2 | PgKind::Int4 | PgKind::Int8 => Part::Signed,
-                PgKind::Oid => Part::Unsigned,
-                PgKind::Uuid => Part::Uuid,
-                PgKind::Bytea => Part::Bytea,
-                PgKind::Bool => Part::Bool,
-                PgKind::Text if collates(at) == Collates::Unknown => return None,
-                PgKind::Text if column.type_oid == BPCHAR => Part::Padded,
-                PgKind::Text => Part::Text,
-                _ => return None,
-            };
-            Some((at, part))
+    /// The order in which a table of so many bytes is read; `None` when it is read as a whole.
+    pub fn new(shape: &Shape, collations: &[Collation], bytes: u64) -> Option<Self> {
+        let content = || (bytes > SMALL_TABLE).then(|| Self::of_content(shape, collations)).flatten();
+        Self::of_key(shape, collations).or_else(content)
+    }
+
+    /// The order of the key of this shape; `None` when there is none, or the server alone can tell. `collations` are those of the
+    /// columns by their places.
+    fn of_key(shape: &Shape, collations: &[Collation]) -> Option<Self> {
+        let collation = |at: usize| collations.get(at).copied().unwrap_or_default();
+        let by = |&at: &usize| Some(By { at, part: part(shape, at, collation(at))? });
+        let by = shape.key.iter().map(by).collect::<Option<Vec<_>>>()?;
+        let text = |by: &By| matches!(by.part, Part::Text | Part::Padded).then_some(by.at);
+        let sorted = by.iter().filter_map(text).any(|at| collation(at).collates == Collates::Language);
+        (!by.is_empty()).then_some(Self { by, sorted, content: false })
+    }
+
+    /// The order of what rows hold, as far as all their images hold it: numbers and times first, then the beginnings of texts.
+    fn of_content(shape: &Shape, collations: &[Collation]) -> Option<Self> {
+        let found = (0..shape.columns.len()).filter(|&at| shape.columns[at].in_identity);
+        let found: Vec<By> = found.filter_map(|at| content_part(shape, at, collations)).collect();
+        let (texts, others): (Vec<By>, Vec<By>) = found.into_iter().partition(|by| by.part == Part::Head);
+        let by: Vec<By> = others.into_iter().chain(texts).take(MOST_COLUMNS).collect();
+        (!by.is_empty()).then_some(Self { by, sorted: true, content: true })
+    }
+
+    /// The order of what rows hold in these columns (`attnum`); `None` when one is not what it was.
+    pub fn of_columns(shape: &Shape, collations: &[Collation], numbers: &[i16]) -> Option<Self> {
+        let place = |number: &i16| shape.columns.iter().position(|c| c.number == *number && c.in_identity);
+        let by = numbers.iter().map(|number| content_part(shape, place(number)?, collations));
+        let by = by.collect::<Option<Vec<_>>>()?;
+        (!by.is_empty()).then_some(Self { by, sorted: true, content: true })
+    }
+
+    /// The columns (`attnum`) of an order of what rows hold; none for that of a key.
+    pub fn columns(&self, shape: &Shape) -> Vec<i16> {
+        let number = |by: &By| shape.columns.get(by.at).map_or(0, |column| column.number);
+        if self.content { self.by.iter().map(number).collect() } else { Vec::new() }
+    }
+
+    /// The same order once the table has got other columns; `None` when it cannot be read in it any more.
+    pub fn followed(&self, before: &Shape, after: &Shape, collations: &[Collation]) -> Option<Self> {
+        let now = if self.content {
+            Self::of_columns(after, collations, &self.columns(before))
+        } else {
+            Self::of_key(after, collations)
         };
-        let parts = shape.key.iter().map(part).collect::<Option<Vec<_>>>()?;
-        let text = |(at, part): &(usize, Part)| matches!(part, Part::Text | Part::Padded).then_some(*at);
-        let sorted = parts.iter().filter_map(text).any(|at| collates(at) == Collates::Language);
-        (!parts.is_empty()).then_some(Self { parts, sorted })
+        now.filter(|now| now.is_like(self))
     }
 
     /// Whether the server has to sort the table to read it in this order.
@@ -72,40 +109,76 @@ impl KeyOrder {
         self.sorted
     }
 
-    /// Whether another order compares the same, wherever the columns stand.
-    pub fn is_like(&self, other: &Self) -> bool {
-        self.sorted == other.sorted
-            && self.parts.iter().map(|(_, part)| part).eq(other.parts.iter().map(|(_, part)| part))
+    /// Whether rows may be equal in it, and values NULL.
+    pub fn is_content(&self) -> bool {
+        self.content
     }
 
-    /// The key of a row of a binary copy, as the texts of its values.
+    /// What statements order by.
+    pub fn ordered_by(&self) -> impl Iterator<Item = OrderedBy> + '_ {
+        let of = |by: &By| OrderedBy {
+            at: by.at,
+            head: (by.part == Part::Head).then_some(super::sortable::HEAD),
+            by_bytes: self.sorted && matches!(by.part, Part::Text | Part::Padded | Part::Head),
+            padded: by.part == Part::Padded,
+        };
+        self.by.iter().map(of)
+    }
+
+    /// Whether another order compares the same, wherever the columns stand.
+    fn is_like(&self, other: &Self) -> bool {
+        self.sorted == other.sorted
+            && self.content == other.content
+            && self.by.iter().map(|by| by.part).eq(other.by.iter().map(|by| by.part))
+    }
+
+    /// The key of a row of a binary copy, as texts.
     ///
     /// # Errors
     /// `Protocol`.
-    pub fn texts(&self, row: &[u8]) -> Result<Vec<String>> {
-        let text = |(at, part): &(usize, Part)| {
-            let mut r = Reader::new(row, "a row of a copy");
-            r.take(2)?;
-            for _ in 0..*at {
-                let length = r.i32()?;
-                r.take(usize::try_from(length).unwrap_or(0))?;
-            }
-            let length = usize::try_from(r.i32()?).map_err(|_| bad())?;
-            read_binary(*part, r.take(length)?)
-        };
-        self.parts.iter().map(text).collect()
+    pub fn texts(&self, row: &[u8]) -> Result<Frontier> {
+        let text = |by: &By| self.cell_of(row, by.at)?.map(|bytes| read_binary(by.part, bytes)).transpose();
+        self.by.iter().map(text).collect()
     }
 
-    /// Appends the key of an image.
+    /// Appends the key of a row of a binary copy.
+    ///
+    /// # Errors
+    /// `Protocol`.
+    pub fn write_row(&self, row: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        for by in &self.by {
+            match self.cell_of(row, by.at)? {
+                Some(bytes) => {
+                    self.not_null(out);
+                    write_binary(by.part, bytes, out)?;
+                }
+                None => self.null(out)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the key of an image. `old` is the whole row of before: it has what the log does not repeat.
     ///
     /// # Errors
     /// `SchemaMismatch` when the image does not hold the key, `Protocol` when a value cannot be read.
-    pub fn write(&self, image: Tuple<'_>, out: &mut Vec<u8>) -> Result<()> {
+    pub fn write(&self, image: Tuple<'_>, old: Option<Tuple<'_>>, out: &mut Vec<u8>) -> Result<()> {
         // Keys are few columns, most often the first: going through the image once per column costs less than keeping places.
-        for (at, part) in &self.parts {
-            match image.cells().nth(*at) {
-                Some(Cell::Text(text)) => write_text(*part, text, out)?,
-                Some(Cell::Binary(bytes)) => write_binary(*part, bytes, out)?,
+        for by in &self.by {
+            let cell = match image.cells().nth(by.at) {
+                Some(Cell::Unchanged) => old.and_then(|old| old.cells().nth(by.at)),
+                cell => cell,
+            };
+            match cell {
+                Some(Cell::Text(text)) => {
+                    self.not_null(out);
+                    write_text(by.part, text, out)?;
+                }
+                Some(Cell::Binary(bytes)) => {
+                    self.not_null(out);
+                    write_binary(by.part, bytes, out)?;
+                }
+                Some(Cell::Null) if self.content => self.null(out)?,
                 other => {
                     let found = other.map_or("no such column", |_| "NULL or nothing");
                     return Err(Error::new(Code::SchemaMismatch, "a change does not hold the key of its row")
@@ -117,196 +190,126 @@ impl KeyOrder {
         Ok(())
     }
 
-    /// Appends a key given as the texts of its values.
+    /// Appends a key given as texts.
     ///
     /// # Errors
     /// `Protocol`.
-    pub fn write_texts(&self, key: &[String], out: &mut Vec<u8>) -> Result<()> {
-        for ((_, part), text) in self.parts.iter().zip(key) {
-            write_text(*part, text.as_bytes(), out)?;
+    pub fn write_texts(&self, key: &[Option<String>], out: &mut Vec<u8>) -> Result<()> {
+        for (by, text) in self.by.iter().zip(key) {
+            match text {
+                Some(text) => {
+                    self.not_null(out);
+                    write_text(by.part, text.as_bytes(), out)?;
+                }
+                None => self.null(out)?,
+            }
         }
         Ok(())
     }
-}
 
-#[cold]
-fn bad() -> Error {
-    Error::new(Code::Protocol, "a key of the server cannot be read")
-}
-
-fn write_text(part: Part, text: &[u8], out: &mut Vec<u8>) -> Result<()> {
-    let number = |text| std::str::from_utf8(text).ok().and_then(|t: &str| t.parse::<i64>().ok()).ok_or_else(bad);
-    match part {
-        Part::Signed => signed(number(text)?, out),
-        Part::Unsigned => out.extend((number(text)? as u64).to_be_bytes()),
-        Part::Bool => out.push(u8::from(matches!(text, b"t" | b"true"))),
-        Part::Uuid => uuid(text, out)?,
-        Part::Text => terminated(text, out),
-        Part::Padded => terminated(without_blanks(text), out),
-        Part::Bytea => {
-            let hex = text.strip_prefix(b"\\x").ok_or_else(bad)?;
-            let bytes = hex.chunks(2).map(byte).collect::<Option<Vec<u8>>>().ok_or_else(bad)?;
-            escaped(&bytes, out);
+    fn not_null(&self, out: &mut Vec<u8>) {
+        if self.content {
+            out.push(0);
         }
     }
-    Ok(())
-}
 
-fn write_binary(part: Part, bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
-    match part {
-        Part::Signed => {
-            let number = match bytes.len() {
-                2 => bytes.try_into().map(i16::from_be_bytes).map(i64::from),
-                4 => bytes.try_into().map(i32::from_be_bytes).map(i64::from),
-                _ => bytes.try_into().map(i64::from_be_bytes),
-            };
-            signed(number.map_err(|_| bad())?, out);
+    fn null(&self, out: &mut Vec<u8>) -> Result<()> {
+        if !self.content {
+            return Err(bad());
         }
-        Part::Unsigned => {
-            let number = u32::from_be_bytes(bytes.try_into().map_err(|_| bad())?);
-            out.extend(u64::from(number).to_be_bytes());
-        }
-        Part::Bool => out.push(u8::from(bytes != [0])),
-        Part::Uuid if bytes.len() == 16 => out.extend_from_slice(bytes),
-        Part::Uuid => return Err(bad()),
-        Part::Text => terminated(bytes, out),
-        Part::Padded => terminated(without_blanks(bytes), out),
-        Part::Bytea => escaped(bytes, out),
+        out.push(1);
+        Ok(())
     }
-    Ok(())
+
+    fn cell_of<'a>(&self, row: &'a [u8], at: usize) -> Result<Option<&'a [u8]>> {
+        let mut r = Reader::new(row, "a row of a copy");
+        r.take(2)?;
+        for _ in 0..at {
+            let length = r.i32()?;
+            r.take(usize::try_from(length).unwrap_or(0))?;
+        }
+        match r.i32()? {
+            -1 => Ok(None),
+            length => r.take(usize::try_from(length).map_err(|_| bad())?).map(Some),
+        }
+    }
 }
 
-/// A value in binary, as the server prints it.
-fn read_binary(part: Part, bytes: &[u8]) -> Result<String> {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    Ok(match part {
-        Part::Signed | Part::Unsigned => {
-            let mut key = Vec::new();
-            write_binary(part, bytes, &mut key)?;
-            let number = u64::from_be_bytes(key.try_into().map_err(|_| bad())?);
-            if part == Part::Unsigned { number.to_string() } else { (number as i64 ^ i64::MIN).to_string() }
-        }
-        Part::Bool => if bytes == [0] { "f" } else { "t" }.to_owned(),
-        Part::Uuid | Part::Bytea => format!("{}{}", if part == Part::Bytea { "\\x" } else { "" }, hex(bytes)),
-        Part::Text | Part::Padded => std::str::from_utf8(bytes).map_err(|_| bad())?.to_owned(),
+/// How a column is ordered, if that is known here.
+fn part(shape: &Shape, at: usize, collation: Collation) -> Option<Part> {
+    Some(match &shape.columns.get(at)?.kind {
+        PgKind::Int2 | PgKind::Int4 | PgKind::Int8 => Part::Signed,
+        PgKind::Oid | PgKind::Xid8 => Part::Unsigned,
+        PgKind::Float4 => Part::Float4,
+        PgKind::Float8 => Part::Float8,
+        PgKind::Decimal { .. } | PgKind::Number => Part::Numeric,
+        PgKind::Money { .. } => Part::Money,
+        PgKind::Date => Part::Date,
+        PgKind::Time => Part::Time,
+        PgKind::Timestamp => Part::Timestamp,
+        PgKind::Timestamptz => Part::Timestamptz,
+        PgKind::Uuid => Part::Uuid,
+        PgKind::Bytea => Part::Bytea,
+        PgKind::Bool => Part::Bool,
+        PgKind::Text if collation.collates == Collates::Unknown => return None,
+        PgKind::Text if collation.padded => Part::Padded,
+        PgKind::Text => Part::Text,
+        _ => return None,
     })
 }
 
-fn signed(number: i64, out: &mut Vec<u8>) {
-    out.extend((number ^ i64::MIN).to_be_bytes());
-}
-
-/// Texts have no zero byte: one at the end puts a text before all that begin with it.
-fn terminated(text: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(text);
-    out.push(0);
-}
-
-fn without_blanks(text: &[u8]) -> &[u8] {
-    let end = text.iter().rposition(|&b| b != b' ').map_or(0, |at| at + 1);
-    &text[..end]
-}
-
-/// A zero byte becomes 0 255, the end 0 0.
-fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
-    for &byte in bytes {
-        out.push(byte);
-        if byte == 0 {
-            out.push(255);
-        }
-    }
-    out.extend([0, 0]);
-}
-
-fn byte(pair: &[u8]) -> Option<u8> {
-    let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
-    Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)
-}
-
-fn uuid(text: &[u8], out: &mut Vec<u8>) -> Result<()> {
-    let digits: Vec<u8> = text.iter().copied().filter(|&b| b != b'-').collect();
-    let bytes = digits.chunks(2).map(byte).collect::<Option<Vec<u8>>>().filter(|bytes| bytes.len() == 16);
-    out.extend(bytes.ok_or_else(bad)?);
-    Ok(())
+/// As [`part`], for a column that need not be part of a key, and whose values may be long.
+fn content_part(shape: &Shape, at: usize, collations: &[Collation]) -> Option<By> {
+    let collation = collations.get(at).copied().unwrap_or_default();
+    let part = match part(shape, at, collation)? {
+        Part::Text if collation.in_characters => Part::Head,
+        Part::Text | Part::Padded | Part::Bytea => return None,
+        // `xid` and `cid` are carried alike and have no order.
+        Part::Unsigned if shape.columns[at].kind == PgKind::Oid && shape.columns[at].type_oid != OID => return None,
+        other => other,
+    };
+    Some(By { at, part })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
-    fn of_text(part: Part, text: &str) -> Vec<u8> {
-        let mut out = Vec::new();
-        write_text(part, text.as_bytes(), &mut out).unwrap();
-        out
-    }
-
-    fn of_binary(part: Part, bytes: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        write_binary(part, bytes, &mut out).unwrap();
-        out
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(256))]
-
-        #[test]
-        fn numbers_compare_as_numbers(a: i64, b: i64) {
-            prop_assert_eq!(of_text(Part::Signed, &a.to_string()).cmp(&of_binary(Part::Signed, &b.to_be_bytes())), a.cmp(&b));
-            let (a, b) = (a as i16, b as i32);
-            let (x, y) = (of_binary(Part::Signed, &a.to_be_bytes()), of_text(Part::Signed, &b.to_string()));
-            prop_assert_eq!(x.cmp(&y), i32::from(a).cmp(&b));
+    fn row(cells: &[Option<&[u8]>]) -> Vec<u8> {
+        let mut row = (cells.len() as u16).to_be_bytes().to_vec();
+        for cell in cells {
+            row.extend(cell.map_or(-1, |bytes| bytes.len() as i32).to_be_bytes());
+            row.extend(cell.unwrap_or_default());
         }
-
-        /// Composite keys: the first column decides, whatever comes after it.
-        #[test]
-        fn texts_and_bytes_compare_as_bytes(a in "[ -~é]{0,4}", b in "[ -~é]{0,4}", x: Vec<u8>, y: Vec<u8>) {
-            let pair = |t: &str, n: i64| [of_text(Part::Text, t), of_text(Part::Signed, &n.to_string())].concat();
-            prop_assert_eq!(pair(&a, 1).cmp(&pair(&b, 0)), (a.as_bytes(), 1).cmp(&(b.as_bytes(), 0)));
-            let pair = |t: &[u8], n: i64| [of_binary(Part::Bytea, t), of_text(Part::Signed, &n.to_string())].concat();
-            prop_assert_eq!(pair(&x, 1).cmp(&pair(&y, 0)), (&x, 1).cmp(&(&y, 0)));
-            let hex: String = x.iter().map(|b| format!("{b:02x}")).collect();
-            prop_assert_eq!(of_text(Part::Bytea, &format!("\\x{hex}")), of_binary(Part::Bytea, &x));
-        }
+        row
     }
 
     #[test]
-    fn both_forms_of_a_value_give_the_same_key() {
-        let text = "00112233-4455-6677-8899-aabbccddeeff";
-        let bytes: Vec<u8> = (0..16).map(|n| n * 0x11).collect();
-        assert_eq!(of_text(Part::Uuid, text), of_binary(Part::Uuid, &bytes));
-        assert_eq!(of_text(Part::Bool, "t"), of_binary(Part::Bool, &[1]));
-        assert_eq!(of_text(Part::Unsigned, "4294967295"), of_binary(Part::Unsigned, &[255; 4]));
-        let bytes_of = |part, text: &str| match part {
-            Part::Signed => text.parse::<i32>().unwrap().to_be_bytes().to_vec(),
-            Part::Unsigned => text.parse::<u32>().unwrap().to_be_bytes().to_vec(),
-            Part::Bool => vec![u8::from(text == "t")],
-            Part::Uuid => bytes.clone(),
-            Part::Bytea => vec![0, 171],
-            Part::Text | Part::Padded => text.as_bytes().to_vec(),
-        };
-        let parts = [
-            (Part::Signed, "-5"),
-            (Part::Unsigned, "4294967295"),
-            (Part::Bool, "t"),
-            (Part::Uuid, "00112233445566778899aabbccddeeff"),
-            (Part::Bytea, "\\x00ab"),
-            (Part::Text, "ä"),
-            (Part::Padded, "a "),
+    fn a_rows_texts_give_the_rows_key() {
+        let parts = [Part::Signed, Part::Head, Part::Bool];
+        let by: Vec<By> = parts.iter().enumerate().map(|(at, part)| By { at: at + 1, part: *part }).collect();
+        let order = KeyOrder { by, sorted: true, content: true };
+        let number = 5i32.to_be_bytes();
+        let rows = [
+            row(&[Some(b"x"), Some(&number), Some(b"a"), Some(&[1])]),
+            row(&[None, Some(&number), Some(b"b"), None]),
+            row(&[None, Some(&number), None, Some(&[0])]),
+            row(&[None, None, Some(b""), Some(&[0])]),
         ];
-        let order =
-            KeyOrder { parts: parts.iter().enumerate().map(|(at, (part, _))| (at, *part)).collect(), sorted: true };
-        let mut row = (parts.len() as u16).to_be_bytes().to_vec();
-        for (part, text) in parts {
-            let bytes = bytes_of(part, text);
-            row.extend((bytes.len() as i32).to_be_bytes());
-            row.extend(bytes);
-        }
-        assert_eq!(order.texts(&row).unwrap(), parts.map(|(_, text)| text));
-        assert!(order.texts(&row[..9]).is_err());
-        assert_eq!(of_text(Part::Padded, "ab  "), of_text(Part::Padded, "ab"));
-        for (part, text) in [(Part::Signed, "x"), (Part::Uuid, "00"), (Part::Bytea, "ab")] {
-            assert!(write_text(part, text.as_bytes(), &mut Vec::new()).is_err());
-        }
+        let keys: Vec<Vec<u8>> = rows
+            .iter()
+            .map(|row| {
+                let (mut of_row, mut of_texts) = (Vec::new(), Vec::new());
+                order.write_row(row, &mut of_row).unwrap();
+                order.write_texts(&order.texts(row).unwrap(), &mut of_texts).unwrap();
+                assert_eq!(of_row, of_texts);
+                of_row
+            })
+            .collect();
+        assert!(keys.is_sorted_by(|a, b| a < b), "NULL comes last: {keys:?}");
+        assert_eq!(order.texts(&rows[2]).unwrap(), [Some("5".to_owned()), None, Some("f".to_owned())]);
+        assert!(order.texts(&rows[0][..9]).is_err());
+        let key = KeyOrder { content: false, ..order };
+        assert!(key.write_texts(&[None], &mut Vec::new()).is_err(), "a key has no NULL");
     }
 }

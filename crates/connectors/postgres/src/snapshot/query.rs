@@ -1,6 +1,6 @@
 //! The statements that read a table.
 
-use super::order::KeyOrder;
+use super::order::{KeyOrder, OrderedBy};
 use crate::client::quote;
 use crate::shape::{Decodable, Shape, ShapeColumn};
 use crate::values::PgKind;
@@ -13,75 +13,104 @@ pub struct Queries {
     pub table: String,
     /// What is selected.
     items: String,
-    /// The key's columns, each with its type for literals.
+    /// What the table is ordered by, each with its type for literals.
     key: Vec<(String, &'static str)>,
+    /// Values of the key may be NULL.
+    nulls: bool,
     /// The publication's condition.
     filter: Option<String>,
 }
 
 impl Queries {
-    /// For a table at one shape, read in this order of its key.
+    /// For a table at one shape, read in this order.
     pub fn new(shape: &Shape, decodable: &Decodable, order: Option<&KeyOrder>, filter: Option<&str>) -> Self {
         let items: Vec<String> = decodable.columns.iter().map(|column| column.select_item()).collect();
-        let key = |&at: &usize| {
-            let column = &shape.columns[at];
-            let by_bytes = order.is_some_and(KeyOrder::is_sorted) && column.kind == PgKind::Text;
-            let collate = if by_bytes { " COLLATE pg_catalog.\"C\"" } else { "" };
-            (format!("{}{collate}", quote::identifier(&column.name)), type_name(column))
-        };
-        let key = if order.is_some() { shape.key.iter().map(key).collect() } else { Vec::new() };
+        let key = order.into_iter().flat_map(KeyOrder::ordered_by).map(|by| {
+            let column = &shape.columns[by.at];
+            (expression(column, by), type_name(column, by))
+        });
+        let (key, nulls) = (key.collect(), order.is_some_and(KeyOrder::is_content));
         // A table whose columns are all left out has rows nevertheless.
         let items = items.join(", ");
-        Self { table: quote::table(&shape.id()), items, key, filter: filter.map(str::to_owned) }
+        Self { table: quote::table(&shape.id()), items, key, nulls, filter: filter.map(str::to_owned) }
+    }
+
+    fn names(&self) -> String {
+        self.key.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
     /// The last key of the next `rows` rows, as texts; no row when there are fewer.
-    pub fn upper(&self, after: Option<&[String]>, rows: u32) -> String {
-        let names: Vec<&str> = self.key.iter().map(|(name, _)| name.as_str()).collect();
-        let texts: Vec<String> = names.iter().map(|name| format!("{name}::text")).collect();
+    pub fn upper(&self, after: Option<&[Option<String>]>, rows: u32) -> String {
+        let places = (1..=self.key.len()).map(|n| format!("k{n}")).collect::<Vec<_>>();
+        let texts: Vec<String> = places.iter().map(|name| format!("k.{name}::pg_catalog.text")).collect();
         let condition = self.condition(after, None);
-        let (offset, names) = (rows - 1, names.join(", "));
-        // Qualified, since the texts have the columns' names as well.
         format!(
-            "SELECT {} FROM (SELECT {names} FROM {}{condition} ORDER BY {names} OFFSET {offset} LIMIT 1) k",
+            "SELECT {} FROM (SELECT {names} FROM {}{condition} ORDER BY {names} OFFSET {} LIMIT 1) k ({})",
             texts.join(", "),
-            self.table
+            self.table,
+            rows - 1,
+            places.join(", "),
+            names = self.names(),
         )
     }
 
     /// The rows after one key and up to another.
-    pub fn copy(&self, after: Option<&[String]>, upper: Option<&[String]>) -> String {
+    pub fn copy(&self, after: Option<&[Option<String>]>, upper: Option<&[Option<String>]>) -> String {
         let condition = self.condition(after, upper);
         format!("COPY (SELECT {} FROM {}{condition}) TO STDOUT (FORMAT binary)", self.items, self.table)
     }
 
     /// All rows after a key, in order.
-    pub fn sorted(&self, after: Option<&[String]>) -> String {
-        let names: Vec<&str> = self.key.iter().map(|(name, _)| name.as_str()).collect();
-        let (condition, names) = (self.condition(after, None), names.join(", "));
+    pub fn sorted(&self, after: Option<&[Option<String>]>) -> String {
+        let (condition, names) = (self.condition(after, None), self.names());
         format!(
             "COPY (SELECT {} FROM {}{condition} ORDER BY {names}) TO STDOUT (FORMAT binary)",
             self.items, self.table
         )
     }
 
-    fn condition(&self, after: Option<&[String]>, upper: Option<&[String]>) -> String {
-        let names: Vec<&str> = self.key.iter().map(|(name, _)| name.as_str()).collect();
-        let row = |values: &[String]| {
-            let literal =
-                |(text, (_, of)): (&String, &(String, &str))| format!("{}::pg_catalog.{of}", quote::literal(text));
-            values.iter().zip(&self.key).map(literal).collect::<Vec<_>>().join(", ")
-        };
+    fn condition(&self, after: Option<&[Option<String>]>, upper: Option<&[Option<String>]>) -> String {
         let mut parts = Vec::new();
         if let Some(after) = after {
-            parts.push(format!("({}) > ({})", names.join(", "), row(after)));
+            parts.push(if self.nulls { self.after_with_nulls(after) } else { self.compared(">", after) });
         }
         if let Some(upper) = upper {
-            parts.push(format!("({}) <= ({})", names.join(", "), row(upper)));
+            parts.push(self.compared("<=", upper));
         }
         parts.extend(self.filter.as_ref().map(|filter| format!("({filter})")));
         if parts.is_empty() { String::new() } else { format!(" WHERE {}", parts.join(" AND ")) }
     }
+
+    fn compared(&self, how: &str, key: &[Option<String>]) -> String {
+        let values: Vec<String> = key.iter().zip(&self.key).map(|(value, (_, of))| value_of(value, of)).collect();
+        format!("({}) {how} ({})", self.names(), values.join(", "))
+    }
+
+    /// Rows after a key of which any part may be NULL, which comes last.
+    fn after_with_nulls(&self, key: &[Option<String>]) -> String {
+        let mut condition = "false".to_owned();
+        for (value, (name, of)) in key.iter().zip(&self.key).rev() {
+            condition = match value {
+                None => format!("({name} IS NULL AND {condition})"),
+                Some(_) => {
+                    let value = value_of(value, of);
+                    format!("({name} > {value} OR {name} IS NULL OR ({name} = {value} AND {condition}))")
+                }
+            };
+        }
+        condition
+    }
+}
+
+fn value_of(value: &Option<String>, of: &str) -> String {
+    value.as_ref().map_or_else(|| "NULL".to_owned(), |text| format!("{}::pg_catalog.{of}", quote::literal(text)))
+}
+
+fn expression(column: &ShapeColumn, by: OrderedBy) -> String {
+    let name = quote::identifier(&column.name);
+    let name =
+        by.head.map_or(name.clone(), |characters| format!("pg_catalog.left({name}::pg_catalog.text, {characters})"));
+    if by.by_bytes { format!("{name} COLLATE pg_catalog.\"C\"") } else { name }
 }
 
 /// Opens a view: the table is locked against being rewritten or emptied, which no snapshot would show, before the snapshot is
@@ -102,19 +131,27 @@ pub fn columns(relation: u32) -> String {
     )
 }
 
-/// The type of a literal that is compared with a key column.
-fn type_name(column: &ShapeColumn) -> &'static str {
+/// The type of a literal that is compared with a column.
+fn type_name(column: &ShapeColumn, by: OrderedBy) -> &'static str {
     match (&column.kind, column.type_oid) {
         (PgKind::Int2, _) => "int2",
         (PgKind::Int4, _) => "int4",
         (PgKind::Int8, _) => "int8",
         (PgKind::Oid, _) => "oid",
+        (PgKind::Xid8, _) => "xid8",
+        (PgKind::Float4, _) => "float4",
+        (PgKind::Float8, _) => "float8",
+        (PgKind::Decimal { .. } | PgKind::Number, _) => "numeric",
+        (PgKind::Money { .. }, _) => "money",
+        (PgKind::Date, _) => "date",
+        (PgKind::Time, _) => "time",
+        (PgKind::Timestamp, _) => "timestamp",
+        (PgKind::Timestamptz, _) => "timestamptz",
         (PgKind::Uuid, _) => "uuid",
         (PgKind::Bytea, _) => "bytea",
         (PgKind::Bool, _) => "bool",
-        (_, 18) => "\"char\"",
-        (_, 19) => "name",
-        (_, 1042) => "bpchar",
+        _ if by.padded => "bpchar",
+        (_, 19) if by.head.is_none() => "name",
         _ => "text",
     }
 }

@@ -2,7 +2,7 @@
 
 use super::handoff::lock;
 use super::job::{ChunkRead, Job, ReadWith, SnapshotContext};
-use super::order::KeyOrder;
+use super::order::Frontier;
 use super::query::{self, Queries};
 use super::view::View;
 use crate::catalog::read;
@@ -22,9 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// A chunk holds about so many bytes; it is given up and read again smaller at four times as many.
-const CHUNK_BYTES: usize = 8 << 20;
-/// A table that has no more bytes is handed out in one piece, if its keys cannot be ordered here.
-const SMALL_TABLE: u64 = 16 << 20;
+pub(super) const CHUNK_BYTES: usize = 8 << 20;
 /// A view serves chunks of a table for so long, as long as the stream has dropped nothing behind it.
 const VIEW_AGE: Duration = Duration::from_millis(500);
 /// How long a view stays open while the chunk read from it is not taken.
@@ -121,27 +119,27 @@ struct OpenView {
 }
 
 /// How a table is read, as long as its columns in the catalog stay the same.
-struct Planned {
+pub(super) struct Planned {
     at: usize,
     /// The columns in the catalog, as `name type modifier`.
     listed: Vec<String>,
-    with: Arc<ReadWith>,
-    decodable: Decodable,
-    queries: Queries,
+    pub(super) with: Arc<ReadWith>,
+    pub(super) decodable: Decodable,
+    pub(super) queries: Queries,
 }
 
-struct OnServer {
-    connection: Connection,
+pub(super) struct OnServer {
+    pub(super) connection: Connection,
     view: Option<OpenView>,
     planned: Option<Planned>,
 }
 
-struct Worker {
-    number: usize,
-    context: Arc<SnapshotContext>,
+pub(super) struct Worker {
+    pub(super) number: usize,
+    pub(super) context: Arc<SnapshotContext>,
     jobs: Arc<Mutex<VecDeque<Job>>>,
-    sender: mpsc::Sender<Result<ChunkRead>>,
-    session: Option<OnServer>,
+    pub(super) sender: mpsc::Sender<Result<ChunkRead>>,
+    pub(super) session: Option<OnServer>,
 }
 
 impl Worker {
@@ -206,7 +204,7 @@ impl Worker {
         sender.send(Ok(chunk)).await.is_ok()
     }
 
-    async fn end_view(&mut self) {
+    pub(super) async fn end_view(&mut self) {
         if let Some(session) = &mut self.session
             && session.close_view().await.is_err()
         {
@@ -214,7 +212,7 @@ impl Worker {
         }
     }
 
-    async fn connected(&mut self) -> Result<&mut OnServer> {
+    pub(super) async fn connected(&mut self) -> Result<&mut OnServer> {
         if self.session.is_none() {
             let connection = self.context.connect().await?;
             self.session = Some(OnServer { connection, view: None, planned: None });
@@ -262,154 +260,14 @@ impl Worker {
         let chunk = ChunkRead { worker: number, at: job.at, batches, shape, frontier: upper, piece: false, view, held };
         Ok(Some((chunk, bytes)))
     }
-
-    /// Reads a table in one pass in an order of its key that no index has, so that the server sorts it. Every piece is a chunk of
-    /// the same view: an interruption costs another sort, of what was not handed out.
-    async fn read_sorted(&mut self, mut job: Job) -> Result<()> {
-        let (mut failures, mut rows) = (0, job.rows);
-        loop {
-            let Err(error) = self.sorted(&mut job).await else {
-                self.end_view().await;
-                return Ok(());
-            };
-            lock(&job.handoff).abandon();
-            self.session = None;
-            failures = if job.rows > std::mem::replace(&mut rows, job.rows) { 1 } else { failures + 1 };
-            retry(error, failures, &job).await?;
-        }
-    }
-
-    async fn sorted(&mut self, job: &mut Job) -> Result<()> {
-        let (context, number, sender) = (self.context.clone(), self.number, self.sender.clone());
-        let session = self.connected().await?;
-        let (view, micros) = session.view_for(job, &context).await?;
-        let planned = session.planned(job)?;
-        let (shape, queries) = (planned.with.clone(), planned.queries.clone());
-        let order = shape.order.clone().ok_or_else(|| Error::new(Code::Bug, "a sorted table has no order"))?;
-        let mut builder = builder(&planned.decodable, &context, micros, job.rows)?;
-        let chunk = |batches: Vec<ChangeBatch>, frontier| {
-            let held = context.budget.hold(batches.iter().map(ChangeBatch::memory).sum());
-            let (shape, view) = (shape.clone(), view.clone());
-            ChunkRead { worker: number, at: job.at, batches, shape, frontier, piece: false, view, held }
-        };
-        let (mut bytes, mut first) = (0, true);
-        let mut copy = session.connection.copy_out(&queries.sorted(job.frontier.as_deref())).await?;
-        while let Some(data) = copy.next().await? {
-            bytes += data.len();
-            let row = if first { after_header(data)? } else { data };
-            if !append(&mut builder, data, &mut first)?
-                || (builder.rows() < context.chunk_rows as usize && bytes < CHUNK_BYTES)
-            {
-                continue;
-            }
-            bytes = 0;
-            let (last, mut key) = (order.texts(row)?, Vec::new());
-            order.write_texts(&last, &mut key)?;
-            let batches: Vec<ChangeBatch> = builder.finish()?.into_iter().collect();
-            let read: u64 = batches.iter().map(|batch| batch.images() as u64).sum();
-            fault::point("snapshot.chunk-read");
-            lock(&job.handoff).split(key);
-            let chunk = chunk(batches, Some(last.clone()));
-            (job.frontier, job.rows) = (Some(last), job.rows + read);
-            if sender.send(Ok(chunk)).await.is_err() {
-                return Ok(());
-            }
-        }
-        let rest = chunk(builder.finish()?.into_iter().collect(), None);
-        fault::point("snapshot.chunk-read");
-        lock(&job.handoff).complete(None);
-        // The reader is gone if this fails.
-        let _ = sender.send(Ok(rest)).await;
-        Ok(())
-    }
-
-    /// Reads a table in one go, as it lies on disk. Until a row has been handed over it can be begun anew.
-    async fn read_whole(&mut self, job: &Job) -> Result<()> {
-        let mut failures = 0;
-        loop {
-            let mut sent = false;
-            match self.whole(job, &mut sent).await {
-                Ok(()) => {
-                    self.end_view().await;
-                    return Ok(());
-                }
-                Err(error) if sent => return Err(interrupted(&job.shape).with_source(error)),
-                Err(error) => {
-                    lock(&job.handoff).abandon();
-                    self.session = None;
-                    failures += 1;
-                    retry(error, failures, job).await?;
-                }
-            }
-        }
-    }
-
-    async fn whole(&mut self, job: &Job, sent: &mut bool) -> Result<()> {
-        let (context, number, sender) = (self.context.clone(), self.number, self.sender.clone());
-        let session = self.connected().await?;
-        let (view, micros) = session.view_for(job, &context).await?;
-        let planned = session.planned(job)?;
-        let (shape, queries) = (planned.with.clone(), planned.queries.clone());
-        let mut builder = builder(&planned.decodable, &context, micros, 0)?;
-        let at_once = job.bytes <= SMALL_TABLE;
-        let chunk = |batches: Vec<ChangeBatch>, piece| {
-            let held = context.budget.hold(batches.iter().map(ChangeBatch::memory).sum());
-            ChunkRead {
-                worker: number,
-                at: job.at,
-                batches,
-                shape: shape.clone(),
-                frontier: None,
-                piece,
-                view: view.clone(),
-                held,
-            }
-        };
-        let mut batches = Vec::new();
-        let (mut bytes, mut first) = (0, true);
-        let mut copy = session.connection.copy_out(&queries.copy(None, None)).await?;
-        while let Some(data) = copy.next().await? {
-            bytes += data.len();
-            append(&mut builder, data, &mut first)?;
-            if builder.rows() < context.chunk_rows as usize && bytes < CHUNK_BYTES {
-                continue;
-            }
-            bytes = 0;
-            batches.extend(builder.finish()?);
-            // A table that has grown beyond all expectation is not kept in memory.
-            let kept: usize = batches.iter().map(ChangeBatch::memory).sum();
-            if !at_once || kept as u64 > 4 * SMALL_TABLE {
-                *sent = true;
-                if sender.send(Ok(chunk(std::mem::take(&mut batches), true))).await.is_err() {
-                    return Ok(());
-                }
-            }
-        }
-        batches.extend(builder.finish()?);
-        fault::point("snapshot.chunk-read");
-        *sent = true;
-        lock(&job.handoff).complete(None);
-        // The reader is gone if this fails.
-        let _ = sender.send(Ok(chunk(batches, false))).await;
-        Ok(())
-    }
 }
 
-/// A table that is read as a whole was begun and not ended.
-pub fn interrupted(shape: &Shape) -> Error {
-    was_interrupted(shape.id().to_string())
-}
-
-fn was_interrupted(id: String) -> Error {
-    Error::new(Code::SnapshotInterrupted, format!("the snapshot of {id} was interrupted and cannot be resumed"))
-        .fact("table", id)
-        .help(
-            "the table has no key whose order is known here, so that it is read as a whole: start a new pipeline, or give the \
-             table a primary key of integers, uuids, bytea or text",
-        )
-}
-
-fn builder(decodable: &Decodable, context: &SnapshotContext, micros: i64, first_ordinal: u64) -> Result<TableBuilder> {
+pub(super) fn builder(
+    decodable: &Decodable,
+    context: &SnapshotContext,
+    micros: i64,
+    first_ordinal: u64,
+) -> Result<TableBuilder> {
     let Decodable { schema, columns, key_images } = decodable.clone();
     let mut builder = TableBuilder::new(schema, columns, key_images, &context.settings)?;
     builder.begin_span(Origin {
@@ -423,7 +281,7 @@ fn builder(decodable: &Decodable, context: &SnapshotContext, micros: i64, first_
 }
 
 /// Appends one message of a copy; false for one without a row.
-fn append(builder: &mut TableBuilder, data: &[u8], first: &mut bool) -> Result<bool> {
+pub(super) fn append(builder: &mut TableBuilder, data: &[u8], first: &mut bool) -> Result<bool> {
     let row = if std::mem::take(first) { after_header(data)? } else { data };
     if row.is_empty() {
         return Ok(false);
@@ -432,7 +290,7 @@ fn append(builder: &mut TableBuilder, data: &[u8], first: &mut bool) -> Result<b
 }
 
 /// Waits before the next attempt, or says that there is none.
-async fn retry(error: Error, failures: u32, job: &Job) -> Result<()> {
+pub(super) async fn retry(error: Error, failures: u32, job: &Job) -> Result<()> {
     let again = match error.retry() {
         Retry::Endless => true,
         // A connection that is closed before the greeting: something between us and the server is down.
@@ -451,7 +309,7 @@ async fn retry(error: Error, failures: u32, job: &Job) -> Result<()> {
 
 impl OnServer {
     /// The view that is open, if the hand-off takes it once more, or a new one. With the time it was opened.
-    async fn view_for(&mut self, job: &Job, context: &SnapshotContext) -> Result<(View, i64)> {
+    pub(super) async fn view_for(&mut self, job: &Job, context: &SnapshotContext) -> Result<(View, i64)> {
         let young = self.view.as_ref().filter(|open| open.at == job.at && open.opened.elapsed() < VIEW_AGE);
         if let Some(open) = young
             && lock(&job.handoff).open(&open.view)
@@ -509,19 +367,17 @@ impl OnServer {
         let of_table = |e: Error| e.fact("table", job.shape.id().to_string());
         let (shape, renamed) = self.shape_now(job, context).await.map_err(of_table)?;
         let order = match &job.order {
-            Some(_) => KeyOrder::new(&shape, &discovery::collations(&mut self.connection, &shape).await?),
+            Some(order) => {
+                let collations = discovery::collations(&mut self.connection, &shape).await?;
+                let gone = || {
+                    let message = format!("the order in which {} is read is gone with its columns", job.shape.id());
+                    of_table(Error::new(Code::SchemaChange, message))
+                        .help("its key, or what its rows were ordered by, was changed: start a new pipeline")
+                };
+                Some(order.followed(&job.shape, &shape, &collations).ok_or_else(gone)?)
+            }
             None => None,
         };
-        let alike = match (&order, &job.order) {
-            (Some(now), Some(planned)) => now.is_like(planned),
-            (now, planned) => now.is_none() == planned.is_none(),
-        };
-        if !alike {
-            let message = format!("the key of {} was changed while its snapshot is read", job.shape.id());
-            return Err(
-                of_table(Error::new(Code::SchemaChange, message)).help("start a new pipeline with a new snapshot")
-            );
-        }
         let decodable = shape.decodable();
         let queries = Queries::new(&shape, &decodable, order.as_ref(), job.filter.as_deref());
         let with = Arc::new(ReadWith { shape, renamed, order });
@@ -548,7 +404,7 @@ impl OnServer {
         }
     }
 
-    fn planned(&self, job: &Job) -> Result<&Planned> {
+    pub(super) fn planned(&self, job: &Job) -> Result<&Planned> {
         let planned = self.planned.as_ref().filter(|planned| planned.at == job.at);
         planned.ok_or_else(|| Error::new(Code::Bug, "a chunk is read without a plan"))
     }
@@ -562,25 +418,15 @@ impl OnServer {
     }
 
     /// The last key of the chunk, as texts; none when it is the table's last one.
-    async fn upper(&mut self, job: &Job, queries: &Queries, rows: u32) -> Result<Option<Vec<String>>> {
+    async fn upper(&mut self, job: &Job, queries: &Queries, rows: u32) -> Result<Option<Frontier>> {
         let found = self.connection.simple(&queries.upper(job.frontier.as_deref(), rows)).await?;
         let Some(row) = found.first() else { return Ok(None) };
-        (0..found.columns.len()).map(|at| row.text(at).map(str::to_owned)).collect::<Result<Vec<_>>>().map(Some)
+        let text = |at| row.text(at).map(|text| Some(text.to_owned()));
+        (0..found.columns.len()).map(text).collect::<Result<Frontier>>().map(Some)
     }
 }
 
 /// The columns of a catalog as a job has them.
 fn listed(rows: &crate::client::Rows) -> Result<Vec<String>> {
     rows.iter().map(|row| Ok(format!("{} {} {}", row.text(0)?, row.text(1)?, row.text(2)?))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_interrupted_snapshot_reads_as_written() {
-        let error = was_interrupted("public.k".into());
-        dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
-    }
 }

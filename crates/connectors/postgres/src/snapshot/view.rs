@@ -5,8 +5,20 @@ use dujiang_core::{Code, Error, Result};
 use std::fmt;
 use std::sync::Arc;
 
+/// A transaction that has committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// Its id, in full.
+    pub xid: u64,
+    /// Where its commit record begins.
+    pub place: Lsn,
+}
+
 /// Which transactions a snapshot of the server shows (`pg_current_snapshot()`), and a place that all of their commits lie
 /// before.
+///
+/// A snapshot of a standby does not name the transactions it does not show. But there commits become visible one by one as their
+/// records are replayed: it shows those before a place ([`View::replayed`]), and no others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View(Arc<Parts>);
 
@@ -20,7 +32,12 @@ struct Parts {
     running: Vec<u64>,
     /// Read after the snapshot was taken.
     high: Lsn,
+    /// Of a standby: all commits before `high` are shown, and only they.
+    replayed: bool,
 }
+
+/// Stands for the snapshot of a standby.
+const REPLAYED: &str = "replayed";
 
 impl View {
     /// Reads `10:20:10,14,15` as `pg_current_snapshot()` prints it.
@@ -36,7 +53,12 @@ impl View {
         let running = list.split(',').filter(|xid| !xid.is_empty()).map(str::parse);
         let mut running = running.collect::<std::result::Result<Vec<u64>, _>>().map_err(|_| bad())?;
         running.sort_unstable();
-        Ok(Self(Arc::new(Parts { xmin, xmax, running, high })))
+        Ok(Self(Arc::new(Parts { xmin, xmax, running, high, replayed: false })))
+    }
+
+    /// The view of a standby that has replayed everything before `place`, and nothing else.
+    pub fn replayed(place: Lsn) -> Self {
+        Self(Arc::new(Parts { xmin: 0, xmax: 0, running: Vec::new(), high: place, replayed: true }))
     }
 
     /// Reads what `Display` writes.
@@ -46,11 +68,16 @@ impl View {
     pub fn read(text: &str) -> Result<Self> {
         let bad = || Error::new(Code::Protocol, "a snapshot cannot be read").fact("snapshot", text);
         let (snapshot, high) = text.split_once('@').ok_or_else(bad)?;
-        Self::parse(snapshot, Lsn::parse(high)?)
+        let high = Lsn::parse(high)?;
+        if snapshot == REPLAYED { Ok(Self::replayed(high)) } else { Self::parse(snapshot, high) }
     }
 
-    /// Whether the snapshot shows what a transaction, which has committed, did.
-    pub fn shows(&self, xid: u64) -> bool {
+    /// Whether the snapshot shows what a transaction did.
+    pub fn shows(&self, of: Committed) -> bool {
+        if self.0.replayed { of.place < self.0.high } else { self.lists(of.xid) }
+    }
+
+    fn lists(&self, xid: u64) -> bool {
         xid < self.0.xmin || (xid < self.0.xmax && self.0.running.binary_search(&xid).is_err())
     }
 
@@ -72,6 +99,9 @@ impl View {
 
 impl fmt::Display for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.replayed {
+            return write!(f, "{REPLAYED}@{}", self.0.high);
+        }
         write!(f, "{}:{}:", self.0.xmin, self.0.xmax)?;
         for (at, xid) in self.0.running.iter().enumerate() {
             write!(f, "{}{xid}", if at == 0 { "" } else { "," })?;
@@ -94,11 +124,16 @@ mod tests {
     #[test]
     fn a_view_shows_what_was_committed_before_it() {
         let view = View::parse("10:20:15,10,14", Lsn(7)).unwrap();
-        let shown: Vec<u64> = (8..22).filter(|xid| view.shows(*xid)).collect();
+        let shown: Vec<u64> = (8..22).filter(|xid| view.shows(Committed { xid: *xid, place: Lsn(99) })).collect();
         assert_eq!(shown, [8, 9, 11, 12, 13, 16, 17, 18, 19]);
         assert_eq!(View::read(&view.to_string()).unwrap(), view);
         let none = View::parse("10:10:", Lsn(7)).unwrap();
-        assert!(none.shows(9) && !none.shows(10));
+        assert!(none.lists(9) && !none.lists(10));
+        let standby = View::replayed(Lsn(7));
+        assert!(
+            standby.shows(Committed { xid: 99, place: Lsn(6) }) && !standby.shows(Committed { xid: 1, place: Lsn(7) })
+        );
+        assert_eq!(View::read(&standby.to_string()).unwrap(), standby);
         for text in ["", "1:2", "2:1:", "a:2:", "1:2:x"] {
             assert!(View::parse(text, Lsn(0)).is_err(), "{text}");
         }

@@ -9,7 +9,7 @@ use super::undecided::Undecided;
 use crate::lsn::Lsn;
 use crate::pgoutput::{Finished, Message, Prepared, Relation};
 use crate::position::Inside;
-use crate::snapshot::{TableVerdict, widen};
+use crate::snapshot::{Committed, TableVerdict, widen};
 use crate::values::RowChange;
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::{Code, Error, Origin, Result, fault};
@@ -579,6 +579,7 @@ impl Transaction {
             precision: TimePrecision::Micros,
             first_ordinal: 0,
         };
-        RowsOf { serial: self.serial, xid: self.xid, origin, skip }
+        let committed = Committed { xid: self.xid, place: self.commit };
+        RowsOf { serial: self.serial, committed, origin, skip }
     }
 }

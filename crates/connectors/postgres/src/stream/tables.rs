@@ -2,7 +2,7 @@
 
 use crate::pgoutput::{Cell, OldKind, Tuple};
 use crate::shape::{Decodable, Shape};
-use crate::snapshot::{KeyOrder, SharedHandoff, TableVerdict, Verdict, lock};
+use crate::snapshot::{Committed, KeyOrder, SharedHandoff, TableVerdict, Verdict, lock};
 use crate::values::{Keep, Refused, RowChange, TableBuilder, ValueSettings};
 use bytes::Bytes;
 use dujiang_core::{ChangeBatch, Error, Origin, Result, TableId};
@@ -60,8 +60,8 @@ pub enum Appended {
 pub struct RowsOf<'a> {
     /// Number that no other transaction of this reader has.
     pub serial: u64,
-    /// Its id, in full.
-    pub xid: u64,
+    /// Its id, and where it was committed.
+    pub committed: Committed,
     /// For the rows; the ordinal is filled in here.
     pub origin: Origin<'a>,
     /// Changes of a table that were handed out before.
@@ -233,7 +233,7 @@ impl Tables {
         let keep = if table.changes < table.skip {
             None
         } else {
-            match table.judge(&change, of.xid, &mut self.scratch)? {
+            match table.judge(&change, of.committed, &mut self.scratch)? {
                 Judged::Keep(keep) => Some(keep),
                 Judged::Drop => None,
                 Judged::Wait => return Ok(Appended::Wait),
@@ -305,7 +305,7 @@ impl Tables {
         if table.changes < table.skip {
             return Ok(TableVerdict::Drop);
         }
-        Ok(table.handoff.as_ref().map_or(TableVerdict::Pass, |handoff| lock(handoff).judge_table(of.xid)))
+        Ok(table.handoff.as_ref().map_or(TableVerdict::Pass, |handoff| lock(handoff).judge_table(of.committed)))
     }
 
     /// A change is dealt with without its rows.
@@ -404,12 +404,12 @@ impl Table {
     }
 
     /// What the hand-off lets pass of a change.
-    fn judge(&self, change: &RowChange<'_>, xid: u64, scratch: &mut (Vec<u8>, Vec<u8>)) -> Result<Judged> {
+    fn judge(&self, change: &RowChange<'_>, of: Committed, scratch: &mut (Vec<u8>, Vec<u8>)) -> Result<Judged> {
         let Some(handoff) = &self.handoff else { return Ok(Judged::Keep(Keep::Whole)) };
         let (before, after) = scratch;
-        let key = |image: Tuple<'_>, out: &mut Vec<u8>| {
+        let key = |image: Tuple<'_>, whole: Option<Tuple<'_>>, out: &mut Vec<u8>| {
             out.clear();
-            self.order.as_ref().map_or(Ok(()), |order| order.write(image, out))
+            self.order.as_ref().map_or(Ok(()), |order| order.write(image, whole, out))
         };
         let of_table = |e: Error| e.fact("table", self.id.to_string());
         let one = |verdict| match verdict {
@@ -419,21 +419,22 @@ impl Table {
         };
         match *change {
             RowChange::Insert(new) | RowChange::Update { old: None, new } => {
-                key(new, after).map_err(of_table)?;
-                Ok(one(lock(handoff).judge(after, xid)))
+                key(new, None, after).map_err(of_table)?;
+                Ok(one(lock(handoff).judge(after, of)))
             }
             RowChange::Delete((_, old)) => {
-                key(old, before).map_err(of_table)?;
-                Ok(one(lock(handoff).judge(before, xid)))
+                key(old, None, before).map_err(of_table)?;
+                Ok(one(lock(handoff).judge(before, of)))
             }
-            RowChange::Update { old: Some((_, old)), new } => {
-                key(old, before).and_then(|()| key(new, after)).map_err(of_table)?;
+            RowChange::Update { old: Some((kind, old)), new } => {
+                let whole = (kind == OldKind::Row).then_some(old);
+                key(old, None, before).and_then(|()| key(new, whole, after)).map_err(of_table)?;
                 let mut handoff = lock(handoff);
-                let left = handoff.judge(before, xid);
+                let left = handoff.judge(before, of);
                 if before == after {
                     return Ok(one(left));
                 }
-                Ok(match (left, handoff.judge(after, xid)) {
+                Ok(match (left, handoff.judge(after, of)) {
                     (Verdict::Wait, _) | (_, Verdict::Wait) => Judged::Wait,
                     (Verdict::Pass, Verdict::Pass) => Judged::Keep(Keep::Whole),
                     (Verdict::Pass, Verdict::Drop) => Judged::Keep(Keep::Before),

@@ -25,4 +25,16 @@ pub use bad::BadValue;
 pub use builder::{Keep, Refused, RowChange, TableBuilder};
 pub use column::Column;
 pub use kind::PgKind;
+
+/// Values as what they are ordered by, whether or not they can be carried.
+pub(crate) mod ordered {
+    pub(crate) use super::number::append_numeric;
+    pub use super::time::ordered::{date, time, timestamp};
+
+    /// `money` in the currency's smallest unit.
+    pub fn money(text: &[u8]) -> Result<i64, super::BadValue> {
+        let units = super::number::money(text)?;
+        i64::try_from(units).map_err(|_| super::BadValue::corrupt("an amount of money"))
+    }
+}
 pub use types::{Declared, PgType, Resolved, Types, ValueForm, ValueSettings};

@@ -119,7 +119,7 @@ fn shifted(value: i256, digits: u32) -> i256 {
 }
 
 /// `money` as the server prints it under `lc_monetary=C`: `-$1,234.56`.
-pub(super) fn money(text: &[u8]) -> Result<i128, BadValue> {
+pub(crate) fn money(text: &[u8]) -> Result<i128, BadValue> {
     let corrupt = || BadValue::corrupt("a money");
     let mut value = 0i128;
     let mut digits = 0;
@@ -246,7 +246,7 @@ fn split(power: i32, digit: i128) -> Option<(i128, i128)> {
 }
 
 /// Appends a binary `numeric` as the server prints it (`get_str_from_var` of numeric.c).
-pub(super) fn append_numeric(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
+pub(crate) fn append_numeric(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
     let wide = match Wide::read(bytes)? {
         Ok(wide) => wide,
         Err(text) => {

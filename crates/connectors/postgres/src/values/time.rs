@@ -182,6 +182,11 @@ fn of_day(micros: i64) -> Result<i64, BadValue> {
 /// Microseconds since 1970, of wall clock (`zoned` false) or instant.
 pub(super) fn timestamp(text: &[u8], zoned: bool) -> Result<i64, BadValue> {
     infinite(text)?;
+    i64::try_from(micros(text, zoned)?).map_err(|_| BadValue::unrepresentable(text, TOO_LATE))
+}
+
+/// Microseconds since 1970 of what is finite, whether or not they fit into 64 bits.
+fn micros(text: &[u8], zoned: bool) -> Result<i128, BadValue> {
     let mut scanner = Scanner::new(text);
     let day = scanner.date()?;
     scanner.expect(b' ')?;
@@ -190,8 +195,37 @@ pub(super) fn timestamp(text: &[u8], zoned: bool) -> Result<i64, BadValue> {
         micros -= scanner.zone()? * MICROS_PER_SECOND;
     }
     let days = scanner.days(day)?;
-    let whole = i128::from(days) * i128::from(MICROS_PER_DAY) + i128::from(micros);
-    i64::try_from(whole).map_err(|_| BadValue::unrepresentable(text, TOO_LATE))
+    Ok(i128::from(days) * i128::from(MICROS_PER_DAY) + i128::from(micros))
+}
+
+/// Days and times as the server itself counts them, which order every value it has, the infinite ones among them.
+pub(super) mod ordered {
+    use super::*;
+
+    /// Days since 2000, in 32 bits.
+    pub fn date(text: &[u8]) -> Result<i64, BadValue> {
+        match text {
+            b"infinity" => Ok(i32::MAX.into()),
+            b"-infinity" => Ok(i32::MIN.into()),
+            _ => super::date(text).map(|days| i64::from(days) - i64::from(DAYS_TO_2000)),
+        }
+    }
+
+    /// Microseconds since 2000.
+    pub fn timestamp(text: &[u8], zoned: bool) -> Result<i64, BadValue> {
+        match text {
+            b"infinity" => Ok(i64::MAX),
+            b"-infinity" => Ok(i64::MIN),
+            _ => i64::try_from(micros(text, zoned)? - i128::from(MICROS_TO_2000)).map_err(|_| corrupt()),
+        }
+    }
+
+    /// Microseconds of a day, of which the last one may be over.
+    pub fn time(text: &[u8]) -> Result<i64, BadValue> {
+        let mut scanner = Scanner::new(text);
+        let micros = scanner.clock()?;
+        scanner.end().map(|()| micros)
+    }
 }
 
 /// Microseconds since 1970.

@@ -137,6 +137,85 @@ async fn f27_keys_at_their_limits_lie_in_one_chunk_each() {
     assert_eq!(found, expected);
 }
 
+/// Every kind of key that is read in chunks: crashes after chunks, keys that move, and rows that change meanwhile. The key is an
+/// expression of a number.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f27_a_crash_in_the_midst_of_any_kind_of_key() {
+    const KEYS: &[(&str, &str)] = &[
+        ("int2", "$::int2 - 40::int2"),
+        ("int4", "$ - 40"),
+        ("int8", "($ - 40) * 1000000000000"),
+        ("oid", "$::oid"),
+        ("xid8", "$::text::xid8"),
+        (
+            "float4",
+            "CASE $ WHEN 0 THEN 'NaN' WHEN 1 THEN 'Infinity' WHEN 2 THEN '-Infinity' ELSE ($ - 40) / 7.0 END::float4",
+        ),
+        (
+            "float8",
+            "CASE $ WHEN 0 THEN 'NaN' WHEN 1 THEN 'Infinity' WHEN 2 THEN '-Infinity' ELSE ($ - 40) / 7.0 END::float8",
+        ),
+        (
+            "numeric",
+            "CASE $ WHEN 0 THEN 'NaN' WHEN 1 THEN 'Infinity' WHEN 2 THEN '-Infinity' ELSE ($ - 40) / 7.0 END::numeric",
+        ),
+        ("numeric(9,3)", "($ - 40) * 5000.001"),
+        ("money", "(($ - 40) * 1234.56)::numeric::money"),
+        ("date", "'0001-02-01 BC'::date + $ * 11"),
+        ("time", "'00:00'::time + $ * '7 min'::interval"),
+        ("timestamp", "'0001-12-31 23:59:59.5 BC'::timestamp + $ * '3 h'::interval"),
+        ("timestamptz", "'2026-03-29 00:00:00+00'::timestamptz + $ * '1 min'::interval"),
+        ("uuid", "md5($::text)::uuid"),
+        ("bytea", "sha256($::text::bytea)"),
+        ("text COLLATE \"C\"", "md5($::text)"),
+        ("text COLLATE \"en-x-icu\"", "md5($::text)"),
+        ("char(40)", "md5($::text)"),
+        ("name", "md5($::text)"),
+    ];
+    let server = own();
+    let table = |at: usize| format!("k{at:02}");
+    for (at, (of, key)) in KEYS.iter().enumerate() {
+        let (t, key) = (table(at), key.replace('$', "n"));
+        server
+            .sql(&format!(
+                "CREATE TABLE {t} (k {of} PRIMARY KEY, n int, v int); ALTER TABLE {t} REPLICA IDENTITY FULL; \
+                 INSERT INTO {t} SELECT {key}, n, 0 FROM generate_series(0, 79) n"
+            ))
+            .unwrap();
+    }
+    let options = [("scan.incremental.snapshot.chunk.size", "7"), ("scan.incremental.snapshot.parallelism", "4")];
+    let mut pipeline = Pipeline::new(source(&server, r"postgres.public.k\d+", &options));
+    let mut round = 0;
+    while !pipeline.events.contains(&"caught-up") {
+        pipeline.step().await.unwrap();
+        pipeline.barrier().unwrap();
+        round += 1;
+        if round % 12 == 0 && round < 150 {
+            pipeline.crash();
+            let change = |(at, (_, key)): (usize, &(&str, &str))| {
+                let (t, moved) = (table(at), key.replace('$', "(n + 80)"));
+                format!(
+                    "UPDATE {t} SET v = v + 1 WHERE n % 12 = {round} / 12; DELETE FROM {t} WHERE n = {round} / 12 + 20; \
+                     UPDATE {t} SET k = {moved}, n = n + 80 WHERE n < 80 AND n % 12 = {round} / 12 + 1 AND n > 2;"
+                )
+            };
+            server.sql(&KEYS.iter().enumerate().map(change).collect::<String>()).unwrap();
+        }
+    }
+    assert!(pipeline.crashes > 5, "{} crashes", pipeline.crashes);
+    pipeline.open().await.unwrap();
+    pipeline.until_now(&server).await.unwrap();
+    for (at, (of, _)) in KEYS.iter().enumerate() {
+        let mut found: Vec<String> =
+            pipeline.sink.rows[&format!("public.{}", table(at))].values().map(|row| row[1..].join("\t")).collect();
+        found.sort();
+        let mut expected: Vec<String> =
+            server.sql(&format!("SELECT n, v FROM {}", table(at))).unwrap().lines().map(str::to_owned).collect();
+        expected.sort();
+        assert_eq!(found, expected, "{of}");
+    }
+}
+
 /// A key whose columns stand in another order than those of the table.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f28_the_order_of_a_key_is_not_that_of_the_table() {

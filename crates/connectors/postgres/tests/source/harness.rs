@@ -70,6 +70,7 @@ pub fn cell(array: &dyn Array, row: usize) -> String {
         return "NULL".into();
     }
     match array.data_type() {
+        DataType::Boolean => array.as_boolean().value(row).to_string(),
         DataType::Int8 => array.as_primitive::<t::Int8Type>().value(row).to_string(),
         DataType::Int16 => array.as_primitive::<t::Int16Type>().value(row).to_string(),
         DataType::Int32 => array.as_primitive::<t::Int32Type>().value(row).to_string(),
@@ -85,6 +86,7 @@ pub fn cell(array: &dyn Array, row: usize) -> String {
         DataType::Binary => format!("{:02x?}", array.as_binary::<i32>().value(row)),
         DataType::Date32 => array.as_primitive::<t::Date32Type>().value(row).to_string(),
         DataType::Timestamp(..) => array.as_primitive::<t::TimestampMicrosecondType>().value(row).to_string(),
+        DataType::Time64(_) => array.as_primitive::<t::Time64MicrosecondType>().value(row).to_string(),
         DataType::Duration(_) => array.as_primitive::<t::DurationMicrosecondType>().value(row).to_string(),
         other => panic!("no text for {other}"),
     }
@@ -111,6 +113,7 @@ pub fn images(batch: &ChangeBatch) -> Vec<Image> {
         let kind = batch.kinds[row];
         let key: Vec<&str> = batch.schema.key.iter().map(|&k| cells[k].as_str()).collect();
         let id = match kind {
+            Kind::Read if key.is_empty() => format!("{}/{table}/#{ordinal}", origin.transaction),
             Kind::Read => format!("{}/{table}/{}", origin.transaction, key.join("|")),
             _ => format!("{}/{table}/{ordinal}", origin.transaction),
         };
@@ -136,8 +139,15 @@ impl Sink {
             assert!(self.seen.insert((place, true)), "row {row} has the ordinal {ordinal} of another row");
         }
         for image in images(batch) {
-            let key: Vec<String> = batch.schema.key.iter().map(|&k| image.cells[k].clone()).collect();
             let rows = self.rows.entry(image.table.clone()).or_default();
+            let mut key: Vec<String> = batch.schema.key.iter().map(|&k| image.cells[k].clone()).collect();
+            if key.is_empty() {
+                // Rows without a key are as many as there are of them: they are numbered, and the last one goes first.
+                let numbered = |n: usize| [image.cells.clone(), vec![n.to_string()]].concat();
+                let there = (0..).find(|n| !rows.contains_key(&numbered(*n))).unwrap();
+                let adds = matches!(image.kind, Kind::Read | Kind::Insert | Kind::UpdateAfter);
+                key = numbered(if adds { there } else { there.saturating_sub(1) });
+            }
             match image.kind {
                 Kind::Read | Kind::Insert | Kind::UpdateAfter => {
                     let old = rows.insert(key.clone(), image.cells.clone());

@@ -6,6 +6,7 @@ mod failures;
 pub mod harness;
 mod joining;
 mod kept;
+mod keyless;
 mod large_values;
 mod load;
 mod login;

@@ -3,4 +3,5 @@ mod formats;
 mod fuzz;
 mod generated;
 mod keys;
+mod order;
 mod pitfalls;

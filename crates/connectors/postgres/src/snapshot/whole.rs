@@ -1,0 +1,108 @@
+//! Tables that are read as a whole: small ones, and those of which nothing has an order that is known here.
+
+use super::handoff::lock;
+use super::job::{ChunkRead, Job};
+use super::reader::{CHUNK_BYTES, Worker, append, builder, retry};
+use crate::shape::Shape;
+use dujiang_core::{ChangeBatch, Code, Error, Result, fault};
+
+/// A table that has no more bytes is handed out in one piece, if its keys cannot be ordered here.
+pub const SMALL_TABLE: u64 = 16 << 20;
+
+impl Worker {
+    /// Reads a table in one go, as it lies on disk. Until a row has been handed over it can be begun anew.
+    pub(super) async fn read_whole(&mut self, job: &Job) -> Result<()> {
+        let mut failures = 0;
+        loop {
+            let mut sent = false;
+            match self.whole(job, &mut sent).await {
+                Ok(()) => {
+                    self.end_view().await;
+                    return Ok(());
+                }
+                Err(error) if sent => return Err(interrupted(&job.shape).with_source(error)),
+                Err(error) => {
+                    lock(&job.handoff).abandon();
+                    self.session = None;
+                    failures += 1;
+                    retry(error, failures, job).await?;
+                }
+            }
+        }
+    }
+
+    async fn whole(&mut self, job: &Job, sent: &mut bool) -> Result<()> {
+        let (context, number, sender) = (self.context.clone(), self.number, self.sender.clone());
+        let session = self.connected().await?;
+        let (view, micros) = session.view_for(job, &context).await?;
+        let planned = session.planned(job)?;
+        let (shape, queries) = (planned.with.clone(), planned.queries.clone());
+        let mut builder = builder(&planned.decodable, &context, micros, 0)?;
+        let at_once = job.bytes <= SMALL_TABLE;
+        let chunk = |batches: Vec<ChangeBatch>, piece| {
+            let held = context.budget.hold(batches.iter().map(ChangeBatch::memory).sum());
+            ChunkRead {
+                worker: number,
+                at: job.at,
+                batches,
+                shape: shape.clone(),
+                frontier: None,
+                piece,
+                view: view.clone(),
+                held,
+            }
+        };
+        let mut batches = Vec::new();
+        let (mut bytes, mut first) = (0, true);
+        let mut copy = session.connection.copy_out(&queries.copy(None, None)).await?;
+        while let Some(data) = copy.next().await? {
+            bytes += data.len();
+            append(&mut builder, data, &mut first)?;
+            if builder.rows() < context.chunk_rows as usize && bytes < CHUNK_BYTES {
+                continue;
+            }
+            bytes = 0;
+            batches.extend(builder.finish()?);
+            // A table that has grown beyond all expectation is not kept in memory.
+            let kept: usize = batches.iter().map(ChangeBatch::memory).sum();
+            if !at_once || kept as u64 > 4 * SMALL_TABLE {
+                *sent = true;
+                if sender.send(Ok(chunk(std::mem::take(&mut batches), true))).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        batches.extend(builder.finish()?);
+        fault::point("snapshot.chunk-read");
+        *sent = true;
+        lock(&job.handoff).complete(None);
+        // The reader is gone if this fails.
+        let _ = sender.send(Ok(chunk(batches, false))).await;
+        Ok(())
+    }
+}
+
+/// A table that is read as a whole was begun and not ended.
+pub fn interrupted(shape: &Shape) -> Error {
+    was_interrupted(shape.id().to_string())
+}
+
+fn was_interrupted(id: String) -> Error {
+    Error::new(Code::SnapshotInterrupted, format!("the snapshot of {id} was interrupted and cannot be resumed"))
+        .fact("table", id)
+        .help(
+            "neither its key nor what its rows hold tells here which of them are missing: start a new pipeline, or give the table a \
+             primary key of numbers, dates, uuids, bytea or text",
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_snapshot_reads_as_written() {
+        let error = was_interrupted("public.k".into());
+        dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
+    }
+}
