@@ -5,6 +5,10 @@ use crate::lineage::ServerName;
 use crate::lsn::Lsn;
 use dujiang_core::{Code, Error, Result, ResultExt};
 use serde::Deserialize;
+use std::time::{Duration, Instant};
+
+/// How long a standby is waited for that has not replayed what was read of it before.
+const REPLAY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a session needs to know to go on.
 #[derive(Debug, Clone)]
@@ -107,7 +111,7 @@ pub async fn identify(connection: &mut Connection) -> Result<Instance> {
 /// # Errors
 /// `OtherServer`, `SlotLost`, `SlotInvalid`, `SlotForeign`.
 pub async fn verify(connection: &mut Connection, resume: &Resume) -> Result<Instance> {
-    let instance = identify(connection).await?;
+    let instance = identified(connection, resume).await?;
     let (was, is) = (&resume.server, &instance.name);
     if was.system != is.system {
         return Err(other_server(connection, resume, is)
@@ -140,6 +144,19 @@ pub async fn verify(connection: &mut Connection, resume: &Resume) -> Result<Inst
     Ok(instance)
 }
 
+/// A standby that was started again comes to where it was only when it has replayed the log once more.
+async fn identified(connection: &mut Connection, resume: &Resume) -> Result<Instance> {
+    let begun = Instant::now();
+    loop {
+        let instance = identify(connection).await?;
+        let behind = instance.name.system == resume.server.system && instance.flushed < resume.boundary;
+        if !behind || begun.elapsed() >= REPLAY_PATIENCE || !is_standby(connection).await? {
+            return Ok(instance);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 fn other_server(connection: &Connection, resume: &Resume, is: &ServerName) -> Error {
     let message = format!("{} is not the server that the pipeline followed", connection.address());
     let shown = |name: &ServerName| format!("system {}, timeline {}", name.system, name.timeline);
@@ -157,6 +174,15 @@ fn left_at(history: &str, timeline: u32) -> Result<Option<Lsn>> {
         (of == timeline).then(|| words.next()).flatten()
     });
     found.map(Lsn::parse).transpose()
+}
+
+/// Whether the server is a standby.
+///
+/// # Errors
+/// As [`Connection::execute`].
+pub async fn is_standby(connection: &mut Connection) -> Result<bool> {
+    let rows = connection.simple("SELECT pg_catalog.pg_is_in_recovery()").await?;
+    rows.first().map_or(Ok(false), |row| row.flag(0))
 }
 
 /// A slot, if it is there.
@@ -234,14 +260,17 @@ pub fn is_usable(slot: &Slot, name: &str, database: &str) -> Result<()> {
 pub async fn create_slot(connection: &mut Connection, name: &str) -> Result<Lsn> {
     let quoted = quote::identifier(name);
     // 15 has another syntax, and takes the old one still. Since 17 a slot can follow to the standby that is promoted.
-    let how = if connection.version() >= 170_000 { "(SNAPSHOT 'nothing', FAILOVER true)" } else { "NOEXPORT_SNAPSHOT" };
+    // A standby's own slots follow nobody.
+    let follows = connection.version() >= 170_000 && !is_standby(connection).await?;
+    let how = if follows { "(SNAPSHOT 'nothing', FAILOVER true)" } else { "NOEXPORT_SNAPSHOT" };
     let sql = format!("CREATE_REPLICATION_SLOT {quoted} LOGICAL pgoutput {how}");
     let rows = connection.simple(&sql).await.map_err(|e| match sqlstate(&e) {
         Some("42501") => e
             .with_code(Code::ReplicationRole)
             .help("ALTER ROLE the user WITH REPLICATION (on RDS: GRANT rds_replication TO the user)"),
         Some("55000") => {
-            e.with_code(Code::WalLevel).help("set wal_level = logical in postgresql.conf, and restart the server")
+            e.with_code(Code::WalLevel)
+                .help("set wal_level = logical in postgresql.conf (of a standby: at its primary server, too), and restart the server")
         }
         _ => e,
     })?;
@@ -256,7 +285,8 @@ pub async fn create_slot(connection: &mut Connection, name: &str) -> Result<Lsn>
 /// As [`Connection::execute`].
 pub async fn advance_slot(connection: &mut Connection, name: &str) -> Result<Lsn> {
     let sql = format!(
-        "SELECT a.end_lsn FROM pg_catalog.pg_replication_slot_advance({}, pg_catalog.pg_current_wal_flush_lsn()) a",
+        "SELECT a.end_lsn FROM pg_catalog.pg_replication_slot_advance({}, CASE WHEN pg_catalog.pg_is_in_recovery()
+           THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_flush_lsn() END) a",
         quote::literal(name)
     );
     let rows = connection.simple(&sql).await?;

@@ -134,7 +134,9 @@ impl PostgresSource {
                 return slot.confirmed()?.ok_or_else(|| Error::new(Code::Protocol, "the slot has no place"));
             }
             // Changes of before are of no use to a new pipeline, and the publication may not have been there then.
-            return self.advance(side).await;
+            let advanced = self.advance(side).await?;
+            replayed_ends(side).await?;
+            return Ok(advanced);
         }
         if config.options.startup_mode == StartupMode::CommittedOffset {
             return Err(Error::new(Code::SlotLost, format!("there is no replication slot `{name}`")).help(
@@ -147,6 +149,11 @@ impl PostgresSource {
         loop {
             match tokio::time::timeout(SLOT_PATIENCE, &mut making).await {
                 Ok(made) => return made,
+                Err(_) if server::is_standby(side).await.unwrap_or(false) => tracing::warn!(
+                    slot = %name,
+                    "the replication slot waits for the primary server to log which transactions are under way, and for those that \
+                     write to end; an idle one does so on SELECT pg_log_standby_snapshot()"
+                ),
                 Err(_) => match server::oldest_transactions(side).await {
                     Ok(oldest) => tracing::warn!(
                         slot = %name,
@@ -287,6 +294,23 @@ impl PostgresSource {
         };
         SnapshotSide::none(id, Arc::new(read_with))
     }
+}
+
+/// On a standby: waits until all transactions have ended that were under way. Its snapshots do not name them, and what they did before
+/// the publication was made does not come in the stream.
+async fn replayed_ends(side: &mut Connection) -> Result<()> {
+    if !server::is_standby(side).await? {
+        return Ok(());
+    }
+    let (begun, mut told) = (std::time::Instant::now(), false);
+    let next = current_view(side).await?.next_xid();
+    while current_view(side).await?.oldest() < next {
+        if begun.elapsed() >= SLOT_PATIENCE && !std::mem::replace(&mut told, true) {
+            tracing::warn!("the snapshot waits for transactions that write at the primary server");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }
 
 /// Tables that came while the pipeline ran, and of which it is not known whether they were published: they are now, and whatever

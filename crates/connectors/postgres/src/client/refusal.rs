@@ -130,6 +130,12 @@ impl Refusal {
             "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => {
                 (Code::ConnectionLost, format!("{peer} ended the session"), "see whether the server is up")
             }
+            // A standby has to replay what a statement of ours stands in the way of.
+            "40001" | "40P01" if self.message.contains("recovery") => (
+                Code::ConnectionLost,
+                format!("{peer} is a standby, and its replay ended a statement"),
+                "raise max_standby_streaming_delay at the standby if that happens often",
+            ),
             "55006" if self.message.contains("replication slot") => (
                 Code::SlotActive,
                 format!("the replication slot is in use by another session of {peer}"),

@@ -98,6 +98,9 @@ fn in_order(name: &str, config: &Config, checked: &Checked) -> String {
     let tables = &checked.details.tables;
     match name {
         "primary" => "the server is no standby".into(),
+        "standby" => {
+            "the server is a standby whose primary server keeps what slots need (hot_standby_feedback = on)".into()
+        }
         "log level" => "wal_level = logical".into(),
         "replication role" => "the role may replicate".into(),
         "origins" if config.options.origin == OriginFilter::None => {

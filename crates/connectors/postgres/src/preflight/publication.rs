@@ -1,7 +1,7 @@
 //! The publication: which tables' changes the server sends.
 
 use crate::catalog::{Published, TableDetail};
-use crate::client::{Connection, quote};
+use crate::client::{Connection, quote, sqlstate};
 use crate::config::Config;
 use crate::discovery::{self, Facts};
 use dujiang_core::{Code, Error, Result, TableId};
@@ -48,6 +48,9 @@ pub async fn publish(
     };
     connection.execute(&sql).await.map_err(|e| {
         let drop = if there.is_some() { format!("DROP PUBLICATION {name}; ") } else { String::new() };
+        if sqlstate(&e) == Some(READ_ONLY) {
+            return on_a_standby(&config.publication, &format!("{drop}{create}"));
+        }
         e.fact("publication", config.publication.clone())
             .help(format!("let a role that owns the tables run: {drop}{create}"))
     })
@@ -64,6 +67,16 @@ pub async fn publish_one(connection: &mut Connection, config: &Config, facts: &F
     }
     let name = quote::identifier(&config.publication);
     connection.execute(&format!("ALTER PUBLICATION {name} ADD TABLE {}", quote::table(table))).await
+}
+
+/// `read_only_sql_transaction`.
+const READ_ONLY: &str = "25006";
+
+/// A standby takes no statements of its own.
+fn on_a_standby(publication: &str, statements: &str) -> Error {
+    Error::new(Code::Publication, "the source is a standby, and the publication has to be made at its primary server")
+        .fact("publication", publication.to_owned())
+        .help(format!("let a role that owns the tables run at the primary server: {statements}"))
 }
 
 /// The statement that makes the publication.

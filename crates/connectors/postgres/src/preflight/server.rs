@@ -30,14 +30,19 @@ pub(super) async fn checks(connection: &mut Connection) -> Result<Vec<Check>> {
         (SELECT r.rolsuper OR r.rolreplication FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)
           OR EXISTS (SELECT 1 FROM pg_catalog.pg_roles m WHERE m.rolname IN ('rds_replication', 'rds_superuser')
             AND pg_catalog.pg_has_role(current_user, m.oid, 'MEMBER')), current_user,
-        pg_catalog.current_setting('max_replication_slots')::int, pg_catalog.current_setting('max_wal_senders')::int";
+        pg_catalog.current_setting('max_replication_slots')::int, pg_catalog.current_setting('max_wal_senders')::int,
+        pg_catalog.current_setting('hot_standby_feedback') = 'on', pg_catalog.current_setting('server_version_num')::int";
     let rows = connection.simple(sql).await?;
     let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not tell its settings"))?;
     let address = connection.address();
-    let standby = if row.flag(1)? { Err(crate::snapshot::standby(address)) } else { Ok(()) };
+    let role = if row.flag(1)? {
+        ("standby", check_standby(address, row.parse(7)?, row.flag(6)?))
+    } else {
+        ("primary", Ok(()))
+    };
     let may_replicate = row.opt(2)? == Some("t");
     let mut checks = vec![
-        ("primary", standby),
+        role,
         ("log level", check_level(address, row.text(0)?)),
         ("replication role", if may_replicate { Ok(()) } else { Err(no_role(address, row.text(3)?)) }),
     ];
@@ -54,6 +59,26 @@ fn check_level(address: &str, level: &str) -> Result<()> {
     let error = Error::new(Code::WalLevel, format!("{address} does not log what logical replication needs"))
         .fact("found", format!("wal_level = {level}"));
     Err(lasting(error, "wal_level", "logical", Holds::Restart))
+}
+
+/// A standby decodes its log from 16 on. Without feedback the primary server removes rows that its slots need, and gives them up.
+fn check_standby(address: &str, version: i32, feedback: bool) -> Result<()> {
+    if version < 160_000 {
+        return Err(Error::new(
+            Code::ServerVersion,
+            format!("{address} is a standby of PostgreSQL {}, which cannot decode its log", version / 10_000),
+        )
+        .help("point the source at the primary server; standbys serve as source from PostgreSQL 16 on"));
+    }
+    if !feedback {
+        let error = Error::new(
+            Code::ServerVersion,
+            format!("{address} is a standby that does not tell its primary server which rows are still needed"),
+        )
+        .fact("found", "hot_standby_feedback = off");
+        return Err(lasting(error, "hot_standby_feedback", "on", Holds::Reload));
+    }
+    Ok(())
 }
 
 fn no_role(address: &str, user: &str) -> Error {
@@ -87,6 +112,11 @@ mod tests {
             dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
         }
         check_level(address, "logical").unwrap();
+        let old = check_standby(address, 150_004, true).unwrap_err();
+        assert!(old.help_text().unwrap().contains("primary server"), "{old:?}");
+        let silent = check_standby(address, 180_000, false).unwrap_err();
+        assert_eq!(silent.remedies()[0].statement, "ALTER SYSTEM SET hot_standby_feedback = 'on'");
+        check_standby(address, 160_000, true).unwrap();
         check_limit(address, "max_wal_senders", 10).unwrap();
     }
 }

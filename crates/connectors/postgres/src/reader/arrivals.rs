@@ -5,6 +5,7 @@ use crate::client::{Connection, quote};
 use crate::config::Config;
 use crate::discovery::{self, Facts};
 use crate::preflight;
+use crate::server;
 use crate::shape::Shape;
 use crate::snapshot::{KeyOrder, current_view};
 use dujiang_core::{Code, Error, Result, TableId};
@@ -170,6 +171,9 @@ async fn obstacle(
     detail: &TableDetail,
     is_published: bool,
 ) -> Result<Option<String>> {
+    if server::is_standby(connection).await? {
+        return Ok(Some("the source is a standby, which tables cannot join: start a new pipeline".to_owned()));
+    }
     if !entry.readable {
         let user = quote::identifier(&config.endpoint.user);
         return Ok(Some(format!("run GRANT SELECT ON {} TO {user}", quote::table(&entry.id()))));

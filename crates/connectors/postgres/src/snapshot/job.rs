@@ -96,30 +96,20 @@ impl SnapshotContext {
     /// `OtherServer`, `ServerVersion`, and those of [`Connection::connect`].
     pub async fn connect(&self) -> Result<Connection> {
         let mut connection = Connection::connect(&self.endpoint, Session::Ordinary).await?;
-        let sql =
-            "SELECT s.system_identifier::text, pg_catalog.pg_is_in_recovery() FROM pg_catalog.pg_control_system() s";
+        let sql = "SELECT s.system_identifier::text FROM pg_catalog.pg_control_system() s";
         let rows = connection.simple(sql).await?;
-        if let Some(row) = rows.first() {
-            if row.text(0)? != self.server.system {
-                return Err(Error::new(Code::OtherServer, "behind the source's address there are several servers")
-                    .fact("expected", self.server.system.clone())
-                    .fact("found", row.text(0)?.to_owned())
-                    .help("point the source at one server"));
-            }
-            if row.flag(1)? {
-                return Err(standby(connection.address()));
-            }
+        if let Some(row) = rows.first()
+            && row.text(0)? != self.server.system
+        {
+            return Err(Error::new(Code::OtherServer, "behind the source's address there are several servers")
+                .fact("expected", self.server.system.clone())
+                .fact("found", row.text(0)?.to_owned())
+                .help("point the source at one server"));
         }
         // Chunks are ranges of the key: without statistics the server may think that reading the whole table is cheaper.
         connection.execute("SET enable_seqscan = off").await?;
         Ok(connection)
     }
-}
-
-/// A snapshot of a standby does not tell which transactions it shows.
-pub fn standby(address: &str) -> Error {
-    Error::new(Code::ServerVersion, format!("{address} is a standby, whose snapshots do not tell what they show"))
-        .help("point the source at the primary server")
 }
 
 /// The transactions under way, and the end of the log.
@@ -129,8 +119,12 @@ pub fn standby(address: &str) -> Error {
 pub async fn current_view(side: &mut Connection) -> Result<View> {
     // What is written and not flushed may stay so on an idle server; whatever was committed before is before its flushed end,
     // but for commits that did not wait for it (`synchronous_commit = off`).
+    // A standby names no transactions.
     let rows = side
-        .simple("SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_wal_flush_lsn()::text")
+        .simple(
+            "SELECT pg_catalog.pg_current_snapshot()::text, (CASE WHEN pg_catalog.pg_is_in_recovery()
+               THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_flush_lsn() END)::text",
+        )
         .await?;
     let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not tell its snapshot"))?;
     View::parse(row.text(0)?, Lsn::parse(row.text(1)?)?)

@@ -14,7 +14,7 @@ mod view;
 mod whole;
 
 pub use handoff::{Chunk, Handoff, SharedHandoff, TableVerdict, Upper, Verdict, lock};
-pub use job::{ChunkRead, Job, ReadWith, SnapshotContext, current_view, standby};
+pub use job::{ChunkRead, Job, ReadWith, SnapshotContext, current_view};
 pub use order::{Frontier, KeyOrder};
 pub use reader::Snapshot;
 pub use view::{Committed, View, widen};

@@ -237,8 +237,11 @@ impl KeyOrder {
 
 /// How a column is ordered, if that is known here.
 fn part(shape: &Shape, at: usize, collation: Collation) -> Option<Part> {
-    Some(match &shape.columns.get(at)?.kind {
+    let column = shape.columns.get(at)?;
+    Some(match &column.kind {
         PgKind::Int2 | PgKind::Int4 | PgKind::Int8 => Part::Signed,
+        // `xid` and `cid` are carried alike, and have no order.
+        PgKind::Oid if column.type_oid != OID => return None,
         PgKind::Oid | PgKind::Xid8 => Part::Unsigned,
         PgKind::Float4 => Part::Float4,
         PgKind::Float8 => Part::Float8,
@@ -264,8 +267,6 @@ fn content_part(shape: &Shape, at: usize, collations: &[Collation]) -> Option<By
     let part = match part(shape, at, collation)? {
         Part::Text if collation.in_characters => Part::Head,
         Part::Text | Part::Padded | Part::Bytea => return None,
-        // `xid` and `cid` are carried alike and have no order.
-        Part::Unsigned if shape.columns[at].kind == PgKind::Oid && shape.columns[at].type_oid != OID => return None,
         other => other,
     };
     Some(By { at, part })

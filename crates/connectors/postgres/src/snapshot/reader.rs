@@ -322,8 +322,10 @@ impl OnServer {
         loop {
             self.close_view().await?;
             lock(&job.handoff).opening();
-            let (view, micros) = self.open_view(job, context).await?;
-            if lock(&job.handoff).open(&view) {
+            let opened = self.open_view(job, context).await?;
+            if let Some((view, micros)) = opened
+                && lock(&job.handoff).open(&view)
+            {
                 self.view = Some(OpenView { view: view.clone(), at: job.at, opened: Instant::now(), micros });
                 self.plan(job, context).await?;
                 return Ok((view, micros));
@@ -334,16 +336,22 @@ impl OnServer {
                 tracing::warn!(
                     table = %job.shape.id(),
                     "the snapshot waits for a commit that is logged and not visible yet: it waits for a standby \
-                     (synchronous_standby_names)"
+                     (synchronous_standby_names); or the source is a standby that does not come to replay all that it receives"
                 );
             }
-            // What the stream has seen is not visible yet: a commit waits for a standby.
+            // What the stream has seen is not visible yet: a commit waits for a standby. Or this is one, and it is replaying.
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(100));
         }
     }
 
-    async fn open_view(&mut self, job: &Job, context: &SnapshotContext) -> Result<(View, i64)> {
+    async fn open_view(&mut self, job: &Job, context: &SnapshotContext) -> Result<Option<(View, i64)>> {
+        let replayed = self.connection.simple(query::REPLAYED).await?;
+        if let Some(replayed) = replayed.first().map(|row| row.opt(0)).transpose()?.flatten() {
+            let replayed = Lsn::parse(replayed)?;
+            let view = self.open_replayed_view(job, replayed, context).await?;
+            return Ok(view.map(|view| (view, context.clock.now_micros())));
+        }
         let rows = self.connection.simple(&query::open_view(&job.shape.id())).await?;
         let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not tell its snapshot"))?;
         let high = Lsn::parse(row.text(1)?)?.end_of_record(context.wal_page);
@@ -352,9 +360,20 @@ impl OnServer {
         if fault::removed("hand-off-in-snapshot") {
             // As if the place beside the SELECT were that of the snapshot.
             let next = view.next_xid() + 1_000;
-            return Ok((View::parse(&format!("{next}:{next}:"), high)?, micros));
+            return Ok(Some((View::parse(&format!("{next}:{next}:"), high)?, micros)));
         }
-        Ok((view, micros))
+        Ok(Some((view, micros)))
+    }
+
+    /// The view of a standby, if it is known to the record what it shows: nothing was replayed while it was taken, and there was
+    /// nothing to replay. A record is visible a moment before it counts as replayed.
+    async fn open_replayed_view(&mut self, job: &Job, before: Lsn, context: &SnapshotContext) -> Result<Option<View>> {
+        let rows = self.connection.simple(&query::open_replayed_view(&job.shape.id())).await?;
+        let row =
+            rows.first().ok_or_else(|| Error::new(Code::Protocol, "the standby does not tell what it has replayed"))?;
+        // Promoted meanwhile: the next view is one of a primary server.
+        let known = row.flag(0)? && Lsn::parse(row.text(1)?)? == before && row.flag(2)?;
+        Ok(known.then(|| View::replayed(before.end_of_record(context.wal_page))))
     }
 
     /// How the table is read with the columns that the view shows; while it is open they cannot be altered.

@@ -91,6 +91,11 @@ impl View {
         self.0.running.iter().copied()
     }
 
+    /// All transactions before this one had ended.
+    pub fn oldest(&self) -> u64 {
+        self.0.xmin
+    }
+
     /// The first transaction id that had not been given out.
     pub fn next_xid(&self) -> u64 {
         self.0.xmax

@@ -8,7 +8,7 @@
 use crate::client::{Block, Connection, Endpoint, Message, Replication, Session, Status, quote, sqlstate};
 use crate::config::OriginFilter;
 use crate::lsn::Lsn;
-use crate::server::{Instance, Resume, verify};
+use crate::server::{Instance, Resume, is_standby, verify};
 use dujiang_core::budget::{Budget, Held};
 use dujiang_core::clock::Clock;
 use dujiang_core::codes::Retry;
@@ -182,6 +182,7 @@ async fn run(options: &FeedOptions, resume: &Resume, budget: &Budget, sender: &m
     let mut connection = Connection::connect(&options.endpoint, Session::Replication).await?;
     let instance = verify(&mut connection, resume).await?;
     let interval = interval(&mut connection, options.interval).await?;
+    let standby = Standby::beside(&mut connection, &options.endpoint).await?;
     let version = connection.version();
     let stream =
         connection.replicate(&start(options, resume, version)).await.map_err(|e| refused(e, options, resume))?;
@@ -198,6 +199,7 @@ async fn run(options: &FeedOptions, resume: &Resume, budget: &Budget, sender: &m
         ask: false,
         heard: Instant::now(),
         spare: Spare::default(),
+        standby,
     };
     pump.run(budget, sender).await
 }
@@ -270,6 +272,31 @@ struct Pump<'o> {
     /// When the server last said something.
     heard: Instant,
     spare: Spare,
+    /// The server is a standby.
+    standby: Option<Standby>,
+}
+
+/// A session with a standby, which tells whether it still is one. A position has to name the timeline that its place lies on
+/// (INV-5), and the stream of a standby that is promoted goes on, on a new one, without a word.
+struct Standby(Connection);
+
+impl Standby {
+    async fn beside(replication: &mut Connection, endpoint: &Endpoint) -> Result<Option<Self>> {
+        if !is_standby(replication).await? {
+            return Ok(None);
+        }
+        let mut session = Self(Connection::connect(endpoint, Session::Ordinary).await?);
+        session.check().await?;
+        Ok(Some(session))
+    }
+
+    /// What was received before is of the timeline that was followed.
+    async fn check(&mut self) -> Result<()> {
+        if is_standby(&mut self.0).await? {
+            return Ok(());
+        }
+        Err(Error::new(Code::ConnectionLost, "the standby was promoted, so that the stream is begun anew"))
+    }
 }
 
 impl Pump<'_> {
@@ -299,6 +326,11 @@ impl Pump<'_> {
             let block = self.stream.take(fresh)?;
             let backlog = BACKLOG.contains(&block.len());
             self.look(&block)?;
+            if let Some(standby) = &mut self.standby {
+                let patience = self.interval * SILENT_INTERVALS;
+                let silent = |_| Error::new(Code::ConnectionLost, "the standby has not answered");
+                timeout(patience, standby.check()).await.map_err(silent)??;
+            }
             let held = budget.hold(block.memory());
             let fill = Fill { block: Some(block), _held: held, spare: self.spare.clone() };
             if !self.send(Fed::Block(fill), sender).await? {

@@ -128,6 +128,8 @@ pub struct Sink {
     pub rows: HashMap<String, BTreeMap<Vec<String>, Vec<String>>>,
     pub images: Vec<Image>,
     seen: std::collections::HashSet<(String, bool)>,
+    /// How many rows without a key hold the same.
+    copies: HashMap<(String, Vec<String>), usize>,
 }
 
 impl Sink {
@@ -143,10 +145,13 @@ impl Sink {
             let mut key: Vec<String> = batch.schema.key.iter().map(|&k| image.cells[k].clone()).collect();
             if key.is_empty() {
                 // Rows without a key are as many as there are of them: they are numbered, and the last one goes first.
-                let numbered = |n: usize| [image.cells.clone(), vec![n.to_string()]].concat();
-                let there = (0..).find(|n| !rows.contains_key(&numbered(*n))).unwrap();
+                let copies = self.copies.entry((image.table.clone(), image.cells.clone())).or_default();
                 let adds = matches!(image.kind, Kind::Read | Kind::Insert | Kind::UpdateAfter);
-                key = numbered(if adds { there } else { there.saturating_sub(1) });
+                if !adds {
+                    *copies = copies.saturating_sub(1);
+                }
+                key = [image.cells.clone(), vec![copies.to_string()]].concat();
+                *copies += usize::from(adds);
             }
             match image.kind {
                 Kind::Read | Kind::Insert | Kind::UpdateAfter => {

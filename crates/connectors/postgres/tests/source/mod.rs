@@ -16,6 +16,7 @@ mod positions;
 mod promises;
 mod saboteurs;
 mod session;
+mod standby;
 mod tls;
 mod undecided;
 mod window;
