@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::discovery;
 use crate::position;
 use crate::preflight::{self, Asked, Checked};
+use crate::server;
 use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::{Code, Error, Result, TableId};
 
@@ -55,6 +56,9 @@ async fn who_may_not(
     oids: &[String],
     there: bool,
 ) -> Result<Option<String>> {
+    if server::is_standby(connection).await? {
+        return Ok(Some("the source is a standby: run it at the primary server".into()));
+    }
     let sql = format!(
         "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
            coalesce((SELECT pg_catalog.pg_has_role(p.pubowner, 'USAGE') FROM pg_catalog.pg_publication p WHERE p.pubname = {}), true),

@@ -127,14 +127,13 @@ pub fn open_view(table: &TableId) -> String {
 pub const REPLAYED: &str =
     "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()::text END";
 
-/// Opens a view of a standby, as [`open_view`], and tells what is replayed after it was taken, and whether nothing more has been
-/// received of which a record could be half replayed.
+/// Opens a view of a standby, as [`open_view`], and tells what is replayed and what is received after it was taken.
 pub fn open_replayed_view(table: &TableId) -> String {
     format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE; \
          SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.pg_last_wal_replay_lsn()::text, \
-           coalesce(pg_catalog.pg_last_wal_receive_lsn() <= pg_catalog.pg_last_wal_replay_lsn(), false) \
-           AND EXISTS (SELECT FROM pg_catalog.pg_stat_get_wal_receiver() r WHERE r.pid IS NOT NULL)",
+           pg_catalog.pg_last_wal_receive_lsn()::text, \
+           EXISTS (SELECT FROM pg_catalog.pg_stat_get_wal_receiver() r WHERE r.pid IS NOT NULL)",
         quote::table(table)
     )
 }

@@ -371,8 +371,10 @@ impl OnServer {
         let rows = self.connection.simple(&query::open_replayed_view(&job.shape.id())).await?;
         let row =
             rows.first().ok_or_else(|| Error::new(Code::Protocol, "the standby does not tell what it has replayed"))?;
+        // All is compared with the one place of before: each call may tell another.
+        let nothing_more = row.opt(2)?.map(Lsn::parse).transpose()?.is_some_and(|received| received <= before);
         // Promoted meanwhile: the next view is one of a primary server.
-        let known = row.flag(0)? && Lsn::parse(row.text(1)?)? == before && row.flag(2)?;
+        let known = row.flag(0)? && Lsn::parse(row.text(1)?)? == before && nothing_more && row.flag(3)?;
         Ok(known.then(|| View::replayed(before.end_of_record(context.wal_page))))
     }
 

@@ -281,3 +281,27 @@ async fn without_a_server_the_rest_is_not_looked_at() {
     let nobody = examine(&server).await;
     only(&nobody, "connection", true, Code::SourceUnreachable);
 }
+
+/// What a standby lacks as a source (F62): its own settings are mended there, the publication at the primary server.
+#[tokio::test]
+async fn f62_a_standby_is_told_what_it_lacks() {
+    let mut primary = filled(Postgres::start_with(&PostgresOptions::default().on(PostgresKind::Newest)).unwrap());
+    let standby = primary.standby(&["hot_standby_feedback=off"]).unwrap();
+    let examination = examine(&standby).await;
+    let told: Vec<_> = complaints(&examination).iter().map(|c| (c.0, c.1, c.2.code())).collect();
+    assert_eq!(
+        told,
+        [("standby", true, Code::ServerVersion), ("publication", true, Code::Publication)],
+        "{examination:?}"
+    );
+    let all = remedies(&examination);
+    let (here, there): (Vec<_>, Vec<_>) = all.iter().partition(|statement| !statement.contains("PUBLICATION"));
+    assert_eq!((here.len(), there.len()), (2, 1), "{all:?}");
+    for statement in here {
+        standby.sql(statement).unwrap();
+    }
+    primary.sql(there[0]).unwrap();
+    let end = harness::end_of_log(&primary);
+    while standby.sql(&format!("SELECT pg_last_wal_replay_lsn() >= '{end}'")).unwrap().trim() != "t" {}
+    in_order(&examine(&standby).await);
+}

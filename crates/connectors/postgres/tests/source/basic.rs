@@ -82,6 +82,34 @@ async fn f29_partitions_and_row_filters_hold_in_the_snapshot_on(server: &dujiang
     assert_eq!(pipeline.sink.rows["public.p"], rows_of(server, "p WHERE id % 2 = 0", 1));
 }
 
+/// The publication's list of columns holds for the snapshot, the stream, and what a chunk is resumed by (F29); lists came with 15.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f29_column_lists_hold_in_the_snapshot_and_in_the_stream() {
+    for server in every() {
+        server
+            .sql(
+                "CREATE TABLE t (secret text, id int PRIMARY KEY, more json, v int); \
+                 INSERT INTO t SELECT 'hidden', n, '{}', n FROM generate_series(1, 300) n; \
+                 CREATE PUBLICATION mine FOR TABLE t (v, id)",
+            )
+            .unwrap();
+        let options =
+            [("scan.incremental.snapshot.chunk.size", "70"), ("publication.name", "mine"), ("replica-identity", "key")];
+        let mut pipeline = Pipeline::new(source(&server, "postgres.public.t", &options));
+        for _ in 0..2 {
+            while pipeline.step().await.unwrap() != "batch" {}
+            pipeline.barrier().unwrap();
+            pipeline.crash();
+            server.sql("INSERT INTO t SELECT 'hidden', max(id) + 1, '{}', 0 FROM t").unwrap();
+        }
+        pipeline.until("caught-up").await.unwrap();
+        server.sql("INSERT INTO t VALUES ('hidden', 1001, '{}', 0)").unwrap();
+        pipeline.until_now(&server).await.unwrap();
+        let expected = rows_of(&server, "(SELECT id, v FROM t) t", 1);
+        assert_eq!(pipeline.sink.rows["public.t"], expected);
+    }
+}
+
 /// Columns added, dropped and renamed; a TRUNCATE is told as what it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_columns_and_truncate_end_the_epoch() {

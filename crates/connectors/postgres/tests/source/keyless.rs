@@ -10,6 +10,7 @@ const TABLE: &str = "CREATE TABLE log (flag bool, n int, at timestamptz, what te
     ALTER TABLE log ALTER more SET STORAGE EXTERNAL, REPLICA IDENTITY FULL; \
     INSERT INTO log SELECT i % 3 = 0, nullif(i % 97, 5), '2026-01-01'::timestamptz + (i % 1000) * '1 min'::interval, \
       CASE WHEN i % 11 > 0 THEN repeat('x', 40) || i % 7 END, to_json(repeat('y', 600)) FROM generate_series(1, 30000) i; \
+    ALTER TABLE log ALTER what SET STORAGE EXTERNAL; UPDATE log SET what = repeat('w', 3000) || n WHERE n = 2; \
     UPDATE log SET more = to_json(repeat('z', 5000)) WHERE n = 1 AND NOT flag; VACUUM log";
 
 fn rows(server: &Postgres) -> Vec<String> {
@@ -66,7 +67,7 @@ async fn f23_a_table_without_key_goes_on_chunk_by_chunk() {
                     "INSERT INTO log SELECT * FROM log WHERE n = {round} LIMIT 20; \
                      DELETE FROM log WHERE ctid IN (SELECT ctid FROM log WHERE n = 3 * {round} LIMIT 30); \
                      UPDATE log SET n = n + 1 WHERE n % 10 = {round} AND flag; \
-                     UPDATE log SET flag = NOT flag WHERE n = 1; \
+                     UPDATE log SET flag = NOT flag WHERE n IN (1, 2); \
                      UPDATE log SET what = NULL, n = NULL WHERE n = 50 + {round}; VACUUM log"
                 ))
                 .unwrap();
