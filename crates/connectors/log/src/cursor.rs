@@ -1,5 +1,6 @@
 //! Reads entries one after the other, up to what is committed. Blocking.
 
+use crate::arrange;
 use crate::codec::Decompressor;
 use crate::disk::{Disk, DiskFile};
 use crate::errors::{damaged, io_error};
@@ -71,13 +72,15 @@ pub struct Cursor {
     /// The shape of each table at this place.
     current: BTreeMap<TableId, u64>,
     decompressor: Decompressor,
+    scratch: Vec<u8>,
 }
 
 impl Cursor {
     /// A cursor at the beginning of a segment.
     pub fn at_segment(disk: Arc<dyn Disk>, log: [u8; 16], base: u64) -> Self {
-        let (shapes, current, decompressor) = Default::default();
-        Self { disk, log, segment: None, base, at: FILE_HEADER as u64, next: base, shapes, current, decompressor }
+        let (shapes, current, decompressor, scratch) = Default::default();
+        let at = FILE_HEADER as u64;
+        Self { disk, log, segment: None, base, at, next: base, shapes, current, decompressor, scratch }
     }
 
     /// The offset of the entry that comes next.
@@ -190,7 +193,10 @@ impl Cursor {
         let raw = decompressor.decompress(header.codec, payload, header.raw as usize);
         self.decompressor = decompressor;
         let unreadable = || damaged(name, at..at + header.frame_bytes(), "the content of a frame cannot be read");
-        let raw = raw.ok_or_else(unreadable)?;
+        let mut raw = raw.ok_or_else(unreadable)?;
+        if header.arranged {
+            arrange::restore(&mut raw, &mut self.scratch).ok_or_else(unreadable)?;
+        }
         let entry = match header.kind {
             FrameKind::Shape => {
                 let told = payload::read_shape(&raw).ok_or_else(unreadable)?;

@@ -10,6 +10,8 @@ use dujiang_core::{Code, Error, Result};
 /// Bytes of a frame's header.
 pub(crate) const HEADER: usize = 56;
 const MAGIC: [u8; 4] = *b"DJLF";
+/// In the byte of the compression: the numbers are arranged. A program that does not know it refuses the frame.
+const ARRANGED: u8 = 0x80;
 /// No frame is larger; a length beyond it is damage.
 pub(crate) const MAX_PAYLOAD: u32 = 1 << 30;
 
@@ -87,6 +89,8 @@ pub struct FrameHeader {
     pub commit_micros: i64,
     /// Whether the next entry is a batch of the same cut.
     pub goes_on: bool,
+    /// Whether the numbers of the payload were arranged before it was compressed.
+    pub(crate) arranged: bool,
     pub(crate) payload_crc: u32,
 }
 
@@ -116,7 +120,8 @@ pub(crate) fn write(header: FrameHeader, payload: &[u8], file: &FileIdentity, at
     let seed = file.seed(at);
     let start = out.len();
     out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&[header.kind as u8, header.codec.byte(), u8::from(header.goes_on), 0]);
+    let codec = header.codec.byte() | if header.arranged { ARRANGED } else { 0 };
+    out.extend_from_slice(&[header.kind as u8, codec, u8::from(header.goes_on), 0]);
     out.extend_from_slice(&header.stored.to_le_bytes());
     out.extend_from_slice(&header.raw.to_le_bytes());
     out.extend_from_slice(&header.images.to_le_bytes());
@@ -150,6 +155,7 @@ impl FrameHeader {
             generation: 0,
             commit_micros: 0,
             goes_on: false,
+            arranged: false,
             payload_crc: 0,
         })
     }
@@ -174,11 +180,13 @@ impl FrameHeader {
             return Err(bad("the header of a frame does not match its checksum"));
         }
         let kind = FrameKind::of(bytes[4]).ok_or_else(|| bad("a frame of a kind that this version does not know"))?;
-        let codec = Codec::of(bytes[5]).ok_or_else(|| bad("a compression that this version does not know"))?;
+        let codec =
+            Codec::of(bytes[5] & !ARRANGED).ok_or_else(|| bad("a compression that this version does not know"))?;
         let header = Self {
             kind,
             codec,
             goes_on: bytes[6] & 1 == 1,
+            arranged: bytes[5] & ARRANGED != 0,
             stored: word(8),
             raw: word(12),
             images: word(16),

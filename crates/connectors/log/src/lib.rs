@@ -13,6 +13,7 @@
 
 #![warn(missing_docs)]
 
+mod arrange;
 mod codec;
 mod config;
 mod consumers;

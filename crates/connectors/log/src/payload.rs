@@ -1,7 +1,9 @@
 //! What a frame holds, as bytes and back. Pure. Layout: `docs/reference/log-segment.md`.
 
+use crate::arrange::Numbers;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_buffer::Buffer;
+use arrow_data::{BufferSpec, layout};
 use arrow_ipc::MetadataVersion;
 use arrow_ipc::reader::{read_dictionary, read_record_batch};
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message};
@@ -133,9 +135,16 @@ fn key_equality_of(text: &str) -> Option<KeyEquality> {
     all.into_iter().find(|equality| key_equality_text(*equality) == text)
 }
 
-/// A batch as bytes: what its rows are and where they come from, then the rows as Arrow IPC messages.
-pub(crate) fn write_batch(shape: u64, batch: &ChangeBatch, out: &mut Vec<u8>) -> Result<()> {
+/// A batch as bytes: what its rows are and where they come from, then the rows as Arrow IPC messages. `numbers` tells which of
+/// the bytes are numbers.
+pub(crate) fn write_batch(
+    shape: u64,
+    batch: &ChangeBatch,
+    out: &mut Vec<u8>,
+    numbers: &mut Vec<Numbers>,
+) -> Result<()> {
     out.clear();
+    numbers.clear();
     let (renamed, spans) = (batch.source_table() != &batch.schema.id, batch.origins.len());
     let source = if renamed { Some(batch.source_table()) } else { None };
     let name = |of: fn(&TableId) -> &Arc<str>| source.map_or("", |table| of(table));
@@ -150,13 +159,18 @@ pub(crate) fn write_batch(shape: u64, batch: &ChangeBatch, out: &mut Vec<u8>) ->
     out.extend(batch.kinds.iter().map(|&kind| kind as u8));
     out.extend_from_slice(database.as_bytes());
     out.extend_from_slice(table.as_bytes());
-    write_origins(&batch.origins, out);
+    write_origins(&batch.origins, out, numbers);
     pad(out);
-    write_rows(&batch.rows, out)
+    write_rows(&batch.rows, out, numbers)
 }
 
 /// By column, because equal things side by side are compressed best.
-fn write_origins(origins: &Origins, out: &mut Vec<u8>) {
+fn write_origins(origins: &Origins, out: &mut Vec<u8>, numbers: &mut Vec<Numbers>) {
+    let (count, at) = (origins.len(), out.len());
+    let mut told = |at: usize, width: usize| numbers.push(Numbers { at, count, width });
+    told(at, 4);
+    (0..3).for_each(|column| told(at + (4 + 8 * column) * count, 8));
+    (0..2).for_each(|column| told(at + (29 + 4 * column) * count, 4));
     origins.iter().for_each(|(rows, _)| out.extend_from_slice(&(rows.end as u32).to_le_bytes()));
     origins.iter().for_each(|(_, o)| out.extend_from_slice(&o.commit_micros.to_le_bytes()));
     origins.iter().for_each(|(_, o)| out.extend_from_slice(&o.first_ordinal.to_le_bytes()));
@@ -191,7 +205,7 @@ fn write_texts(origins: &Origins, of: for<'a> fn(&Origin<'a>) -> &'a str, out: &
     }
 }
 
-fn write_rows(rows: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+fn write_rows(rows: &RecordBatch, out: &mut Vec<u8>, numbers: &mut Vec<Numbers>) -> Result<()> {
     let failed = bug("write a batch as Arrow IPC");
     let (generator, options) = (IpcDataGenerator::default(), options());
     let mut tracker = DictionaryTracker::new(false);
@@ -202,10 +216,45 @@ fn write_rows(rows: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
     }
     let (dictionaries, batch) =
         generator.encode(rows, &mut tracker, &options, &mut Default::default()).or_code(Code::Bug, &failed)?;
-    for message in dictionaries.into_iter().chain([batch]) {
+    for message in dictionaries {
         write_message(&mut *out, message, &options).or_code(Code::Bug, &failed)?;
     }
+    let at = out.len();
+    write_message(&mut *out, batch, &options).or_code(Code::Bug, &failed)?;
+    numbers_of_rows(rows, at, out, numbers);
     Ok(())
+}
+
+/// Where the numbers of a batch lie whose message begins at `at`: its own list of buffers says it.
+fn numbers_of_rows(rows: &RecordBatch, at: usize, out: &[u8], numbers: &mut Vec<Numbers>) {
+    let Some((message, head)) = metadata(&out[at..]) else { return };
+    let Some(buffers) = message.header_as_record_batch().and_then(|batch| batch.buffers()) else { return };
+    let mut widths = Vec::with_capacity(buffers.len());
+    rows.schema_ref().fields().iter().for_each(|field| widths_of(field.data_type(), &mut widths));
+    for (buffer, width) in buffers.iter().zip(widths).filter(|(_, width)| *width > 1) {
+        let (from, count) = (buffer.offset() as usize, buffer.length() as usize / width);
+        numbers.push(Numbers { at: at + head + from, count, width });
+    }
+}
+
+/// Bytes of what each buffer of a column holds, in the order of Arrow IPC; 1 for bits and text.
+fn widths_of(data_type: &DataType, widths: &mut Vec<usize>) {
+    let layout = layout(data_type);
+    widths.extend(layout.can_contain_null_mask.then_some(1));
+    widths.extend(layout.buffers.iter().map(|buffer| match buffer {
+        BufferSpec::FixedWidth { byte_width, .. } => *byte_width,
+        _ => 1,
+    }));
+    match data_type {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => {
+            widths_of(item.data_type(), widths);
+        }
+        DataType::Struct(fields) => fields.iter().for_each(|field| widths_of(field.data_type(), widths)),
+        _ => {}
+    }
 }
 
 fn has_dictionary(field: &Field) -> bool {

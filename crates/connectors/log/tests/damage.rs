@@ -177,17 +177,21 @@ async fn pyarrow_reads_a_segment() {
         let path = folder.path().join("log");
         let shape = table("t");
         let mut capture = Capture::open(&path, &[("compression", codec)], 1, std::slice::from_ref(&shape)).await;
-        capture.write_epoch(&[mixed(&shape, 1), mixed(&shape, 50)]).await;
+        let many: Vec<i64> = (1_000..1_100).collect();
+        capture.write_epoch(&[mixed(&shape, 1), mixed(&shape, 50), rows(&shape, &many)]).await;
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/read_segment.py");
         let mut command = std::process::Command::new(dujiang_testkit::oracle::python());
         let output = command.arg(script).arg(path.join("00000000000000000000.seg")).output().expect("run Python");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 12, "{text}");
+        assert_eq!(lines.len(), 112, "{text}");
         assert_eq!(lines[0], "1 d.t read snapshot:1 bin.1:4 7 1 {'id': 1, 'twice': 2}");
         assert_eq!(lines[2], "1 d.t update-before 0-1-17 bin.1:99 1 1 {'id': 3, 'twice': 6}");
         assert_eq!(lines[3], "1 d.t update-after 0-1-17 bin.1:99 1 1 {'id': 4, 'twice': 8}");
         assert_eq!(lines[6], "2 d.t read snapshot:1 bin.1:4 7 50 {'id': 50, 'twice': 100}");
+        for (line, id) in lines[12..].iter().zip(many) {
+            assert!(line.ends_with(&format!("{{'id': {id}, 'twice': {}}}", 2 * id)), "{line}");
+        }
     }
 }

@@ -9,10 +9,31 @@ import pyarrow as pa
 
 KINDS = ["insert", "update-before", "update-after", "delete", "read"]
 CODECS = {1: "lz4_raw", 2: "zstd"}
+ARRANGED = 0x80
 
 
 def padded(length):
     return (length + 15) // 16 * 16
+
+
+def restored(payload):
+    """Puts the bytes of each number side by side again, and sums differences up."""
+    (runs,) = struct.unpack_from("<I", payload, len(payload) - 4)
+    length = len(payload) - 4 - 9 * runs
+    places = struct.unpack_from(f"<{runs}I", payload, length)
+    counts = struct.unpack_from(f"<{runs}I", payload, length + 4 * runs)
+    out = bytearray(payload[:length])
+    for at, count, how in zip(places, counts, payload[length + 8 * runs :]):
+        width, end = how & 0x7F, at + count * (how & 0x7F)
+        bytes_of = out[at:end]
+        for n in range(width):
+            out[at + n : end : width] = bytes_of[n * count : (n + 1) * count]
+        number = 0
+        for place in range(at, end if how & 0x80 else at, width):
+            step = int.from_bytes(out[place : place + width], "little")
+            number = (number + ((step >> 1) ^ -(step & 1))) % (1 << 8 * width)
+            out[place : place + width] = number.to_bytes(width, "little")
+    return bytes(out)
 
 
 def frames(path):
@@ -23,8 +44,10 @@ def frames(path):
         magic, kind, codec, stored, raw, _images, _crc, offset = struct.unpack_from("<4sBB2xIIIIQ", data, at)
         assert magic == b"DJLF", at
         payload = data[at + 56 : at + 56 + stored]
-        if codec in CODECS:
-            payload = pa.decompress(payload, decompressed_size=raw, codec=CODECS[codec], asbytes=True)
+        if codec & ~ARRANGED in CODECS:
+            payload = pa.decompress(payload, decompressed_size=raw, codec=CODECS[codec & ~ARRANGED], asbytes=True)
+        if codec & ARRANGED:
+            payload = restored(payload)
         yield kind, offset, payload
         at += 56 + stored
 

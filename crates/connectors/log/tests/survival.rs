@@ -1,11 +1,18 @@
 //! What survives the log exactly: rows, kinds, origins, ids, changes of shapes, milestones, and their order.
 
 use crate::support::*;
+use arrow_array::types::{Int32Type, Int64Type};
+use arrow_array::{
+    ArrayRef, BooleanArray, Decimal128Array, Decimal256Array, DictionaryArray, Float32Array, Int8Array, Int64Array,
+    ListArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray, UInt16Array,
+};
+use arrow_buffer::i256;
 use arrow_schema::{DataType, Field, Schema};
+use dujiang_core::batch::TimePrecision;
 use dujiang_core::schema::{Ddl, SchemaChange};
 use dujiang_core::sink::Milestone;
 use dujiang_core::source::{Reader, SourceEvent};
-use dujiang_core::{ChangeBatch, Kind, TableSchema};
+use dujiang_core::{ChangeBatch, Kind, Origin, Origins, TableSchema};
 use dujiang_log::Entry;
 use dujiang_log::inspect::View;
 use std::path::Path;
@@ -59,6 +66,59 @@ async fn p03_what_is_captured_is_what_the_log_holds() {
         let mut expected = vec![first(&before), one, Entry::Marker(Milestone::SnapshotDone), two];
         expected.extend(changes);
         assert_eq!(entries(&path), expected, "{codec}");
+    }
+}
+
+/// Columns of every width, of the kinds of values that databases hold.
+fn columns(count: i64) -> Vec<(&'static str, ArrayRef)> {
+    let numbers = || 0..count;
+    let text = |n: i64| (n % 7 != 3).then(|| format!("text {}", n % 20));
+    let texts: StringArray = numbers().map(text).collect();
+    let lists = numbers().map(|n| (n % 5 != 0).then(|| (0..n % 4).map(Some).collect::<Vec<_>>()));
+    let decimals = Decimal128Array::from_iter_values(numbers().map(|n| i128::from(n * 7919 % 1000)));
+    let wide = Decimal256Array::from_iter_values(numbers().map(i256::from));
+    let inner = Arc::new(Field::new("inner", DataType::Utf8, true));
+    vec![
+        ("id", Arc::new(Int64Array::from_iter_values(numbers()))),
+        ("twice", Arc::new(Int64Array::from_iter_values(numbers().map(|n| -n)))),
+        ("tiny", Arc::new(Int8Array::from_iter_values(numbers().map(|n| n as i8)))),
+        ("small", Arc::new(UInt16Array::from_iter_values(numbers().map(|n| n as u16)))),
+        ("real", Arc::new(Float32Array::from_iter_values(numbers().map(|n| n as f32 / 3.0)))),
+        ("at", Arc::new(TimestampMicrosecondArray::from_iter_values(numbers().map(|n| 1_700_000_000_000_000 + n * n)))),
+        ("decimal", Arc::new(decimals.with_precision_and_scale(10, 2).unwrap())),
+        ("wide", Arc::new(wide.with_precision_and_scale(50, 0).unwrap())),
+        ("flag", Arc::new(numbers().map(|n| (n % 3 != 0).then_some(n % 2 == 0)).collect::<BooleanArray>())),
+        ("label", Arc::new(texts.iter().collect::<DictionaryArray<Int32Type>>())),
+        ("list", Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists))),
+        ("nested", Arc::new(StructArray::from(vec![(inner, Arc::new(texts.clone()) as ArrayRef)]))),
+        ("text", Arc::new(texts)),
+    ]
+}
+
+/// Numbers that are arranged for the compressor come back as they were, whatever stands between them.
+#[tokio::test]
+async fn p03_columns_of_every_width_survive() {
+    for (codec, count) in ["none", "lz4", "zstd"].into_iter().flat_map(|codec| [1, 31, 32, 3000].map(|n| (codec, n))) {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("log");
+        let record = RecordBatch::try_from_iter(columns(count)).unwrap();
+        let shape = Arc::new(TableSchema { arrow: record.schema(), ..(*table("t")).clone() });
+        let kinds = [Kind::Insert, Kind::Delete, Kind::Read].into_iter().cycle().take(count as usize).collect();
+        let mut origins = Origins::default();
+        for n in 0..count {
+            let (transaction, position) = (format!("tx {}", n / 3), format!("bin.1:{}", 100 * n));
+            let (commit_micros, precision) = (NOW + n, TimePrecision::Micros);
+            let (transaction, position) = (transaction.as_str(), position.as_str());
+            let origin = Origin { transaction, position, commit_micros, precision, first_ordinal: n as u64 % 3 };
+            origins.push_in_turn(n as usize + 1, origin, n as u64 / 2);
+        }
+        let batch = ChangeBatch::new(shape.clone(), record, kinds, origins).unwrap();
+        let mut capture = Capture::open(&path, &[("compression", codec)], 1, std::slice::from_ref(&shape)).await;
+        // A slice too: its buffers begin elsewhere.
+        let slice = batch.slice(count as usize / 3..count as usize).unwrap();
+        capture.write_epoch(&[batch.clone(), slice.clone()]).await;
+        let expected = [first(&shape), Entry::Batch(batch), Entry::Batch(slice)];
+        assert_eq!(entries(&path), expected, "{codec}, {count} rows");
     }
 }
 
