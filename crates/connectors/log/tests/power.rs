@@ -1,6 +1,6 @@
 //! D1, D2: the power of a real file system fails while the log is written. What was committed is there afterwards.
 //!
-//! `DUJIANG_POWER_CUTS` sets how many cuts there are for each kind of file system (100 by default). Needs the right to mount.
+//! `DUJIANG_POWER_CUTS` sets how many cuts there are for each kind of file system (200 by default). Needs the right to mount.
 
 use crate::support::*;
 use dujiang_core::Result;
@@ -66,7 +66,7 @@ fn check(path: &Path, acked: u64) {
 }
 
 fn cuts(system: FileSystem) {
-    let wanted = std::env::var("DUJIANG_POWER_CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(100);
+    let wanted = std::env::var("DUJIANG_POWER_CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
     let folder = tempdir().unwrap();
     let disk = Disk::mount_as(system, folder.path(), system.least_megabytes())
         .unwrap_or_else(|why| panic!("the test needs to mount a disk: {why}"));
