@@ -296,6 +296,25 @@ impl PostgresSource {
     }
 }
 
+/// A standby cannot make its publication: what is missing of it is told beforehand.
+async fn publication_of_a_standby(
+    side: &mut Connection,
+    config: &Config,
+    checked: &preflight::Checked,
+) -> Result<Option<Error>> {
+    let ids: Vec<TableId> = checked.details.tables.iter().map(TableDetail::id).collect();
+    if ids.is_empty() || !server::is_standby(side).await? {
+        return Ok(None);
+    }
+    match preflight::published(side, config, &checked.facts, &ids, Asked::Before).await {
+        Ok(_) => Ok(None),
+        Err(error) if error.code() == Code::Publication => {
+            Ok(Some(error.fact("found", "the source is a standby: run it at the primary server")))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// On a standby: waits until all transactions have ended that were under way. Its snapshots do not name them, and what they did before
 /// the publication was made does not come in the stream.
 async fn replayed_ends(side: &mut Connection) -> Result<()> {
@@ -344,7 +363,7 @@ async fn begin_snapshot(start: &mut Start, opening: &mut Opening, tables: Vec<Sn
         let detail = details.tables.iter().find(|detail| detail.oid == shape.relation);
         let (rows, bytes) = detail.map_or((0, 0), |d| (d.rows.max(0.0) as u64, d.bytes.max(0) as u64));
         let collations = discovery::collations(&mut opening.side, &shape).await?;
-        let order = order(&shape, &collations, &saved, bytes);
+        let order = order(&shape, &collations, &saved, detail);
         if saved.is_interrupted() || (order.is_none() && saved.frontier.is_some()) {
             return Err(interrupted(&shape));
         }
@@ -381,9 +400,14 @@ async fn begin_snapshot(start: &mut Start, opening: &mut Opening, tables: Vec<Sn
 }
 
 /// The order in which a table is read, or goes on to be read.
-fn order(shape: &Shape, collations: &[Collation], saved: &SnapshotTable, bytes: u64) -> Option<KeyOrder> {
+fn order(
+    shape: &Shape,
+    collations: &[Collation],
+    saved: &SnapshotTable,
+    detail: Option<&TableDetail>,
+) -> Option<KeyOrder> {
     if saved.by.is_empty() {
-        KeyOrder::new(shape, collations, bytes)
+        KeyOrder::new(shape, collations, detail)
     } else {
         KeyOrder::of_columns(shape, collations, &saved.by)
     }
@@ -415,7 +439,8 @@ impl Source for PostgresSource {
     async fn survey(&self) -> Survey {
         let surveyed = async {
             let mut side = self.connect(Session::Ordinary).await?;
-            let (checked, refusals) = preflight::survey(&mut side, &self.config).await?;
+            let (checked, mut refusals) = preflight::survey(&mut side, &self.config).await?;
+            refusals.extend(publication_of_a_standby(&mut side, &self.config, &checked).await?);
             let shapes = discovery::shapes(&checked.details, &[], &checked.facts, self.config.key_images())?;
             let table = |(shape, detail): (&Shape, &TableDetail)| SurveyedTable {
                 rows: (detail.rows >= 0.0).then_some(detail.rows as u64),

@@ -153,6 +153,7 @@ mod tests {
             row_security: false,
             columns: [(1, "a", true), (2, "b", true), (4, "c", false)].map(column).into(),
             indexes,
+            leading: vec![],
             leaves: vec![],
         }
     }

@@ -54,6 +54,10 @@ SELECT pg_catalog.json_build_object(
       ORDER BY NOT i.indisprimary, NOT i.indisreplident, ic.relname), '[]'::json)
     FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
     WHERE i.indrelid = c.oid AND i.indisunique),
+  'leading', (SELECT coalesce(pg_catalog.json_agg(i.indkey[0] ORDER BY i.indexrelid), '[]'::json)
+    FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
+      JOIN pg_catalog.pg_am m ON m.oid = ic.relam
+    WHERE i.indrelid = c.oid AND m.amname = 'btree' AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] > 0),
   'leaves', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
       'oid', l.oid::bigint, 'schema', ln.nspname, 'table', l.relname, 'identity', l.relreplident, 'kind', l.relkind)
       ORDER BY ln.nspname, l.relname), '[]'::json)

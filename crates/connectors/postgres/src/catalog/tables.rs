@@ -114,6 +114,8 @@ pub struct TableDetail {
     pub columns: Vec<CatalogColumn>,
     /// Its unique indexes: the primary key first, then the one that identifies rows, then the others by name.
     pub indexes: Vec<CatalogIndex>,
+    /// `attnum` of the columns that indexes begin with.
+    pub leading: Vec<i16>,
     /// The partitions that hold the rows of a partitioned table.
     pub leaves: Vec<Leaf>,
 }

@@ -80,7 +80,7 @@ impl Arrivals {
             let shape =
                 Shape::of_catalog(detail, columns.as_deref(), &details.types, &facts.settings, config.key_images())?;
             let bytes = u64::try_from(detail.bytes).unwrap_or(0);
-            let order = KeyOrder::new(&shape, &discovery::collations(connection, &shape).await?, bytes);
+            let order = KeyOrder::new(&shape, &discovery::collations(connection, &shape).await?, Some(detail));
             self.handed.insert(entry.id(), bytes);
             return Ok(Some(Arrival { shape, order, rows: detail.rows.max(0.0) as u64 }));
         }

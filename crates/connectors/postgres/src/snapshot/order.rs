@@ -6,7 +6,7 @@
 
 use super::sortable::{Part, bad, read_binary, write_binary, write_text};
 use super::whole::SMALL_TABLE;
-use crate::catalog::{Collates, Collation};
+use crate::catalog::{Collates, Collation, TableDetail};
 use crate::client::wire::Reader;
 use crate::pgoutput::{Cell, Tuple};
 use crate::shape::Shape;
@@ -54,10 +54,10 @@ const OID: u32 = 26;
 pub type Frontier = Vec<Option<String>>;
 
 impl KeyOrder {
-    /// The order in which a table of so many bytes is read; `None` when it is read as a whole.
-    pub fn new(shape: &Shape, collations: &[Collation], bytes: u64) -> Option<Self> {
-        let content = || (bytes > SMALL_TABLE).then(|| Self::of_content(shape, collations)).flatten();
-        Self::of_key(shape, collations).or_else(content)
+    /// The order in which a table is read; `None` when it is read as a whole.
+    pub fn new(shape: &Shape, collations: &[Collation], detail: Option<&TableDetail>) -> Option<Self> {
+        let large = detail.filter(|detail| u64::try_from(detail.bytes).is_ok_and(|bytes| bytes > SMALL_TABLE));
+        Self::of_key(shape, collations).or_else(|| Self::of_content(shape, collations, &large?.leading))
     }
 
     /// The order of the key of this shape; `None` when there is none, or the server alone can tell. `collations` are those of the
@@ -71,12 +71,15 @@ impl KeyOrder {
         (!by.is_empty()).then_some(Self { by, sorted, content: false })
     }
 
-    /// The order of what rows hold, as far as all their images hold it: numbers and times first, then the beginnings of texts.
-    fn of_content(shape: &Shape, collations: &[Collation]) -> Option<Self> {
+    /// The order of what rows hold, as far as all their images hold it: first what an index begins with, so that the server need not
+    /// sort all at once, then numbers and times, then the beginnings of texts.
+    fn of_content(shape: &Shape, collations: &[Collation], leading: &[i16]) -> Option<Self> {
         let found = (0..shape.columns.len()).filter(|&at| shape.columns[at].in_identity);
         let found: Vec<By> = found.filter_map(|at| content_part(shape, at, collations)).collect();
         let (texts, others): (Vec<By>, Vec<By>) = found.into_iter().partition(|by| by.part == Part::Head);
-        let by: Vec<By> = others.into_iter().chain(texts).take(MOST_COLUMNS).collect();
+        let (first, others): (Vec<By>, Vec<By>) =
+            others.into_iter().partition(|by| leading.contains(&shape.columns[by.at].number));
+        let by: Vec<By> = first.into_iter().chain(others).chain(texts).take(MOST_COLUMNS).collect();
         (!by.is_empty()).then_some(Self { by, sorted: true, content: true })
     }
 

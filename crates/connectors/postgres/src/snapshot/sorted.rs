@@ -59,13 +59,17 @@ impl Worker {
         };
         let (mut bytes, mut first) = (0, true);
         let (mut full, mut key): (Option<Full>, Vec<u8>) = (None, Vec::new());
+        if order.is_content() {
+            // All rows are read: whether in the order of an index or by sorting, the server knows best.
+            session.connection.execute("SET LOCAL enable_seqscan = on").await?;
+        }
         let mut copy = session.connection.copy_out(&queries.sorted(job.frontier.as_deref())).await?;
         while let Some(data) = copy.next().await? {
             let row = if first { after_header(data)? } else { data };
             if let (Some(last), true) = (&full, is_row(row)) {
                 key.clear();
                 order.write_row(row, &mut key)?;
-                let piece = key == last.key;
+                let piece = key == last.key && !fault::removed("chunk-ends-with-its-key");
                 if !piece || bytes >= 4 * CHUNK_BYTES {
                     let batches: Vec<ChangeBatch> = builder.finish()?.into_iter().collect();
                     job.rows += batches.iter().map(|batch| batch.images() as u64).sum::<u64>();

@@ -27,3 +27,13 @@ fn a_position_behind_what_is_prepared_loses_it() {
         "source::undecided::r02_prepared_transactions_wait_here_and_hold_the_position",
     );
 }
+
+#[test]
+fn a_chunk_that_ends_among_equal_rows_loses_some() {
+    turns_red("chunk-ends-with-its-key", "source::keyless::f23_a_table_without_key_goes_on_chunk_by_chunk");
+}
+
+#[test]
+fn a_promotion_under_the_stream_goes_unnoticed() {
+    turns_red("standby-stays-standby", "source::standby::f62_a_standby_is_read_and_may_be_promoted");
+}

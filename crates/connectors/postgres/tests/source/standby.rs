@@ -143,6 +143,8 @@ async fn f62_what_a_standby_lacks_is_told() {
     assert_eq!(error.remedies()[0].statement, "ALTER SYSTEM SET hot_standby_feedback = 'on'");
     standby.sql("ALTER SYSTEM SET hot_standby_feedback = 'on'").unwrap();
     standby.reload().unwrap();
+    let codes: Vec<Code> = pipeline.source.survey().await.refusals.iter().map(|error| error.code()).collect();
+    assert_eq!(codes, [Code::Publication], "`plan` tells it, too");
     let error = pipeline.open().await.err().unwrap();
     assert_eq!(error.code(), Code::Publication);
     let statement = error.help_text().unwrap().split_once("at the primary server: ").unwrap().1.to_owned();
