@@ -1,5 +1,7 @@
-//! The real binary on a real PostgreSQL server: it is killed again and again, the server is killed, and afterwards its files are
-//! the source.
+//! The real binary on a real PostgreSQL server: it is killed again and again, the server is killed, columns come and go, long
+//! transactions overlap, and afterwards its files are the source.
+//!
+//! Transactions of more than 64 kB are sent while they are in progress; the second life reads a slot made with `two_phase`.
 //!
 //! `DUJIANG_KILLS` sets how many kills there are at least (200 by default); `DUJIANG_SEED` repeats a run's choices, which every
 //! failure prints.
@@ -55,13 +57,19 @@ struct Hunt {
     points: BTreeMap<&'static str, u64>,
     load: Option<(Arc<AtomicBool>, Vec<JoinHandle<()>>)>,
     loads: u64,
+    /// Transactions that were sent while they were in progress, as far as the server could tell before it was killed.
+    in_pieces: u64,
 }
 
 #[test]
 fn p01_files_are_the_postgres_source_after_any_number_of_kills() {
     let wanted = number("DUJIANG_KILLS", 200);
     let seed = seed();
-    let options = PostgresOptions::default().set("fsync=on").set("wal_writer_delay=20ms");
+    let options = PostgresOptions::default()
+        .set("fsync=on")
+        .set("wal_writer_delay=20ms")
+        .set("logical_decoding_work_mem=64kB")
+        .set("max_prepared_transactions=30");
     let server = Postgres::start_with(&options).expect("a PostgreSQL server");
     server.sql(TABLES_SQL).expect("the tables");
     let mut hunt = Hunt {
@@ -73,11 +81,13 @@ fn p01_files_are_the_postgres_source_after_any_number_of_kills() {
         points: BTreeMap::new(),
         load: None,
         loads: seed % 1000,
+        in_pieces: 0,
     };
     for _ in 0..LIVES {
         hunt.live(wanted.div_ceil(LIVES));
     }
-    eprintln!("{} kills, {:?}", hunt.kills, hunt.points);
+    eprintln!("{} kills, {} transactions in pieces, {:?}", hunt.kills, hunt.in_pieces, hunt.points);
+    assert!(hunt.in_pieces > 0, "no transaction was sent while it was in progress");
 }
 
 impl Hunt {
@@ -85,6 +95,11 @@ impl Hunt {
     fn live(&mut self, kills: u64) {
         self.life += 1;
         self.write_pipeline();
+        let two_phase = self.life == LIVES;
+        if two_phase {
+            let sql = format!("SELECT pg_create_logical_replication_slot('{}', 'pgoutput', false, true)", self.slot());
+            self.server.sql(&sql).expect("a slot of two phases");
+        }
         self.start_load();
         let end = self.kills + kills;
         for attempt in 0..kills / 4 {
@@ -105,16 +120,46 @@ impl Hunt {
         for table in TABLES.iter().map(|(table, _)| *table).chain([late.as_str()]) {
             self.must_be_the_source(table);
         }
+        self.count_pieces();
+        self.must_halt_without_its_slot();
+    }
+
+    fn count_pieces(&mut self) {
+        let sql = "SELECT coalesce(sum(stream_txns), 0) FROM pg_stat_replication_slots";
+        self.in_pieces += self.server.sql(sql).expect("statistics").trim().parse::<u64>().expect("a number");
+    }
+
+    fn slot(&self) -> String {
+        format!("dujiang_river{}", self.life)
+    }
+
+    /// INV-6: the log of before is gone with the slot, and a new slot begins later.
+    fn must_halt_without_its_slot(&mut self) {
+        let slot = self.slot();
         self.server
-            .sql(&format!("SELECT pg_drop_replication_slot('dujiang_river{}')", self.life))
+            .sql(&format!("SELECT pg_drop_replication_slot('{slot}'); DELETE FROM a WHERE id = 1"))
+            .expect("no slot");
+        self.must_halt("E0262");
+        self.server
+            .sql(&format!("SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')"))
+            .expect("a new slot");
+        self.must_halt("E0265");
+        self.server
+            .sql(&format!("SELECT pg_drop_replication_slot('{slot}')"))
             .expect("the slot of the life that is over");
+    }
+
+    fn must_halt(&self, code: &str) {
+        let status = self.spawn("", &["--until", "caught-up"]).wait();
+        assert_eq!(status.code(), Some(65), "{}", self.log());
+        assert!(self.log().contains(code), "{code} in {}", self.log());
     }
 
     fn write_pipeline(&self) {
         let text = format!(
             "source:\n  type: postgres\n  hostname: 127.0.0.1\n  port: {}\n  username: postgres\n  password: ''\n  \
              tables: postgres.public.[abcw], postgres.public.late{}\n  scan.incremental.snapshot.chunk.size: 150\nsink:\n  type: file\n  path: {}\n  \
-             format: json\n  before-images: rows\npipeline:\n  name: river{}\n  parallelism: 2\n  checkpoint.interval: 100ms\n",
+             format: json\n  before-images: rows\npipeline:\n  name: river{}\n  parallelism: 2\n  checkpoint.interval: 50ms\n",
             self.server.port(),
             self.life,
             self.out().display(),
@@ -160,7 +205,7 @@ impl Hunt {
         let most = match rarest {
             "file.step" => 100,
             point if IN_RECOVERY.contains(&point) => 1,
-            _ => 6,
+            _ => 4,
         };
         self.kill_at(rarest, most);
     }
@@ -185,6 +230,7 @@ impl Hunt {
         let mut run = self.spawn("", &[]);
         let moment = Instant::now() + Duration::from_millis(200 + self.random.below(300));
         run.wait_until(|| Instant::now() > moment);
+        self.count_pieces();
         self.server.kill9();
         self.stop_load();
         self.server.restart().expect("the server comes back");
@@ -230,20 +276,14 @@ impl Hunt {
                 _ => 1,
             };
             assert!(ids.insert((text("__event_id"), came)), "event id twice: {line}");
-            let cells: Vec<String> = row
-                .iter()
-                .filter(|(name, _)| !name.starts_with("__"))
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect();
-            *balance.entry(cells.join(" ")).or_default() += came;
+            *balance.entry(cells(&row)).or_default() += came;
             images += 1;
         }
         balance.retain(|_, count| *count != 0);
         let rows = self.server.sql(&format!("SELECT to_jsonb(whole_row) FROM {table} whole_row")).expect("the rows");
         for line in rows.lines() {
             let row: BTreeMap<String, Value> = serde_json::from_str(line).expect("JSON");
-            let cells: Vec<String> = row.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            *balance.entry(cells.join(" ")).or_default() -= 1;
+            *balance.entry(cells(&row)).or_default() -= 1;
         }
         let wrong: Vec<_> = balance.into_iter().filter(|(_, count)| *count != 0).take(20).collect();
         assert!(
@@ -253,6 +293,14 @@ impl Hunt {
         );
         eprintln!("life {}, table {table}: {images} images, {} rows", self.life, rows.lines().count());
     }
+}
+
+/// A row as text, without what the sink adds. A column that came later is NULL in the rows of before; one that is dropped again
+/// (`gone`) is in some images of a row and not in others.
+fn cells(row: &BTreeMap<String, Value>) -> String {
+    let counts = |name: &str, value: &Value| !name.starts_with("__") && name != "gone" && !value.is_null();
+    let cells = row.iter().filter(|(name, value)| counts(name, value));
+    cells.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
 fn lines(folder: &Path) -> Vec<String> {
@@ -293,6 +341,8 @@ fn write(socket: &Path, port: u16, seed: u64, stop: &AtomicBool) {
     let mut input = client.stdin.take().expect("invariant: piped");
     let mut random = Random::new(seed);
     let mut number = 0;
+    // Changes of columns lock the whole table, and others wait behind them.
+    input.write_all(b"SET lock_timeout = '1s'; SET deadlock_timeout = '100ms';\n").expect("psql reads");
     while !stop.load(Ordering::Relaxed) {
         number += 1;
         if input.write_all(transaction(&mut random, seed, number).as_bytes()).is_err() {
@@ -306,6 +356,11 @@ fn write(socket: &Path, port: u16, seed: u64, stop: &AtomicBool) {
 /// A transaction over several tables: many rows of one statement, savepoints, key changes, two phases, rollbacks, and pauses
 /// in which others commit.
 fn transaction(random: &mut Random, seed: u64, number: u64) -> String {
+    match random.below(60) {
+        0 => return long(random, seed, number),
+        1 => return columns(random, number),
+        _ => {}
+    }
     let mut script = "BEGIN;\n".to_owned();
     for _ in 0..1 + random.below(4) {
         let id = 1 + random.below(8000);
@@ -315,9 +370,11 @@ fn transaction(random: &mut Random, seed: u64, number: u64) -> String {
             3 => format!("UPDATE b SET v = v + 1 WHERE k = 'k{id}';\n"),
             4 => format!("UPDATE c SET v = v + 1, d = d + 0.01 WHERE x = {} AND y % 97 = {};\n", id % 40, id % 97),
             5 => format!("UPDATE w SET v = v + 1 WHERE k = 'w{}';\n", id % 500),
-            6 => format!(
-                "INSERT INTO a SELECT n, 0, 'new' FROM generate_series({fresh}0, {fresh}9) n ON CONFLICT DO NOTHING;\n"
-            ),
+            // One record of the log, with one place, for all rows.
+            6 => {
+                let rows: String = (0..10).map(|n| format!("{fresh}{n}\t0\tnew\n")).collect();
+                format!("COPY a (id, v, t) FROM stdin;\n{rows}\\.\n")
+            }
             7 => format!("DELETE FROM a WHERE id = {id};\n"),
             8 => format!("UPDATE b SET k = 'n{fresh}', v = v + 1 WHERE k = 'k{id}';\n"),
             9 => format!("SAVEPOINT s; UPDATE a SET v = v + 1000 WHERE id % 500 = {}; ROLLBACK TO s;\n", id % 500),
@@ -333,4 +390,42 @@ fn transaction(random: &mut Random, seed: u64, number: u64) -> String {
         _ => "COMMIT;\n".to_owned(),
     };
     script
+}
+
+/// A transaction that is sent before its end: it is long, most of it may be rolled back, and others commit meanwhile.
+fn long(random: &mut Random, seed: u64, number: u64) -> String {
+    let first = 1_000_000_000 + seed % 500 * 2_000_000 + number * 2000;
+    let rows = |first: u64| {
+        format!(
+            "INSERT INTO a SELECT n, 0, repeat(md5(n::text), 8) FROM generate_series({first}, {}) n ON CONFLICT DO NOTHING;\n",
+            first + 250
+        )
+    };
+    let pause = format!("SELECT pg_sleep(0.{}{});\n", random.below(2), random.below(10));
+    let part = if random.chance(50) { "ROLLBACK TO s" } else { "RELEASE s" };
+    let end = match random.below(4) {
+        0 => "ROLLBACK".to_owned(),
+        1 => format!("PREPARE TRANSACTION 'l{seed}-{number}'; {pause} COMMIT PREPARED 'l{seed}-{number}'"),
+        2 => format!("PREPARE TRANSACTION 'l{seed}-{number}'; {pause} ROLLBACK PREPARED 'l{seed}-{number}'"),
+        _ => "COMMIT".to_owned(),
+    };
+    let (one, two, three) = (rows(first), rows(first + 500), rows(first + 1000));
+    format!(
+        "BEGIN;\n{one}{pause}SAVEPOINT s;\n{two}{pause}{part};\n{three}UPDATE a SET v = v + 1 WHERE id BETWEEN {first} AND {first} + 50;\n{end};\n"
+    )
+}
+
+/// Columns come and go while others write.
+fn columns(random: &mut Random, number: u64) -> String {
+    let end = if random.chance(20) { "ROLLBACK" } else { "COMMIT" };
+    let column = random.below(4);
+    match random.below(3) {
+        0 => "ALTER TABLE c ADD COLUMN IF NOT EXISTS gone int; ALTER TABLE c DROP COLUMN IF EXISTS gone;\n".to_owned(),
+        1 => format!(
+            "BEGIN; ALTER TABLE b ADD COLUMN IF NOT EXISTS e{column} text; UPDATE b SET e{column} = 'e{number}' WHERE v = 0 AND k LIKE '%7'; {end};\n"
+        ),
+        _ => format!(
+            "BEGIN; ALTER TABLE c ADD COLUMN IF NOT EXISTS e{column} int; UPDATE c SET e{column} = {number} WHERE y % 50 = {column}; {end};\n"
+        ),
+    }
 }

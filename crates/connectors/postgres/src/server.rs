@@ -44,6 +44,9 @@ pub struct Slot {
     /// Whether it goes with its session.
     #[serde(default)]
     pub temporary: bool,
+    /// Whether transactions come when they are prepared (14 and later).
+    #[serde(default)]
+    pub two_phase: bool,
     /// The session that uses it.
     pub active_pid: Option<i32>,
     /// The log is kept from here on.
@@ -293,6 +296,42 @@ pub async fn advance_slot(connection: &mut Connection, name: &str) -> Result<Lsn
     let row =
         rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not say where its slot stands"))?;
     Lsn::parse(row.text(0)?)
+}
+
+/// The transactions that write now and may have begun to before the publication was what it is; those that are known to be of
+/// another database are left out, and prepared ones if the slot has told of them already (`two_phase`).
+///
+/// # Errors
+/// As [`Connection::execute`].
+pub async fn writing(connection: &mut Connection, slot: &Slot, publication: Since<'_>) -> Result<Vec<u64>> {
+    let older = match publication {
+        Since::Now => "true".to_owned(),
+        Since::Its(name) => format!(
+            "pg_catalog.age((x::text::numeric % 4294967296)::text::xid) >= (SELECT pg_catalog.min(least(
+              pg_catalog.age(p.xmin), pg_catalog.age(r.xmin))) FROM pg_catalog.pg_publication p
+              LEFT JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = {})",
+            quote::literal(name)
+        ),
+    };
+    let sql = format!(
+        "SELECT x FROM pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot()) x
+        WHERE {older} AND (x::text::numeric % 4294967296)::text NOT IN (
+          SELECT p.transaction::text FROM pg_catalog.pg_prepared_xacts p
+            WHERE {} OR p.database <> pg_catalog.current_database()
+          UNION ALL SELECT a.backend_xid::text FROM pg_catalog.pg_stat_activity a
+            WHERE a.backend_xid IS NOT NULL AND a.datname <> pg_catalog.current_database())",
+        slot.two_phase
+    );
+    connection.simple(&sql).await?.iter().map(|row| row.parse(0)).collect()
+}
+
+/// Since when a publication is what it is.
+#[derive(Debug, Clone, Copy)]
+pub enum Since<'a> {
+    /// It was made or changed just now.
+    Now,
+    /// As the catalog tells of this one.
+    Its(&'a str),
 }
 
 /// A transaction that writes and has not ended.

@@ -10,7 +10,7 @@ use crate::lsn::Lsn;
 use crate::position::{self, Head, SnapshotState, SnapshotTable};
 use crate::preflight::{self, Asked};
 use crate::reader::{PostgresReader, SideTable, SnapshotSide, Start};
-use crate::server::{self, Resume};
+use crate::server::{self, Resume, Since, Slot};
 use crate::shape::Shape;
 use crate::snapshot::{Handoff, Job, KeyOrder, SnapshotContext, current_view, interrupted};
 use crate::stream::{Begin, Durable, Machine, Tables, Undecided, worth_another_try};
@@ -71,10 +71,10 @@ impl PostgresSource {
         let mut side = self.connect(Session::Ordinary).await?;
         let checked = preflight::check(&mut side, config).await?;
         checked.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        preflight::publish(&mut side, config, &checked.facts, &checked.details.tables).await?;
+        let new = preflight::publish(&mut side, config, &checked.facts, &checked.details.tables).await?;
         let mut replication = self.connect(Session::Replication).await?;
         let instance = server::identify(&mut replication).await?;
-        let boundary = self.slot(&mut replication, &mut side).await?;
+        let boundary = self.slot(&mut replication, &mut side, new).await?;
         replication.close().await;
         // The catalog is read after the place from which the stream tells of every change of it.
         let oids: Vec<u32> = checked.details.tables.iter().map(|table| table.oid).collect();
@@ -117,7 +117,7 @@ impl PostgresSource {
     }
 
     /// The slot, made if it is not there, and the place from which on it sends everything.
-    async fn slot(&self, replication: &mut Connection, side: &mut Connection) -> Result<Lsn> {
+    async fn slot(&self, replication: &mut Connection, side: &mut Connection, published_now: bool) -> Result<Lsn> {
         let config = &self.config;
         let name = &config.slot;
         if let Some(slot) = server::slot(replication, name).await? {
@@ -133,7 +133,9 @@ impl PostgresSource {
             if config.options.startup_mode == StartupMode::CommittedOffset {
                 return slot.confirmed()?.ok_or_else(|| Error::new(Code::Protocol, "the slot has no place"));
             }
-            // Changes of before are of no use to a new pipeline, and the publication may not have been there then.
+            // Changes of before are of no use to a new pipeline.
+            let since = if published_now { Since::Now } else { Since::Its(&config.publication) };
+            self.outlast(side, &slot, since).await?;
             let advanced = self.advance(side).await?;
             replayed_ends(side).await?;
             return Ok(advanced);
@@ -149,20 +151,44 @@ impl PostgresSource {
         loop {
             match tokio::time::timeout(SLOT_PATIENCE, &mut making).await {
                 Ok(made) => return made,
-                Err(_) if server::is_standby(side).await.unwrap_or(false) => tracing::warn!(
-                    slot = %name,
-                    "the replication slot waits for the primary server to log which transactions are under way, and for those that \
-                     write to end; an idle one does so on SELECT pg_log_standby_snapshot()"
-                ),
-                Err(_) => match server::oldest_transactions(side).await {
-                    Ok(oldest) => tracing::warn!(
-                        slot = %name,
-                        "the replication slot waits for transactions that write: {}",
-                        oldest.join("; ")
-                    ),
-                    Err(error) => tracing::debug!(%error, "what the slot waits for cannot be asked"),
-                },
+                Err(_) => self.tell_what_is_waited_for(side).await,
             }
+        }
+    }
+
+    /// Waits for the transactions that have written before the publication was what it is: the server decodes their changes with
+    /// the catalog of then, and the slot has to begin behind them. (The server does the same when it makes a slot.)
+    async fn outlast(&self, side: &mut Connection, slot: &Slot, publication: Since<'_>) -> Result<()> {
+        let mut before = server::writing(side, slot, publication).await?;
+        let mut told = std::time::Instant::now();
+        while !before.is_empty() {
+            if told.elapsed() >= SLOT_PATIENCE {
+                self.tell_what_is_waited_for(side).await;
+                told = std::time::Instant::now();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let now = server::writing(side, slot, publication).await?;
+            before.retain(|xid| now.contains(xid));
+        }
+        Ok(())
+    }
+
+    async fn tell_what_is_waited_for(&self, side: &mut Connection) {
+        if server::is_standby(side).await.unwrap_or(false) {
+            tracing::warn!(
+                slot = %self.config.slot,
+                "the replication slot waits for the primary server to log which transactions are under way, and for those that \
+                 write to end; an idle one does so on SELECT pg_log_standby_snapshot()"
+            );
+            return;
+        }
+        match server::oldest_transactions(side).await {
+            Ok(oldest) => tracing::warn!(
+                slot = %self.config.slot,
+                "the replication slot waits for transactions that write: {}",
+                oldest.join("; ")
+            ),
+            Err(error) => tracing::debug!(%error, "what the slot waits for cannot be asked"),
         }
     }
 

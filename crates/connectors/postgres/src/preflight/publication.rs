@@ -18,7 +18,7 @@ pub enum Asked {
     Later,
 }
 
-/// The publication names all captured tables: it is made, or brought up to date, if it is the pipeline's own.
+/// The publication names all captured tables: it is made, or brought up to date, if it is the pipeline's own. True if it was.
 ///
 /// # Errors
 /// `Publication`, `MissingPrivilege`.
@@ -27,10 +27,10 @@ pub async fn publish(
     config: &Config,
     facts: &Facts,
     tables: &[TableDetail],
-) -> Result<()> {
+) -> Result<bool> {
     let there = discovery::published(connection, config, facts.database.version).await?;
     if there.is_some() && !config.owns_publication() {
-        return Ok(());
+        return Ok(false);
     }
     let ids: Vec<TableId> = tables.iter().map(TableDetail::id).collect();
     // Somebody who owns the tables may have made it: the role then must not change it, and need not.
@@ -39,7 +39,7 @@ pub async fn publish(
         && there.iter().all(|p| ids.contains(&p.id()) && p.filter.is_none())
         && all_kinds(connection, config).await?
     {
-        return Ok(());
+        return Ok(false);
     }
     let (create, name) = (creation(config, &ids), quote::identifier(&config.publication));
     let sql = match there {
@@ -53,7 +53,8 @@ pub async fn publish(
         }
         e.fact("publication", config.publication.clone())
             .help(format!("let a role that owns the tables run: {drop}{create}"))
-    })
+    })?;
+    Ok(true)
 }
 
 /// Adds a table that came later to the publication, if it is the pipeline's own and lacks it.

@@ -1,4 +1,5 @@
 use super::harness::*;
+use super::session::Session;
 use dujiang_core::{Code, Error};
 use dujiang_scratch::{Postgres, PostgresKind, PostgresOptions};
 
@@ -217,4 +218,44 @@ async fn f18_a_transaction_under_way_holds_the_slot_up_and_is_not_lost() {
     while server.sql("SELECT count(*) FROM pg_replication_slots WHERE active").unwrap().trim() != "0" {}
     pipeline.until("caught-up").await.unwrap();
     assert_eq!(pipeline.sink.rows["public.t"], rows_of(&server, "t", 1));
+}
+
+/// A slot that was there before the publication cannot read with it what was written before it: the server says that it does not
+/// exist, at every start again. The slot begins behind that, and what has to end before is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f18_a_slot_that_is_there_begins_behind_what_was_written_before_the_publication() {
+    let server = own();
+    for two_phase in [false, true] {
+        a_slot_that_is_there_begins_behind_on(&server, two_phase).await;
+    }
+}
+
+async fn a_slot_that_is_there_begins_behind_on(server: &Postgres, two_phase: bool) {
+    let slot = if two_phase { "two" } else { "one" };
+    server.sql(&format!("DROP TABLE IF EXISTS t; {TABLE}")).unwrap();
+    server
+        .sql(&format!("SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput', false, {two_phase})"))
+        .unwrap();
+    let mut open = Session::new(server);
+    open.run("BEGIN; INSERT INTO t VALUES (7)");
+    server.sql("BEGIN; INSERT INTO t VALUES (8); PREPARE TRANSACTION 'early'").unwrap();
+    let mut pipeline = Pipeline::new(source(server, "postgres.public.t", &[("slot.name", slot)]));
+    let waits = async |pipeline: &mut Pipeline| {
+        tokio::time::timeout(std::time::Duration::from_millis(300), pipeline.open()).await.is_err()
+    };
+    assert!(waits(&mut pipeline).await, "{slot}: for the one that is open");
+    // The publication is there now, and made by a start that was given up.
+    open.run("COMMIT");
+    if !two_phase {
+        assert!(waits(&mut pipeline).await, "{slot}: for the prepared one, which comes with its commit");
+        server.sql("COMMIT PREPARED 'early'").unwrap();
+    }
+    pipeline.open().await.unwrap();
+    if two_phase {
+        server.sql("COMMIT PREPARED 'early'").unwrap();
+    }
+    server.sql("INSERT INTO t VALUES (9)").unwrap();
+    pipeline.until("caught-up").await.unwrap();
+    pipeline.until_now(server).await.unwrap();
+    assert_eq!(pipeline.sink.rows["public.t"], rows_of(server, "t", 1));
 }
