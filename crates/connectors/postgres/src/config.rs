@@ -53,6 +53,16 @@ dujiang_core::choice! {
     }
 }
 
+dujiang_core::choice! {
+    /// What is done about the rows of a partition that was attached with rows in it, which the log does not hold.
+    pub enum AttachedRows {
+        /// The pipeline halts.
+        Halt = "halt",
+        /// They are passed over: changes of them may follow.
+        PassOver = "pass-over",
+    }
+}
+
 dujiang_core::options! {
     /// Options of the `postgres` source.
     pub struct PostgresOptions {
@@ -121,6 +131,9 @@ dujiang_core::options! {
         /// old row. Without, such a record goes to the dead letters (`dead-letter`), or the value that the row has by now is read
         /// from the table (`reread`): it may be newer than the change, which then follows.
         "values.unchanged" => values_unchanged: UnchangedValue, default "dead-letter";
+        /// The log does not hold the rows that a partition has when it is attached to a captured table: the pipeline halts (`halt`), or
+        /// says so and goes on without them (`pass-over`).
+        "partitions.attached-rows" => attached_rows: AttachedRows, default "halt";
         /// The database as first part of table names. Not supported yet: names are `schema.table`.
         "table-id.include-database" => include_database: bool, default "false";
         /// Accepted and not needed: the hand-off is always exact.

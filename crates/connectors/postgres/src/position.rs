@@ -11,7 +11,7 @@ use crate::snapshot::{Chunk, Frontier, View};
 use bytes::Bytes;
 use dujiang_core::{Code, Error, Position, Result, ResultExt};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const FORMAT: u8 = 1;
 
@@ -122,6 +122,9 @@ pub struct Head {
     /// The snapshot beside the stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotState>,
+    /// The partitions that were seen of captured tables, by the ids of both.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub partitions: BTreeMap<u32, BTreeSet<u32>>,
 }
 
 impl Head {
@@ -253,6 +256,7 @@ mod tests {
                 }],
                 done: false,
             }),
+            partitions: [(5, [5, 6].into())].into(),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::lineage::ServerName;
 use crate::lsn::Lsn;
 use crate::position::{self, Head, SnapshotState, SnapshotTable};
 use crate::preflight::{self, Asked};
-use crate::reader::{PostgresReader, SideTable, SnapshotSide, Start};
+use crate::reader::{Partitions, PostgresReader, SideTable, SnapshotSide, Start};
 use crate::server::{self, Resume, Since, Slot};
 use crate::shape::Shape;
 use crate::snapshot::{Handoff, Job, KeyOrder, SnapshotContext, current_view, interrupted};
@@ -20,6 +20,7 @@ use dujiang_core::options::Problem;
 use dujiang_core::source::{Acker, Reader, Source, SourceContext, Survey, SurveyedTable};
 use dujiang_core::{Code, Error, Position, Result, TableId, TableSchema};
 use dujiang_spool::{Limits, Spool};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -83,6 +84,9 @@ impl PostgresSource {
         let published = preflight::published(&mut side, config, &checked.facts, &ids, Asked::Before).await?;
         let key_images = config.key_images();
         let shapes = discovery::shapes(&details, &published, &checked.facts, key_images)?;
+        let partitions = Partitions::new(BTreeMap::new(), config);
+        // What is attached later may be missing in the snapshot.
+        partitions.look(&mut side, &ids).await?;
         let view = current_view(&mut side).await?;
         let durable = Arc::new(Durable::default());
         durable.reached(boundary);
@@ -102,6 +106,7 @@ impl PostgresSource {
             end_at_open: view.high(),
             durable,
             facts: checked.facts,
+            partitions,
         };
         let mut opening = Opening { side, published };
         if matches!(mode, StartupMode::Initial | StartupMode::Snapshot) {
@@ -232,10 +237,13 @@ impl PostgresSource {
         replication.close().await;
         let mut side = self.connect(Session::Ordinary).await?;
         let facts = discovery::facts(&mut side, config).await?;
-        let Head { inside, mut snapshot, xid, .. } = head;
+        let Head { inside, mut snapshot, xid, partitions, .. } = head;
         publish_joining(&mut side, config, &facts, &shapes, &mut snapshot).await?;
         let ids: Vec<TableId> = shapes.iter().map(Shape::id).collect();
         let published = preflight::published(&mut side, config, &facts, &ids, Asked::Later).await?;
+        let partitions = Partitions::new(partitions, config);
+        // Before anything is handed out.
+        partitions.look(&mut side, &ids).await?;
         let view = current_view(&mut side).await?;
         let undecided = self.undecided(&context)?;
         let id = snapshot.as_ref().map_or_else(|| snapshot_id(&context), |snapshot| snapshot.id.clone());
@@ -251,6 +259,7 @@ impl PostgresSource {
             end_at_open: view.high(),
             durable: Arc::new(Durable::default()),
             facts,
+            partitions,
         };
         let mut opening = Opening { side, published };
         if let Some(snapshot) = snapshot {

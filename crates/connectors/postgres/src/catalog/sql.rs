@@ -1,4 +1,7 @@
 //! The queries. Each answers with one column, a JSON document per row, in the `public`ly readable catalog only.
+//!
+//! A query sees the catalog as of its snapshot, but the server's functions (privileges, sizes) see it as it is by now, and say NULL of
+//! what is gone. It is taken for readable, and empty: whoever reads it is told that it is gone.
 
 use std::fmt::Write;
 
@@ -8,8 +11,8 @@ pub const TABLES: &str = "\
 SELECT pg_catalog.json_build_object(
   'oid', c.oid::bigint, 'schema', n.nspname, 'table', c.relname, 'kind', c.relkind, 'logged', c.relpersistence = 'p',
   'root', CASE WHEN c.relispartition THEN pg_catalog.pg_partition_root(c.oid)::oid::bigint END,
-  'readable', pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-    AND (pg_catalog.has_table_privilege(c.oid, 'SELECT') OR pg_catalog.has_any_column_privilege(c.oid, 'SELECT')))
+  'readable', coalesce(pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+    AND (pg_catalog.has_table_privilege(c.oid, 'SELECT') OR pg_catalog.has_any_column_privilege(c.oid, 'SELECT')), true))
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'f', 'm') AND c.relpersistence <> 't'
   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
@@ -36,14 +39,14 @@ SELECT pg_catalog.json_build_object(
   'oid', c.oid::bigint, 'schema', n.nspname, 'table', c.relname, 'kind', c.relkind, 'identity', c.relreplident,
   'root', CASE WHEN c.relispartition THEN pg_catalog.pg_partition_root(c.oid)::oid::bigint END,
   'rows', c.reltuples, 'row_security', c.relrowsecurity,
-  'bytes', CASE WHEN c.relkind = 'p'
-    THEN (SELECT coalesce(sum(pg_catalog.pg_table_size(p.relid)), 0)::bigint FROM pg_catalog.pg_partition_tree(c.oid) p)
-    ELSE pg_catalog.pg_table_size(c.oid) END,
+  'bytes', coalesce(CASE WHEN c.relkind = 'p'
+    THEN (SELECT sum(pg_catalog.pg_table_size(p.relid))::bigint FROM pg_catalog.pg_partition_tree(c.oid) p)
+    ELSE pg_catalog.pg_table_size(c.oid) END, 0),
   'columns', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
       'number', a.attnum, 'name', a.attname, 'type', a.atttypid::bigint, 'modifier', a.atttypmod, 'not_null', a.attnotnull,
       'generated', a.attgenerated <> '', 'dimensions', a.attndims,
       'deterministic', coalesce(co.collisdeterministic, true),
-      'readable', pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT')) ORDER BY a.attnum), '[]'::json)
+      'readable', coalesce(pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'), true)) ORDER BY a.attnum), '[]'::json)
     FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
   'indexes', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(

@@ -1,5 +1,6 @@
-//! Looking for tables that have come, and for rows that came without being logged.
+//! Looking for tables that have come.
 
+use super::partitions::Partitions;
 use crate::catalog::{TableDetail, TableEntry, check_identity};
 use crate::client::{Connection, quote};
 use crate::config::Config;
@@ -8,8 +9,8 @@ use crate::preflight;
 use crate::server;
 use crate::shape::Shape;
 use crate::snapshot::{KeyOrder, current_view};
-use dujiang_core::{Code, Error, Result, TableId};
-use std::collections::{HashMap, HashSet};
+use dujiang_core::{Result, TableId};
+use std::collections::HashMap;
 
 /// A table that has come while the pipeline runs.
 pub struct Arrival {
@@ -40,8 +41,6 @@ pub struct Arrivals {
     told: HashMap<TableId, String>,
     /// Bytes of tables that were handed to the reader, by their name.
     handed: HashMap<TableId, u64>,
-    /// The partitions of captured tables, as they were when they were looked at last.
-    partitions: HashMap<TableId, HashSet<u32>>,
 }
 
 impl Arrivals {
@@ -105,8 +104,9 @@ impl Arrivals {
         config: &Config,
         facts: &Facts,
         table: &TableId,
+        partitions: &Partitions,
     ) -> Result<Published> {
-        let published = self.publish_now(connection, config, facts, table).await;
+        let published = self.publish_now(connection, config, facts, table, partitions).await;
         if let Err(error) = &published {
             self.tell(table, "a table has come that cannot be published yet", error.to_string());
         }
@@ -119,6 +119,7 @@ impl Arrivals {
         config: &Config,
         facts: &Facts,
         table: &TableId,
+        partitions: &Partitions,
     ) -> Result<Published> {
         preflight::publish_one(connection, config, facts, table).await?;
         let under_way = current_view(connection).await?.running().collect();
@@ -126,40 +127,8 @@ impl Arrivals {
         let filter = published.into_iter().find(|p| p.id() == *table).and_then(|p| p.filter);
         let bytes = self.handed.get(table).copied().unwrap_or(0);
         // Before its snapshot begins: what is attached later may be missing in it.
-        self.partitions(connection, std::slice::from_ref(table)).await?;
+        partitions.look(connection, std::slice::from_ref(table)).await?;
         Ok(Published { table: table.clone(), under_way, filter, bytes })
-    }
-
-    /// Looks at the partitions of these tables: one that was attached with rows since the last look brings rows of which the log
-    /// says nothing. A table that is looked at for the first time has those that it has.
-    ///
-    /// # Errors
-    /// `UnloggedRows`; what keeps from looking.
-    pub async fn partitions(&mut self, connection: &mut Connection, tables: &[TableId]) -> Result<()> {
-        if tables.is_empty() {
-            return Ok(());
-        }
-        let mut now: HashMap<TableId, HashSet<u32>> = tables.iter().map(|id| (id.clone(), HashSet::new())).collect();
-        for row in connection.simple(&partitions_of(tables)).await?.iter() {
-            let (root, oid) = (&tables[row.parse::<usize>(3)?], row.parse::<u32>(0)?);
-            let new = self.partitions.get(root).is_some_and(|before| !before.contains(&oid));
-            if new && row.flag(2)? && has_older_rows(connection, oid, row.text(1)?).await? {
-                return Err(attached_with_rows(row.text(1)?, root));
-            }
-            now.entry(root.clone()).or_default().insert(oid);
-        }
-        let left = |(root, now): (&TableId, &HashSet<u32>)| {
-            self.partitions.get(root).map_or(0, |before| before.difference(now).count())
-        };
-        let gone: usize = now.iter().map(left).sum();
-        if gone > 0 {
-            tracing::warn!(
-                partitions = gone,
-                "partitions of captured tables were detached or dropped: their rows left without being logged, and stay in the sink"
-            );
-        }
-        self.partitions.extend(now);
-        Ok(())
     }
 }
 
@@ -198,46 +167,4 @@ async fn obstacle(
     );
     let may = connection.simple(&sql).await?.first().is_some_and(|row| row.flag(0).unwrap_or(false));
     Ok((!may).then(|| format!("the role does not own it; {add}")))
-}
-
-/// Each partition of tables: its id, its name, whether it may have been attached, and which of the tables it belongs to.
-fn partitions_of(tables: &[TableId]) -> String {
-    let root = |(at, id): (usize, &TableId)| format!("({at}, {})", quote::literal(&quote::table(id)));
-    let roots: Vec<String> = tables.iter().enumerate().map(root).collect();
-    // A partition that was made as one has its row here from the transaction that made its type.
-    format!(
-        "SELECT c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname), i.xmin::text <> t.xmin::text, r.at
-         FROM (VALUES {}) r (at, name)
-           JOIN pg_catalog.pg_class rc ON rc.oid = pg_catalog.to_regclass(r.name) AND rc.relkind = 'p'
-           CROSS JOIN LATERAL pg_catalog.pg_partition_tree(rc.oid) p
-           JOIN pg_catalog.pg_class c ON c.oid = p.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-           JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid JOIN pg_catalog.pg_type t ON t.typrelid = c.oid
-         WHERE p.level > 0",
-        roots.join(", ")
-    )
-}
-
-/// Whether a partition has rows from before it was attached. Ages grow with every transaction of the server: both are told by one
-/// statement.
-async fn has_older_rows(connection: &mut Connection, oid: u32, partition: &str) -> Result<bool> {
-    let sql = format!(
-        "SELECT EXISTS (SELECT 1 FROM {partition} p, pg_catalog.pg_inherits i
-           WHERE i.inhrelid = {oid} AND pg_catalog.age(p.xmin) > pg_catalog.age(i.xmin))"
-    );
-    match connection.simple(&sql).await {
-        Ok(rows) => rows.first().map_or(Ok(false), |row| row.flag(0)),
-        Err(error) if error.code() == Code::MissingPrivilege => Ok(true),
-        // Dropped meanwhile: the next look says so.
-        Err(error) if error.code() == Code::TableGone => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-#[cold]
-fn attached_with_rows(partition: &str, root: &TableId) -> Error {
-    let message =
-        format!("rows of captured table {root} came without being logged: {partition} was attached with rows in it");
-    Error::new(Code::UnloggedRows, message).fact("table", root.to_string()).help(
-        "start a new pipeline with a new snapshot; or start this one again to go on without the rows that the partition had",
-    )
 }

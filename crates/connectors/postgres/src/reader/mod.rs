@@ -24,10 +24,12 @@ mod arrivals;
 mod columns;
 mod follow;
 mod join;
+mod partitions;
 mod reread;
 mod snapshot_side;
 mod watch;
 
+pub use partitions::Partitions;
 use reread::Reread;
 use snapshot_side::HandedOut;
 pub use snapshot_side::{SideTable, SnapshotSide};
@@ -70,6 +72,8 @@ pub struct Start {
     pub durable: Arc<Durable>,
     /// The database.
     pub facts: Facts,
+    /// Partitions of the captured tables.
+    pub partitions: Partitions,
 }
 
 /// A change of a captured table as a whole.
@@ -139,7 +143,7 @@ impl PostgresReader {
         let held = start.context.budget.hold(0);
         let snapshot_told = start.snapshot.is_none();
         let ids = start.tables.iter().map(|table| table.id.clone()).collect();
-        let watch = Watch::start(start.config.clone(), start.facts.clone(), ids, start.context.clock.clone());
+        let watch = Watch::start(&start, ids);
         Self {
             start,
             feed,
@@ -536,6 +540,7 @@ impl Reader for PostgresReader {
             inside: machine.inside(&self.start.tables),
             xid: machine.near(),
             snapshot: self.start.snapshot.state(&self.start.tables),
+            partitions: self.start.partitions.seen(),
         };
         position::encode(&head, &self.start.tables.encoded_shapes()?)
     }

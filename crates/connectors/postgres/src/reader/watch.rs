@@ -1,6 +1,8 @@
 //! Looks after what the stream does not tell: the publication, and the log that the slot holds back.
 
+use super::Start;
 use super::arrivals::{Arrival, Arrivals, Published};
+use super::partitions::Partitions;
 use crate::client::{Connection, Endpoint, Session};
 use crate::config::Config;
 use crate::discovery::Facts;
@@ -41,7 +43,7 @@ impl Drop for Watch {
 
 impl Watch {
     /// Looks now, and then every `heartbeat.interval`.
-    pub fn start(config: Arc<Config>, facts: Facts, tables: Vec<TableId>, clock: Arc<dyn Clock>) -> Self {
+    pub fn start(start: &Start, tables: Vec<TableId>) -> Self {
         let (alarm, alarms) = mpsc::channel(1);
         let (arrival, arrivals) = mpsc::channel(1);
         let (taken_in, to_publish) = mpsc::channel(1);
@@ -50,10 +52,10 @@ impl Watch {
         let settled = Arc::new(AtomicBool::new(false));
         let looked = Arc::new(Notify::new());
         let guard = Guard {
-            config,
-            facts,
+            config: start.config.clone(),
+            facts: start.facts.clone(),
             tables,
-            clock,
+            clock: start.context.clock.clone(),
             told: MUCH_LOG / 2,
             danger: false,
             moments: Moments::default(),
@@ -61,6 +63,7 @@ impl Watch {
             settled: settled.clone(),
             looked: looked.clone(),
             arrivals: Arrivals::default(),
+            partitions: start.partitions.clone(),
             arrival,
             to_publish,
             publishing: None,
@@ -159,6 +162,7 @@ struct Guard {
     /// The reader does not wait longer for what there is to tell.
     looked: Arc<Notify>,
     arrivals: Arrivals,
+    partitions: Partitions,
     arrival: mpsc::Sender<Arrival>,
     to_publish: mpsc::Receiver<TableId>,
     /// A table that is to be published, and is tried again until it is.
@@ -207,9 +211,10 @@ impl Guard {
         // The server passes over changes of tables that are not published, without a word.
         preflight::published(connection, &self.config, &self.facts, &self.tables, Asked::Later).await?;
         self.slot(connection).await?;
-        self.arrivals.partitions(connection, &self.tables).await?;
+        self.partitions.look(connection, &self.tables).await?;
         if let Some(table) = self.publishing.clone() {
-            let published = self.arrivals.publish(connection, &self.config, &self.facts, &table).await?;
+            let published =
+                self.arrivals.publish(connection, &self.config, &self.facts, &table, &self.partitions).await?;
             self.publishing = None;
             self.tables.push(table);
             // The reader is gone if this fails.

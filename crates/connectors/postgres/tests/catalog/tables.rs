@@ -36,6 +36,23 @@ fn tables_are_found_with_what_keeps_them_from_being_captured() {
     });
 }
 
+/// F60: a query's snapshot has them still, the server's functions have not.
+#[test]
+fn f60_what_goes_while_the_catalog_is_read_is_no_puzzle() {
+    on_every_server(async |db: &mut Db| {
+        db.run("CREATE TABLE public.t (a int, b int); CREATE TABLE public.u (a int)").await;
+        let oids: Vec<u32> = read::tables(&mut db.connection).await.unwrap().iter().map(|t| t.oid).collect();
+        db.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").await;
+        db.server.sql("ALTER TABLE t DROP COLUMN b; DROP TABLE u").unwrap();
+        assert!(read::tables(&mut db.connection).await.unwrap().iter().all(|table| table.readable));
+        let details = read::details(&mut db.connection, &oids).await.unwrap();
+        let columns = |at: usize| details[at].columns.iter().map(|c| (&*c.name, c.readable)).collect::<Vec<_>>();
+        assert_eq!(columns(0), [("a", true), ("b", true)]);
+        assert_eq!(columns(1), [("a", true)]);
+        db.run("COMMIT").await;
+    });
+}
+
 #[test]
 fn f57_a_partitioned_table_is_known_with_all_its_leaves() {
     on_every_server(async |db: &mut Db| {

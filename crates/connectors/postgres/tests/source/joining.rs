@@ -1,14 +1,12 @@
-//! Tables and partitions that come while the pipeline runs.
+//! Tables that come while the pipeline runs.
 
 use super::harness::*;
-use dujiang_core::{Code, Error};
 use dujiang_scratch::Postgres;
-use std::sync::Arc;
 
-const OPTIONS: &[(&str, &str)] =
+pub const OPTIONS: &[(&str, &str)] =
     &[("heartbeat.interval", "100ms"), ("slot.name", "s"), ("scan.incremental.snapshot.chunk.size", "50")];
 
-fn shop() -> Postgres {
+pub fn shop() -> Postgres {
     filled(own())
 }
 
@@ -19,24 +17,15 @@ fn filled(server: Postgres) -> Postgres {
     server
 }
 
-fn pipeline(server: &Postgres, options: &[(&str, &str)]) -> Pipeline {
+pub fn pipeline(server: &Postgres, options: &[(&str, &str)]) -> Pipeline {
     Pipeline::new(source(server, r"postgres.shop.\.*", options))
 }
 
 /// Until the table has been read.
-async fn until_read(pipeline: &mut Pipeline, table: &str) {
+pub async fn until_read(pipeline: &mut Pipeline, table: &str) {
     let read = |pipeline: &Pipeline| pipeline.status().snapshot.iter().any(|t| t.table.to_string() == table && t.done);
     while !read(pipeline) {
         pipeline.step().await.unwrap();
-    }
-}
-
-/// What halts it.
-async fn halted(pipeline: &mut Pipeline) -> Error {
-    loop {
-        if let Err(error) = pipeline.step().await {
-            return error;
-        }
     }
 }
 
@@ -143,103 +132,4 @@ async fn a_table_that_is_mended_later_joins_then() {
     until_read(&mut pipeline, "shop.b").await;
     pipeline.until_now(&server).await.unwrap();
     assert_eq!(pipeline.sink.rows["shop.b"], rows_of(&server, "shop.b", 1));
-}
-
-/// F57: a partition that is made as one, or attached empty, is followed; one that is attached with rows is said.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f57_rows_that_come_with_a_partition_are_said() {
-    let server = own();
-    server
-        .sql(
-            "CREATE SCHEMA shop; CREATE TABLE shop.p (id int PRIMARY KEY, v int) PARTITION BY RANGE (id); ALTER TABLE shop.p REPLICA IDENTITY FULL; \
-             CREATE TABLE p1 PARTITION OF shop.p FOR VALUES FROM (0) TO (10); ALTER TABLE p1 REPLICA IDENTITY FULL; INSERT INTO shop.p VALUES (1, 1)",
-        )
-        .unwrap();
-    let mut pipeline = pipeline(&server, OPTIONS);
-    pipeline.until("caught-up").await.unwrap();
-    server
-        .sql(
-            "CREATE TABLE p2 PARTITION OF shop.p FOR VALUES FROM (10) TO (20); ALTER TABLE p2 REPLICA IDENTITY FULL; INSERT INTO shop.p VALUES (11, 1); \
-             CREATE TABLE p3 (LIKE shop.p INCLUDING ALL); ALTER TABLE p3 REPLICA IDENTITY FULL; \
-             ALTER TABLE shop.p ATTACH PARTITION p3 FOR VALUES FROM (20) TO (30); INSERT INTO shop.p VALUES (21, 1)",
-        )
-        .unwrap();
-    for _ in 0..3 {
-        pipeline.until("idle").await.unwrap();
-    }
-    pipeline.until_now(&server).await.unwrap();
-    assert_eq!(pipeline.sink.rows["shop.p"], rows_of(&server, "shop.p", 1));
-    server
-        .sql(
-            "CREATE TABLE p4 (LIKE shop.p INCLUDING ALL); INSERT INTO p4 VALUES (31, 1); ALTER TABLE p4 REPLICA IDENTITY FULL; \
-             ALTER TABLE shop.p ATTACH PARTITION p4 FOR VALUES FROM (30) TO (40)",
-        )
-        .unwrap();
-    let error = halted(&mut pipeline).await;
-    assert_eq!(error.code(), Code::UnloggedRows);
-    assert!(error.message().contains("shop.p") && error.message().contains("p4"), "{error:?}");
-}
-
-/// F57: a partitioned table that joins has the partitions that it has, with the rows they were attached with; what is attached
-/// afterwards is looked at.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f57_the_partitions_of_a_table_that_joins_are_read_with_it() {
-    let server = shop();
-    let mut pipeline = pipeline(&server, OPTIONS);
-    pipeline.until("caught-up").await.unwrap();
-    server
-        .sql(
-            "CREATE TABLE p1 (id int PRIMARY KEY, v int); ALTER TABLE p1 REPLICA IDENTITY FULL; INSERT INTO p1 VALUES (1, 1); \
-             CREATE TABLE shop.p (id int PRIMARY KEY, v int) PARTITION BY RANGE (id); ALTER TABLE shop.p REPLICA IDENTITY FULL; \
-             ALTER TABLE shop.p ATTACH PARTITION p1 FOR VALUES FROM (0) TO (10)",
-        )
-        .unwrap();
-    while !pipeline.status().snapshot.iter().any(|t| t.table.to_string() == "shop.p") {
-        pipeline.step().await.unwrap();
-    }
-    until_read(&mut pipeline, "shop.p").await;
-    for _ in 0..3 {
-        pipeline.until("idle").await.unwrap();
-    }
-    pipeline.until_now(&server).await.unwrap();
-    assert_eq!(pipeline.sink.rows["shop.p"], rows_of(&server, "shop.p", 1));
-    server
-        .sql("CREATE TABLE p2 (LIKE shop.p INCLUDING ALL); INSERT INTO p2 VALUES (11, 1); ALTER TABLE p2 REPLICA IDENTITY FULL; ALTER TABLE shop.p ATTACH PARTITION p2 FOR VALUES FROM (10) TO (20)")
-        .unwrap();
-    assert_eq!(halted(&mut pipeline).await.code(), Code::UnloggedRows);
-}
-
-/// F57: rows that came after their partition was attached are not taken for older, however many transactions the server runs.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f57_a_busy_server_does_not_make_rows_older() {
-    let server = Arc::new(own());
-    server
-        .sql(
-            "CREATE TABLE quiet (); CREATE SCHEMA shop; CREATE TABLE shop.p (id int PRIMARY KEY, v int) PARTITION BY RANGE (id); \
-             ALTER TABLE shop.p REPLICA IDENTITY FULL",
-        )
-        .unwrap();
-    let mut pipeline = pipeline(&server, OPTIONS);
-    pipeline.until("caught-up").await.unwrap();
-    let busy = "SET synchronous_commit = off; DO $$ BEGIN WHILE to_regclass('quiet') IS NOT NULL LOOP \
-        PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$";
-    let busy = tokio::task::spawn_blocking({
-        let server = server.clone();
-        move || server.sql(busy).unwrap()
-    });
-    for n in 1..=5 {
-        server
-            .sql(&format!(
-                "CREATE TABLE p{n} (LIKE shop.p INCLUDING ALL); ALTER TABLE p{n} REPLICA IDENTITY FULL; \
-                 ALTER TABLE shop.p ATTACH PARTITION p{n} FOR VALUES FROM ({n}) TO ({n} + 1); INSERT INTO shop.p VALUES ({n}, 1)"
-            ))
-            .unwrap();
-        pipeline.until_now(&server).await.unwrap();
-    }
-    for _ in 0..3 {
-        pipeline.until("idle").await.unwrap();
-    }
-    server.sql("DROP TABLE quiet").unwrap();
-    busy.await.unwrap();
-    assert_eq!(pipeline.sink.rows["shop.p"], rows_of(&server, "shop.p", 1));
 }

@@ -11,6 +11,7 @@ mod large_values;
 mod load;
 mod login;
 mod lost;
+mod partitions;
 mod pooler;
 mod positions;
 mod promises;
