@@ -1,4 +1,7 @@
 //! Large values that a change did not touch and the log does not hold, read from the table.
+//!
+//! The value is the row's at some moment after the change: never before. The log moves before a commit becomes visible, so a row is
+//! read under a snapshot that shows the change's transaction; until there is one it is waited for.
 
 use super::{LINGER, PostgresReader};
 use crate::client::{Connection, Session, quote, sqlstate};
@@ -12,6 +15,8 @@ use dujiang_core::{Error, Result};
 pub(super) struct Reread {
     missing: Option<(usize, Missing)>,
     connection: Option<Connection>,
+    /// The transaction that was said to be waited for.
+    said: Option<u64>,
 }
 
 impl Reread {
@@ -36,10 +41,26 @@ impl PostgresReader {
     /// values missing.
     pub(super) async fn reread(&mut self) -> Result<()> {
         let Some((at, missing)) = &self.reread.missing else { return Ok(()) };
-        let sql = statement(&self.start.tables.get(*at).shape, missing);
-        let values = match sql {
+        let table = self.start.tables.get(*at);
+        let values = match statement(&table.shape, missing) {
             Some(sql) => match look(&mut self.reread.connection, &self.start.config, &sql, missing).await {
-                Ok(values) => values,
+                Ok(Looked::At { values, snapshot }) => {
+                    let (table, position) = (&table.id, self.start.machine.boundary());
+                    tracing::debug!(%table, after = %position, xid = missing.xid, snapshot, "large values were read from their table");
+                    values
+                }
+                Ok(Looked::TooEarly) => {
+                    if self.reread.said.replace(missing.xid) != Some(missing.xid) {
+                        tracing::warn!(
+                            table = %table.id,
+                            xid = missing.xid,
+                            "a large value is read when the commit that it belongs to is visible: it waits for a standby, or another server \
+                             is asked that is behind"
+                        );
+                    }
+                    tokio::time::sleep(LINGER).await;
+                    return Ok(());
+                }
                 Err(error) if is_of_another_shape(&error) => Vec::new(),
                 Err(error) if worth_another_try(&error, 0) => {
                     tracing::warn!(%error, "large values cannot be read from their table yet");
@@ -65,21 +86,38 @@ fn statement(shape: &Shape, missing: &Missing) -> Option<String> {
         Some(format!("{} = {}", name(*at)?, quote::literal(std::str::from_utf8(text).ok()?)))
     };
     let key = missing.key.iter().map(equals).collect::<Option<Vec<_>>>().filter(|key| !key.is_empty())?.join(" AND ");
-    Some(format!("SELECT {columns} FROM {} WHERE {key} LIMIT 2", quote::table(&shape.id())))
+    Some(format!(
+        "SELECT pg_catalog.pg_visible_in_snapshot('{}', s), s, r.*
+         FROM pg_catalog.pg_current_snapshot() s LEFT JOIN (SELECT true, {columns} FROM {} WHERE {key} LIMIT 2) r ON true",
+        missing.xid,
+        quote::table(&shape.id())
+    ))
 }
 
 type Values = Vec<(usize, Option<Vec<u8>>)>;
 
-async fn look(slot: &mut Option<Connection>, config: &Config, sql: &str, missing: &Missing) -> Result<Values> {
+enum Looked {
+    /// The snapshot shows the change.
+    At { values: Values, snapshot: String },
+    /// It does not yet.
+    TooEarly,
+}
+
+async fn look(slot: &mut Option<Connection>, config: &Config, sql: &str, missing: &Missing) -> Result<Looked> {
     let connection = match slot {
         // A session that was left in the midst of an answer is of no use.
         Some(connection) if connection.is_idle() => connection,
         _ => slot.insert(Connection::connect(&config.endpoint, Session::Ordinary).await?),
     };
     let rows = connection.simple(sql).await?;
-    let (Some(row), 1) = (rows.first(), rows.len()) else { return Ok(Vec::new()) };
-    let value = |(n, at): (usize, &usize)| (*at, row.bytes(n).map(<[u8]>::to_vec));
-    Ok(missing.columns.iter().enumerate().map(value).collect())
+    let Some(row) = rows.first() else { return Ok(Looked::TooEarly) };
+    if !row.flag(0)? {
+        return Ok(Looked::TooEarly);
+    }
+    let value = |(n, at): (usize, &usize)| (*at, row.bytes(n + 3).map(<[u8]>::to_vec));
+    let is_found = rows.len() == 1 && row.bytes(2).is_some();
+    let values = if is_found { missing.columns.iter().enumerate().map(value).collect() } else { Vec::new() };
+    Ok(Looked::At { values, snapshot: row.text(1)?.to_owned() })
 }
 
 /// A column or the table is gone, or the key has another type.

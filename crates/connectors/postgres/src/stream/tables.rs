@@ -41,6 +41,8 @@ pub struct Missing {
     pub key: Vec<(usize, Vec<u8>)>,
     /// The columns.
     pub columns: Vec<usize>,
+    /// The transaction that made the change, in full: what does not show it is older.
+    pub xid: u64,
 }
 
 /// What became of a change.
@@ -240,7 +242,7 @@ impl Tables {
             }
         };
         if self.reread && self.found.is_none() && keep.is_some_and(|keep| keep != Keep::Before) {
-            let missing = table.missing(&change);
+            let missing = table.missing(&change, of.xid);
             if !missing.columns.is_empty() {
                 return Ok(Appended::Missing(missing));
             }
@@ -387,8 +389,8 @@ impl Table {
     }
 
     /// The values that a change did not touch and the log does not hold.
-    fn missing(&self, change: &RowChange<'_>) -> Missing {
-        let mut missing = Missing { key: Vec::new(), columns: Vec::new() };
+    fn missing(&self, change: &RowChange<'_>, xid: u64) -> Missing {
+        let mut missing = Missing { key: Vec::new(), columns: Vec::new(), xid };
         let RowChange::Update { old, new } = change else { return missing };
         if matches!(old, Some((OldKind::Row, _))) {
             return missing;

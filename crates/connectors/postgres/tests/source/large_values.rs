@@ -1,6 +1,7 @@
 //! Large (TOAST) values that an update does not touch are not in the log.
 
 use super::harness::*;
+use super::window::{end, waiting_commits};
 use dujiang_core::source::SourceEvent;
 use dujiang_core::{ChangeBatch, Kind};
 use dujiang_scratch::Postgres;
@@ -64,4 +65,53 @@ async fn f56_a_large_value_that_is_not_logged_is_read_again_or_said_to_be_missin
     assert_eq!(found, [shown("1", Some("111")), changed.clone(), shown("3", None), changed.clone()]);
     let found = updates(&server, &[]).await;
     assert_eq!(found, [shown("1", None), shown("2", None), shown("3", None), changed]);
+}
+
+/// F56: a commit is in the log before it is visible, here while it waits for a standby: a value that is read then would be that of
+/// before the change.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f56_a_value_that_is_read_again_is_never_older_than_its_change() {
+    let server = own();
+    server
+        .sql(
+            "CREATE TABLE t (id int PRIMARY KEY, v int, x text); ALTER TABLE t ALTER x SET STORAGE EXTERNAL; \
+             INSERT INTO t VALUES (1, 0, repeat('1', 5000))",
+        )
+        .unwrap();
+    let options = [("replica-identity", "key"), ("values.unchanged", "reread"), ("scan.startup.mode", "latest-offset")];
+    let source = source(&server, "postgres.public.t", &options);
+    let (mut reader, _acker) = source.open(None, context()).await.unwrap();
+    while !matches!(reader.next().await.unwrap(), SourceEvent::CaughtUp) {}
+    let before = end(&server);
+    waiting_commits(&server, true);
+    let update = "BEGIN; UPDATE t SET x = repeat('2', 5000); UPDATE t SET v = 1; COMMIT";
+    let found = std::thread::scope(|scope| {
+        let writing = scope.spawn(|| server.sql(update).unwrap());
+        while end(&server) == before {
+            std::thread::yield_now();
+        }
+        let reading = async {
+            let mut found = Vec::new();
+            // Now it is in the log only.
+            let begun = std::time::Instant::now();
+            let mut held = true;
+            while found.len() < 2 {
+                if held && begun.elapsed() > Duration::from_millis(700) {
+                    held = false;
+                    waiting_commits(&server, false);
+                }
+                let next = tokio::time::timeout(Duration::from_millis(100), reader.next()).await;
+                assert!(begun.elapsed() < Duration::from_secs(60), "no value: {found:?}");
+                if let SourceEvent::Batch(batch) = next.map_or(SourceEvent::Idle, Result::unwrap) {
+                    found.extend(images(&batch).into_iter().filter(|image| image.kind == Kind::UpdateAfter));
+                }
+            }
+            found
+        };
+        let found = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(reading));
+        writing.join().unwrap();
+        found
+    });
+    let shown: Vec<(&str, &str)> = found.iter().map(|image| (&*image.cells[1], &image.cells[2][..3])).collect();
+    assert_eq!(shown, [("0", "222"), ("1", "222")]);
 }

@@ -48,7 +48,7 @@ async fn p02_a_commit_that_waits_for_a_standby_is_in_exactly_one_part() {
 }
 
 /// Whether commits wait for a standby that does not exist.
-fn waiting_commits(server: &dujiang_scratch::Postgres, wait: bool) {
+pub fn waiting_commits(server: &dujiang_scratch::Postgres, wait: bool) {
     let names = if wait { "nobody" } else { "" };
     server.sql(&format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'")).unwrap();
     server.sql("SELECT pg_reload_conf()").unwrap();
@@ -56,6 +56,6 @@ fn waiting_commits(server: &dujiang_scratch::Postgres, wait: bool) {
     while server.sql("SHOW synchronous_standby_names").unwrap().trim() != names {}
 }
 
-fn end(server: &dujiang_scratch::Postgres) -> String {
+pub fn end(server: &dujiang_scratch::Postgres) -> String {
     server.sql("SELECT pg_current_wal_flush_lsn()").unwrap()
 }
