@@ -15,6 +15,7 @@ mod partitions;
 mod pooler;
 mod positions;
 mod promises;
+mod rescans;
 mod saboteurs;
 mod session;
 mod standby;
