@@ -1,8 +1,10 @@
 //! The server behind the address: whether it is the one that was followed, and whether its slot still serves the position.
 
 use crate::client::{Connection, Row, quote, sqlstate};
+use crate::config::Config;
 use crate::lineage::ServerName;
 use crate::lsn::Lsn;
+use crate::position::Head;
 use dujiang_core::{Code, Error, Result, ResultExt};
 use serde::Deserialize;
 use std::time::{Duration, Instant};
@@ -94,6 +96,28 @@ impl Slot {
             Some("wal_level_insufficient") => "set wal_level = logical at the primary server",
             _ => "raise max_slot_wal_keep_size",
         }
+    }
+}
+
+impl Resume {
+    /// Where a pipeline with this position goes on.
+    ///
+    /// # Errors
+    /// `SlotForeign` when it has read from another slot; `CheckpointDamaged`.
+    pub fn of(head: &Head, config: &Config) -> Result<Self> {
+        if head.slot != config.slot {
+            return Err(Error::new(Code::SlotForeign, "the pipeline has read from another slot until now")
+                .fact("expected", head.slot.clone())
+                .fact("found", config.slot.clone())
+                .help("give it the slot's name back (`slot.name`), or start a new pipeline with a new snapshot"));
+        }
+        Ok(Self {
+            server: head.server.clone(),
+            slot: config.slot.clone(),
+            database: config.endpoint.database.clone(),
+            boundary: head.boundary()?,
+            from: head.from()?,
+        })
     }
 }
 

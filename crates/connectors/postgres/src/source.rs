@@ -218,21 +218,9 @@ impl PostgresSource {
         let config = &self.config;
         let (head, shapes) = position::decode(position)?;
         let (head, shapes) = self.still_captured(head, shapes)?;
-        if head.slot != config.slot {
-            return Err(Error::new(Code::SlotForeign, "the pipeline has read from another slot until now")
-                .fact("expected", head.slot)
-                .fact("found", config.slot.clone())
-                .help("give it the slot's name back (`slot.name`), or start a new pipeline with a new snapshot"));
-        }
-        let (boundary, from) = (head.boundary()?, head.from()?);
+        let resume = Resume::of(&head, config)?;
+        let (boundary, from) = (resume.boundary, resume.from);
         let mut replication = self.connect(Session::Replication).await?;
-        let resume = Resume {
-            server: head.server.clone(),
-            slot: config.slot.clone(),
-            database: config.endpoint.database.clone(),
-            boundary,
-            from,
-        };
         let instance = server::verify(&mut replication, &resume).await?;
         replication.close().await;
         let mut side = self.connect(Session::Ordinary).await?;

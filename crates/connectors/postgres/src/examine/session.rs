@@ -125,16 +125,9 @@ fn with_senders(error: Error) -> Error {
 async fn resumes(connection: &mut Connection, config: &Config, visit: &Visit) -> Result<String> {
     let Some(position) = &visit.position else { return Ok("none yet: the pipeline has not run".into()) };
     let head = position::decode_head(position)?;
-    let (boundary, from) = (head.boundary()?, head.from()?);
-    let (slot, database) = (config.slot.clone(), config.endpoint.database.clone());
-    if head.slot != slot {
-        return Err(Error::new(Code::SlotForeign, "the pipeline has read from another slot until now")
-            .fact("expected", head.slot)
-            .fact("found", slot)
-            .help("give it the slot's name back (`slot.name`), or start a new pipeline with a new snapshot"));
-    }
-    server::verify(connection, &Resume { server: head.server, slot, database, boundary, from }).await?;
-    Ok(format!("the log after {boundary} is still there"))
+    let resume = Resume::of(&head, config)?;
+    server::verify(connection, &resume).await?;
+    Ok(format!("the log after {} is still there", resume.boundary))
 }
 
 #[cfg(test)]

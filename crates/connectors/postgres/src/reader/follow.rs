@@ -28,7 +28,7 @@ impl PostgresReader {
         let table = self.start.tables.get(at);
         match evolution {
             Evolution::Same => {
-                self.start.machine.related(relation.clone(), Some(at));
+                self.start.machine.related(relation.clone(), at);
                 Ok(())
             }
             Evolution::Columns { shape, renamed } => {

@@ -28,9 +28,9 @@ impl PostgresReader {
         Ok(true)
     }
 
-    /// The table is one of ours from here on. What the stream has told of it so far was passed over: it begins anew.
+    /// The table is one of ours from here on. What the stream has told of it so far was that of a table of others.
     pub(super) fn take_in(&mut self, arrival: Arrival) {
-        let id = arrival.shape.id();
+        let (id, oid) = (arrival.shape.id(), arrival.shape.relation);
         let at = self.start.tables.add(arrival.shape, arrival.order, Arc::new(Mutex::default()));
         self.start.snapshot.join(SideTable {
             at,
@@ -44,7 +44,10 @@ impl PostgresReader {
         });
         self.snapshot_told = false;
         tracing::info!(table = %id, "a table has come, and is read");
-        self.start_over();
+        self.start.machine.captures(oid);
+        if self.binary && !self.start.tables.reads_binary() {
+            self.start_over();
+        }
         self.watch.taken_in(id);
     }
 

@@ -406,7 +406,7 @@ impl PostgresReader {
         match announced.then {
             Then::Reshape(shape, order, relation) => {
                 self.start.tables.reshape(announced.at, shape, order);
-                self.start.machine.related(relation, Some(announced.at));
+                self.start.machine.related(relation, announced.at);
                 self.read_as_text()
             }
             Then::Relax(shape) => {

@@ -416,9 +416,14 @@ impl Machine {
         Ok(carry(self.relations.used(relation, tables)))
     }
 
-    /// What the stream told of a table is carried through; `at` is none if the table is not captured any more.
-    pub fn related(&mut self, relation: Relation, at: Option<usize>) {
+    /// What the stream told of a table is carried through.
+    pub fn related(&mut self, relation: Relation, at: usize) {
         self.relations.carried(relation, at);
+    }
+
+    /// A table is captured from here on, of which the stream may have told before.
+    pub fn captures(&mut self, oid: u32) {
+        self.relations.doubt(oid);
     }
 
     fn change(&mut self, relation: u32, change: RowChange<'_>, tables: &mut Tables) -> Result<Step> {

@@ -67,9 +67,9 @@ impl Relations {
     }
 
     /// What was told has been carried through.
-    pub fn carried(&mut self, relation: Relation, at: Option<usize>) {
+    pub fn carried(&mut self, relation: Relation, at: usize) {
         if let Some(told) = self.0.get_mut(&relation.oid) {
-            told.in_force = Some((relation, at));
+            told.in_force = Some((relation, Some(at)));
         }
     }
 
