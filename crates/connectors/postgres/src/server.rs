@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 /// How long a standby is waited for that has not replayed what was read of it before.
 const REPLAY_PATIENCE: Duration = Duration::from_secs(60);
 
+/// The end of the log, on a standby of what it has; an expression.
+pub const LOG_END: &str = "CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
+    ELSE pg_catalog.pg_current_wal_lsn() END";
+
 /// What a session needs to know to go on.
 #[derive(Debug, Clone)]
 pub struct Resume {
@@ -88,6 +92,11 @@ impl Slot {
 }
 
 impl Slot {
+    /// Bytes that may still be written before it is in danger, if there is a limit.
+    pub fn left(&self) -> Option<u64> {
+        self.safe_wal_size.map(|left| u64::try_from(left).unwrap_or(0))
+    }
+
     /// What keeps the server from giving the next one up for the same reason.
     fn prevention(&self) -> &'static str {
         match self.invalidation_reason.as_deref() {
@@ -240,7 +249,7 @@ fn check_slot(slot: Option<&Slot>, resume: &Resume) -> Result<()> {
     is_usable(slot, name, &resume.database)?;
     if let Some(reason) = slot.lost() {
         let message = format!("the server has invalidated the replication slot `{name}`");
-        let statement = format!("SELECT pg_drop_replication_slot({})", quote::literal(name));
+        let statement = drop_statement(name);
         let help = format!("run {statement}; then {}, and start a new pipeline with a new snapshot", slot.prevention());
         return Err(with_place(Error::new(Code::SlotInvalid, message))
             .fact("reason", reason.to_owned())
@@ -256,6 +265,11 @@ fn check_slot(slot: Option<&Slot>, resume: &Resume) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// The statement that drops a slot.
+pub fn drop_statement(name: &str) -> String {
+    format!("SELECT pg_drop_replication_slot({})", quote::literal(name))
 }
 
 /// Whether it is a slot that can be read here at all.

@@ -133,7 +133,7 @@ impl PostgresSource {
                     format!("the server has invalidated the replication slot `{name}`"),
                 )
                 .fact("reason", reason.to_owned())
-                .help(format!("run SELECT pg_drop_replication_slot('{name}')")));
+                .help(format!("run {}", server::drop_statement(name))));
             }
             if config.options.startup_mode == StartupMode::CommittedOffset {
                 return slot.confirmed()?.ok_or_else(|| Error::new(Code::Protocol, "the slot has no place"));

@@ -44,7 +44,7 @@ pub(super) async fn examine(
         Some(slot) => usable(slot, config),
     };
     examination.record("slot", outcome, Clone::clone);
-    let left = slot.as_ref().and_then(|slot| slot.safe_wal_size).map(|left| u64::try_from(left).unwrap_or(0));
+    let left = slot.as_ref().and_then(server::Slot::left);
     match (limits.keep, kept(&limits, left, snapshot)) {
         (None, _) => examination.ok("log kept", "for as long as a slot needs it (max_slot_wal_keep_size = -1)"),
         (Some(_), Kept::Enough(text)) => examination.ok("log kept", text),
@@ -60,8 +60,7 @@ pub(super) async fn examine(
 }
 
 async fn limits(connection: &mut Connection, config: &Config) -> Result<Limits> {
-    let held = "pg_catalog.pg_wal_lsn_diff(CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
-         ELSE pg_catalog.pg_current_wal_lsn() END, s.restart_lsn)::bigint";
+    let held = format!("pg_catalog.pg_wal_lsn_diff({}, s.restart_lsn)::bigint", server::LOG_END);
     let setting = |name: &str| format!("(SELECT s.setting FROM pg_catalog.pg_settings s WHERE s.name = '{name}')");
     let sql = format!(
         "SELECT {}, (SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_slots),
@@ -113,7 +112,7 @@ fn usable(slot: &server::Slot, config: &Config) -> Result<String> {
     let name = &config.slot;
     server::is_usable(slot, name, &config.endpoint.database)?;
     if let Some(reason) = slot.lost() {
-        let statement = format!("SELECT pg_drop_replication_slot({})", quote::literal(name));
+        let statement = server::drop_statement(name);
         return Err(Error::new(Code::SlotInvalid, format!("the server has invalidated the replication slot `{name}`"))
             .fact("reason", reason.to_owned())
             .help(format!("run {statement}; then start a new pipeline with a new snapshot"))

@@ -239,7 +239,7 @@ impl Guard {
         self.moments.add(now, end);
         let restart = slot.restart_lsn.as_deref().map(Lsn::parse).transpose()?;
         let held = restart.map_or(0, |restart| end.0.saturating_sub(restart.0));
-        let left = slot.safe_wal_size.map(|left| u64::try_from(left).unwrap_or(0));
+        let left = slot.left();
         let danger = (slot.wal_status.as_deref() == Some("unreserved") || left == Some(0)).then(|| {
             format!(
                 "the server is about to give the replication slot `{name}` up: it holds back {} MB of log, more than \
@@ -280,9 +280,7 @@ impl Guard {
 
 /// The end of the log.
 async fn log_end(connection: &mut Connection) -> Result<Lsn> {
-    let sql = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
-        ELSE pg_catalog.pg_current_wal_lsn() END";
-    let rows = connection.simple(sql).await?;
+    let rows = connection.simple(&format!("SELECT {}", server::LOG_END)).await?;
     let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not tell the end of its log"))?;
     Lsn::parse(row.text(0)?)
 }

@@ -405,10 +405,7 @@ impl Machine {
             self.relations.doubt(oid);
             return Ok(Step::Done);
         }
-        if let (Some(resumed), Some(transaction), Some(at)) =
-            (&self.resumed, &self.transaction, self.relations.captured(oid, tables))
-            && tables.is_passing_over(at, &transaction.rows_of(&skip(Some(resumed), transaction)))?
-        {
+        if self.passed_over(oid, tables)?.is_some() {
             self.deferred.insert(oid, relation);
             return Ok(Step::Done);
         }
@@ -452,17 +449,25 @@ impl Machine {
         }
     }
 
+    /// The captured table of these rows, if the next of them was handed out before.
+    fn passed_over(&self, oid: u32, tables: &mut Tables) -> Result<Option<usize>> {
+        let (Some(resumed), Some(transaction)) = (&self.resumed, &self.transaction) else { return Ok(None) };
+        let Some(at) = self.relations.captured(oid, tables) else { return Ok(None) };
+        let passes = tables.is_passing_over(at, &transaction.rows_of(&skip(Some(resumed), transaction)))?;
+        Ok(passes.then_some(at))
+    }
+
     /// Where a change belongs.
     fn place(&mut self, relation: u32, tables: &mut Tables) -> Result<Place> {
-        let Some(transaction) = &mut self.transaction else { return Err(outside()) };
+        let transaction = self.transaction.as_ref().ok_or_else(outside)?;
         if transaction.passed {
             return Ok(Place::Other);
         }
-        if let Some(resumed) = &self.resumed {
-            if let Some(at) = self.relations.captured(relation, tables)
-                && tables.is_passing_over(at, &transaction.rows_of(&skip(Some(resumed), transaction)))?
-            {
-                transaction.touch(at);
+        if self.resumed.is_some() {
+            if let Some(at) = self.passed_over(relation, tables)? {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.touch(at);
+                }
                 return Ok(Place::PassOver(at));
             }
             if let Some(told) = self.deferred.remove(&relation)

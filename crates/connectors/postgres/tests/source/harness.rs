@@ -46,6 +46,11 @@ pub fn context() -> SourceContext {
 
 /// A source of these tables of the database `postgres`, at a port; `options` win.
 pub fn source_at(port: u16, tables: &str, options: &[(&str, &str)]) -> Box<dyn Source> {
+    source_of(&format!("test {tables}"), port, tables, options)
+}
+
+/// As [`source_at`], of a pipeline of this name.
+pub fn source_of(pipeline: &str, port: u16, tables: &str, options: &[(&str, &str)]) -> Box<dyn Source> {
     let port = port.to_string();
     let must =
         [("hostname", "127.0.0.1"), ("port", &port), ("username", "postgres"), ("password", ""), ("tables", tables)];
@@ -56,7 +61,7 @@ pub fn source_at(port: u16, tables: &str, options: &[(&str, &str)]) -> Box<dyn S
         .chain(options)
         .map(|(k, v)| RawOption::new(*k, *v, Place::CommandLine))
         .collect();
-    let pipeline = PipelineOptions { name: format!("test {tables}"), parallelism: 1, memory_limit: 128 << 20 };
+    let pipeline = PipelineOptions { name: pipeline.into(), parallelism: 1, memory_limit: 128 << 20 };
     (SPEC.build)(&raw, &pipeline).unwrap()
 }
 

@@ -18,14 +18,15 @@ fn read(pipeline: &Pipeline, table: &str) -> usize {
 async fn f24_f46_tables_are_added_and_removed_on_restart() {
     let server = own();
     server.sql(TABLES).unwrap();
-    let mut pipeline = Pipeline::new(source(&server, "postgres.public.a", OPTIONS));
+    let of = |tables: &str| source_of("rescans", server.port(), tables, OPTIONS);
+    let mut pipeline = Pipeline::new(of("postgres.public.a"));
     pipeline.until("caught-up").await.unwrap();
     pipeline.crash();
     // What happens to it before it joins is in its snapshot, whatever it was.
     server
         .sql("UPDATE b SET v = 3 WHERE id < 100; DELETE FROM b WHERE id > 490; INSERT INTO a VALUES (501, 1)")
         .unwrap();
-    pipeline.source = source(&server, "postgres.public.[ab]", OPTIONS);
+    pipeline.source = of("postgres.public.[ab]");
     let mut events = 0;
     while !pipeline.events.iter().skip(2).any(|event| *event == "caught-up") {
         pipeline.step().await.unwrap();
@@ -44,14 +45,14 @@ async fn f24_f46_tables_are_added_and_removed_on_restart() {
         assert_eq!(pipeline.sink.rows[&format!("public.{table}")], rows_of(&server, table, 1));
     }
     pipeline.crash();
-    pipeline.source = source(&server, "postgres.public.a", OPTIONS);
+    pipeline.source = of("postgres.public.a");
     server.sql("DELETE FROM b WHERE id < 400; INSERT INTO a VALUES (502, 1)").unwrap();
     pipeline.open().await.unwrap();
     pipeline.until_now(&server).await.unwrap();
     assert_eq!(pipeline.sink.rows["public.a"], rows_of(&server, "a", 1));
     pipeline.crash();
     pipeline.sink.rows.remove("public.b");
-    pipeline.source = source(&server, "postgres.public.[ab]", OPTIONS);
+    pipeline.source = of("postgres.public.[ab]");
     pipeline.open().await.unwrap();
     until_read(&mut pipeline, "public.b").await;
     pipeline.until_now(&server).await.unwrap();
