@@ -242,7 +242,7 @@ impl Tables {
             }
         };
         if self.reread && self.found.is_none() && keep.is_some_and(|keep| keep != Keep::Before) {
-            let missing = table.missing(&change, of.xid);
+            let missing = table.missing(&change, of.committed.xid);
             if !missing.columns.is_empty() {
                 return Ok(Appended::Missing(missing));
             }
