@@ -5,7 +5,7 @@
 //! reads from a pipe whose other end only this process holds. When this process ends, the pipe closes, and the watchdog
 //! kills the program. The go-ahead comes after the watchdog runs, so there is no moment without one.
 
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -50,6 +50,27 @@ impl Guarded {
     /// The program's process id.
     pub(crate) fn pid(&self) -> u32 {
         self.program.id()
+    }
+
+    /// Waits until it is `ready`, and looks again after every `pause`; `log` tells why it is not.
+    pub(crate) fn wait(
+        &mut self,
+        patience: Duration,
+        pause: Duration,
+        mut ready: impl FnMut() -> bool,
+        log: impl Fn() -> String,
+    ) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        while !ready() {
+            if self.ended().is_some() {
+                return Err(Error::DidNotStart { log: log() });
+            }
+            if Instant::now() > deadline {
+                return Err(Error::TimedOut { seconds: patience.as_secs(), log: log() });
+            }
+            std::thread::sleep(pause);
+        }
+        Ok(())
     }
 
     /// How the program ended, if it has.

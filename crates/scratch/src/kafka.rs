@@ -4,10 +4,9 @@ use crate::binary::servers_folder;
 use crate::error::{Error, IoContext, Result};
 use crate::guard::Guarded;
 use crate::port::free_port;
-use rustix::process::Signal;
+use crate::server::scratch_path;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -30,8 +29,6 @@ const SETTINGS: &[&str] = &[
 ];
 /// What a broker writes into its log once clients may come.
 const READY: &str = "Kafka Server started";
-
-static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// How a broker is started.
 #[derive(Debug, Clone, Default)]
@@ -81,7 +78,7 @@ impl Kafka {
         if !program.is_file() {
             return Err(Error::NoSuchServer { kind: "Kafka".into(), path: program });
         }
-        let dir = scratch_path();
+        let dir = scratch_path("dujiang-kafka");
         let mut kafka = Self { program, broker: None, dir, options: options.clone(), ports: Ports::choose() };
         kafka.format(&home.join("template"))?;
         let mut attempts = 0;
@@ -114,21 +111,10 @@ impl Kafka {
         std::fs::write(&settings, self.settings()).at("write", &settings)?;
         let arguments = [settings.display().to_string()];
         let mut guarded = Guarded::spawn(&self.program, &arguments, &log, Some(&self.dir))?;
-        let deadline = Instant::now() + PATIENCE;
         let told = || std::fs::read_to_string(&log).unwrap_or_default();
-        loop {
-            if told().contains(READY) {
-                self.broker = Some(guarded);
-                return Ok(());
-            }
-            if guarded.ended().is_some() {
-                return Err(Error::DidNotStart { log: told() });
-            }
-            if Instant::now() > deadline {
-                return Err(Error::TimedOut { seconds: PATIENCE.as_secs(), log: told() });
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        guarded.wait(PATIENCE, Duration::from_millis(10), || told().contains(READY), told)?;
+        self.broker = Some(guarded);
+        Ok(())
     }
 
     fn settings(&self) -> String {
@@ -196,20 +182,6 @@ impl Kafka {
         self.broker = None;
     }
 
-    /// Stops the broker's process where it stands, as a machine that hangs; [`Kafka::thaw`] lets it go on.
-    pub fn freeze(&self) {
-        if let Some(broker) = &self.broker {
-            broker.signal(Signal::STOP);
-        }
-    }
-
-    /// Ends [`Kafka::freeze`].
-    pub fn thaw(&self) {
-        if let Some(broker) = &self.broker {
-            broker.signal(Signal::CONT);
-        }
-    }
-
     /// Starts the broker again on the same ports and the same data; stops it first when it runs.
     ///
     /// # Errors
@@ -244,10 +216,4 @@ impl Ports {
 
 fn port_was_taken(log: &str) -> bool {
     log.contains("Address already in use") || log.contains("failed to bind")
-}
-
-fn scratch_path() -> PathBuf {
-    let nanos = std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.subsec_nanos());
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    std::env::temp_dir().join(format!("dujiang-kafka-{}-{number}-{nanos:08x}", std::process::id()))
 }

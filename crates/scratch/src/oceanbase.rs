@@ -16,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const START_PATIENCE: Duration = Duration::from_secs(180);
 /// The port that it insists on, in its own network.
@@ -56,29 +56,13 @@ impl OceanBase {
         let log = dir.join("output.log");
         let mut arguments: Vec<String> = ARGUMENTS.map(str::to_owned).into();
         arguments.extend(["--base-dir".to_owned(), dir.display().to_string()]);
-        let child = Guarded::spawn(&program, &arguments, &log, Some(&dir))?;
+        let mut child = Guarded::spawn(&program, &arguments, &log, Some(&dir))?;
         let socket = dir.join("run/sql.sock");
         let ends = Arc::new(AtomicBool::new(false));
         let port = forward(socket.clone(), ends.clone())?;
-        let mut server = Self { dir, port, ends, running: Some(child) };
-        server.wait(&socket, &log)?;
-        Ok(server)
-    }
-
-    fn wait(&mut self, socket: &Path, log: &Path) -> Result<()> {
-        let deadline = Instant::now() + START_PATIENCE;
-        loop {
-            if Session::connect(socket).is_ok_and(|mut session| session.run("SELECT current_scn()").is_ok()) {
-                return Ok(());
-            }
-            if self.running.as_mut().is_none_or(|child| child.ended().is_some()) {
-                return Err(Error::DidNotStart { log: end_of_file(log) });
-            }
-            if Instant::now() > deadline {
-                return Err(Error::TimedOut { seconds: START_PATIENCE.as_secs(), log: end_of_file(log) });
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let answers = || Session::connect(&socket).is_ok_and(|mut session| session.run("SELECT current_scn()").is_ok());
+        child.wait(START_PATIENCE, Duration::from_millis(50), answers, || end_of_file(&log))?;
+        Ok(Self { dir, port, ends, running: Some(child) })
     }
 
     /// The port on 127.0.0.1.

@@ -10,7 +10,7 @@ use crate::{ready, template};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a start may take; only a very busy machine or a long recovery needs more than a second.
 const START_PATIENCE: Duration = Duration::from_secs(120);
@@ -94,26 +94,11 @@ impl Server {
         let _ = fs::remove_file(self.error_log());
         let _ = fs::remove_file(&self.socket);
         let scratch = self.temporary.then_some(self.dir.as_path());
-        let child = Guarded::spawn(&self.binary.path, &self.arguments(), &self.error_log(), scratch)?;
-        let child = self.wait_until_ready(child)?;
+        let mut child = Guarded::spawn(&self.binary.path, &self.arguments(), &self.error_log(), scratch)?;
+        let ready = || ready::greets(&self.socket, Duration::from_secs(1));
+        child.wait(START_PATIENCE, Duration::from_millis(2), ready, || self.end_of_log())?;
         self.running = Some(child);
         Ok(())
-    }
-
-    fn wait_until_ready(&self, mut child: Guarded) -> Result<Guarded> {
-        let deadline = Instant::now() + START_PATIENCE;
-        loop {
-            if ready::greets(&self.socket, Duration::from_secs(1)) {
-                return Ok(child);
-            }
-            if child.ended().is_some() {
-                return Err(Error::DidNotStart { log: self.end_of_log() });
-            }
-            if Instant::now() > deadline {
-                return Err(Error::TimedOut { seconds: START_PATIENCE.as_secs(), log: self.end_of_log() });
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
     }
 
     fn arguments(&self) -> Vec<String> {

@@ -295,6 +295,7 @@ async fn a_pipeline_begins_where_it_is_told() {
     let source = source(&hub, &[("scan.startup.mode", "latest-offset")]);
     let (mut reader, _acker) = open(&*source, None).await.unwrap();
     until_caught_up(&mut reader).await;
+    assert_eq!(reader.status().lag_micros, Some(0), "nothing is newer");
     put(&hub, 1, 10..12);
     assert_eq!(read(&mut reader, 2).await.ids(), [10, 11]);
 }
@@ -460,8 +461,9 @@ async fn what_must_be_mended_before_it_is_read_is_said() {
         ("schema", "id"),
         ("scan.startup.mode", "timestamp"),
         ("scan.startup.specific-offsets", "0"),
+        ("table", "one.table"),
     ];
     let raw: Vec<_> = wrong.iter().map(|(key, value)| RawOption::new(*key, *value, Place::CommandLine)).collect();
     let problems = (dujiang_datahub::SOURCE.build)(&raw, &pipeline).map(drop).unwrap_err();
-    assert_eq!(problems.len(), 6, "{problems:?}");
+    assert_eq!(problems.len(), 7, "{problems:?}");
 }

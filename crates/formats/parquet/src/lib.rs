@@ -94,7 +94,6 @@ pub struct ParquetEncoder {
     file: Option<File>,
     /// The row group that takes rows as they come.
     open: Option<OpenGroup>,
-    rows: u64,
 }
 
 /// A file that has begun.
@@ -111,7 +110,7 @@ impl ParquetEncoder {
     /// `UnknownType` for a column type that Parquet cannot hold.
     pub fn new(schema: SchemaRef, options: Arc<ParquetOptions>) -> Result<Self> {
         schema::check(&schema).or_code(Code::UnknownType, unsupported)?;
-        Ok(Self { schema, options, waiting: Waiting::default(), file: None, open: None, rows: 0 })
+        Ok(Self { schema, options, waiting: Waiting::default(), file: None, open: None })
     }
 
     /// Adds rows. After an error the encoder is of no use any more.
@@ -123,7 +122,6 @@ impl ParquetEncoder {
         if rows == 0 {
             return Ok(());
         }
-        self.rows += rows as u64;
         let bytes = waiting::bytes_of(&batch);
         let large = bytes / rows >= LARGE_ROW;
         if self.open.is_some() && !large {
@@ -197,11 +195,6 @@ impl ParquetEncoder {
             None => File::begin(&self.schema, &self.options).or_code(Code::UnknownType, unsupported)?,
         };
         Ok(self.file.insert(file))
-    }
-
-    /// Rows so far.
-    pub fn rows(&self) -> u64 {
-        self.rows
     }
 
     /// Bytes held: rows that wait, the row group in progress with its writers, and output not yet taken.

@@ -6,6 +6,7 @@ mod template;
 use crate::error::{Error, IoContext, Result};
 use crate::guard::Guarded;
 use crate::port::free_port;
+use crate::server::scratch_path;
 pub use programs::PostgresKind;
 use programs::{Programs, as_user, installed, other_user};
 use rustix::process::Signal;
@@ -13,7 +14,6 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,8 +32,6 @@ const SETTINGS: &[&str] = &[
 
 /// The file of these settings in the server's folder.
 const SCRATCH: &str = "scratch.conf";
-
-static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// How a server is started.
 #[derive(Debug, Clone)]
@@ -97,7 +95,7 @@ impl Postgres {
     pub fn start_with(options: &PostgresOptions) -> Result<Self> {
         let programs = Programs::of(options.kind)?;
         installed("psql")?;
-        let dir = scratch_path();
+        let dir = scratch_path("dujiang-pg");
         std::fs::create_dir(&dir).at("make the folder", &dir)?;
         template::hand_over(&dir, other_user()?)?;
         let mut server = Self { programs, options: options.clone(), server: None, dir, port: 0 };
@@ -116,7 +114,7 @@ impl Postgres {
     /// As [`Postgres::start`].
     pub fn standby(&mut self, settings: &[&str]) -> Result<Self> {
         self.stop();
-        let dir = scratch_path();
+        let dir = scratch_path("dujiang-pg");
         std::fs::create_dir(&dir).at("make the folder", &dir)?;
         template::hand_over(&dir, other_user()?)?;
         template::copy_folder(&self.data_dir(), &dir.join("data"), other_user()?)?;
@@ -200,22 +198,12 @@ impl Postgres {
     }
 
     fn wait(&mut self, mut guarded: Guarded, log: &Path) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
         let told = || std::fs::read_to_string(log).unwrap_or_default();
-        loop {
-            // The server says so in its log; asking it by a client costs a process each time.
-            if told().contains("database system is ready to accept") {
-                self.server = Some(guarded);
-                return Ok(());
-            }
-            if guarded.ended().is_some() {
-                return Err(Error::DidNotStart { log: told() });
-            }
-            if Instant::now() > deadline {
-                return Err(Error::TimedOut { seconds: PATIENCE.as_secs(), log: told() });
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        // The server says so in its log; asking it by a client costs a process each time.
+        let ready = || told().contains("database system is ready to accept");
+        guarded.wait(PATIENCE, Duration::from_millis(5), ready, told)?;
+        self.server = Some(guarded);
+        Ok(())
     }
 
     fn data_dir(&self) -> PathBuf {
@@ -338,10 +326,4 @@ fn port_was_taken(log: &str) -> bool {
 
 fn was_held(log: &str) -> bool {
     port_was_taken(log) || log.contains("shared memory block") || log.contains("lock file")
-}
-
-fn scratch_path() -> PathBuf {
-    let nanos = std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.subsec_nanos());
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    std::env::temp_dir().join(format!("dujiang-pg-{}-{number}-{nanos:08x}", std::process::id()))
 }

@@ -134,6 +134,11 @@ impl Datahub {
         lock(&self.state).faults.extend(faults.into_iter().map(Some));
     }
 
+    /// Nothing goes wrong any more.
+    pub fn recover(&self) {
+        lock(&self.state).faults.clear();
+    }
+
     /// So many puts pass before the faults that are named next.
     pub fn pass(&self, puts: usize) {
         lock(&self.state).faults.extend(std::iter::repeat_n(None, puts));

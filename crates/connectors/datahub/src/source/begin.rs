@@ -50,6 +50,8 @@ pub(super) async fn begin(
             let found = resolve(config, client, &mut connection, path, sessions).await?;
             at.shards.insert(shard.id.clone(), found);
         }
+        // What was read to its end and is forgotten by the service is of no account any more.
+        at.shards.retain(|id, shard| !shard.done || list.iter().any(|listed| listed.id == *id));
         let gone = at.shards.iter().find(|(id, shard)| !shard.done && !list.iter().any(|listed| listed.id == **id));
         if let Some((shard, _)) = gone {
             return Err(lost(topic, shard).fact("why", "the shard is gone"));

@@ -70,7 +70,8 @@ options! {
         "access-key" => access_key: Secret, required;
         /// Token of a temporary access key (STS).
         "security-token" => security_token: Secret, optional;
-        /// The table that all records belong to. Default: one for each topic, `project.topic`.
+        /// The table that all records belong to; of one TUPLE topic, or of BLOB topics. Default: one for each topic,
+        /// `project.topic`.
         "table" => table: String, optional;
         /// TUPLE topics: the fields of the key, separated by commas. Without it the tables have no key.
         "key" => key: String, optional;
@@ -165,6 +166,10 @@ impl SourceConfig {
                 let message = format!("`{key}` is one topic's, and `topic` names {}", topics.len());
                 wrong(Code::Conflict, key, message, "read each topic in a pipeline of its own");
             }
+        }
+        if topics.len() > 1 && options.table.is_some() && shape.is_none() {
+            let message = "`table` makes one table of TUPLE topics whose fields change one by one".to_owned();
+            wrong(Code::Conflict, "table", message, "leave it out, and merge the tables with a route");
         }
         let Some(endpoint) = endpoint.filter(|_| problems.is_empty()) else { return Err(problems) };
         let format = match options.value_format {

@@ -46,6 +46,8 @@ pub(super) struct DatahubReader {
     unmet: Option<BTreeSet<Id>>,
     told_snapshot_done: bool,
     newest_millis: Option<i64>,
+    /// Shards that hold newer records than were read.
+    behind: BTreeSet<Id>,
     clock: Arc<dyn dujiang_core::clock::Clock>,
     row: Row,
     transaction: String,
@@ -86,6 +88,7 @@ impl DatahubReader {
             unmet,
             told_snapshot_done: false,
             newest_millis: None,
+            behind: BTreeSet::new(),
             clock: context.clock,
             row: Row::default(),
             transaction: String::new(),
@@ -177,6 +180,10 @@ impl DatahubReader {
         if let Some(seen) = seen {
             self.seen.insert(id, seen);
         }
+        match piece.pulled.last < piece.pulled.latest.0 {
+            true => self.behind.insert(piece.id),
+            false => self.behind.remove(&piece.id),
+        };
         self.held = Some(piece.held);
         Ok(())
     }
@@ -317,11 +324,12 @@ impl Reader for DatahubReader {
 
     fn status(&self) -> SourceStatus {
         let micros = self.newest_millis.map(|millis| millis * 1000);
-        let lag = micros.map(|micros| (self.clock.now_micros() - micros).max(0));
+        let age = micros.map(|micros| (self.clock.now_micros() - micros).max(0));
+        let lag = if self.unmet.is_none() && self.behind.is_empty() { Some(0) } else { age };
         SourceStatus {
             disconnected: self.shared.trouble(),
             last_commit_micros: micros,
-            lag_micros: if self.unmet.is_none() { Some(lag.unwrap_or(0)) } else { lag },
+            lag_micros: lag,
             position: self.place.describe(),
             ..SourceStatus::default()
         }
@@ -334,16 +342,8 @@ pub(super) fn tables(config: &SourceConfig, place: &Place) -> Result<Vec<Arc<Tab
     for topic in &config.topics {
         let Some(at) = place.topics.get(topic) else { continue };
         let table = shape::table(config, topic, at)?;
-        match tables.iter().find(|known| known.id == table.id) {
-            None => tables.push(table),
-            Some(known) if known.arrow == table.arrow => {}
-            Some(known) => {
-                let message =
-                    format!("topics whose records are rows of {} have other fields than each other", known.id);
-                return Err(Error::new(Code::Conflict, message)
-                    .fact("topic", topic.as_str())
-                    .help("leave out `table`, so that each topic is a table of its own"));
-            }
+        if !tables.iter().any(|known| known.id == table.id) {
+            tables.push(table);
         }
     }
     Ok(tables)

@@ -58,11 +58,6 @@ pub enum KeyFormat {
     Maxwell,
 }
 
-impl KeyFormat {
-    /// Every format.
-    pub const ALL: [Self; 4] = [Self::Json, Self::Csv, Self::Debezium, Self::Maxwell];
-}
-
 /// What messages look like.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MessageOptions {
