@@ -40,6 +40,10 @@ impl Machine {
         {
             return self.halt(Halt::NoCheckpoint(epoch));
         }
+        // A source may keep its sink waiting for as long as there is nothing to read (a log that nobody has begun yet).
+        if self.due == Some(Cause::Final) && self.kept.is_empty() {
+            return self.finish();
+        }
         self.go(Phase::OpeningSink, Action::OpenSink)
     }
 

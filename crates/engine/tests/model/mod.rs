@@ -8,7 +8,9 @@
 mod search;
 mod world;
 
+use dujiang_core::checkpoint::Generation;
 use dujiang_core::sink::SinkClass;
+use dujiang_engine::protocol::{Action, Cause, Event};
 use search::{Found, search};
 use world::Budgets;
 
@@ -73,4 +75,14 @@ fn model_shapes_change_between_epochs() {
         let budgets = Budgets { rows: 3, crashes: 1, failures: 1, lost: 1, late: 0, stops: 1, alter_after: 1 };
         explore(class, budgets, 0);
     }
+}
+
+/// The sink of a delivery is opened once there is a log, which may be never.
+#[test]
+fn p26_a_stop_while_the_state_is_acquired_opens_nothing() {
+    let mut machine = world::machine(SinkClass::Staged, 0);
+    machine.step(Event::Start);
+    assert_eq!(machine.step(Event::Due(Cause::Final)), []);
+    let acquired = Event::Acquired { generation: Generation(1), checkpoints: Vec::new() };
+    assert_eq!(machine.step(acquired), [Action::Finish]);
 }

@@ -385,6 +385,6 @@ impl World {
     }
 }
 
-fn machine(class: SinkClass, ack_lag: usize) -> Machine {
+pub fn machine(class: SinkClass, ack_lag: usize) -> Machine {
     Machine::new(Config { class, lanes: LANES, max_publish_failures: 3, ack_lag, restore_from: None })
 }
