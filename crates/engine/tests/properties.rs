@@ -528,6 +528,22 @@ fn the_parts_in_memory_keep_the_contracts() {
             conformance::sink::all(&mut Memory(world)).await;
         });
     }
+    struct Log(World);
+    impl conformance::sink::SinkUnderTest for Log {
+        fn open(&mut self) -> Box<dyn dujiang_core::sink::Sink> {
+            self.0.allow_unpublished();
+            Box::new(self.0.log())
+        }
+        fn visible(&mut self) -> Vec<i64> {
+            self.0.logged_ids()
+        }
+    }
+    in_virtual_time(async {
+        let world = World::new(Script::default(), SinkClass::Transactional, Chaos::none());
+        conformance::sink::all(&mut Log(world.clone())).await;
+        let (delivery, images) = (world.clone(), world.logged_ids().len());
+        conformance::source::all(|| Box::new(world.deliver(0, &delivery)), images).await;
+    });
     in_virtual_time(async {
         let world = World::new(Script::default(), SinkClass::Staged, Chaos::none());
         conformance::store::all(&mut || -> Box<dyn dujiang_core::CheckpointStore> { Box::new(world.store()) }, 3).await;

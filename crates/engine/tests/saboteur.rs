@@ -8,6 +8,7 @@ use std::process::Command;
 
 const VARIABLE: &str = "DUJIANG_TEST_SABOTEUR";
 const SIMULATION: &str = "sim::p35_p36_simulation_of_every_fault";
+const WITH_LOG: &str = "sim::p07_p36_simulation_of_a_capture_and_its_deliveries";
 
 struct Saboteur(String);
 
@@ -26,11 +27,11 @@ pub fn install_if_asked() {
     }
 }
 
-/// Runs the simulation without `step` and returns what it printed, if it failed as it should.
-fn simulate_without(step: &str) -> Result<String, String> {
+/// Runs a simulation without `step` and returns what it printed, if it failed as it should.
+fn simulate_without(step: &str, simulation: &str) -> Result<String, String> {
     assert!(fault::STEPS.contains(&step), "{step} is a safety step");
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", SIMULATION, "--nocapture", "--test-threads", "1"])
+        .args(["--exact", simulation, "--nocapture", "--test-threads", "1"])
         .env(VARIABLE, step)
         .env("DUJIANG_SEEDS", "400")
         .env_remove("DUJIANG_SEED")
@@ -42,7 +43,11 @@ fn simulate_without(step: &str) -> Result<String, String> {
 }
 
 fn must_turn_red(step: &str, because: &str) {
-    let told = simulate_without(step).expect("the simulation does not miss the step that was taken out");
+    turns_red(step, SIMULATION, because);
+}
+
+fn turns_red(step: &str, simulation: &str, because: &str) {
+    let told = simulate_without(step, simulation).expect("the simulation does not miss the step that was taken out");
     assert!(told.contains(because), "it fails for the right reason ({because}):\n{told}");
 }
 
@@ -69,4 +74,12 @@ fn saboteur_lane_by_key_that_cannot_be_compared() {
 #[test]
 fn saboteur_ddl_without_barrier() {
     must_turn_red("ddl-barrier", "has shape");
+}
+
+#[test]
+fn saboteurs_of_a_capture_and_its_deliveries() {
+    for (step, because) in [("ack-after-publish", "INV-1"), ("commit-after-publish", "INV-2"), ("ddl-barrier", "shape")]
+    {
+        turns_red(step, WITH_LOG, because);
+    }
 }

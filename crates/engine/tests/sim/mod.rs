@@ -10,19 +10,22 @@ mod options;
 mod routing;
 mod run;
 mod transform;
+mod two_loops;
 
 pub use options::Options;
 use routing::Merging;
 pub use run::{Ended, compare, run_process_with, violations};
 use run::{replay, replay_on_threads};
 use transform::Picky;
+use two_loops::replay_with_log;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const SEEDS: u64 = 2000;
+const SEEDS_WITH_LOG: u64 = 600;
 
 /// Runs seeds on two threads; the first failure stops all.
-fn run_seeds(seeds: std::ops::Range<u64>) -> Result<(), String> {
+fn run_seeds(seeds: std::ops::Range<u64>, replay: fn(u64) -> Result<(), String>) -> Result<(), String> {
     let next = AtomicU64::new(seeds.start);
     let failed = std::sync::Mutex::new(None);
     std::thread::scope(|scope| {
@@ -59,7 +62,15 @@ pub fn seeds(default: u64) -> std::ops::Range<u64> {
 #[test]
 fn p35_p36_simulation_of_every_fault() {
     crate::saboteur::install_if_asked();
-    if let Err(why) = run_seeds(seeds(SEEDS)) {
+    if let Err(why) = run_seeds(seeds(SEEDS), replay) {
+        panic!("{why}\nreplay with DUJIANG_SEED=<seed>");
+    }
+}
+
+#[test]
+fn p07_p36_simulation_of_a_capture_and_its_deliveries() {
+    crate::saboteur::install_if_asked();
+    if let Err(why) = run_seeds(seeds(SEEDS_WITH_LOG), replay_with_log) {
         panic!("{why}\nreplay with DUJIANG_SEED=<seed>");
     }
 }

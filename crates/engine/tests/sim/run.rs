@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Virtual time after which a run counts as stuck.
-const STUCK: Duration = Duration::from_secs(1200);
+pub(super) const STUCK: Duration = Duration::from_secs(1200);
 /// Processes of one seed, at most.
-const PROCESSES: u64 = 2000;
+pub(super) const PROCESSES: u64 = 2000;
 
 /// A clock that stands still: nothing in the protocol may depend on it.
 pub struct NoClock;
@@ -97,7 +97,7 @@ async fn lives(world: &World, options: &Options, rng: &mut Rng) -> Result<(), St
 }
 
 /// Errors that faults may lead to; a supervisor starts the process again.
-fn may_end(error: &Error) -> bool {
+pub(super) fn may_end(error: &Error) -> bool {
     matches!(
         error.code(),
         Code::SinkWrite | Code::CheckpointWrite | Code::CheckpointUnknown | Code::DeadLetterWrite | Code::Fenced
@@ -129,12 +129,16 @@ pub async fn run_process_with(world: &World, options: &Options, stop: StopSignal
         () = world.chaos.dead(process) => Ended::Died,
         () = tokio::time::sleep(STUCK) => Ended::Stuck(Box::new(board.status())),
     };
-    // Whatever the process left running never returns.
-    world.chaos.kill();
+    settle(&world.chaos).await;
+    ended
+}
+
+/// Whatever the process left running never returns.
+pub(super) async fn settle(chaos: &Chaos) {
+    chaos.kill();
     for _ in 0..8 {
         tokio::task::yield_now().await;
     }
-    ended
 }
 
 /// The first invariant that is broken.
@@ -147,7 +151,7 @@ pub fn violations(world: &World) -> Result<(), String> {
 
 /// At every moment, what is visible of a key is a beginning of what it will be in the end: nothing twice, nothing out
 /// of order (P07, P36).
-fn prefix(world: &World) -> Result<(), String> {
+pub(super) fn prefix(world: &World) -> Result<(), String> {
     if world.class == SinkClass::AtLeastOnce {
         return Ok(());
     }

@@ -244,7 +244,16 @@ impl State {
 /// Which calls can go wrong in which way without breaking their contract.
 fn can(name: &str, fate: Fate) -> bool {
     match fate {
-        Fate::Fail => !matches!(name, "source.next" | "source.ack"),
-        _ => matches!(name, "sink.commit" | "letters.commit" | "store.publish" | "store.acquire" | "sink.schema"),
+        Fate::Fail => !matches!(name, "source.next" | "source.ack" | "log.next" | "log.ack"),
+        _ => matches!(
+            name,
+            "sink.commit"
+                | "letters.commit"
+                | "store.publish"
+                | "store.acquire"
+                | "sink.schema"
+                | "log.commit"
+                | "log.schema"
+        ),
     }
 }

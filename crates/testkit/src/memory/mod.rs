@@ -1,4 +1,4 @@
-//! A source, a sink, a checkpoint store and a dead-letter store in memory: real implementations of their traits, whose
+//! A source, a sink, a log, a checkpoint store and a dead-letter store in memory: real implementations of their traits, whose
 //! "disk" survives a crash of the pipeline, and whose calls can be slow, fail, lose their reply, or kill the process.
 //!
 //! A [`World`] holds everything durable and watches the invariants from outside: whatever breaks one is noted in
@@ -6,6 +6,7 @@
 
 mod chaos;
 mod letters;
+mod log;
 mod script;
 mod sink;
 mod source;
@@ -13,6 +14,7 @@ mod store;
 
 pub use chaos::{Chaos, Fate, Rates, Rng};
 pub use letters::MemoryLetters;
+pub use log::{Images, MemoryDelivery, MemoryLog};
 pub use script::{Change, Effect, Flag, Script, ScriptOptions, Step, TABLES, schema_at};
 pub use sink::MemorySink;
 pub use source::MemorySource;
@@ -43,6 +45,7 @@ pub(crate) struct Durable {
     pub(crate) store: store::Disk,
     pub(crate) sink: sink::Disk,
     pub(crate) letters: letters::Disk,
+    pub(crate) log: log::Disk,
     /// The source serves no position before this one any more.
     pub(crate) acked: usize,
     /// Whether tokens may be committed that no checkpoint names: for suites that drive a sink alone.

@@ -164,6 +164,19 @@ impl Script {
         letters
     }
 
+    /// The images of all changes as a log has to hold them.
+    pub fn images(&self) -> super::Images {
+        let mut images = super::Images::new();
+        for change in self.changes() {
+            let rows = images.entry(table_id(change.table)).or_default();
+            if change.kind == Kind::UpdateAfter {
+                rows.push((transaction_name(change), change.ordinal, Kind::UpdateBefore));
+            }
+            rows.push((transaction_name(change), change.ordinal, change.kind));
+        }
+        images
+    }
+
     /// All changes in order.
     pub fn changes(&self) -> impl Iterator<Item = &Change> {
         self.steps.iter().filter_map(|step| match step {

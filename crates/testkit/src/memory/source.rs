@@ -254,6 +254,11 @@ impl Acker for MemoryAcker {
             if at > named {
                 durable.violations.push(format!("INV-1: ack {at}, but the last final checkpoint is at {named}"));
             }
+            // Of what is captured into a log.
+            let logged = durable.log.holds_steps().unwrap_or(at).min(at);
+            if world.script.steps[logged..at].iter().any(|step| matches!(step, Step::Change(_))) {
+                durable.violations.push(format!("INV-1: ack {at}, but the log holds the changes up to {logged} only"));
+            }
             if at < durable.acked {
                 let backwards = format!("INV-3: ack {at} after {}", durable.acked);
                 durable.violations.push(backwards);
