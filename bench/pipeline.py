@@ -66,11 +66,11 @@ class Bench:
         command = [self.binary, "run", path, "--state-dir", os.path.join(where, "state")]
         return command + (["--until", until] if until else []), where
 
-    def prepared(self, tables, sink, database=None):
+    def prepared(self, tables, sink, database=None, interval="10s"):
         """A pipeline that has been started and stopped before there was anything to read."""
         database = database or self.database
         file = database.rotate()
-        command, where = self.pipeline(tables, sink, "  scan.startup.mode: latest-offset\n", "caught-up", database=database)
+        command, where = self.pipeline(tables, sink, "  scan.startup.mode: latest-offset\n", "caught-up", interval, database)
         run(command)
         kept = where + "-kept"
         shutil.copytree(where, kept)

@@ -92,7 +92,7 @@ class Postgres(Private):
         return key
 
     def place(self):
-        return self.sql("select pg_logical_emit_message(true, 'bench', ''); select pg_current_wal_flush_lsn()").splitlines()[-1]
+        return self.sql("set synchronous_commit = on; select pg_logical_emit_message(true, 'bench', ''); select pg_current_wal_flush_lsn()").splitlines()[-1]
 
     def bytes_since(self, place):
         return int(self.sql(f"select pg_wal_lsn_diff(pg_current_wal_lsn(), '{place}')::bigint"))

@@ -117,13 +117,13 @@ impl SnapshotContext {
 /// # Errors
 /// As [`Connection::execute`].
 pub async fn current_view(side: &mut Connection) -> Result<View> {
-    // What is written and not flushed may stay so on an idle server; whatever was committed before is before its flushed end,
-    // but for commits that did not wait for it (`synchronous_commit = off`).
+    // Not the flushed end: a commit with `synchronous_commit = off` is visible before it is flushed. An end that stays unflushed on
+    // an idle server comes within sight once it is given something to log.
     // A standby names no transactions.
     let rows = side
         .simple(
             "SELECT pg_catalog.pg_current_snapshot()::text, (CASE WHEN pg_catalog.pg_is_in_recovery()
-               THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_flush_lsn() END)::text",
+               THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_insert_lsn() END)::text",
         )
         .await?;
     let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not tell its snapshot"))?;

@@ -227,3 +227,20 @@ async fn f13_what_is_written_while_an_idle_pipeline_is_off_is_not_lost() {
     pipeline.until_now(&server).await.unwrap();
     assert_eq!(pipeline.sink.rows["public.t"], rows_of(&server, "t", 1));
 }
+
+/// Commits that did not wait for the disk (`synchronous_commit = off`) are part of what was there when the stream was opened,
+/// although the server does not send them before they are on its disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_that_wait_for_no_disk_are_caught_up_with() {
+    let server = with(&["fsync=on", "synchronous_commit=off", "wal_writer_delay=10s"]);
+    server.sql("CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t REPLICA IDENTITY FULL").unwrap();
+    let mut pipeline = Pipeline::new(source(&server, "postgres.public.t", &[]));
+    pipeline.until("caught-up").await.unwrap();
+    pipeline.barrier().unwrap();
+    pipeline.crash();
+    for id in 1..=20 {
+        server.sql(&format!("INSERT INTO t VALUES ({id})")).unwrap();
+    }
+    pipeline.until("caught-up").await.unwrap();
+    assert_eq!(pipeline.sink.rows["public.t"], rows_of(&server, "t", 1));
+}
