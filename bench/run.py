@@ -259,6 +259,13 @@ def kafka(bench, results):
     results.text("Kafka sink alone, beside `kafka-producer-perf-test` (aim: 0.8)", sample.output.decode().rstrip())
 
 
+def latency(bench, results):
+    """From a commit to the message of it, at least once."""
+    transactions = max(200, bench.rows // 500)
+    sample = run([os.path.join(bench.examples, "latency_bench"), bench.binary, str(transactions)], stdout=subprocess.PIPE)
+    results.text("From commit to message in Kafka, at least once", sample.output.decode().rstrip())
+
+
 def check(bench, results):
     """A file of 200 rules, checked from process start to exit."""
     path = os.path.join(bench.folder, "rules.yaml")
@@ -275,7 +282,8 @@ def check(bench, results):
     results.single("200 rules in 300 lines checked, CPU milliseconds of the process", spread([s.cpu * 1e3 for s in samples]), "< 50")
 
 
-CASES = {case.__name__: case for case in (starts, stream, offset, interleaved, formats, snapshot, encoder, memory, decoder, transform, kafka, check,
+CASES = {case.__name__: case for case in (starts, stream, offset, interleaved, formats, snapshot, encoder, memory, decoder, transform, kafka,
+                                          latency, check,
                                           postgres_snapshot, postgres_stream)}
 
 
