@@ -2,6 +2,7 @@
 //!
 //! A suite panics at the first promise that is not kept, and says which.
 
+pub mod queue;
 pub mod sink;
 pub mod source;
 pub mod store;
