@@ -13,12 +13,13 @@ const SOURCES: &[SourceSpec] = &[
     dujiang_kafka::SOURCE,
     dujiang_datahub::SOURCE,
     dujiang_log::SOURCE,
+    dujiang_kafka::LOG_SOURCE,
 ];
 
 const SINKS: &[SinkSpec] =
     &[dujiang_file::SPEC, dujiang_blackhole::SPEC, dujiang_values::SPEC, dujiang_datahub::SINK, dujiang_kafka::SINK];
 
-const LOGS: &[LogSpec] = &[dujiang_log::LOG];
+const LOGS: &[LogSpec] = &[dujiang_log::LOG, dujiang_kafka::LOG];
 
 /// Hands the lists to whoever resolves a pipeline file.
 pub struct Connectors;

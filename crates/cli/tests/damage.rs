@@ -1,6 +1,6 @@
 //! What breaks below the pipeline: a damaged log, a log that was cut off, a disk without space.
 
-use crate::river::{River, Settings};
+use crate::river::{Log, River, Settings};
 use crate::support::{Place, reads_as_written};
 use dujiang_scratch::{Options, Server};
 use dujiang_testkit::power::Disk;
@@ -106,7 +106,7 @@ fn a_full_disk_is_waited_out() {
     let mut river = River::new(
         &Options::default(),
         plan,
-        Settings { chunk: 500, interval: "100ms", lanes: 2, log: false, proxied: false },
+        Settings { chunk: 500, interval: "100ms", lanes: 2, log: Log::None, proxied: false },
     );
     let disk = match Disk::mount(river.out().parent().expect("a folder"), 24) {
         Ok(disk) => disk,

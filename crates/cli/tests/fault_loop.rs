@@ -5,7 +5,7 @@
 //! `DUJIANG_FAULT_KILLS` sets how many kills of the pipeline there are (60 by default); `DUJIANG_SEED` repeats a run's choices,
 //! which every failure prints.
 
-use crate::river::{River, Run, Settings};
+use crate::river::{Log, River, Run, Settings};
 use crate::support::{number, seed};
 use dujiang_core::fault::POINTS;
 use dujiang_scratch::{Options, Random, Session};
@@ -60,7 +60,7 @@ fn p01_files_are_the_source_whatever_fails_before_them() {
     let kills = number("DUJIANG_FAULT_KILLS", 60);
     let seed = seed();
     let plan = Plan { seed, facts: 3_000, chains: 600, range: 250, pause: Duration::from_millis(1), ..Plan::default() };
-    let settings = Settings { chunk: 150, interval: "100ms", lanes: 2, log: false, proxied: true };
+    let settings = Settings { chunk: 150, interval: "100ms", lanes: 2, log: Log::None, proxied: true };
     let river = River::new(&Options::default(), plan, settings);
     let mut hunt =
         Hunt { river, random: Random::new(seed), session: None, tally: Tally::default(), extras: Vec::new() };

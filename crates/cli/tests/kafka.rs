@@ -126,6 +126,46 @@ fn changes_reach_their_topics() {
     assert!(said.out.contains(&kafka.bootstrap()), "{}", said.out);
 }
 
+/// P04: brokers that stay away cost the tries that are asked for, then the run ends and says so; the next one goes on behind the
+/// last checkpoint. Nothing is dropped, and the changes of a row stay in order. A topic that the brokers refuse to make ends the
+/// run before anything is read.
+#[test]
+fn p04_brokers_that_stay_away_end_the_run_and_cost_nothing() {
+    let mut kafka = Kafka::start().expect("a broker");
+    let place = Place::new();
+    let rows = 12_000;
+    let quick = "  topic.partitions: 3\n  publish.timeout: 300ms\n";
+    let text =
+        pipeline(&kafka.bootstrap(), "away", rows, 3_000, "at-least-once").replace("  topic.partitions: 3\n", quick);
+    let file = place.file("away.yaml", &format!("{text}  retry.attempts: 2\n  retry.pause: 100ms\n"));
+    let mut run = start(&place, &file, "");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while log_end(&kafka.bootstrap(), "away-orders") == 0 {
+        assert!(Instant::now() < deadline && run.try_wait().expect("a child").is_none(), "{}", log(&place));
+    }
+    kafka.kill9();
+    let ended = wait(&mut run, Duration::from_secs(60)).expect("it gives up");
+    let said = log(&place);
+    assert!(ended.code().is_some_and(|code| code != 0), "{ended:?} {said}");
+    assert!(said.contains("E0503") || said.contains("E0850"), "{said}");
+    kafka.restart().expect("the broker again");
+    place.run(["run", &file.display().to_string()]).code(0);
+    let seen = read(&kafka.bootstrap(), "away");
+    assert!((rows..rows + 100).contains(&(seen.messages - seen.repeated)), "{} {}", seen.messages, seen.repeated);
+    let refused = text.replace("topic.partitions: 3", "topic.replication-factor: 3").replace("away", "refused");
+    let file = place.file("refused.yaml", &refused);
+    let ended = place.run(["run", &file.display().to_string()]);
+    assert!(ended.code != Some(0) && ended.err.contains("E0853"), "{ended:?}");
+}
+
+/// Messages of a topic's first partition; none while there is no topic.
+fn log_end(bootstrap: &str, topic: &str) -> i64 {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("group.id", "looker");
+    let consumer: BaseConsumer = config.create().expect("a consumer");
+    consumer.fetch_watermarks(topic, 0, Duration::from_secs(1)).map_or(0, |(_, high)| high)
+}
+
 /// Runs are killed at every point, and the broker now and then: readers of committed messages see each change once, and the changes
 /// of a row in order.
 #[test]

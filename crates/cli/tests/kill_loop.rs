@@ -3,7 +3,7 @@
 //! `DUJIANG_KILLS` sets how many kills there are at least (200 by default); `DUJIANG_SEED` repeats a run's choices, which
 //! every failure prints.
 
-use crate::river::{River, Run, Settings};
+use crate::river::{Log, River, Run, Settings};
 use crate::support::{number, seed};
 use dujiang_core::fault::POINTS;
 use dujiang_scratch::{Options, Random};
@@ -52,7 +52,7 @@ fn p01_files_are_the_source_after_any_number_of_kills() {
     let seed = seed();
     let pause = Duration::from_millis(1);
     let plan = Plan { seed, facts: 20_000, chains: 2_000, range: 250, pause, ..Plan::default() };
-    let settings = Settings { chunk: CHUNK_ROWS, interval: "100ms", lanes: 2, log: false, proxied: false };
+    let settings = Settings { chunk: CHUNK_ROWS, interval: "100ms", lanes: 2, log: Log::None, proxied: false };
     let mut hunt = Hunt {
         river: River::new(&Options::default(), plan, settings),
         random: Random::new(seed),

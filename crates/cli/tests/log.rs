@@ -109,6 +109,50 @@ fn several_sinks_and_further_files_read_one_log() {
     assert_eq!(rows(&place.path("third")), rows(&place.path("one")));
 }
 
+/// P06 for a log in Kafka: two sinks and a further file read it, each gets what a pipeline without a log gets.
+#[test]
+fn p06_a_log_in_kafka_changes_nothing_but_the_pace() {
+    let kafka = dujiang_scratch::Kafka::start().expect("a broker");
+    let place = Place::new();
+    place.file("plain.yaml", &format!("{}sink:\n{}", source(4000), files("plain")));
+    place.run(["run", "plain.yaml"]).code(0);
+    let brokers = format!("  properties.bootstrap.servers: {}\n", kafka.bootstrap());
+    let log = format!("log:\n  type: kafka\n{brokers}  topic.partitions: 3\n  commit.interval: 100ms\n");
+    let sink = |name: &str| format!("  - name: {name}\n  {}", files(name).replace("\n  ", "\n    "));
+    let sinks = format!("sinks:\n{}{}", sink("one").trim_end_matches(' '), sink("two").trim_end_matches(' '));
+    let file = |rows| format!("{}{log}{sinks}pipeline:\n  name: shop\n", source(rows));
+    place.file("shop.yaml", &file(4000));
+    let reader = format!("source:\n  type: kafka-log\n{brokers}  topic.prefix: dujiang-log-shop\n");
+    place.file("third.yaml", &format!("{reader}sink:\n{}", files("third")));
+    let said = place.run(["doctor", "shop.yaml"]).code(0);
+    assert!(said.out.contains("log: Kafka at") && said.out.contains("is made by the first run"), "{}", said.out);
+    place.run(["plan", "third.yaml"]).code(0);
+    assert_eq!(place.run(["log", "ls", "shop.yaml"]).code(78).err.matches("E0803").count(), 1);
+    place.run(["run", "shop.yaml", "third.yaml"]).code(0);
+    let plain = rows(&place.path("plain"));
+    for name in ["one", "two", "third"] {
+        assert_eq!(rows(&place.path(name)), plain, "{name}");
+    }
+    // Another start meets the end of the source again; the third reads on alone, in a process of its own.
+    place.file("shop.yaml", &file(5000));
+    place.run(["run", "shop.yaml"]).code(0);
+    assert!(count(&rows(&place.path("third"))) < 5000);
+    place.run(["run", "third.yaml", "--until", "caught-up"]).code(0);
+    assert_eq!(rows(&place.path("third")), rows(&place.path("one")));
+    let summary = place.run(["log", "ls", "third.yaml", "-o", "json"]).code(0).out;
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!((summary["pipeline"].as_str(), summary["first"].as_u64()), (Some("shop"), Some(0)), "{summary}");
+    assert!(place.run(["log", "ls", "shop.yaml"]).code(0).out.contains("dujiang-log-shop.shop.orders 2"));
+    let lines = place.run(["log", "cat", "shop.yaml", "--table", "shop.orders"]).code(0).out;
+    assert!(!lines.is_empty() && lines.lines().all(|line| line.contains("shop.orders")));
+    let end = summary["end"].as_u64().unwrap();
+    let last = place.run(["log", "cat", "shop.yaml", "--from", &format!("offset:{}", end - 1)]).code(0).out;
+    assert!(last.contains("\"milestone\":\"end\""), "{last}");
+    assert_eq!(place.run(["log", "seek", "shop.yaml", "2100-01-01T00:00:00Z"]).code(0).out.trim(), end.to_string());
+    place.run(["log", "verify", "shop.yaml"]).code(0);
+    assert!(place.run(["log", "forget", "shop.yaml", "one"]).err.contains("kafka-consumer-groups"));
+}
+
 #[test]
 fn a_log_is_looked_at_and_begun_anywhere() {
     let place = Place::new();

@@ -2,7 +2,7 @@
 //!
 //! `DUJIANG_LOG_KILLS` sets how many kills there are at least (100 by default); `DUJIANG_SEED` repeats a run's choices.
 
-use crate::river::{River, Run, Settings};
+use crate::river::{Log, River, Run, Settings};
 use crate::support::{number, seed};
 use dujiang_core::fault::LOG_POINTS;
 use dujiang_scratch::{Options, Random};
@@ -25,7 +25,7 @@ fn p07_files_are_the_source_after_kills_with_a_log_between() {
     let seed = seed();
     let pause = Duration::from_millis(1);
     let plan = Plan { seed, facts: 5_000, chains: 1_000, range: 250, pause, ..Plan::default() };
-    let settings = Settings { chunk: 500, interval: "100ms", lanes: 2, log: true, proxied: false };
+    let settings = Settings { chunk: 500, interval: "100ms", lanes: 2, log: Log::Embedded, proxied: false };
     let mut river = River::new(&Options::default(), plan, settings);
     let watcher = Watcher::start(&river.out());
     river.load.start();

@@ -12,6 +12,7 @@ mod doctor;
 mod e2e;
 mod fault_loop;
 mod kafka;
+mod kafka_log_kill_loop;
 mod kill_loop;
 mod log;
 mod log_kill_loop;

@@ -24,14 +24,23 @@ pub struct River {
     settings: Settings,
 }
 
+/// A log between source and files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Log {
+    None,
+    Embedded,
+    /// In Kafka at this address; a pipeline of its own delivers from it.
+    Kafka(String),
+}
+
 /// What the tests vary in the pipeline file.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub chunk: u64,
     pub interval: &'static str,
     pub lanes: usize,
-    /// With an embedded log between source and files.
-    pub log: bool,
+    /// What stands between source and files.
+    pub log: Log,
     /// With a proxy between pipeline and server.
     pub proxied: bool,
 }
@@ -55,25 +64,39 @@ impl River {
 
     fn write_pipeline(&self) {
         let Settings { chunk, interval, lanes, log, proxied } = &self.settings;
-        let log = if *log {
-            let folder = self.place.path(&format!("out-{}", self.life)).join("log");
-            format!(
+        let folder = self.place.path(&format!("out-{}", self.life)).join("log");
+        let log = match log {
+            Log::None => String::new(),
+            Log::Embedded => format!(
                 "log:\n  type: embedded\n  path: {}\n  commit.interval: 50ms\n  segment.size: 256kb\n  max-bytes: 64mb\n  \
                  retention.age: 0s\n",
                 folder.display()
-            )
-        } else {
-            String::new()
+            ),
+            Log::Kafka(brokers) => format!(
+                "log:\n  type: kafka\n  properties.bootstrap.servers: {brokers}\n  topic.prefix: river\n  \
+                 topic.partitions: 3\n  commit.interval: 50ms\n"
+            ),
+        };
+        let files = format!("type: file\n  path: {}\n  format: parquet\n", self.out().display());
+        let sink = match &self.settings.log {
+            Log::Kafka(brokers) => {
+                let text = format!(
+                    "source:\n  type: kafka-log\n  properties.bootstrap.servers: {brokers}\n  topic.prefix: river\n\
+                     sink:\n  {files}pipeline:\n  name: delivery\n  parallelism: {lanes}\n  checkpoint.interval: {interval}\n",
+                );
+                self.place.file("delivery.yaml", &text);
+                "type: blackhole\n".to_owned()
+            }
+            _ => files,
         };
         // A server that says nothing any more is to be noticed within a test's patience.
         let heartbeat = if *proxied { "  heartbeat.interval: 300ms\n" } else { "" };
         let text = format!(
             "source:\n  type: mariadb\n  hostname: 127.0.0.1\n  port: {}\n  username: root\n  password: ''\n  tables: {}\n  \
-             scan.incremental.snapshot.chunk.size: {chunk}\n{heartbeat}sink:\n  type: file\n  path: {}\n  format: parquet\npipeline:\n  \
+             scan.incremental.snapshot.chunk.size: {chunk}\n{heartbeat}sink:\n  {sink}pipeline:\n  \
              name: river-{}\n  parallelism: {lanes}\n  checkpoint.interval: {interval}\n{log}",
             self.proxy.as_ref().map_or(self.server.port(), Proxy::port),
             specs().iter().map(|table| table.name()).collect::<Vec<_>>().join(", "),
-            self.out().display(),
             self.life,
         );
         self.place.file("river.yaml", &text);
@@ -89,6 +112,13 @@ impl River {
         let mut command = self.place.dujiang();
         command.args(["run", "river.yaml"]).args(arguments);
         Run::start(command, self.log_file(), faults)
+    }
+
+    /// Starts the pipeline that delivers from the log in Kafka, with these faults.
+    pub fn spawn_delivery(&self, faults: &str, arguments: &[&str]) -> Run {
+        let mut command = self.place.dujiang();
+        command.args(["run", "delivery.yaml"]).args(arguments);
+        Run::start(command, self.place.path("delivery.log"), faults)
     }
 
     /// As [`River::spawn`], as the child of another program.
@@ -140,6 +170,11 @@ impl River {
         self.load.stop();
         let status = self.spawn(faults, &["--until", "caught-up"]).wait();
         assert!(status.success(), "the last run ended with {status}:\n{}", self.log());
+        if matches!(self.settings.log, Log::Kafka(_)) {
+            let status = self.spawn_delivery(faults, &["--until", "caught-up"]).wait();
+            let log = std::fs::read_to_string(self.place.path("delivery.log")).unwrap_or_default();
+            assert!(status.success(), "the last delivery ended with {status}:\n{log}");
+        }
         oracle::check(&self.server, &specs(), &self.out()).expect("the oracle")
     }
 }
@@ -189,7 +224,7 @@ impl Run {
         }
     }
 
-    fn logged(&self) -> String {
+    pub fn logged(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 

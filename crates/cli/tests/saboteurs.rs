@@ -4,7 +4,7 @@
 //! `hand-off-in-snapshot`, `position-at-transaction-end` and `directory-fsync` are shown here; the others live in the
 //! engine and are shown by its simulation.
 
-use crate::river::{River, Settings};
+use crate::river::{Log, River, Settings};
 use dujiang_scratch::Options;
 use dujiang_testkit::oracle::{self, Report};
 use dujiang_testkit::power::Disk;
@@ -16,7 +16,7 @@ const STATE_DISK: &str = "state";
 
 fn river(interval: &'static str, facts: u64) -> River {
     let plan = Plan { facts, chains: 200, accounts: 50, ..Plan::default() };
-    River::new(&Options::default(), plan, Settings { chunk: 1_000, interval, lanes: 2, log: false, proxied: false })
+    River::new(&Options::default(), plan, Settings { chunk: 1_000, interval, lanes: 2, log: Log::None, proxied: false })
 }
 
 /// A snapshot is read while a transaction is in the log but not visible yet: its commit waits for a replica that does

@@ -29,6 +29,7 @@ pub mod secret;
 pub mod sink;
 pub mod source;
 pub mod span;
+mod start;
 pub mod text;
 pub mod transform;
 
@@ -39,3 +40,4 @@ pub use error::{Error, Result, ResultExt};
 pub use position::{Epoch, Position};
 pub use schema::{TableId, TableSchema};
 pub use secret::Secret;
+pub use start::Start;

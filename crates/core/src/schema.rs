@@ -58,6 +58,22 @@ pub enum KeyEquality {
     NoKey,
 }
 
+impl KeyEquality {
+    /// The word in logs and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            KeyEquality::ByValue => "by-value",
+            KeyEquality::ServerOnly => "server-only",
+            KeyEquality::NoKey => "no-key",
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::ByValue, Self::ServerOnly, Self::NoKey].into_iter().find(|equality| equality.name() == name)
+    }
+}
+
 /// One version of the shape of one table.
 ///
 /// Two schemas are the same version iff all parts are equal; `version` rises by one with every change of the table that

@@ -1,14 +1,18 @@
 //! `dujiang log ls|cat|seek|verify|forget`: a pipeline's log, looked at from outside. Nothing is changed but by `forget`.
 
+mod kafka;
+
 use super::{fail, refuse};
 use crate::console::{Console, print};
 use crate::pipeline_file;
 use clap::{Args, Subcommand, ValueEnum};
 use dujiang_core::options::OptionValue;
+use dujiang_core::sink::Milestone;
+use dujiang_core::source::SourceEvent;
 use dujiang_core::text::{write_instant, write_json_row};
-use dujiang_core::{ChangeBatch, Code, Error, Kind, Result};
+use dujiang_core::{ChangeBatch, Code, Error, Kind, Result, Start};
 use dujiang_log::inspect::{Summary, View};
-use dujiang_log::{Entry, Placed, Start};
+use dujiang_log::{Entry, Placed};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -101,8 +105,9 @@ pub fn run(arguments: &Arguments, console: &Console) -> u8 {
         Arguments::Verify(arguments) => arguments,
         Arguments::Forget(arguments) => &arguments.of,
     };
-    let folder = match folder(&of.log, console) {
-        Ok(folder) => folder,
+    let folder = match find(&of.log, console) {
+        Ok(Found::Folder(folder)) => folder,
+        Ok(Found::Kafka(place)) => return kafka::run(arguments, place, console),
         Err(code) => return code,
     };
     let view = match View::open(&folder) {
@@ -119,16 +124,25 @@ pub fn run(arguments: &Arguments, console: &Console) -> u8 {
     done.map_or_else(|error| fail(&error, console), |()| 0)
 }
 
-/// The folder of a log: the one given, or the one a pipeline file names.
-fn folder(given: &Path, console: &Console) -> std::result::Result<PathBuf, u8> {
+/// Where a log is.
+enum Found {
+    Folder(PathBuf),
+    Kafka(dujiang_kafka::log::inspect::Place),
+}
+
+/// The log in a folder, or the one a pipeline file names.
+fn find(given: &Path, console: &Console) -> std::result::Result<Found, u8> {
     if given.is_dir() {
-        return Ok(given.to_owned());
+        return Ok(Found::Folder(given.to_owned()));
     }
     let loaded = pipeline_file::open(given, &[]).map_err(|mistakes| refuse(&mistakes, console))?;
     let pipeline = &loaded.pipeline;
+    if let Some(place) = kafka::place(pipeline) {
+        return Ok(Found::Kafka(place));
+    }
     let source = Some(&pipeline.source).filter(|source| source.kind == dujiang_log::SOURCE.kind);
     match pipeline.log.as_ref().or(source).and_then(|block| block.option("path")) {
-        Some(path) => Ok(PathBuf::from(&path.value)),
+        Some(path) => Ok(Found::Folder(PathBuf::from(&path.value))),
         None => {
             let error = Error::new(Code::LogMissing, format!("the pipeline `{}` has no log", pipeline.name));
             Err(fail(&error.help("add a `log:` block, or name the folder of a log"), console))
@@ -213,30 +227,53 @@ fn cat(view: &View, arguments: &CatArguments) -> Result<()> {
         }
         left -= 1;
         let mut lines = String::new();
-        entry_lines(&placed, arguments.table.as_deref(), &mut lines);
+        if let Some((offset, event)) = event(placed) {
+            entry_lines(offset, &event, arguments.table.as_deref(), &mut lines);
+        }
         print(&lines);
         Ok(left > 0)
     })
 }
 
-fn entry_lines(placed: &Placed, only: Option<&str>, out: &mut String) {
-    let offset = placed.header.offset;
-    match &placed.entry {
-        Some(Entry::Batch(batch)) if only.is_none_or(|only| batch.source_table().to_string() == only) => {
-            batch_lines(offset, batch, out);
+fn event(placed: Placed) -> Option<(u64, SourceEvent)> {
+    let event = match placed.entry? {
+        Entry::Batch(batch) => SourceEvent::Batch(batch),
+        Entry::Schema(change) => SourceEvent::SchemaChange(change),
+        Entry::Marker(Milestone::SnapshotDone) => SourceEvent::SnapshotDone,
+        Entry::Marker(Milestone::CaughtUp) => SourceEvent::CaughtUp,
+        Entry::Marker(Milestone::End) => SourceEvent::End,
+    };
+    Some((placed.header.offset, event))
+}
+
+/// An entry as lines; `offset` is its own, or that of its first change.
+fn entry_lines(offset: u64, event: &SourceEvent, only: Option<&str>, out: &mut String) {
+    let milestone = match event {
+        SourceEvent::Batch(batch) => {
+            if only.is_none_or(|only| batch.source_table().to_string() == only) {
+                batch_lines(offset, batch, out);
+            }
+            return;
         }
-        Some(Entry::Schema(change)) if only.is_none_or(|only| change.after.id.to_string() == only) => {
-            let columns: Vec<&str> = change.after.arrow.fields().iter().map(|field| field.name().as_str()).collect();
-            let line = json!({
-                "offset": offset, "schema": change.after.id.to_string(), "version": change.after.version,
-                "columns": columns, "statement": change.statement,
-            });
-            out.push_str(&format!("{line}\n"));
+        SourceEvent::SchemaChange(change) => {
+            if only.is_none_or(|only| change.after.id.to_string() == only) {
+                let columns: Vec<&str> =
+                    change.after.arrow.fields().iter().map(|field| field.name().as_str()).collect();
+                let line = json!({
+                    "offset": offset, "schema": change.after.id.to_string(), "version": change.after.version,
+                    "columns": columns, "statement": change.statement,
+                });
+                out.push_str(&format!("{line}\n"));
+            }
+            return;
         }
-        Some(Entry::Marker(milestone)) if only.is_none() => {
-            out.push_str(&format!("{}\n", json!({ "offset": offset, "milestone": milestone.name() })));
-        }
-        _ => {}
+        SourceEvent::SnapshotDone => Milestone::SnapshotDone,
+        SourceEvent::CaughtUp => Milestone::CaughtUp,
+        SourceEvent::End => Milestone::End,
+        SourceEvent::Idle => return,
+    };
+    if only.is_none() {
+        out.push_str(&format!("{}\n", json!({ "offset": offset, "milestone": milestone.name() })));
     }
 }
 
@@ -267,12 +304,16 @@ fn batch_lines(offset: u64, batch: &ChangeBatch, out: &mut String) {
 }
 
 fn seek(view: &View, time: &str) -> Result<()> {
-    let wrong = |why| Error::new(Code::Usage, format!("the time {why}"));
-    let Start::Time(micros) = Start::from_text(&format!("time:{time}")).map_err(wrong)? else {
-        return Err(Error::new(Code::Bug, "a time is read as something else"));
-    };
-    print(&format!("{}\n", view.offset_at(micros)?));
+    print(&format!("{}\n", view.offset_at(micros(time)?)?));
     Ok(())
+}
+
+fn micros(time: &str) -> Result<i64> {
+    let wrong = |why| Error::new(Code::Usage, format!("the time {why}"));
+    match Start::from_text(&format!("time:{time}")).map_err(wrong)? {
+        Start::Time(micros) => Ok(micros),
+        _ => Err(Error::new(Code::Bug, "a time is read as something else")),
+    }
 }
 
 fn verify(view: &View, console: &Console) -> u8 {

@@ -117,9 +117,13 @@ pub fn examine(loaded: &Loaded, state_dir: &Path) -> Result<Doctored> {
     let mut visit = visit(loaded, known.as_ref().ok());
     let source = runtime.block_on(loaded.source.examine(&visit));
     visit.expected_bytes = source.expected_bytes;
+    let log = match &loaded.log {
+        Some(log) => runtime.block_on(log.sink.examine(&visit)),
+        None => Examination::of("log"),
+    };
     let sink = runtime.block_on(loaded.sink.examine(&visit));
     let machine = machine::examine(state_dir, known);
-    let parts = [("source", source), ("sink", sink), ("machine", machine)];
+    let parts = [("source", source), ("log", log), ("sink", sink), ("machine", machine)];
     let parts = parts.into_iter().filter(|(_, examination)| !examination.checks.is_empty());
     Ok(Doctored {
         pipeline: loaded.pipeline.name.clone(),

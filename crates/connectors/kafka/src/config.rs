@@ -143,15 +143,36 @@ pub(crate) struct SinkConfig {
 pub(crate) struct TopicNames {
     pub(crate) mapped: Vec<(Selectors, String)>,
     pub(crate) all: Option<String>,
+    /// Of a log: what the names of its tables' topics begin with.
+    pub(crate) log: Option<String>,
 }
 
 /// A transaction may take as long as the brokers allow by default, because it is open for a whole epoch.
-const TRANSACTION_TIMEOUT: &str = "900000";
-const MOST_QUEUE_BYTES: u64 = 32 << 20;
+pub(crate) const TRANSACTION_TIMEOUT: &str = "900000";
+pub(crate) const MOST_QUEUE_BYTES: u64 = 32 << 20;
 /// Kafka's own limit.
 const LONGEST_TOPIC: usize = 249;
 
+impl ValueText {
+    /// As the formats know it; debezium-json with or without the schema that explains it.
+    pub(crate) fn format(self, schema: bool) -> MessageFormat {
+        match self {
+            Self::DebeziumJson if schema => MessageFormat::DebeziumJsonWithSchema,
+            Self::DebeziumJson => MessageFormat::DebeziumJson,
+            Self::CanalJson => MessageFormat::CanalJson,
+            Self::MaxwellJson => MessageFormat::MaxwellJson,
+            Self::Json => MessageFormat::Json,
+            Self::Csv => MessageFormat::Csv,
+        }
+    }
+}
+
 impl SinkConfig {
+    /// Whether it is a log.
+    pub(crate) fn is_log(&self) -> bool {
+        self.topics.log.is_some()
+    }
+
     pub(crate) fn parse(raw: &[RawOption], pipeline: &PipelineOptions) -> Result<Self, Vec<Problem>> {
         let options = KafkaSinkOptions::parse(raw)?;
         let queue_bytes = (pipeline.memory_limit / 4).min(MOST_QUEUE_BYTES);
@@ -200,7 +221,7 @@ impl SinkConfig {
 }
 
 /// What a user may change by `properties.*`.
-fn defaults(queue_bytes: u64) -> ClientConfig {
+pub(crate) fn defaults(queue_bytes: u64) -> ClientConfig {
     let mut client = ClientConfig::new();
     client.set("client.id", "dujiang");
     client.set("acks", "all");
@@ -232,7 +253,7 @@ fn topic_names(options: &KafkaSinkOptions, problems: &mut Vec<Problem>) -> Topic
     if let Some(topic) = options.topic.as_deref().filter(|topic| !is_topic(topic)) {
         problems.push(bad_topic(topic, options, "topic"));
     }
-    TopicNames { mapped, all: options.topic.clone() }
+    TopicNames { mapped, all: options.topic.clone(), log: None }
 }
 
 /// The dialect's documentation separates headers by commas, its code by semicolons.
@@ -253,14 +274,7 @@ fn custom_headers(options: &KafkaSinkOptions, problems: &mut Vec<Problem>) -> Ve
 }
 
 fn message_options(options: &KafkaSinkOptions, pipeline: &str) -> MessageOptions {
-    let value = match options.value_format {
-        ValueText::DebeziumJson if options.include_schema => MessageFormat::DebeziumJsonWithSchema,
-        ValueText::DebeziumJson => MessageFormat::DebeziumJson,
-        ValueText::CanalJson => MessageFormat::CanalJson,
-        ValueText::MaxwellJson => MessageFormat::MaxwellJson,
-        ValueText::Json => MessageFormat::Json,
-        ValueText::Csv => MessageFormat::Csv,
-    };
+    let value = options.value_format.format(options.include_schema);
     let key = match options.key_format {
         KeyText::Json => KeyFormat::Json,
         KeyText::Csv => KeyFormat::Csv,
@@ -281,9 +295,13 @@ pub(crate) fn is_topic(name: &str) -> bool {
 }
 
 /// Other characters than a topic may have become `_`.
-fn default_commit_topic(pipeline: &str) -> String {
+pub(crate) fn legal_topic(name: &str) -> String {
     let legal = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
-    let name: String = pipeline.chars().map(legal).take(200).collect();
+    name.chars().map(legal).collect()
+}
+
+fn default_commit_topic(pipeline: &str) -> String {
+    let name: String = legal_topic(pipeline).chars().take(200).collect();
     format!("dujiang-commits-{name}")
 }
 

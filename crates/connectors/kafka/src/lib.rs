@@ -1,4 +1,4 @@
-//! Kafka: a sink and a source of messages.
+//! Kafka: a sink and a source of messages, and a log of changes.
 //!
 //! Every change becomes a message of its table's topic, in one of the formats of `dujiang-format-text`. At least once by
 //! default; exactly once by transactions, one for each epoch: all lanes write through one producer, and the transaction
@@ -17,6 +17,7 @@
 mod client;
 mod config;
 mod gate;
+pub mod log;
 mod marker;
 mod outbox;
 mod partition;
@@ -32,7 +33,8 @@ use crate::sink::KafkaSink;
 use dujiang_core::connector::{SinkSpec, SourceSpec};
 
 pub use crate::config::{Count, Delivery, KafkaSinkOptions, KeyText, Strategy, ValueText};
-pub use crate::source::{Isolation, KafkaSourceOptions, Startup, ValueFormat};
+pub use crate::log::{KafkaLogOptions, KafkaLogSourceOptions, LOG, LOG_SOURCE};
+pub use crate::source::{Isolation, KafkaSourceOptions, Startup};
 
 /// The sink type, for the command's registry.
 pub const SINK: SinkSpec = SinkSpec {

@@ -4,14 +4,15 @@
 //! generation can be seen (INV-11). All have the same key, so that the topic can be compacted; the last one counts.
 
 use crate::client::{Admin, NewTopic, blocking, of_client};
+use crate::log::Part;
 use dujiang_core::checkpoint::Generation;
 use dujiang_core::sink::SinkContext;
 use dujiang_core::{Code, Error, Result};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
@@ -35,6 +36,9 @@ pub(crate) struct Marker {
     pub(crate) epoch: u64,
     /// The source's position after it, for people.
     pub(crate) position: String,
+    /// Of a log: the entries of the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) log: Option<Part>,
 }
 
 impl Marker {
@@ -72,15 +76,18 @@ pub(crate) async fn make_topic(admin: &Admin, topic: &str, replicas: i32) -> Res
         ("segment.bytes", "1048576"),
         ("min.cleanable.dirty.ratio", "0.1"),
     ];
-    let made = admin.topic_or_new(&NewTopic { name: topic, partitions: 1, replicas, settings }).await?;
+    make_single(admin, &NewTopic { name: topic, partitions: 1, replicas, settings }).await
+}
+
+/// Makes a topic of one partition if it is missing.
+pub(crate) async fn make_single(admin: &Admin, new: &NewTopic<'_>) -> Result<()> {
+    let made = admin.topic_or_new(new, &admin.topics().await?).await?;
     if made.partitions == 1 {
         return Ok(());
     }
-    Err(Error::new(
-        Code::KafkaTopic,
-        format!("the commit topic {topic} has {} partitions instead of one", made.partitions),
-    )
-    .help("name another one in `sink.commit-topic`, which the sink makes itself"))
+    let message = format!("the commit topic {} has {} partitions instead of one", new.name, made.partitions);
+    Err(Error::new(Code::KafkaTopic, message)
+        .help("name another one in `sink.commit-topic`, or another `topic.prefix` of a log; it is made by itself"))
 }
 
 /// The last record that counts; what is not committed does not.
@@ -89,14 +96,24 @@ pub(crate) async fn last(config: &ClientConfig, brokers: &str, topic: &str) -> R
     blocking(move || read_last(&config, &brokers, &topic)).await
 }
 
-fn read_last(config: &ClientConfig, brokers: &str, topic: &str) -> Result<Option<Marker>> {
+/// The same. Waits.
+pub(crate) fn read_last(config: &ClientConfig, brokers: &str, topic: &str) -> Result<Option<Marker>> {
     let failed = |error: KafkaError| of_client(&format!("read the commit topic {topic}"), brokers, error);
-    let mut config = reader_of(config);
-    let consumer: BaseConsumer = config.set_log_level(RDKafkaLogLevel::Emerg).create().map_err(failed)?;
+    let consumer: BaseConsumer = reader_of(config).set_log_level(RDKafkaLogLevel::Emerg).create().map_err(failed)?;
     let (low, high) = consumer.fetch_watermarks(topic, 0, PATIENCE).map_err(failed)?;
     let tail = low.max(high - TAIL);
-    match read_from(&consumer, topic, tail).map_err(failed)? {
-        None if tail > low => read_from(&consumer, topic, low).map_err(failed)?,
+    let last = |from: i64| {
+        let mut last = None;
+        let read = each(&consumer, topic, from, |message| {
+            if message.key() == Some(KEY.as_bytes()) {
+                last = message.payload().map(<[u8]>::to_vec).or(last.take());
+            }
+            true
+        });
+        read.map(|()| last).map_err(failed)
+    };
+    match last(tail)? {
+        None if tail > low => last(low)?,
         found => found,
     }
     .map(|bytes| parse(&bytes, topic))
@@ -104,7 +121,7 @@ fn read_last(config: &ClientConfig, brokers: &str, topic: &str) -> Result<Option
 }
 
 /// The settings of connections and of security; those of producers mean nothing to a consumer.
-fn reader_of(config: &ClientConfig) -> ClientConfig {
+pub(crate) fn reader_of(config: &ClientConfig) -> ClientConfig {
     let mut reader = ClientConfig::new();
     let kept = ["bootstrap.", "security.", "sasl.", "ssl.", "client.", "socket.", "broker.", "reconnect."];
     for (name, value) in config.config_map() {
@@ -118,17 +135,22 @@ fn reader_of(config: &ClientConfig) -> ClientConfig {
     reader
 }
 
-/// The value of the last record from an offset on.
-fn read_from(consumer: &BaseConsumer, topic: &str, offset: i64) -> Result<Option<Vec<u8>>, KafkaError> {
+/// Every message that is committed by now, from an offset on, as long as `take` says so.
+pub(crate) fn each<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    offset: i64,
+    mut take: impl FnMut(&BorrowedMessage<'_>) -> bool,
+) -> Result<(), KafkaError> {
     let mut place = TopicPartitionList::new();
     place.add_partition_offset(topic, 0, Offset::Offset(offset))?;
     consumer.assign(&place)?;
-    let mut last = None;
-    let deadline = Instant::now() + PATIENCE;
+    let mut deadline = Instant::now() + PATIENCE;
     loop {
         match consumer.poll(Duration::from_millis(200)) {
-            Some(Ok(message)) => last = message.payload().map(<[u8]>::to_vec).or(last),
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(last),
+            Some(Ok(message)) if !take(&message) => return Ok(()),
+            Some(Ok(_)) => deadline = Instant::now() + PATIENCE,
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
             Some(Err(error)) => return Err(error),
             None if Instant::now() < deadline => {}
             None => return Err(KafkaError::NoMessageReceived),
@@ -136,7 +158,7 @@ fn read_from(consumer: &BaseConsumer, topic: &str, offset: i64) -> Result<Option
     }
 }
 
-fn parse(bytes: &[u8], topic: &str) -> Result<Marker> {
+pub(crate) fn parse(bytes: &[u8], topic: &str) -> Result<Marker> {
     serde_json::from_slice(bytes).map_err(|error| {
         Error::new(Code::SinkTaken, format!("the commit topic {topic} holds a record that is no commit record"))
             .help("name another one in `sink.commit-topic`, which the sink makes itself")

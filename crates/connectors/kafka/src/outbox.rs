@@ -1,6 +1,7 @@
 //! Messages that wait to be handed to the client, in order.
 
 use crate::client::Producer;
+use crate::log::{HEADER, Heads};
 use crate::partition::Spread;
 use crate::topics::Target;
 use dujiang_core::Result;
@@ -23,9 +24,12 @@ pub(crate) struct Way {
 /// The messages of one batch.
 struct Chunk {
     messages: Messages,
+    /// Of a log: a further header for each.
+    heads: Option<Heads>,
     /// The next one to be handed over.
     next: usize,
     way: Arc<Way>,
+    bytes: usize,
     _held: Held,
 }
 
@@ -60,11 +64,11 @@ impl Outbox {
         self.spare.pop().unwrap_or_default()
     }
 
-    pub(crate) fn push(&mut self, messages: Messages, way: Arc<Way>) {
-        let bytes = messages.memory();
+    pub(crate) fn push(&mut self, messages: Messages, heads: Option<Heads>, way: Arc<Way>) {
+        let bytes = messages.memory() + heads.as_ref().map_or(0, Heads::memory);
         self.bytes += bytes;
         let _held = self.budget.hold(bytes);
-        self.chunks.push_back(Chunk { messages, next: 0, way, _held });
+        self.chunks.push_back(Chunk { messages, heads, next: 0, way, bytes, _held });
     }
 
     /// Everything in it, as an outbox of its own.
@@ -82,14 +86,15 @@ impl Outbox {
         let mut sent = 0;
         while let Some(chunk) = self.chunks.front_mut() {
             while chunk.next < chunk.messages.len() {
-                if !producer.send(record(&chunk.messages.get(chunk.next), &chunk.way, self.lane))? {
+                let head = chunk.heads.as_ref().and_then(|heads| heads.get(chunk.next));
+                if !producer.send(record(&chunk.messages.get(chunk.next), head, &chunk.way, self.lane))? {
                     return Ok(sent);
                 }
                 chunk.next += 1;
                 sent += 1;
             }
             let Some(mut done) = self.chunks.pop_front() else { break };
-            self.bytes -= done.messages.memory();
+            self.bytes -= done.bytes;
             done.messages.clear();
             if self.spare.len() < SPARE {
                 self.spare.push(done.messages);
@@ -99,19 +104,24 @@ impl Outbox {
     }
 }
 
-fn record<'a>(message: &Message<'a>, way: &'a Way, lane: usize) -> BaseRecord<'a, [u8], [u8], usize> {
+fn record<'a>(
+    message: &Message<'a>,
+    head: Option<&[u8]>,
+    way: &'a Way,
+    lane: usize,
+) -> BaseRecord<'a, [u8], [u8], usize> {
     let mut record = BaseRecord::with_opaque_to(&way.target.topic, lane);
     record.partition = Some(way.spread.partition(message.key));
     record.key = message.key;
     record.payload = message.value;
-    record.headers = headers(message, way);
+    record.headers = headers(message, head, way);
     record
 }
 
-fn headers(message: &Message<'_>, way: &Way) -> Option<OwnedHeaders> {
+fn headers(message: &Message<'_>, head: Option<&[u8]>, way: &Way) -> Option<OwnedHeaders> {
     let mut headers = way.headers.clone();
-    for (key, value) in message.headers() {
-        let all = headers.unwrap_or_else(|| OwnedHeaders::new_with_capacity(2));
+    for (key, value) in message.headers().chain(head.map(|head| (HEADER, head))) {
+        let all = headers.unwrap_or_else(|| OwnedHeaders::new_with_capacity(3));
         headers = Some(all.insert(Header { key, value: Some(value) }));
     }
     headers

@@ -10,12 +10,10 @@ pub(crate) const PREFIX: &str = "properties.";
 /// Java's name and the library's, where they differ.
 const RENAMED: &[(&str, &str)] = &[
     ("max.request.size", "message.max.bytes"),
-    ("reconnect.backoff.ms", "reconnect.backoff.ms"),
     ("fetch.max.wait.ms", "fetch.wait.max.ms"),
     ("ssl.truststore.certificates", "ssl.ca.pem"),
     ("ssl.keystore.certificate.chain", "ssl.certificate.pem"),
     ("ssl.keystore.key", "ssl.key.pem"),
-    ("security.protocol", "security.protocol"),
 ];
 /// What only a Java program can use, and what this program decides itself; the reason is told.
 const REFUSED: &[(&str, &str)] = &[

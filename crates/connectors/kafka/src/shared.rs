@@ -3,6 +3,7 @@
 use crate::client::{Admin, Producer};
 use crate::config::SinkConfig;
 use crate::gate::Gate;
+use crate::log::Entries;
 use crate::topics::{Target, Targets};
 use dujiang_core::{Code, Error, Result, TableId};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) struct Shared {
     pub(crate) config: SinkConfig,
     targets: Targets,
+    /// Of a log: the numbers of its entries.
+    pub(crate) entries: Entries,
     state: Mutex<State>,
     /// Rings when the gate may have opened.
     pub(crate) opened: Notify,
@@ -30,7 +33,13 @@ struct State {
 
 impl Shared {
     pub(crate) fn new(config: SinkConfig) -> Self {
-        Self { config, targets: Targets::default(), state: Mutex::default(), opened: Notify::new() }
+        Self {
+            config,
+            targets: Targets::default(),
+            entries: Entries::default(),
+            state: Mutex::default(),
+            opened: Notify::new(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -93,9 +102,15 @@ impl Shared {
         }
     }
 
-    /// The topic of a table, made if it is missing.
-    pub(crate) async fn target(&self, table: &TableId) -> Result<Arc<Target>> {
+    /// The topics of tables, made if they are missing.
+    pub(crate) async fn targets<'a>(&self, tables: impl Iterator<Item = &'a TableId>) -> Result<Vec<Arc<Target>>> {
         let admin = self.admin()?;
-        self.targets.of(table, &self.config, &admin).await
+        self.targets.of(tables, &self.config, &admin).await
+    }
+
+    /// The topic of a table.
+    pub(crate) async fn target(&self, table: &TableId) -> Result<Arc<Target>> {
+        let mut targets = self.targets(std::iter::once(table)).await?;
+        targets.pop().ok_or_else(|| Error::new(Code::Bug, "a table has no topic"))
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::client::{Outcome, Producer, Record, Reports, blocking, unconfirmed};
 use crate::config::{Delivery, SinkConfig};
+use crate::log::{Here, LogCommitter, Part, read_shapes, reading};
 use crate::marker::{self, Marker};
 use crate::shared::Shared;
 use crate::topics::topic_of;
@@ -16,11 +17,16 @@ use rdkafka::ClientConfig;
 use std::sync::Arc;
 
 /// Kafka.
-pub(crate) struct KafkaSink(Arc<Shared>);
+pub(crate) struct KafkaSink(Arc<Shared>, Option<Arc<Here>>);
 
 impl KafkaSink {
     pub(crate) fn new(config: SinkConfig) -> Self {
-        Self(Arc::new(Shared::new(config)))
+        Self(Arc::new(Shared::new(config)), None)
+    }
+
+    /// The writing end of a log.
+    pub(crate) fn log(config: SinkConfig, here: Arc<Here>) -> Self {
+        Self(Arc::new(Shared::new(config)), Some(here))
     }
 }
 
@@ -31,6 +37,10 @@ impl Sink for KafkaSink {
             Delivery::ExactlyOnce => SinkClass::Transactional,
             Delivery::AtLeastOnce => SinkClass::AtLeastOnce,
         }
+    }
+
+    fn is_log(&self) -> bool {
+        self.0.config.is_log()
     }
 
     fn place_of(&self, table: &TableId) -> Option<String> {
@@ -48,15 +58,20 @@ impl Sink for KafkaSink {
             return examination;
         };
         if config.delivery == Delivery::ExactlyOnce {
+            let what = if config.is_log() { "log" } else { "commit topic" };
             let there = topics.iter().any(|topic| topic.name == config.commit_topic);
             let found = if there { "is there" } else { "is made by the first run" };
-            examination.ok("commit topic", format!("{} {found}", config.commit_topic));
+            examination.ok(what, format!("{} {found}", config.commit_topic));
         }
         examination
     }
 
     async fn committer(&self, context: SinkContext) -> Result<Box<dyn Committer>> {
-        Ok(Box::new(KafkaCommitter { shared: self.0.clone(), context, held: 0, marked: None, awaited: 0 }))
+        let kafka = KafkaCommitter::new(self.0.clone(), context);
+        Ok(match &self.1 {
+            Some(here) => Box::new(LogCommitter::new(kafka, here.clone())),
+            None => Box::new(kafka),
+        })
     }
 
     async fn writer(&self, lane: usize, context: SinkContext) -> Result<Box<dyn Writer>> {
@@ -64,18 +79,28 @@ impl Sink for KafkaSink {
     }
 }
 
-struct KafkaCommitter {
-    shared: Arc<Shared>,
+pub(crate) struct KafkaCommitter {
+    pub(crate) shared: Arc<Shared>,
     context: SinkContext,
     /// The last epoch whose data is visible.
     held: u64,
     /// The epoch whose record lies in the open transaction.
     marked: Option<u64>,
-    /// Records of ours that have come to an end once the last one has.
-    awaited: u64,
+    /// Of a log: the epoch whose entries are known, and they.
+    part: Option<(u64, Part)>,
+    /// Records of ours that were handed to the producer.
+    sent: u64,
 }
 
 impl KafkaCommitter {
+    fn new(shared: Arc<Shared>, context: SinkContext) -> Self {
+        Self { shared, context, held: 0, marked: None, part: None, sent: 0 }
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.context.generation.0
+    }
+
     fn config(&self) -> &SinkConfig {
         &self.shared.config
     }
@@ -96,11 +121,13 @@ impl KafkaCommitter {
         if config.delivery == Delivery::ExactlyOnce {
             client.set("transactional.id", self.transactional_id());
         }
-        Producer::start(&client, &config.bootstrap, Reports::new(config.lanes, &config.bootstrap))
+        let reports = Reports::new(config.lanes, &config.bootstrap);
+        Producer::start(&client, &config.bootstrap, if config.is_log() { reports.with_ranges() } else { reports })
     }
 
     /// A producer that has shut out every earlier one and ended what they left open.
-    async fn take_over(&self) -> Result<Producer> {
+    async fn take_over(&mut self) -> Result<Producer> {
+        self.sent = 0;
         let producer = self.start_producer()?;
         blocking(move || {
             producer.init_transactions()?;
@@ -110,37 +137,76 @@ impl KafkaCommitter {
         .await
     }
 
-    /// Puts a record of ours into the open transaction.
-    async fn send_mark(&mut self, producer: &Producer, epoch: u64, position: &str) -> Result<()> {
-        let marker = Marker {
+    fn marker(&self, epoch: u64, position: &str, log: Option<Part>) -> Marker {
+        Marker {
             pipeline: self.context.identity.name.to_string(),
             lineage: self.context.identity.lineage.0.to_string(),
             generation: self.context.generation.0,
             epoch,
             position: position.to_owned(),
-        };
-        let (bytes, lane, reports) = (marker.bytes()?, self.config().lanes, producer.reports());
-        let awaited = reports.ended(lane) + 1;
+            log,
+        }
+    }
+
+    /// Puts the record of an epoch into the open transaction; of a log also where its readers find all of them.
+    async fn send_mark(&mut self, producer: &Producer, request: &CommitRequest) -> Result<()> {
+        let part = self.part_of(producer, request)?;
+        let marker = self.marker(request.epoch.0, &request.position_text, part).bytes()?;
+        let shared = self.shared.clone();
+        for topic in shared.config.topics.log.iter().chain([&shared.config.commit_topic]) {
+            self.send_own(producer, topic, marker::KEY.as_bytes(), &marker).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands a record of ours to the producer.
+    pub(crate) async fn send_own(&mut self, producer: &Producer, topic: &str, key: &[u8], value: &[u8]) -> Result<()> {
+        let lane = self.config().lanes;
         loop {
-            let seen = reports.ended_of_all();
-            let record = Record::with_opaque_to(&self.config().commit_topic, lane);
-            if producer.send(record.partition(0).key(marker::KEY.as_bytes()).payload(&bytes))? {
-                self.awaited = awaited;
+            let seen = producer.reports().ended_of_all();
+            let record = Record::with_opaque_to(topic, lane);
+            if producer.send(record.partition(0).key(key).payload(value))? {
+                self.sent += 1;
                 return Ok(());
             }
             self.await_report(producer, seen).await?;
         }
     }
 
-    /// Waits until the brokers have it, one way or the other: the commit itself would wait longer for that.
-    async fn await_mark(&self, producer: &Producer) -> Result<()> {
+    /// Waits until the brokers have all of ours, one way or the other: a commit itself would wait longer for that.
+    pub(crate) async fn await_own(&self, producer: &Producer) -> Result<()> {
         loop {
             let seen = producer.reports().ended_of_all();
-            if producer.reports().ended(self.config().lanes) >= self.awaited {
+            if producer.reports().ended(self.config().lanes) >= self.sent {
                 return Ok(());
             }
             self.await_report(producer, seen).await?;
         }
+    }
+
+    /// Of a log: the entries of the epoch that is to be committed, whose messages are all confirmed.
+    fn part_of(&mut self, producer: &Producer, request: &CommitRequest) -> Result<Option<Part>> {
+        if !self.config().is_log() {
+            return Ok(None);
+        }
+        let epoch = request.epoch.0;
+        if let Some((_, part)) = self.part.as_ref().filter(|(of, _)| *of == epoch) {
+            return Ok(Some(part.clone()));
+        }
+        let mut topics = producer.reports().take_ranges();
+        // Records of epochs and shapes are found without.
+        topics.retain(|topic, _| {
+            *topic != self.config().commit_topic && self.config().topics.log.as_ref() != Some(topic)
+        });
+        if topics.values().flat_map(|partitions| partitions.values()).any(|(first, _)| *first < 0) {
+            // Brokers may confirm a repeated message without its place; then readers could not find it.
+            let why = "the brokers did not tell where messages stand".to_owned();
+            return Err(self.aborted(&format!("the transaction of epoch {epoch}"), why));
+        }
+        let end = request.tokens.iter().filter_map(|Token(bytes)| end_of(bytes)).max().unwrap_or_default();
+        let part = self.shared.entries.part(end, topics);
+        self.part = Some((epoch, part.clone()));
+        Ok(Some(part))
     }
 
     async fn await_report(&self, producer: &Producer, seen: u64) -> Result<()> {
@@ -153,7 +219,10 @@ impl KafkaCommitter {
 
     async fn open_transactional(&mut self) -> Result<SinkState> {
         let (admin, topic) = (self.shared.admin()?, self.config().commit_topic.clone());
-        marker::make_topic(&admin, &topic, self.config().replicas).await?;
+        match &self.config().topics.log {
+            Some(prefix) => crate::log::make_topics(&admin, self.config(), prefix).await?,
+            None => marker::make_topic(&admin, &topic, self.config().replicas).await?,
+        }
         // Whoever is no owner must not shut the owner out.
         let seen = self.last_marker().await?;
         self.check(seen.as_ref())?;
@@ -162,9 +231,11 @@ impl KafkaCommitter {
         let found = self.last_marker().await?;
         self.check(found.as_ref())?;
         let (epoch, position) = found.as_ref().map_or((0, ""), |marker| (marker.epoch, marker.position.as_str()));
+        let log = self.begin_log(found.as_ref()).await?;
         // INV-11: from here on the generation stands in the topic.
-        self.send_mark(&producer, epoch, position).await?;
-        self.await_mark(&producer).await?;
+        let marker = self.marker(epoch, position, log).bytes()?;
+        self.send_own(&producer, &topic, marker::KEY.as_bytes(), &marker).await?;
+        self.await_own(&producer).await?;
         let committing = producer.clone();
         match blocking(move || Ok(committing.commit_transaction())).await? {
             Outcome::Committed => {}
@@ -179,6 +250,16 @@ impl KafkaCommitter {
             (1.., Some(marker)) => SinkState::Holds { generation: marker.generation(), epoch: Epoch(epoch) },
             _ => SinkState::Empty,
         })
+    }
+
+    /// Of a log: goes on behind the entries that are committed.
+    async fn begin_log(&mut self, found: Option<&Marker>) -> Result<Option<Part>> {
+        let Some(prefix) = &self.config().topics.log else { return Ok(None) };
+        let end = found.and_then(|marker| marker.log.as_ref()).map_or(0, |part| part.end);
+        let (shapes, _) = read_shapes(&reading(self.config(), prefix)).await?;
+        self.shared.entries.begin(end, shapes.before(end).into_iter().collect());
+        self.part = None;
+        Ok(Some(Part { from: end, end, ..Part::default() }))
     }
 
     fn check(&self, marker: Option<&Marker>) -> Result<()> {
@@ -200,6 +281,9 @@ impl KafkaCommitter {
 
     fn now_held(&mut self, epoch: u64) {
         (self.held, self.marked) = (epoch, None);
+        if let Some((_, part)) = self.part.take().filter(|(of, _)| *of == epoch) {
+            self.shared.entries.committed(part.end);
+        }
         self.shared.gate(|gate| gate.committed(epoch));
     }
 
@@ -241,6 +325,12 @@ impl KafkaCommitter {
     }
 }
 
+/// The number behind the last entry that a token of a log names.
+fn end_of(token: &[u8]) -> Option<u64> {
+    let token: serde_json::Value = serde_json::from_slice(token).ok()?;
+    token["end"].as_u64()
+}
+
 #[async_trait]
 impl Committer for KafkaCommitter {
     async fn open(&mut self) -> Result<SinkState> {
@@ -262,10 +352,10 @@ impl Committer for KafkaCommitter {
         let (number, producer) = self.shared.producer()?;
         self.check_tokens(request, number)?;
         if self.marked != Some(epoch) {
-            self.send_mark(&producer, epoch, &request.position_text).await?;
+            self.send_mark(&producer, request).await?;
             self.marked = Some(epoch);
         }
-        self.await_mark(&producer).await?;
+        self.await_own(&producer).await?;
         let committing = producer.clone();
         match blocking(move || Ok(committing.commit_transaction())).await? {
             Outcome::Committed => self.committed(producer, epoch).await,
@@ -285,6 +375,10 @@ impl Committer for KafkaCommitter {
 
     async fn apply_schema(&mut self, _expected: Option<&Arc<TableSchema>>, next: &Arc<TableSchema>) -> Result<()> {
         self.shared.target(&next.id).await.map(|_| ())
+    }
+
+    async fn apply_shapes(&mut self, shapes: &[Arc<TableSchema>]) -> Result<()> {
+        self.shared.targets(shapes.iter().map(|shape| &shape.id)).await.map(|_| ())
     }
 
     async fn apply_event(&mut self, change: &SinkChange) -> Result<()> {

@@ -36,15 +36,41 @@ impl Targets {
         known.keys().find(|name| !topics.iter().any(|topic| topic.name == **name)).cloned()
     }
 
-    /// The topic of a table, made now if it is missing.
-    pub(crate) async fn of(&self, table: &TableId, config: &SinkConfig, admin: &Admin) -> Result<Arc<Target>> {
-        let topic = topic_of(table, config)?;
-        if let Some(target) = self.known(&topic) {
-            return Ok(target);
+    /// The topics of tables, made now if they are missing.
+    pub(crate) async fn of<'a>(
+        &self,
+        tables: impl Iterator<Item = &'a TableId>,
+        config: &SinkConfig,
+        admin: &Admin,
+    ) -> Result<Vec<Arc<Target>>> {
+        let mut there = None;
+        let mut targets = Vec::new();
+        for table in tables {
+            let topic = topic_of(table, config)?;
+            if let Some(target) = self.known(&topic) {
+                targets.push(target);
+                continue;
+            }
+            let there = match &mut there {
+                Some(there) => there,
+                none => none.insert(admin.topics().await?),
+            };
+            targets.push(self.use_topic(topic, table, config, admin, there).await?);
         }
+        Ok(targets)
+    }
+
+    async fn use_topic(
+        &self,
+        topic: String,
+        table: &TableId,
+        config: &SinkConfig,
+        admin: &Admin,
+        there: &[Topic],
+    ) -> Result<Arc<Target>> {
         let settings = config.topic_properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let new = NewTopic { name: &topic, partitions: config.partitions, replicas: config.replicas, settings };
-        let Topic { name, partitions } = admin.topic_or_new(&new).await?;
+        let Topic { name, partitions } = admin.topic_or_new(&new, there).await?;
         let limit = limit(&name, config, admin).await?;
         tracing::info!(topic = name, partitions, table = %table, "topic in use");
         let target = Arc::new(Target { topic: name, partitions, limit });
@@ -55,6 +81,9 @@ impl Targets {
 
 /// The topic that a table's changes go to.
 pub(crate) fn topic_of(table: &TableId, config: &SinkConfig) -> Result<String> {
+    if let Some(prefix) = &config.topics.log {
+        return Ok(crate::log::topic_of(prefix, table));
+    }
     for (pattern, topic) in &config.topics.mapped {
         if pattern.matches(table)? {
             return Ok(topic.clone());

@@ -2,13 +2,14 @@
 
 use crate::client::{Producer, unconfirmed};
 use crate::config::Delivery;
+use crate::log::{Heads, Numbering, Piece, moved_to, pieces};
 use crate::outbox::{Outbox, Way};
 use crate::partition::Spread;
 use crate::shared::Shared;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dujiang_core::checkpoint::Token;
-use dujiang_core::sink::{Detached, SinkContext, SinkFigures, Writer};
+use dujiang_core::sink::{Detached, Milestone, SinkContext, SinkFigures, Writer};
 use dujiang_core::transform::RowError;
 use dujiang_core::{ChangeBatch, Code, Epoch, Error, Kind, Result, TableId, TableSchema};
 use dujiang_format_text::messages::{Encoder, MessageOptions, Messages};
@@ -36,6 +37,8 @@ pub(crate) struct KafkaWriter {
     line: Line,
     /// Messages since the last barrier.
     in_epoch: u64,
+    /// Of a log: the next batch is followed by another one of its cut.
+    goes_on: bool,
     figures: SinkFigures,
 }
 
@@ -131,6 +134,7 @@ impl KafkaWriter {
             most_waiting: (context.budget.limit() / 16).min(MOST_WAITING),
             line: Line::new(&shared, lane)?,
             in_epoch: 0,
+            goes_on: false,
             figures: SinkFigures::default(),
             shared,
         })
@@ -203,6 +207,67 @@ impl KafkaWriter {
         Ok(())
     }
 
+    fn take_rows(&mut self, batch: &ChangeBatch) -> Result<Vec<RowError>> {
+        let mut messages = self.outbox.buffer();
+        let table = self.tables.get_mut(&batch.schema.id).expect("invariant: it has just been prepared");
+        let failed = encode(table, batch, &mut messages)?;
+        let way = table.way.clone();
+        self.keep(messages, None, way);
+        Ok(failed)
+    }
+
+    /// Of a log: the rows as numbered entries.
+    fn take_entries(&mut self, batch: &ChangeBatch) -> Result<Vec<RowError>> {
+        let shared = self.shared.clone();
+        let id = &batch.schema.id;
+        let shape = match shared.entries.shape(id) {
+            Some((shape, known)) if known == batch.schema && batch.source_table() == id => shape,
+            _ => {
+                let what = "rows come in a shape that the log has not been told";
+                return Err(Error::new(Code::Bug, what).fact("table", id.to_string()));
+            }
+        };
+        // Encoded before anything is numbered: a call that fails has taken nothing.
+        let (mut encoded, mut failed) = (Vec::new(), Vec::new());
+        let table = self.tables.get_mut(id).expect("invariant: it has just been prepared");
+        for piece in pieces(batch)? {
+            match piece {
+                Piece::Run(start, rows) => {
+                    let mut messages = self.outbox.buffer();
+                    failed.extend(moved_to(start, encode(table, &rows, &mut messages)?));
+                    encoded.push((rows, messages));
+                }
+                Piece::Moved(row, delete, insert) => {
+                    let (mut gone, mut come) = (self.outbox.buffer(), self.outbox.buffer());
+                    let wrong = encode(table, &delete, &mut gone)?.into_iter();
+                    let wrong = wrong.chain(encode(table, &insert, &mut come)?).next();
+                    match wrong {
+                        // Both or none.
+                        Some(failure) => failed.push(RowError { row, ..failure }),
+                        None => encoded.extend([(delete, gone), (insert, come)]),
+                    }
+                }
+            }
+        }
+        let way = table.way.clone();
+        let mut numbering = Numbering::new(&shared.entries, shape, self.goes_on);
+        for (rows, messages) in encoded {
+            let heads = numbering.heads(&rows, &messages)?;
+            self.keep(messages, Some(heads), way.clone());
+        }
+        Ok(failed)
+    }
+
+    fn keep(&mut self, messages: Messages, heads: Option<Heads>, way: Arc<Way>) {
+        if messages.is_empty() {
+            return;
+        }
+        self.in_epoch += messages.len() as u64;
+        self.figures.units += messages.len() as u64;
+        self.figures.bytes += messages.iter().map(|message| size(&message) as u64).sum::<u64>();
+        self.outbox.push(messages, heads, way);
+    }
+
     /// The headers that all messages of a table have. A table here has no namespace; the dialect writes an empty one.
     fn headers(&self, table: &TableId) -> Option<OwnedHeaders> {
         let config = &self.shared.config;
@@ -227,15 +292,8 @@ fn encode(table: &mut Table, batch: &ChangeBatch, out: &mut Messages) -> Result<
         return Ok(failed);
     }
     large.dedup_by_key(|(row, _)| *row);
+    out.forget(|row| large.binary_search_by_key(&row, |(row, _)| *row).is_ok());
     let first = |row: usize| row - usize::from(batch.kinds[row] == Kind::UpdateAfter);
-    // Rare: written anew, around the large ones.
-    out.clear();
-    let mut done = 0;
-    for (row, _) in &large {
-        table.encoder.encode(batch, done..first(*row), out)?;
-        done = row + 1;
-    }
-    table.encoder.encode(batch, done..batch.images(), out)?;
     failed.extend(large.into_iter().map(|(row, bytes)| RowError { row: first(row), error: too_large(table, bytes) }));
     failed.sort_by_key(|failure| failure.row);
     Ok(failed)
@@ -260,20 +318,23 @@ impl Writer for KafkaWriter {
     async fn write(&mut self, batch: &ChangeBatch) -> Result<Vec<RowError>> {
         self.make_room().await?;
         self.prepare_table(&batch.schema).await?;
-        let mut messages = self.outbox.buffer();
-        let table = self.tables.get_mut(&batch.schema.id).expect("invariant: it has just been prepared");
-        let failed = encode(table, batch, &mut messages)?;
-        if !messages.is_empty() {
-            self.in_epoch += messages.len() as u64;
-            self.figures.units += messages.len() as u64;
-            self.figures.bytes += messages.iter().map(|message| size(&message) as u64).sum::<u64>();
-            self.outbox.push(messages, table.way.clone());
-        }
+        let failed = if self.shared.config.is_log() { self.take_entries(batch)? } else { self.take_rows(batch)? };
         // The batch is taken now, whatever becomes of it: what goes wrong is told by the next call.
         if let Err(error) = self.pump() {
             tracing::debug!(lane = self.lane, %error, "messages wait");
         }
         Ok(failed)
+    }
+
+    fn cut_goes_on(&mut self, goes_on: bool) {
+        self.goes_on = goes_on;
+    }
+
+    async fn mark(&mut self, milestone: Milestone) -> Result<()> {
+        if self.shared.config.is_log() {
+            self.shared.entries.mark(milestone);
+        }
+        Ok(())
     }
 
     async fn flush(&mut self) -> Result<()> {
@@ -294,8 +355,9 @@ impl Writer for KafkaWriter {
         }
         let written = std::mem::take(&mut self.in_epoch);
         let rest = self.outbox.take();
+        let end = if self.shared.config.is_log() { self.shared.entries.cut() } else { None };
         if self.transactional() {
-            let filled = !rest.is_empty();
+            let filled = !rest.is_empty() || end.is_some();
             self.shared.gate(|gate| {
                 if filled {
                     gate.fill();
@@ -307,10 +369,11 @@ impl Writer for KafkaWriter {
         let transactional = self.transactional();
         Box::pin(async move {
             line.settle_patiently(rest, &shared).await?;
-            if written == 0 || !transactional {
+            if written == 0 && end.is_none() || !transactional {
                 return Ok(Vec::new());
             }
-            let token = format!("{{\"producer\":{},\"lane\":{lane},\"messages\":{written}}}", line.number);
+            let end = end.map_or_else(String::new, |end| format!(",\"end\":{end}"));
+            let token = format!("{{\"producer\":{},\"lane\":{lane},\"messages\":{written}{end}}}", line.number);
             Ok(vec![Token(Bytes::from(token))])
         })
     }

@@ -1,6 +1,7 @@
 //! Brokers and instances that fail: what was promised holds.
 
 use crate::support::*;
+use dujiang_core::connector::PipelineOptions;
 use dujiang_core::sink::SinkState;
 use dujiang_core::{Code, Epoch};
 use dujiang_scratch::{Kafka, KafkaOptions};
@@ -334,4 +335,17 @@ async fn tls_and_passwords_are_used() {
     assert_eq!(error.code(), Code::KafkaDenied, "{error:?}");
     assert!(!format!("{error:?}").contains("guess"), "{error:?}");
     reads_as_written(&error, &secure);
+    // The source and the log say the same.
+    let pipeline = PipelineOptions { name: "test".into(), parallelism: 1, memory_limit: 64 << 20 };
+    let shape = ("schema", "id BIGINT NOT NULL, text STRING, PRIMARY KEY (id)");
+    let options = [&settings(&bad)[..], &[shape]].concat();
+    let source = (dujiang_kafka::SOURCE.build)(&raw(&secure, &options), &pipeline).expect("good options");
+    let error = source.discover().await.unwrap_err();
+    assert_eq!(error.code(), Code::KafkaDenied, "{error:?}");
+    let mut options = settings(&bad).to_vec();
+    options.retain(|(name, _)| name.starts_with("properties."));
+    options.push(("topic.prefix", "secured-log"));
+    let source = (dujiang_kafka::LOG_SOURCE.build)(&raw(&secure, &options), &pipeline).expect("good options");
+    let survey = source.survey().await;
+    assert_eq!(survey.refusals.first().map(dujiang_core::Error::code), Some(Code::KafkaDenied), "{survey:?}");
 }

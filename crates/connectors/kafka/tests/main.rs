@@ -2,6 +2,7 @@
 
 mod conformance;
 mod faults;
+mod log;
 mod messages;
 mod source;
 mod support;

@@ -42,7 +42,7 @@ use dujiang_core::source::Source;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use crate::config::{EmbeddedOptions, LogSourceOptions, Start};
+pub use crate::config::{EmbeddedOptions, LogSourceOptions};
 pub use crate::cursor::{Bound, Entry, Placed};
 pub use crate::disk::{Disk, DiskFile, Folder};
 pub use crate::encoder::Encoder;

@@ -75,7 +75,7 @@ pub(crate) fn write_shape(shape: u64, change: &SchemaChange, out: &mut Vec<u8>) 
         table: table.id.table.to_string(),
         version: table.version,
         key: table.key.clone(),
-        key_equality: key_equality_text(table.key_equality).to_owned(),
+        key_equality: table.key_equality.name().to_owned(),
         before: change.before.as_ref().map(|before| before.version),
         statement: change.statement.clone(),
         ddl: match &change.ddl {
@@ -111,7 +111,7 @@ pub(crate) fn read_shape(bytes: &[u8]) -> Option<ToldShape> {
         version: text.version,
         arrow,
         key: text.key,
-        key_equality: key_equality_of(&text.key_equality)?,
+        key_equality: KeyEquality::named(&text.key_equality)?,
     };
     let ddl = match text.ddl {
         DdlText::Columns { renamed } => Ddl::Columns { renamed },
@@ -120,19 +120,6 @@ pub(crate) fn read_shape(bytes: &[u8]) -> Option<ToldShape> {
     };
     let (before, statement) = (text.before, text.statement);
     Some(ToldShape { shape: text.shape, table: Arc::new(table), before, statement, ddl, decoder })
-}
-
-fn key_equality_text(equality: KeyEquality) -> &'static str {
-    match equality {
-        KeyEquality::ByValue => "by-value",
-        KeyEquality::ServerOnly => "server-only",
-        KeyEquality::NoKey => "no-key",
-    }
-}
-
-fn key_equality_of(text: &str) -> Option<KeyEquality> {
-    let all = [KeyEquality::ByValue, KeyEquality::ServerOnly, KeyEquality::NoKey];
-    all.into_iter().find(|equality| key_equality_text(*equality) == text)
 }
 
 /// A batch as bytes: what its rows are and where they come from, then the rows as Arrow IPC messages. `numbers` tells which of

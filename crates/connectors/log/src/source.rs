@@ -1,6 +1,5 @@
 //! The log as the source of a delivery.
 
-use crate::config::Start;
 use crate::consumers::{self, Consumer};
 use crate::cursor::{Cursor, Entry, Placed};
 use crate::place::{Place, Seen};
@@ -11,7 +10,7 @@ use dujiang_core::checkpoint::Lineage;
 use dujiang_core::clock::Clock;
 use dujiang_core::sink::Milestone;
 use dujiang_core::source::{Acker, Reader, Source, SourceContext, SourceEvent, SourceStatus, Survey, SurveyedTable};
-use dujiang_core::{ChangeBatch, Code, Error, Position, Result, ResultExt, TableSchema};
+use dujiang_core::{ChangeBatch, Code, Error, Position, Result, ResultExt, Start, TableSchema};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

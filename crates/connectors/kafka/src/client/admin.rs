@@ -1,23 +1,17 @@
 //! Topics: what there is, and making what is missing.
 
 use super::blocking;
-use super::errors::{denied, of_client, told};
+use super::errors::{of_client, told, unfit};
+use super::heard::{Heard, topics_of};
 use dujiang_core::{Code, Error, Result};
 use rdkafka::ClientConfig;
-use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as Request, ResourceSpecifier, TopicReplication};
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
-use std::sync::{Arc, Mutex, PoisonError};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{BaseProducer, Producer};
+use std::sync::Arc;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the client is given to tell what it has heard.
-const TURN: Duration = Duration::from_millis(50);
-/// How often it is given that, until it has told something.
-const TURNS: u32 = 20;
 /// How often a topic that was made is looked for before that counts as a failure, and the pause in between.
 const LOOKS: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(50);
@@ -44,38 +38,6 @@ pub(crate) struct NewTopic<'a> {
     pub(crate) settings: Vec<(&'a str, &'a str)>,
 }
 
-/// The last thing that the connection told.
-#[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Option<(bool, String)>>>);
-
-impl ClientContext for Heard {
-    fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(target: "dujiang_kafka", facility, "{message}");
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        let denies = matches!(
-            error.rdkafka_error_code(),
-            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed | RDKafkaErrorCode::SSL)
-        );
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // What the user can mend outweighs that no broker is left after it.
-        if !heard.as_ref().is_some_and(|(mendable, _)| *mendable) || denies {
-            *heard = Some((denies, reason.to_owned()));
-        }
-    }
-}
-
-impl ProducerContext for Heard {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
-}
-
-fn unfit(error: KafkaError) -> Error {
-    Error::new(Code::KafkaSetting, "the Kafka client does not accept its settings").with_source(error.to_string())
-}
-
 impl Admin {
     pub(crate) fn new(config: &ClientConfig, brokers: &str) -> Result<Self> {
         let client = config.create_with_context(Heard::default()).map_err(unfit)?;
@@ -92,30 +54,21 @@ impl Admin {
         let (config, brokers) = (self.config.clone(), self.brokers.clone());
         blocking(move || {
             // A client of its own: the other one is told of no connections that are lost or refused.
-            let heard = Heard::default();
-            let asker: BaseProducer<Heard> = config.create_with_context(heard.clone()).map_err(unfit)?;
-            let metadata = asker.client().fetch_metadata(None, patience).map_err(|error| {
-                let told = || heard.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let heard = (0..TURNS).find_map(|_| {
-                    asker.poll(TURN);
-                    told()
-                });
-                match heard {
-                    Some((true, reason)) => denied(&brokers, &reason),
-                    Some((false, reason)) => of_client("ask for topics", &brokers, error).fact("Kafka says", reason),
-                    None => of_client("ask for topics", &brokers, error),
-                }
-            })?;
+            let asker: BaseProducer<Heard> = config.create_with_context(Heard::default()).map_err(unfit)?;
+            let turn = |pause| {
+                asker.poll(pause);
+            };
+            let metadata = topics_of(asker.client(), turn, patience, &brokers)?;
             let topics = metadata.topics().iter();
             Ok(topics.map(|t| Topic { name: t.name().to_owned(), partitions: t.partitions().len() as i32 }).collect())
         })
         .await
     }
 
-    /// The topic, made now if it is missing.
-    pub(crate) async fn topic_or_new(&self, new: &NewTopic<'_>) -> Result<Topic> {
-        if let Some(topic) = self.topic(new.name).await? {
-            return Ok(topic);
+    /// The topic, made now if it is not among those that are there.
+    pub(crate) async fn topic_or_new(&self, new: &NewTopic<'_>, there: &[Topic]) -> Result<Topic> {
+        if let Some(topic) = there.iter().find(|topic| topic.name == new.name && topic.partitions > 0) {
+            return Ok(topic.clone());
         }
         self.make(new).await?;
         for _ in 0..LOOKS {

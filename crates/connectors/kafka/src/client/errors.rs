@@ -74,6 +74,11 @@ pub(crate) fn told(doing: &str, brokers: &str, number: Option<RDKafkaErrorCode>)
     Error::new(code, message).fact("brokers", brokers).help(help)
 }
 
+/// The settings are none for the client.
+pub(crate) fn unfit(error: KafkaError) -> Error {
+    Error::new(Code::KafkaSetting, "the Kafka client does not accept its settings").with_source(error.to_string())
+}
+
 fn denied_help(number: Option<RDKafkaErrorCode>) -> &'static str {
     use RDKafkaErrorCode as N;
     match number {

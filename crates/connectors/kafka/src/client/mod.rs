@@ -2,13 +2,15 @@
 
 mod admin;
 mod errors;
+mod heard;
 mod producer;
 mod reports;
 
 pub(crate) use admin::{Admin, NewTopic, Topic};
-pub(crate) use errors::{of_client, unconfirmed};
+pub(crate) use errors::{of_client, unconfirmed, unfit};
+pub(crate) use heard::{Heard, topics_of};
 pub(crate) use producer::{Outcome, Producer, Record};
-pub(crate) use reports::Reports;
+pub(crate) use reports::{Ranges, Reports};
 
 use dujiang_core::{Code, Error, Result};
 

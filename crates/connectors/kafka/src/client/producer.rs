@@ -1,6 +1,6 @@
 //! The producer of a sink and the thread that serves it.
 
-use super::errors::of_client;
+use super::errors::{of_client, unfit};
 use super::reports::Reports;
 use dujiang_core::{Code, Error, Result};
 use rdkafka::ClientConfig;
@@ -28,10 +28,7 @@ pub(crate) struct Producer {
 impl Producer {
     /// Connects in the background.
     pub(crate) fn start(config: &ClientConfig, brokers: &str, reports: Reports) -> Result<Self> {
-        let created = config.create_with_context(reports);
-        let inner: Arc<Inner> = Arc::new(created.map_err(|error| {
-            Error::new(Code::KafkaSetting, "the Kafka client does not accept its settings").with_source(error)
-        })?);
+        let inner: Arc<Inner> = Arc::new(config.create_with_context(reports).map_err(unfit)?);
         let served = inner.clone();
         let thread = std::thread::Builder::new().name("kafka-reports".into());
         thread.spawn(move || serve(&served)).map_err(|error| {

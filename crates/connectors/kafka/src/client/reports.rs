@@ -7,6 +7,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -24,7 +25,12 @@ pub(crate) struct Reports {
     troubled: AtomicBool,
     /// Rings when something was confirmed or has failed.
     progress: Notify,
+    /// Where confirmed messages stand, if that is kept.
+    ranges: Option<Mutex<Ranges>>,
 }
+
+/// By topic and partition: the first offset of what was confirmed, and the one behind the last.
+pub(crate) type Ranges = BTreeMap<String, BTreeMap<i32, (i64, i64)>>;
 
 #[derive(Clone)]
 struct Failure {
@@ -42,7 +48,31 @@ impl Reports {
             trouble: Mutex::default(),
             troubled: AtomicBool::new(false),
             progress: Notify::new(),
+            ranges: None,
         }
+    }
+
+    /// Keeps where confirmed messages stand.
+    pub(crate) fn with_ranges(self) -> Self {
+        Self { ranges: Some(Mutex::default()), ..self }
+    }
+
+    /// Where the messages stand that were confirmed since the last call.
+    pub(crate) fn take_ranges(&self) -> Ranges {
+        let ranges = self.ranges.as_ref().map(|ranges| ranges.lock().unwrap_or_else(PoisonError::into_inner));
+        ranges.map(|mut ranges| std::mem::take(&mut *ranges)).unwrap_or_default()
+    }
+
+    fn note_place(&self, message: &impl Message) {
+        let Some(ranges) = &self.ranges else { return };
+        let mut ranges = ranges.lock().unwrap_or_else(PoisonError::into_inner);
+        if !ranges.contains_key(message.topic()) {
+            ranges.insert(message.topic().to_owned(), BTreeMap::new());
+        }
+        let (topic, offset) = (ranges.get_mut(message.topic()), message.offset());
+        let range = topic.expect("invariant: it has just been put there").entry(message.partition());
+        let range = range.or_insert((offset, offset + 1));
+        *range = (range.0.min(offset), range.1.max(offset + 1));
     }
 
     pub(crate) fn ended(&self, lane: usize) -> u64 {
@@ -120,7 +150,8 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, lane: usize) {
         match result {
-            Ok(_) => {
+            Ok(message) => {
+                self.note_place(message);
                 if self.troubled.swap(false, Ordering::Relaxed) {
                     self.set_trouble(None);
                 }

@@ -7,56 +7,28 @@ mod place;
 mod reader;
 mod thread;
 
-pub use options::{Isolation, KafkaSourceOptions, Startup, ValueFormat};
+pub use options::{Isolation, KafkaSourceOptions, Startup};
 
 use self::options::SourceConfig;
 use self::place::Place;
 use self::reader::{GroupAcker, KafkaReader};
-use crate::client::{blocking, of_client};
+use crate::client::{Heard, blocking, of_client, topics_of, unfit};
 use async_trait::async_trait;
 use dujiang_core::connector::{Built, PipelineOptions};
 use dujiang_core::options::RawOption;
 use dujiang_core::source::{Acker, Reader, Source, SourceContext};
 use dujiang_core::{Code, Error, Position, Result, TableSchema};
 use dujiang_format_text::messages::Decoder;
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The consumer, and what it hears of its connections.
 pub(crate) type Client = BaseConsumer<Heard>;
-
-/// The last trouble that was told.
-#[derive(Default)]
-pub(crate) struct Heard(Mutex<Option<String>>);
-
-impl Heard {
-    pub(crate) fn trouble(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn clear(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
-impl ClientContext for Heard {
-    fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(target: "dujiang_kafka", facility, "{message}");
-    }
-
-    fn error(&self, _error: KafkaError, reason: &str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-    }
-}
-
-impl ConsumerContext for Heard {}
 
 pub(crate) fn build(raw: &[RawOption], pipeline: &PipelineOptions) -> Built<dyn Source> {
     Ok(Box::new(KafkaSource { config: Arc::new(SourceConfig::parse(raw, pipeline)?) }))
@@ -74,17 +46,11 @@ struct Connected {
 }
 
 fn connect(config: &SourceConfig) -> Result<Connected> {
-    let client: Client = config.client.create_with_context(Heard::default()).map_err(|error| {
-        Error::new(Code::KafkaSetting, "the Kafka client does not accept its settings").with_source(error)
-    })?;
-    let told = |doing: &str, error: KafkaError| {
-        let error = of_client(doing, &config.bootstrap, error);
-        match client.context().trouble() {
-            Some(why) => error.fact("Kafka says", why),
-            None => error,
-        }
+    let client: Client = config.client.create_with_context(Heard::default()).map_err(unfit)?;
+    let turn = |pause| {
+        client.poll(pause);
     };
-    let metadata = client.fetch_metadata(None, PATIENCE).map_err(|error| told("ask for topics", error))?;
+    let metadata = topics_of(client.client(), turn, PATIENCE, &config.bootstrap)?;
     let mut partitions = Vec::new();
     for (topic, _) in &config.topics {
         let count = metadata.topics().iter().find(|found| found.name() == topic).map_or(0, |t| t.partitions().len());
@@ -183,14 +149,15 @@ fn begin(config: &SourceConfig, connected: &Connected, from: Option<Place>) -> R
         let next = match place.get(topic, partition) {
             Some(next) => next,
             None => {
-                let (low, high) = client.fetch_watermarks(topic, partition, PATIENCE).map_err(failed)?;
                 let told = found.as_ref().and_then(|f| f.find_partition(topic, partition)).map(|e| e.offset());
-                match (first, config.startup, told) {
-                    (true, Startup::Latest, _) => high,
-                    (true, _, Some(Offset::Offset(offset))) => offset,
-                    (true, Startup::Timestamp, _) => high,
-                    // A partition that was added since the checkpoint has been read up to nowhere.
-                    _ => low,
+                match told {
+                    Some(Offset::Offset(offset)) => offset,
+                    _ => {
+                        let (low, high) = client.fetch_watermarks(topic, partition, PATIENCE).map_err(failed)?;
+                        // A partition that was added since the checkpoint has been read up to nowhere.
+                        let at_end = first && matches!(config.startup, Startup::Latest | Startup::Timestamp);
+                        if at_end { high } else { low }
+                    }
                 }
             }
         };

@@ -1,11 +1,11 @@
 //! Options of the Kafka source.
 
+use crate::config::ValueText;
 use crate::properties;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{Problem, RawOption};
-use dujiang_core::schema::KeyEquality;
 use dujiang_core::{Code, Secret, TableId, TableSchema, choice, options};
-use dujiang_format_text::messages::{MessageFormat, MessageOptions, read_shape};
+use dujiang_format_text::messages::{MessageOptions, read_shape};
 use rdkafka::ClientConfig;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,22 +22,6 @@ choice! {
         Group = "group-offsets",
         /// At the first message of a time.
         Timestamp = "timestamp",
-    }
-}
-
-choice! {
-    /// Formats of messages.
-    pub enum ValueFormat {
-        /// Debezium's envelope.
-        DebeziumJson = "debezium-json",
-        /// Canal's message.
-        CanalJson = "canal-json",
-        /// Maxwell's message.
-        MaxwellJson = "maxwell-json",
-        /// A row, which is inserted.
-        Json = "json",
-        /// The same as a CSV record.
-        Csv = "csv",
     }
 }
 
@@ -67,7 +51,7 @@ options! {
         /// The table that all messages belong to. Default: one for each topic, with the topic's name.
         "table" => table: String, optional;
         /// Format of the values; keys are not looked at.
-        "value.format" => value_format: ValueFormat, default "debezium-json";
+        "value.format" => value_format: ValueText, default "debezium-json";
         /// Debezium's own values with the Kafka Connect schema in every message.
         "debezium-json.include-schema.enabled" => include_schema: bool, default "false";
         /// The consumer group whose places are kept up to date, for whoever watches it: the pipeline itself goes on from its
@@ -125,22 +109,11 @@ impl SourceConfig {
             bootstrap: options.bootstrap.clone().unwrap_or_default(),
             client,
             topics,
-            messages: MessageOptions::new(format(&options), &pipeline.name),
+            messages: MessageOptions::new(options.value_format.format(options.include_schema), &pipeline.name),
             startup: options.startup,
             startup_millis: options.startup_millis.unwrap_or_default(),
             discovery: options.discovery,
         })
-    }
-}
-
-fn format(options: &KafkaSourceOptions) -> MessageFormat {
-    match options.value_format {
-        ValueFormat::DebeziumJson if options.include_schema => MessageFormat::DebeziumJsonWithSchema,
-        ValueFormat::DebeziumJson => MessageFormat::DebeziumJson,
-        ValueFormat::CanalJson => MessageFormat::CanalJson,
-        ValueFormat::MaxwellJson => MessageFormat::MaxwellJson,
-        ValueFormat::Json => MessageFormat::Json,
-        ValueFormat::Csv => MessageFormat::Csv,
     }
 }
 
@@ -159,9 +132,7 @@ fn topics(options: &KafkaSourceOptions, problems: &mut Vec<Problem>) -> Vec<(Str
         Ok((fields, key)) => {
             let table = |name: &str| {
                 let id = options.table.as_deref().map_or_else(|| named(name), named);
-                let schema = TableSchema::by_value(id, fields.clone(), key.clone());
-                debug_assert!(schema.key_equality != KeyEquality::ServerOnly);
-                (name.to_owned(), schema)
+                (name.to_owned(), TableSchema::by_value(id, fields.clone(), key.clone()))
             };
             names.into_iter().map(table).collect()
         }

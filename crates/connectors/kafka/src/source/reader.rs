@@ -42,7 +42,7 @@ impl KafkaReader {
         std::thread::Builder::new().name("kafka-source".into()).spawn(move || decoding.run(&sender)).map_err(
             |error| Error::new(Code::Bug, "the system gives no thread for the Kafka client").with_source(error),
         )?;
-        let status = SourceStatus { position: place.describe(), ..SourceStatus::default() };
+        let status = SourceStatus::default();
         let clock = context.clock;
         Ok(Self { client, pieces, ready: VecDeque::new(), place, status, told_snapshot_done: false, clock })
     }
@@ -52,7 +52,6 @@ impl KafkaReader {
             self.place.set(&topic, partition, next);
         }
         self.ready.extend(piece.batches);
-        self.status.position = self.place.describe();
         if let Some(micros) = piece.newest_micros {
             self.status.last_commit_micros = Some(micros);
             self.status.lag_micros = Some((self.clock.now_micros() - micros).max(0));
@@ -90,7 +89,8 @@ impl Reader for KafkaReader {
     }
 
     fn status(&self) -> SourceStatus {
-        SourceStatus { disconnected: self.client.context().trouble(), ..self.status.clone() }
+        let (disconnected, position) = (self.client.context().trouble(), self.place.describe());
+        SourceStatus { disconnected, position, ..self.status.clone() }
     }
 }
 

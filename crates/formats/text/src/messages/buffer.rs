@@ -56,6 +56,11 @@ impl Messages {
         self.places.clear();
     }
 
+    /// Leaves out the messages of rows for which `out` holds.
+    pub fn forget(&mut self, mut out: impl FnMut(usize) -> bool) {
+        self.places.retain(|place| !out(place.row));
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.places.len()

@@ -15,12 +15,14 @@ pub struct DecodedRows {
     origins: Origins,
     /// What the last run says, to see whether a change belongs to it: transaction, position, time, next ordinal.
     last: (String, String, i64, TimePrecision, u64),
+    /// Turn of what is appended, and of the last run.
+    turn: (u64, u64),
 }
 
 impl DecodedRows {
     pub(super) fn new(table: &Arc<TableSchema>, columns: Vec<Column>) -> Self {
         let last = (String::new(), String::new(), 0, TimePrecision::Seconds, 0);
-        Self { table: table.clone(), columns, kinds: Vec::new(), origins: Origins::default(), last }
+        Self { table: table.clone(), columns, kinds: Vec::new(), origins: Origins::default(), last, turn: (0, 0) }
     }
 
     /// Number of images.
@@ -36,6 +38,12 @@ impl DecodedRows {
     /// Bytes held.
     pub fn memory(&self) -> usize {
         self.columns.iter().map(Column::memory).sum::<usize>() + self.kinds.capacity() + self.origins.memory()
+    }
+
+    /// What is appended from now on has this turn among the rows of other tables
+    /// ([`push_in_turn`](dujiang_core::Origins::push_in_turn)).
+    pub fn in_turn(&mut self, turn: u64) {
+        self.turn.0 = turn;
     }
 
     /// Makes a batch of the rows and begins anew.
@@ -62,13 +70,15 @@ impl DecodedRows {
     pub(super) fn end(&mut self, origin: &Origin<'_>, changes: u64) {
         let (transaction, position, time, precision, next) = &self.last;
         let goes_on = !self.origins.is_empty()
+            && self.turn.0 == self.turn.1
             && transaction == origin.transaction
             && position == origin.position
             && (*time, *precision, *next) == (origin.commit_micros, origin.precision, origin.first_ordinal);
         if goes_on {
             self.origins.extend_last(self.kinds.len());
         } else {
-            self.origins.push(self.kinds.len(), *origin);
+            self.origins.push_in_turn(self.kinds.len(), *origin, self.turn.0);
+            self.turn.1 = self.turn.0;
             self.last.0.clear();
             self.last.0.push_str(origin.transaction);
             self.last.1.clear();

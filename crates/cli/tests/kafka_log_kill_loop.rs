@@ -1,0 +1,139 @@
+//! As the kill loop, with a log in Kafka between source and files: capture and delivery are processes of their own, which die at
+//! any point, and now and then the delivery is away while the capture goes on.
+//!
+//! `DUJIANG_KAFKA_LOG_KILLS` sets how many kills there are at least (100 by default); `DUJIANG_SEED` repeats a run's choices.
+
+use crate::river::{Log, River, Run, Settings};
+use crate::support::{number, seed};
+use dujiang_scratch::{Kafka, Options, Random};
+use dujiang_testkit::watch::Watcher;
+use dujiang_testkit::workload::{DATABASE, Plan, specs};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::process::ExitStatusExt;
+use std::time::{Duration, Instant};
+
+const SIGKILL: i32 = 9;
+const PARTITIONS: i32 = 3;
+/// Points at which a capture dies.
+const CAPTURE: [&str; 8] = [
+    "epoch.prepare",
+    "epoch.before-publish",
+    "epoch.after-publish",
+    "epoch.commit",
+    "epoch.after-commit",
+    "recovery.acquired",
+    "recovery.committed",
+    "stream.batch",
+];
+/// Points at which a delivery dies.
+const DELIVERY: [&str; 6] =
+    ["epoch.prepare", "epoch.after-publish", "epoch.commit", "recovery.committed", "file.staged", "file.published"];
+/// Longest life of two runs.
+const LONGEST: u64 = 1_000;
+
+#[test]
+fn p07_files_are_the_source_after_kills_with_kafka_between() {
+    let wanted = number("DUJIANG_KAFKA_LOG_KILLS", 100);
+    let seed = seed();
+    let kafka = Kafka::start().expect("a broker");
+    let plan =
+        Plan { seed, facts: 3_000, chains: 1_000, range: 50, pause: Duration::from_millis(5), ..Plan::default() };
+    let log = Log::Kafka(kafka.bootstrap());
+    let mut river = River::new(
+        &Options::default(),
+        plan,
+        Settings { chunk: 500, interval: "100ms", lanes: 2, log, proxied: false },
+    );
+    let watcher = Watcher::start(&river.out());
+    river.load.start();
+    let mut random = Random::new(seed);
+    let (mut kills, mut rounds) = (0, 0);
+    while kills < wanted {
+        // Six rounds of twenty-four without a delivery: its sink is stopped.
+        let away = rounds % 24 >= 18;
+        let fault = |random: &mut Random, points: &[&str]| match random.chance(70) {
+            true => format!("{}@{}", random.pick(points), 1 + random.below(6)),
+            false => String::new(),
+        };
+        let mut capture = river.spawn(&fault(&mut random, &CAPTURE), &[]);
+        let mut delivery = (!away).then(|| river.spawn_delivery(&fault(&mut random, &DELIVERY), &[]));
+        let moment = Instant::now() + Duration::from_millis(300 + random.below(LONGEST - 300));
+        capture.wait_until(|| Instant::now() > moment);
+        if let Some(delivery) = &mut delivery {
+            delivery.wait_until(|| Instant::now() > moment);
+        }
+        for run in [Some(capture), delivery].into_iter().flatten() {
+            finish(run);
+            kills += 1;
+        }
+        rounds += 1;
+    }
+    let report = river.settle();
+    report.must_be_clean();
+    watcher.finish().must_be_clean();
+    let messages = read_all(&kafka.bootstrap());
+    eprintln!("{kills} kills, {} images compared, {messages} messages", report.images);
+    assert!(report.images > 5_000, "{report:?}");
+}
+
+/// A run that ends by itself has met an error; there is none to meet.
+fn finish(mut run: Run) {
+    if let Some(status) = run.ended() {
+        assert_eq!(status.signal(), Some(SIGKILL), "a run ended with {status}:\n{}", run.logged());
+    }
+    run.kill();
+}
+
+/// An ordinary reader of committed messages sees no number twice, and per key each change behind the one before it.
+fn read_all(bootstrap: &str) -> usize {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("group.id", "reader").set("isolation.level", "read_committed");
+    config.set("enable.partition.eof", "true").set("enable.auto.commit", "false");
+    let consumer: BaseConsumer = config.create().expect("a consumer");
+    let mut numbers = BTreeSet::new();
+    for table in specs() {
+        let topic = format!("river.{}", table.name());
+        assert!(topic.starts_with(&format!("river.{DATABASE}.")));
+        let mut places = TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            places.add_partition_offset(&topic, partition, Offset::Beginning).expect("a place");
+        }
+        consumer.assign(&places).expect("assign");
+        read_topic(&consumer, &topic, &mut numbers);
+    }
+    numbers.len()
+}
+
+fn read_topic(consumer: &BaseConsumer, topic: &str, numbers: &mut BTreeSet<u64>) {
+    let mut rows: BTreeMap<String, Value> = BTreeMap::new();
+    let (mut ended, deadline) = (0, Instant::now() + Duration::from_secs(60));
+    while ended < PARTITIONS {
+        assert!(Instant::now() < deadline, "{topic} has no end");
+        let message = match consumer.poll(Duration::from_millis(200)) {
+            Some(Ok(message)) => message,
+            Some(Err(KafkaError::PartitionEOF(_))) => {
+                ended += 1;
+                continue;
+            }
+            Some(Err(error)) => panic!("{topic}: {error}"),
+            None => continue,
+        };
+        let head = message.headers().expect("headers").iter().find(|h| h.key == "dujiang.log").expect("a number");
+        let head: Value = serde_json::from_slice(head.value.expect("a value")).expect("JSON");
+        let number = head["n"].as_u64().expect("a number");
+        assert!(numbers.insert(number), "{topic}: entry {number} is seen twice");
+        let key = String::from_utf8_lossy(message.key().expect("a key")).into_owned();
+        let value: Value = serde_json::from_slice(message.payload().expect("a value")).expect("JSON");
+        let before = rows.remove(&key).unwrap_or(Value::Null);
+        assert_eq!(value["before"], before, "{topic} {key} {number}: the change before is missing, or came later");
+        if value["op"] != "d" {
+            rows.insert(key, value["after"].clone());
+        }
+    }
+}

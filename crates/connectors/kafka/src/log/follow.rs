@@ -1,0 +1,405 @@
+//! Follows a log, on a thread of its own: reads epochs, by them the partitions, and puts the entries back into order.
+
+use super::config::{ReadConfig, messages};
+use super::entries::Part;
+use super::head::{HEADER, Head};
+use super::look::{Client, Epoch, trimmed};
+use super::place::Spot;
+use super::shape::{Shapes, foreign, is_marker};
+use crate::client::of_client;
+use dujiang_core::batch::TimePrecision;
+use dujiang_core::budget::{Budget, Held};
+use dujiang_core::schema::SchemaChange;
+use dujiang_core::sink::Milestone;
+use dujiang_core::{ChangeBatch, Code, Error, Origin, Result};
+use dujiang_format_text::messages::{Decoded, DecodedRows, Decoder, MessageOptions};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// A piece ends at so many bytes, or when nothing more is there at once.
+const PIECE_BYTES: usize = 1 << 20;
+/// Bytes of messages that wait for one before them, at which only the partitions that may have it are read.
+const MOST_WAITING: usize = 16 << 20;
+/// How long a poll waits when nothing is there.
+const TURN: Duration = Duration::from_millis(100);
+
+/// What an entry is.
+pub(crate) enum Entry {
+    Batch {
+        batch: ChangeBatch,
+        goes_on: bool,
+    },
+    Schema(SchemaChange),
+    /// With the instance that captured it.
+    Milestone(Milestone, u64),
+}
+
+/// An entry and the place behind it.
+pub(crate) struct Item {
+    pub(crate) entry: Entry,
+    pub(crate) number: u64,
+    pub(crate) epochs: i64,
+}
+
+/// Entries in order.
+pub(crate) struct Piece {
+    pub(crate) items: Vec<Item>,
+    /// The epochs that end in it: number behind the last entry, place behind the record, what it says.
+    pub(crate) ended: Vec<(u64, i64, Part)>,
+    /// Number behind the last entry that is known to be there.
+    pub(crate) end: u64,
+    /// Given back when it has been handed over.
+    _held: Held,
+}
+
+/// What waits for entries before it.
+enum Waiting {
+    Change(Head, Vec<u8>),
+    Schema,
+}
+
+/// A partition that is read.
+struct Partition {
+    /// Behind the last message.
+    next: i64,
+    /// The number that came last.
+    number: u64,
+    paused: bool,
+}
+
+struct Table {
+    decoder: Decoder,
+    rows: DecodedRows,
+}
+
+pub(crate) struct Follow {
+    config: Arc<ReadConfig>,
+    client: Arc<Client>,
+    budget: Budget,
+    options: MessageOptions,
+    /// Number of the next entry, and from where the epochs go on that hold it.
+    number: u64,
+    epochs_from: i64,
+    epochs: VecDeque<Epoch>,
+    waiting: BTreeMap<u64, Waiting>,
+    waiting_bytes: usize,
+    /// Whether partitions are paused.
+    held_back: bool,
+    partitions: HashMap<String, BTreeMap<i32, Partition>>,
+    shapes: Shapes,
+    /// By the entry that told the shape.
+    tables: HashMap<u64, Table>,
+    /// The batch that is being put together: its first entry, its shape, and whether its cut goes on.
+    open: Option<(u64, u64, bool)>,
+    items: Vec<Item>,
+    bytes: usize,
+    ended: Vec<(u64, i64, Part)>,
+}
+
+impl Follow {
+    /// Begins at `spot`; the shapes are those of all entries up to a place of their topic.
+    pub(crate) fn new(
+        config: Arc<ReadConfig>,
+        client: Arc<Client>,
+        budget: Budget,
+        spot: &Spot,
+        (shapes, shapes_next): (Shapes, i64),
+    ) -> Result<Self> {
+        let failed = |error: KafkaError| of_client("read the log", &config.bootstrap, error);
+        let mut assigned = TopicPartitionList::new();
+        assigned.add_partition_offset(&config.prefix, 0, Offset::Offset(spot.epochs)).map_err(failed)?;
+        assigned.add_partition_offset(&config.state_topic(), 0, Offset::Offset(shapes_next)).map_err(failed)?;
+        client.assign(&assigned).map_err(failed)?;
+        let mut follow = Self {
+            options: messages(&config.prefix),
+            config,
+            client,
+            budget,
+            number: spot.number,
+            epochs_from: spot.epochs,
+            epochs: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            waiting_bytes: 0,
+            held_back: false,
+            partitions: HashMap::new(),
+            shapes,
+            tables: HashMap::new(),
+            open: None,
+            items: Vec::new(),
+            bytes: 0,
+            ended: Vec::new(),
+        };
+        // What has been read of them already comes at its place.
+        let told: Vec<u64> = follow.shapes.from(spot.number).collect();
+        follow.waiting.extend(told.into_iter().map(|number| (number, Waiting::Schema)));
+        Ok(follow)
+    }
+
+    /// Works until nobody listens; an error is the last thing told.
+    pub(crate) fn run(mut self, out: &mpsc::Sender<Result<Piece>>) {
+        loop {
+            match self.turn(out) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    // Nobody listens any more: then nobody needs it.
+                    let _ = out.blocking_send(Err(error));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One poll; false when nobody listens.
+    pub(crate) fn turn(&mut self, out: &mpsc::Sender<Result<Piece>>) -> Result<bool> {
+        let client = self.client.clone();
+        let idle = self.items.is_empty() && self.ended.is_empty();
+        let polled = client.poll(if idle { TURN } else { Duration::ZERO });
+        let more = matches!(polled, Some(Ok(_)));
+        match polled {
+            Some(Ok(message)) => self.take(&message)?,
+            Some(Err(KafkaError::PartitionEOF(_))) | None => {}
+            Some(Err(error)) => self.fault(error)?,
+        }
+        self.advance()?;
+        self.hold_back()?;
+        if more && self.bytes < PIECE_BYTES {
+            return Ok(true);
+        }
+        if !more {
+            self.check_missing()?;
+        }
+        self.tell(out)
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<()> {
+        if message.topic() == self.config.prefix {
+            return self.take_epoch(Epoch::of(message)?);
+        }
+        let damaged = || foreign(message.topic(), message.partition(), message.offset());
+        if message.topic() == self.config.state_topic() {
+            if !is_marker(message) {
+                let number = self.shapes.read(message.payload().unwrap_or_default()).ok_or_else(damaged)?;
+                self.wait(number, Waiting::Schema, 0);
+            }
+            return Ok(());
+        }
+        let head = message.headers().and_then(|headers| headers.iter().find(|header| header.key == HEADER));
+        let head = head.and_then(|header| Head::read(header.value?)).ok_or_else(damaged)?;
+        let partition = self.partitions.get_mut(message.topic()).and_then(|p| p.get_mut(&message.partition()));
+        if let Some(partition) = partition {
+            (partition.next, partition.number) = (message.offset() + 1, head.n);
+        }
+        let payload = message.payload().ok_or_else(damaged)?;
+        if head.n == self.number && !self.waiting.contains_key(&head.n) {
+            return self.append(&head, payload);
+        }
+        self.wait(head.n, Waiting::Change(head, payload.to_vec()), payload.len());
+        Ok(())
+    }
+
+    /// Keeps an entry until those before it are there; what has been handed out before is dropped.
+    fn wait(&mut self, number: u64, entry: Waiting, bytes: usize) {
+        if number >= self.number && self.waiting.insert(number, entry).is_none() {
+            self.waiting_bytes += bytes;
+        }
+    }
+
+    fn take_epoch(&mut self, epoch: Epoch) -> Result<()> {
+        let known = self.epochs.back().map_or(self.number, |last| last.part.end);
+        if epoch.part.end <= known {
+            if self.epochs.is_empty() {
+                self.epochs_from = epoch.offset + 1;
+            }
+            return Ok(());
+        }
+        if epoch.part.from > known {
+            return Err(trimmed(&self.config, known, Some(epoch.part.from)));
+        }
+        let failed = |error: KafkaError| of_client("read the log", &self.config.bootstrap, error);
+        let mut added = TopicPartitionList::new();
+        for (topic, partitions) in &epoch.part.topics {
+            let reading = self.partitions.entry(topic.clone()).or_default();
+            for (partition, (first, _)) in partitions {
+                if !reading.contains_key(partition) {
+                    added.add_partition_offset(topic, *partition, Offset::Offset(*first)).map_err(failed)?;
+                    reading.insert(*partition, Partition { next: *first, number: 0, paused: false });
+                }
+            }
+        }
+        if added.count() > 0 {
+            self.client.incremental_assign(&added).map_err(failed)?;
+        }
+        self.epochs.push_back(epoch);
+        Ok(())
+    }
+
+    /// Hands out what is there in order.
+    fn advance(&mut self) -> Result<()> {
+        loop {
+            let number = self.number;
+            let milestone = self.epochs.front().and_then(|epoch| {
+                let (_, name) = epoch.part.milestones.iter().find(|(at, _)| *at == number)?;
+                Some((name.clone(), epoch.marker.generation, epoch.offset))
+            });
+            if let Some((name, generation, offset)) = milestone {
+                let milestone = Milestone::ALL.into_iter().find(|milestone| milestone.name() == name);
+                let milestone = milestone.ok_or_else(|| foreign(&self.config.prefix, 0, offset))?;
+                self.end_batch()?;
+                self.number += 1;
+                self.hand_out(Entry::Milestone(milestone, generation));
+            } else if let Some(entry) = self.waiting.remove(&number) {
+                match entry {
+                    Waiting::Schema => {
+                        self.end_batch()?;
+                        self.number += 1;
+                        if let Some(change) = self.shapes.get(number).cloned() {
+                            self.hand_out(Entry::Schema(change));
+                        }
+                    }
+                    Waiting::Change(head, payload) => {
+                        self.waiting_bytes -= payload.len();
+                        self.append(&head, &payload)?;
+                    }
+                }
+            } else if !self.end_epoch()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends the epoch at hand if all of it is there.
+    fn end_epoch(&mut self) -> Result<bool> {
+        if self.epochs.front().is_none_or(|epoch| epoch.part.end > self.number) {
+            return Ok(false);
+        }
+        let Some(epoch) = self.epochs.pop_front() else { return Ok(false) };
+        self.epochs_from = epoch.offset + 1;
+        // Rows of later epochs may have come before this record.
+        if epoch.part.end == self.number {
+            self.end_batch()?;
+        }
+        self.ended.push((epoch.part.end, self.epochs_from, epoch.part));
+        Ok(true)
+    }
+
+    /// All partitions have been read beyond the epoch, and an entry of it was in none (INV-6).
+    fn check_missing(&self) -> Result<()> {
+        let Some(epoch) = self.epochs.front() else { return Ok(()) };
+        let passed = |topic: &String, partition: &i32, end: i64| {
+            self.partitions.get(topic).and_then(|p| p.get(partition)).is_some_and(|p| p.next >= end)
+        };
+        let mut ranges = epoch.part.topics.iter().flat_map(|(topic, ranges)| ranges.iter().map(move |r| (topic, r)));
+        if epoch.part.shapes.contains(&self.number)
+            || !ranges.all(|(t, (partition, (_, end)))| passed(t, partition, *end))
+        {
+            return Ok(());
+        }
+        Err(trimmed(&self.config, self.number, None).fact("what is missing", format!("entry {}", self.number)))
+    }
+
+    fn append(&mut self, head: &Head, payload: &[u8]) -> Result<()> {
+        if self.open.is_some_and(|(first, shape, _)| (first, shape) != (head.first, head.shape)) {
+            self.end_batch()?;
+        }
+        self.open = Some((head.first, head.shape, head.goes_on));
+        if !self.tables.contains_key(&head.shape) {
+            let shape = self.shapes.get(head.shape).ok_or_else(|| damaged(head, "its shape was never told"))?;
+            let decoder = Decoder::new(&shape.after, &self.options)?;
+            self.tables.insert(head.shape, Table { rows: decoder.rows(), decoder });
+        }
+        let table = self.tables.get_mut(&head.shape).expect("invariant: it has just been put there");
+        table.rows.in_turn(head.turn);
+        let (precision, commit_micros) = (TimePrecision::Micros, 0);
+        let nowhere = Origin { transaction: "", position: "", commit_micros, precision, first_ordinal: 0 };
+        match table.decoder.decode(Some(payload), &nowhere, &mut table.rows) {
+            Ok(Decoded::Changes(1)) => {}
+            Ok(_) => return Err(damaged(head, "it is not one change")),
+            Err(error) => return Err(damaged(head, error.message()).with_source(error)),
+        }
+        self.number += 1;
+        Ok(())
+    }
+
+    fn end_batch(&mut self) -> Result<()> {
+        let Some((_, shape, goes_on)) = self.open.take() else { return Ok(()) };
+        let table = self.tables.get_mut(&shape).expect("invariant: a batch that was begun has a table");
+        let batch = table.rows.take()?;
+        self.bytes += batch.memory();
+        self.hand_out(Entry::Batch { batch, goes_on });
+        Ok(())
+    }
+
+    fn hand_out(&mut self, entry: Entry) {
+        self.items.push(Item { entry, number: self.number, epochs: self.epochs_from });
+    }
+
+    /// When much waits, only those partitions are read on in which the next entry may stand.
+    fn hold_back(&mut self) -> Result<()> {
+        let failed = |error: KafkaError| of_client("read the log", &self.config.bootstrap, error);
+        let (full, room) = (self.waiting_bytes > MOST_WAITING, self.waiting_bytes < MOST_WAITING / 2);
+        if !full && !(room && self.held_back) {
+            return Ok(());
+        }
+        self.held_back = full;
+        let mut moved = TopicPartitionList::new();
+        for (topic, partitions) in &mut self.partitions {
+            for (number, partition) in partitions.iter_mut() {
+                let pause = full && partition.number > self.number;
+                if pause != partition.paused && (pause || room) {
+                    partition.paused = pause;
+                    moved.add_partition(topic, *number);
+                }
+            }
+        }
+        if moved.count() == 0 {
+            return Ok(());
+        }
+        if full { self.client.pause(&moved).map_err(failed) } else { self.client.resume(&moved).map_err(failed) }
+    }
+
+    fn tell(&mut self, out: &mpsc::Sender<Result<Piece>>) -> Result<bool> {
+        if self.items.is_empty() && self.ended.is_empty() {
+            return Ok(!out.is_closed());
+        }
+        let (items, ended) = (std::mem::take(&mut self.items), std::mem::take(&mut self.ended));
+        let end = self.epochs.back().map_or(self.number, |epoch| epoch.part.end);
+        let piece = Piece { items, ended, end, _held: self.budget.hold(std::mem::take(&mut self.bytes)) };
+        Ok(out.blocking_send(Ok(piece)).is_ok())
+    }
+
+    fn fault(&self, error: KafkaError) -> Result<()> {
+        use RDKafkaErrorCode as N;
+        match error.rdkafka_error_code() {
+            Some(N::OffsetOutOfRange | N::AutoOffsetReset) => {
+                Err(trimmed(&self.config, self.number, None).with_source(error))
+            }
+            Some(
+                N::UnknownTopicOrPartition
+                | N::UnknownTopic
+                | N::UnknownPartition
+                | N::TopicAuthorizationFailed
+                | N::GroupAuthorizationFailed
+                | N::ClusterAuthorizationFailed
+                | N::SaslAuthenticationFailed
+                | N::Fatal,
+            ) => Err(of_client("read the log", &self.config.bootstrap, error)),
+            // A lost connection is taken up again by the client.
+            _ => {
+                tracing::debug!(%error, "the client reports");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn damaged(head: &Head, why: &str) -> Error {
+    Error::new(Code::LogRangeDamaged, format!("entry {} of the log cannot be read: {why}", head.n))
+        .help("nothing is passed over: bring the topics back, or begin the delivery anew behind this entry (`start`)")
+}

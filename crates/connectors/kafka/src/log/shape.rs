@@ -1,0 +1,226 @@
+//! Shapes of tables as messages.
+//!
+//! The value is JSON: what a person reads, and the columns as an empty stream of Arrow IPC in base64, by which nothing of
+//! their types is lost. Each has its number as key, so that compaction leaves all of them.
+
+use super::config::ReadConfig;
+use crate::client::{blocking, of_client};
+use crate::marker::{self, each};
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::SchemaRef;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use dujiang_core::schema::{Ddl, KeyEquality, SchemaChange};
+use dujiang_core::{Code, Error, Result, ResultExt, TableId, TableSchema};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Serialize, Deserialize)]
+struct ShapeText {
+    /// Number of the entry.
+    n: u64,
+    database: String,
+    table: String,
+    version: u32,
+    /// Names and types, for people.
+    columns: Vec<(String, String)>,
+    /// Places of the key's columns.
+    key: Vec<usize>,
+    key_equality: String,
+    /// The shape before: database, table, version.
+    before: Option<(String, String, u32)>,
+    statement: String,
+    ddl: DdlText,
+    arrow: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum DdlText {
+    Columns { renamed: Vec<(String, String)> },
+    Truncate,
+    Drop,
+}
+
+/// The message that tells a change of a shape.
+pub(crate) fn write(number: u64, change: &SchemaChange) -> Result<Vec<u8>> {
+    let table = &change.after;
+    let text = ShapeText {
+        n: number,
+        database: table.id.database.to_string(),
+        table: table.id.table.to_string(),
+        version: table.version,
+        columns: table.arrow.fields().iter().map(|f| (f.name().clone(), f.data_type().to_string())).collect(),
+        key: table.key.clone(),
+        key_equality: table.key_equality.name().to_owned(),
+        before: change.before.as_ref().map(|b| (b.id.database.to_string(), b.id.table.to_string(), b.version)),
+        statement: change.statement.clone(),
+        ddl: match &change.ddl {
+            Ddl::Columns { renamed } => DdlText::Columns { renamed: renamed.clone() },
+            Ddl::Truncate => DdlText::Truncate,
+            Ddl::Drop => DdlText::Drop,
+        },
+        arrow: STANDARD.encode(columns(&table.arrow)?),
+    };
+    serde_json::to_vec(&text).or_code(Code::Bug, || "write a shape".to_owned())
+}
+
+fn columns(schema: &SchemaRef) -> Result<Vec<u8>> {
+    let stream = StreamWriter::try_new(Vec::new(), schema).and_then(|mut stream| {
+        stream.finish()?;
+        stream.into_inner()
+    });
+    stream.or_code(Code::Bug, || "write a schema".to_owned())
+}
+
+/// Every shape that was told, by the number of its entry.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shapes {
+    told: BTreeMap<u64, SchemaChange>,
+}
+
+impl Shapes {
+    /// Takes a message; the number it has, or `None` when it is none of the log.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Option<u64> {
+        let text: ShapeText = serde_json::from_slice(bytes).ok()?;
+        let stream = STANDARD.decode(&text.arrow).ok()?;
+        let arrow = StreamReader::try_new(stream.as_slice(), None).ok()?.schema();
+        if text.key.iter().any(|&column| column >= arrow.fields().len()) {
+            return None;
+        }
+        let after = Arc::new(TableSchema {
+            id: TableId::new(text.database, text.table),
+            version: text.version,
+            arrow,
+            key: text.key,
+            key_equality: KeyEquality::named(&text.key_equality)?,
+        });
+        let before = match text.before {
+            Some((database, table, version)) => {
+                let id = TableId::new(database, table);
+                let earlier = self.told.range(..text.n).rev().map(|(_, change)| &change.after);
+                Some(earlier.into_iter().find(|shape| shape.id == id && shape.version == version)?.clone())
+            }
+            None => None,
+        };
+        let ddl = match text.ddl {
+            DdlText::Columns { renamed } => Ddl::Columns { renamed },
+            DdlText::Truncate => Ddl::Truncate,
+            DdlText::Drop => Ddl::Drop,
+        };
+        self.told.insert(text.n, SchemaChange { before, after, statement: text.statement, ddl });
+        Some(text.n)
+    }
+
+    pub(crate) fn get(&self, number: u64) -> Option<&SchemaChange> {
+        self.told.get(&number)
+    }
+
+    /// The numbers from `number` on at which one is told.
+    pub(crate) fn from(&self, number: u64) -> impl Iterator<Item = u64> {
+        self.told.range(number..).map(|(n, _)| *n)
+    }
+
+    /// The shape that each table has before entry `number`, with the entry that told it.
+    pub(crate) fn before(&self, number: u64) -> BTreeMap<TableId, (u64, Arc<TableSchema>)> {
+        let earlier = self.told.range(..number);
+        earlier.map(|(n, change)| (change.after.id.clone(), (*n, change.after.clone()))).collect()
+    }
+
+    /// The first number from `number` on at which no shape is told.
+    pub(crate) fn behind(&self, mut number: u64) -> u64 {
+        while self.told.contains_key(&number) {
+            number += 1;
+        }
+        number
+    }
+}
+
+/// Reads all shapes, and where the topic goes on. Waits.
+pub(crate) fn read_all(config: &ReadConfig) -> Result<(Shapes, i64)> {
+    let topic = config.state_topic();
+    let failed =
+        |error: KafkaError| of_client(&format!("read the shapes of tables in {topic}"), &config.bootstrap, error);
+    let consumer: BaseConsumer = config.client.create().map_err(failed)?;
+    let (low, _) = consumer.fetch_watermarks(&topic, 0, PATIENCE).map_err(failed)?;
+    let (mut shapes, mut next, mut damaged) = (Shapes::default(), low, None);
+    let read = each(&consumer, &topic, low, |message| {
+        next = message.offset() + 1;
+        if !is_marker(message) && shapes.read(message.payload().unwrap_or_default()).is_none() {
+            damaged = Some(message.offset());
+        }
+        damaged.is_none()
+    });
+    read.map_err(failed)?;
+    match damaged {
+        Some(offset) => Err(foreign(&topic, 0, offset)),
+        None => Ok((shapes, next)),
+    }
+}
+
+/// Whether a message of the topic is the record of an epoch.
+pub(crate) fn is_marker(message: &impl Message) -> bool {
+    message.key() == Some(marker::KEY.as_bytes())
+}
+
+/// Reads all shapes on a thread for such work.
+pub(crate) async fn read(config: &Arc<ReadConfig>) -> Result<(Shapes, i64)> {
+    let config = config.clone();
+    blocking(move || read_all(&config)).await
+}
+
+/// A message that no log has written so.
+pub(crate) fn foreign(topic: &str, partition: i32, offset: i64) -> Error {
+    Error::new(Code::LogRangeDamaged, format!("a message of {topic} is none of the log"))
+        .fact("partition", partition.to_string())
+        .fact("offset", offset.to_string())
+        .help("let nobody else write to the log's topics; a new log needs another `topic.prefix`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_schema::{DataType, TimeUnit};
+    use dujiang_core::schema::{LOGICAL_JSON, field};
+
+    #[test]
+    fn shapes_are_read_as_they_were_told() {
+        let fields = vec![
+            field("id", DataType::UInt64, false, "bigint(20) unsigned", None),
+            field("doc", DataType::Utf8, true, "json", Some(LOGICAL_JSON)),
+            field("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true, "timestamp(6)", None),
+            field("price", DataType::Decimal256(65, 30), true, "decimal(65,30)", None),
+        ];
+        let first = TableSchema::by_value(TableId::new("shop", "orders"), fields.clone(), vec![0]);
+        let second = Arc::new(TableSchema {
+            version: 2,
+            key_equality: KeyEquality::ServerOnly,
+            arrow: Arc::new(arrow_schema::Schema::new(fields[..3].to_vec())),
+            ..(*first).clone()
+        });
+        let told = SchemaChange { before: None, after: first.clone(), statement: String::new(), ddl: Ddl::default() };
+        let changed = SchemaChange {
+            before: Some(first.clone()),
+            after: second.clone(),
+            statement: "ALTER TABLE orders DROP price".into(),
+            ddl: Ddl::Columns { renamed: vec![("a".into(), "b".into())] },
+        };
+        let dropped = SchemaChange { before: Some(second.clone()), ddl: Ddl::Drop, ..changed.clone() };
+        let mut shapes = Shapes::default();
+        for (number, change) in [(0, &told), (5, &changed), (6, &dropped)] {
+            assert_eq!(shapes.read(&write(number, change).unwrap()), Some(number));
+            assert_eq!(shapes.get(number), Some(change));
+        }
+        assert_eq!(shapes.before(5)[&first.id], (0, first.clone()));
+        assert_eq!((shapes.behind(5), shapes.behind(1)), (7, 1));
+        assert_eq!(shapes.read(b"{}"), None);
+    }
+}

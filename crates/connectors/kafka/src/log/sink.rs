@@ -1,0 +1,130 @@
+//! The log as the sink of the capture: what differs from topics that are only a sink.
+
+use super::config::ReadConfig;
+use super::place::Here;
+use super::shape;
+use crate::client::{Admin, NewTopic};
+use crate::config::SinkConfig;
+use crate::gate::Gate;
+use crate::marker::{make_single, make_topic, reader_of};
+use crate::sink::KafkaCommitter;
+use async_trait::async_trait;
+use dujiang_core::checkpoint::Token;
+use dujiang_core::evolution::{SchemaEvent, SinkChange};
+use dujiang_core::schema::{Ddl, SchemaChange};
+use dujiang_core::sink::{CommitRequest, Committer, SinkState};
+use dujiang_core::{Epoch, Result, TableSchema};
+use dujiang_format_text::messages::{Decoder, Encoder};
+use std::sync::Arc;
+
+/// Makes the topics of epochs and of the state, if they are missing.
+pub(crate) async fn make_topics(admin: &Admin, config: &SinkConfig, prefix: &str) -> Result<()> {
+    let given = config.topic_properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    make_single(admin, &NewTopic { name: prefix, partitions: 1, replicas: config.replicas, settings: given }).await?;
+    make_topic(admin, &config.commit_topic, config.replicas).await
+}
+
+/// How the writing end reads what it has written.
+pub(crate) fn reading(config: &SinkConfig, prefix: &str) -> Arc<ReadConfig> {
+    let (client, bootstrap) = (reader_of(&config.client), config.bootstrap.clone());
+    Arc::new(ReadConfig { client, bootstrap, prefix: prefix.to_owned() })
+}
+
+/// Tells shapes in order with the changes; everything else is as for topics that are only a sink.
+pub(crate) struct LogCommitter {
+    pub(crate) kafka: KafkaCommitter,
+    pub(crate) here: Arc<Here>,
+    /// The change that was told last, and the entries there were behind it.
+    last: Option<(SchemaChange, u64)>,
+}
+
+impl LogCommitter {
+    pub(crate) fn new(kafka: KafkaCommitter, here: Arc<Here>) -> Self {
+        Self { kafka, here, last: None }
+    }
+
+    /// Whether the log knows it already: a change comes again when telling it has failed halfway.
+    fn is_told(&self, change: &SchemaChange) -> bool {
+        let entries = &self.kafka.shared.entries;
+        match change.ddl {
+            Ddl::Columns { .. } => entries.shape(&change.after.id).is_some_and(|(_, known)| known == change.after),
+            _ => self.last.as_ref().is_some_and(|(last, next)| last == change && entries.next() == *next),
+        }
+    }
+
+    async fn tell(&mut self, changes: &[SchemaChange]) -> Result<()> {
+        let shared = self.kafka.shared.clone();
+        shared.targets(changes.iter().map(|change| &change.after.id)).await?;
+        let (_, producer) = shared.producer()?;
+        for change in changes {
+            if self.is_told(change) {
+                continue;
+            }
+            // What could not be read back is refused before anything of it is captured.
+            let format = &shared.config.messages;
+            Decoder::new(&change.after, format)?;
+            Encoder::new(&change.after, format)?;
+            let number = shared.entries.take(1);
+            let value = shape::write(number, change)?;
+            // From here on the transaction is not empty.
+            shared.gate(Gate::fill);
+            self.kafka.send_own(&producer, &shared.config.commit_topic, number.to_string().as_bytes(), &value).await?;
+            shared.entries.told(number, &change.after);
+            self.last = Some((change.clone(), shared.entries.next()));
+        }
+        self.kafka.await_own(&producer).await
+    }
+}
+
+fn first(after: &Arc<TableSchema>) -> SchemaChange {
+    SchemaChange { before: None, after: after.clone(), statement: String::new(), ddl: Ddl::default() }
+}
+
+#[async_trait]
+impl Committer for LogCommitter {
+    async fn open(&mut self) -> Result<SinkState> {
+        let state = self.kafka.open().await?;
+        self.here.captures(self.kafka.generation());
+        Ok(state)
+    }
+
+    async fn commit(&mut self, request: &CommitRequest) -> Result<()> {
+        self.kafka.commit(request).await
+    }
+
+    fn carried(&mut self) {
+        self.kafka.carried();
+    }
+
+    async fn abort_except(&mut self, keep: &[Token]) -> Result<()> {
+        self.kafka.abort_except(keep).await
+    }
+
+    async fn apply_schema(&mut self, expected: Option<&Arc<TableSchema>>, next: &Arc<TableSchema>) -> Result<()> {
+        let change = SchemaChange { before: expected.cloned(), ..first(next) };
+        self.tell(&[change]).await
+    }
+
+    async fn apply_shapes(&mut self, shapes: &[Arc<TableSchema>]) -> Result<()> {
+        let changes: Vec<SchemaChange> = shapes.iter().map(first).collect();
+        self.tell(&changes).await
+    }
+
+    async fn apply_change(&mut self, change: &SchemaChange) -> Result<()> {
+        self.tell(std::slice::from_ref(change)).await
+    }
+
+    async fn apply_event(&mut self, change: &SinkChange) -> Result<()> {
+        let ddl = match &change.event {
+            SchemaEvent::TruncateTable => Ddl::Truncate,
+            SchemaEvent::DropTable => Ddl::Drop,
+            _ => Ddl::default(),
+        };
+        let (before, after) = (change.before.clone(), change.after.clone());
+        self.tell(&[SchemaChange { before, after, statement: String::new(), ddl }]).await
+    }
+
+    async fn withdraw_after(&mut self, epoch: Epoch) -> Result<()> {
+        self.kafka.withdraw_after(epoch).await
+    }
+}

@@ -1,0 +1,162 @@
+//! The log as the source of a delivery.
+
+use super::config::ReadConfig;
+use super::follow::Follow;
+use super::look::{Seen, look_once};
+use super::place::{Here, Spot};
+use super::reader::{Ended, LogAcker, LogReader};
+use super::shape::{self, Shapes};
+use crate::client::blocking;
+use async_trait::async_trait;
+use dujiang_core::checkpoint::Lineage;
+use dujiang_core::examine::{Examination, Visit};
+use dujiang_core::source::{Acker, Reader, Source, SourceContext, Survey, SurveyedTable};
+use dujiang_core::{Position, Result, Start, TableSchema};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How often a log is looked for that nobody has begun yet.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// A consumer group of a log.
+pub(crate) struct KafkaLogSource {
+    config: Arc<ReadConfig>,
+    here: Arc<Here>,
+    consumer: String,
+    start: Start,
+    known: Mutex<Known>,
+}
+
+/// What has been looked up.
+#[derive(Default)]
+struct Known {
+    /// Where the first start begins.
+    begins: Option<Spot>,
+    shapes: Shapes,
+}
+
+fn tables(shapes: &Shapes, number: u64) -> Vec<Arc<TableSchema>> {
+    shapes.before(number).into_values().map(|(_, table)| table).collect()
+}
+
+impl KafkaLogSource {
+    pub(crate) fn new(config: Arc<ReadConfig>, here: Arc<Here>, consumer: String, start: Start) -> Self {
+        Self { config, here, consumer, start, known: Mutex::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is a log for which `enough` holds.
+    async fn wait(&self, enough: impl Fn(&Seen) -> bool) -> Result<Seen> {
+        loop {
+            if let Some(seen) = look_once(&self.config, &self.consumer).await?.filter(|seen| enough(seen)) {
+                return Ok(seen);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The place at which a first start begins. Shapes that are told before the first change count as known.
+    async fn begins(&self, seen: Seen, shapes: &Shapes) -> Result<(Seen, Spot)> {
+        let known = self.known().begins.clone();
+        if let Some(spot) = known {
+            return Ok((seen, spot));
+        }
+        let (config, start) = (self.config.clone(), self.start);
+        let (seen, mut spot) = blocking(move || {
+            let spot = seen.find(&config, start)?;
+            Ok((seen, spot))
+        })
+        .await?;
+        spot.number = shapes.behind(spot.number).min(seen.end.max(spot.number));
+        self.known().begins = Some(spot.clone());
+        Ok((seen, spot))
+    }
+
+    async fn shapes(&self) -> Result<(Shapes, i64)> {
+        let (shapes, next) = shape::read(&self.config).await?;
+        self.known().shapes = shapes.clone();
+        Ok((shapes, next))
+    }
+}
+
+#[async_trait]
+impl Source for KafkaLogSource {
+    async fn discover(&self) -> Result<Vec<Arc<TableSchema>>> {
+        let seen = self.wait(|seen| seen.end > 0).await?;
+        let (shapes, _) = self.shapes().await?;
+        let (_, spot) = self.begins(seen, &shapes).await?;
+        Ok(tables(&shapes, spot.number))
+    }
+
+    async fn survey(&self) -> Survey {
+        let looked = async {
+            let Some(seen) = look_once(&self.config, &self.consumer).await? else { return Ok(None) };
+            let (shapes, _) = self.shapes().await?;
+            Ok::<_, dujiang_core::Error>(Some(tables(&shapes, seen.end)))
+        };
+        match looked.await {
+            Ok(Some(tables)) => {
+                Survey { tables: tables.into_iter().map(SurveyedTable::new).collect(), ..Survey::default() }
+            }
+            Ok(None) => {
+                let warning = format!("there is no log {} yet at {}", self.config.prefix, self.config.bootstrap);
+                Survey { warnings: vec![warning], ..Survey::default() }
+            }
+            Err(error) => Survey { refusals: vec![error], ..Survey::default() },
+        }
+    }
+
+    async fn examine(&self, _visit: &Visit) -> Examination {
+        let mut examination =
+            Examination::of(format!("log {} in Kafka at {}", self.config.prefix, self.config.bootstrap));
+        let looked = look_once(&self.config, &self.consumer).await;
+        examination.record("log", looked, |seen| match seen {
+            Some(seen) => format!("captured by {}, {} entries so far", seen.last.pipeline, seen.end),
+            None => "is made by the first run of the pipeline that captures into it".to_owned(),
+        });
+        examination
+    }
+
+    async fn lineage(&self) -> Result<Option<Lineage>> {
+        let seen = self.wait(|_| true).await?;
+        self.shapes().await?;
+        Ok(Some(Lineage(seen.last.lineage.as_str().into())))
+    }
+
+    async fn open(&self, from: Option<Position>, context: SourceContext) -> Result<(Box<dyn Reader>, Box<dyn Acker>)> {
+        let seen = self.wait(|_| true).await?;
+        let shapes = self.shapes().await?;
+        let (seen, spot) = match from {
+            None => self.begins(seen, &shapes.0).await?,
+            Some(position) => {
+                let (spot, config) = (Spot::of(&position)?, self.config.clone());
+                blocking(move || {
+                    seen.check(&config, &spot)?;
+                    Ok((seen, spot))
+                })
+                .await?
+            }
+        };
+        let spot = Spot { epochs: seen.epochs_from(&spot), ..spot };
+        let (target, client) = (seen.end, Arc::new(seen.client));
+        let follow = Follow::new(self.config.clone(), client.clone(), context.budget.clone(), &spot, shapes)?;
+        let ended = Ended::default();
+        let (here, at) = (self.here.clone(), (spot, target));
+        let reader = LogReader::start(follow, client.clone(), here, at, ended.clone(), context.clock)?;
+        let acker = LogAcker { client, prefix: self.config.prefix.clone(), ended };
+        Ok((Box::new(reader), Box::new(acker)))
+    }
+
+    fn describe(&self, position: &Position) -> String {
+        Spot::of(position).map_or_else(|error| error.message().to_owned(), |spot| format!("offset {}", spot.number))
+    }
+
+    /// As far as they have been looked up: [`Source::lineage`] does that first.
+    fn schemas_at(&self, position: &Position) -> Vec<Arc<TableSchema>> {
+        let shapes = self.known().shapes.clone();
+        Spot::of(position).map_or_else(|_| Vec::new(), |spot| tables(&shapes, spot.number))
+    }
+}
