@@ -141,10 +141,10 @@ fn p04_brokers_that_stay_away_end_the_run_and_cost_nothing() {
     let mut run = start(&place, &file, "");
     let deadline = Instant::now() + Duration::from_secs(60);
     while log_end(&kafka.bootstrap(), "away-orders") == 0 {
-        assert!(Instant::now() < deadline && run.try_wait().expect("a child").is_none(), "{}", log(&place));
+        assert!(Instant::now() < deadline && run.ended().is_none(), "{}", log(&place));
     }
     kafka.kill9();
-    let ended = wait(&mut run, Duration::from_secs(60)).expect("it gives up");
+    let ended = wait(run, Duration::from_secs(60)).expect("it gives up");
     let said = log(&place);
     assert!(ended.code().is_some_and(|code| code != 0), "{ended:?} {said}");
     assert!(said.contains("E0503") || said.contains("E0850"), "{said}");

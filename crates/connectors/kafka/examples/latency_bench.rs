@@ -65,7 +65,7 @@ fn main() -> Outcome<()> {
 }
 
 fn measure(server: &Server, bootstrap: &str, wanted: usize) -> Outcome<Vec<Duration>> {
-    let (told, arrivals) = mpsc::channel();
+    let (told, arrivals) = mpsc::sync_channel(1024);
     let brokers = bootstrap.to_owned();
     // Ends with the process, or when nobody listens.
     std::thread::spawn(move || {
@@ -84,13 +84,14 @@ fn measure(server: &Server, bootstrap: &str, wanted: usize) -> Outcome<Vec<Durat
         if number >= WARM {
             latencies.push(arrived.duration_since(begin));
         }
+        // tidy: allow(sleep): the load is to be light
         std::thread::sleep(PAUSE);
     }
     Ok(latencies)
 }
 
 /// Tells the moment at which each message is there.
-fn follow(brokers: &str, told: &mpsc::Sender<Instant>) -> Outcome<()> {
+fn follow(brokers: &str, told: &mpsc::SyncSender<Instant>) -> Outcome<()> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("group.id", "latency").set("enable.auto.commit", "false");
     // As a reader that wants to be quick sets it.
@@ -104,6 +105,7 @@ fn follow(brokers: &str, told: &mpsc::Sender<Instant>) -> Outcome<()> {
         if Instant::now() > deadline {
             return Err("the topic is not made".into());
         }
+        // tidy: allow(sleep): how often brokers are asked
         std::thread::sleep(Duration::from_millis(50));
     }
     let mut place = TopicPartitionList::new();

@@ -16,12 +16,14 @@
 
 mod client;
 mod config;
+mod entries;
 mod gate;
 pub mod log;
 mod marker;
 mod outbox;
 mod partition;
 mod properties;
+mod reading;
 mod shared;
 mod sink;
 mod source;

@@ -4,24 +4,20 @@
 //! generation can be seen (INV-11). All have the same key, so that the topic can be compacted; the last one counts.
 
 use crate::client::{Admin, NewTopic, blocking, of_client};
-use crate::log::Part;
+use crate::entries::Part;
+use crate::reading::{KEY, PATIENCE, each, reader_of};
 use dujiang_core::checkpoint::Generation;
 use dujiang_core::sink::SinkContext;
 use dujiang_core::{Code, Error, Result};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::message::Message;
 use serde::{Deserialize, Serialize};
-use std::time::{Duration, Instant};
 
-/// Key of every record.
-pub(crate) const KEY: &str = "dujiang";
 /// How many records at the end are looked at first; a transaction takes two places, its record and its end.
 const TAIL: i64 = 400;
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,44 +114,6 @@ pub(crate) fn read_last(config: &ClientConfig, brokers: &str, topic: &str) -> Re
     }
     .map(|bytes| parse(&bytes, topic))
     .transpose()
-}
-
-/// The settings of connections and of security; those of producers mean nothing to a consumer.
-pub(crate) fn reader_of(config: &ClientConfig) -> ClientConfig {
-    let mut reader = ClientConfig::new();
-    let kept = ["bootstrap.", "security.", "sasl.", "ssl.", "client.", "socket.", "broker.", "reconnect."];
-    for (name, value) in config.config_map() {
-        if kept.iter().any(|prefix| name.starts_with(prefix)) {
-            reader.set(name, value);
-        }
-    }
-    reader.set("group.id", "dujiang").set("enable.auto.commit", "false").set("isolation.level", "read_committed");
-    reader.set("enable.partition.eof", "true").set("auto.offset.reset", "error");
-    reader.set("fetch.wait.max.ms", "50");
-    reader
-}
-
-/// Every message that is committed by now, from an offset on, as long as `take` says so.
-pub(crate) fn each<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
-    topic: &str,
-    offset: i64,
-    mut take: impl FnMut(&BorrowedMessage<'_>) -> bool,
-) -> Result<(), KafkaError> {
-    let mut place = TopicPartitionList::new();
-    place.add_partition_offset(topic, 0, Offset::Offset(offset))?;
-    consumer.assign(&place)?;
-    let mut deadline = Instant::now() + PATIENCE;
-    loop {
-        match consumer.poll(Duration::from_millis(200)) {
-            Some(Ok(message)) if !take(&message) => return Ok(()),
-            Some(Ok(_)) => deadline = Instant::now() + PATIENCE,
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
-            Some(Err(error)) => return Err(error),
-            None if Instant::now() < deadline => {}
-            None => return Err(KafkaError::NoMessageReceived),
-        }
-    }
 }
 
 pub(crate) fn parse(bytes: &[u8], topic: &str) -> Result<Marker> {

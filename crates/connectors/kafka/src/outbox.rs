@@ -1,7 +1,7 @@
 //! Messages that wait to be handed to the client, in order.
 
 use crate::client::Producer;
-use crate::log::{HEADER, Heads};
+use crate::entries::{HEADER, Heads};
 use crate::partition::Spread;
 use crate::topics::Target;
 use dujiang_core::Result;

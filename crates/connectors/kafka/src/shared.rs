@@ -2,8 +2,8 @@
 
 use crate::client::{Admin, Producer};
 use crate::config::SinkConfig;
+use crate::entries::Entries;
 use crate::gate::Gate;
-use crate::log::Entries;
 use crate::topics::{Target, Targets};
 use dujiang_core::{Code, Error, Result, TableId};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,9 +1,10 @@
 //! Kafka as a sink.
 
-use crate::client::{Outcome, Producer, Record, Reports, blocking, unconfirmed};
+use crate::client::{NewTopic, Outcome, Producer, Record, Reports, blocking, unconfirmed};
 use crate::config::{Delivery, SinkConfig};
-use crate::log::{Here, LogCommitter, Part, read_shapes, reading};
+use crate::entries::{Part, ReadConfig, read_shapes};
 use crate::marker::{self, Marker};
+use crate::reading::{KEY, reader_of};
 use crate::shared::Shared;
 use crate::topics::topic_of;
 use crate::writer::KafkaWriter;
@@ -17,16 +18,15 @@ use rdkafka::ClientConfig;
 use std::sync::Arc;
 
 /// Kafka.
-pub(crate) struct KafkaSink(Arc<Shared>, Option<Arc<Here>>);
+pub(crate) struct KafkaSink(Arc<Shared>);
 
 impl KafkaSink {
     pub(crate) fn new(config: SinkConfig) -> Self {
-        Self(Arc::new(Shared::new(config)), None)
+        Self(Arc::new(Shared::new(config)))
     }
 
-    /// The writing end of a log.
-    pub(crate) fn log(config: SinkConfig, here: Arc<Here>) -> Self {
-        Self(Arc::new(Shared::new(config)), Some(here))
+    pub(crate) fn kafka_committer(&self, context: SinkContext) -> KafkaCommitter {
+        KafkaCommitter::new(self.0.clone(), context)
     }
 }
 
@@ -37,10 +37,6 @@ impl Sink for KafkaSink {
             Delivery::ExactlyOnce => SinkClass::Transactional,
             Delivery::AtLeastOnce => SinkClass::AtLeastOnce,
         }
-    }
-
-    fn is_log(&self) -> bool {
-        self.0.config.is_log()
     }
 
     fn place_of(&self, table: &TableId) -> Option<String> {
@@ -67,11 +63,7 @@ impl Sink for KafkaSink {
     }
 
     async fn committer(&self, context: SinkContext) -> Result<Box<dyn Committer>> {
-        let kafka = KafkaCommitter::new(self.0.clone(), context);
-        Ok(match &self.1 {
-            Some(here) => Box::new(LogCommitter::new(kafka, here.clone())),
-            None => Box::new(kafka),
-        })
+        Ok(Box::new(self.kafka_committer(context)))
     }
 
     async fn writer(&self, lane: usize, context: SinkContext) -> Result<Box<dyn Writer>> {
@@ -154,7 +146,7 @@ impl KafkaCommitter {
         let marker = self.marker(request.epoch.0, &request.position_text, part).bytes()?;
         let shared = self.shared.clone();
         for topic in shared.config.topics.log.iter().chain([&shared.config.commit_topic]) {
-            self.send_own(producer, topic, marker::KEY.as_bytes(), &marker).await?;
+            self.send_own(producer, topic, KEY.as_bytes(), &marker).await?;
         }
         Ok(())
     }
@@ -219,10 +211,12 @@ impl KafkaCommitter {
 
     async fn open_transactional(&mut self) -> Result<SinkState> {
         let (admin, topic) = (self.shared.admin()?, self.config().commit_topic.clone());
-        match &self.config().topics.log {
-            Some(prefix) => crate::log::make_topics(&admin, self.config(), prefix).await?,
-            None => marker::make_topic(&admin, &topic, self.config().replicas).await?,
+        if let Some(name) = &self.config().topics.log {
+            let (settings, replicas) = (&self.config().topic_properties, self.config().replicas);
+            let settings = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            marker::make_single(&admin, &NewTopic { name, partitions: 1, replicas, settings }).await?;
         }
+        marker::make_topic(&admin, &topic, self.config().replicas).await?;
         // Whoever is no owner must not shut the owner out.
         let seen = self.last_marker().await?;
         self.check(seen.as_ref())?;
@@ -234,7 +228,7 @@ impl KafkaCommitter {
         let log = self.begin_log(found.as_ref()).await?;
         // INV-11: from here on the generation stands in the topic.
         let marker = self.marker(epoch, position, log).bytes()?;
-        self.send_own(&producer, &topic, marker::KEY.as_bytes(), &marker).await?;
+        self.send_own(&producer, &topic, KEY.as_bytes(), &marker).await?;
         self.await_own(&producer).await?;
         let committing = producer.clone();
         match blocking(move || Ok(committing.commit_transaction())).await? {
@@ -256,7 +250,9 @@ impl KafkaCommitter {
     async fn begin_log(&mut self, found: Option<&Marker>) -> Result<Option<Part>> {
         let Some(prefix) = &self.config().topics.log else { return Ok(None) };
         let end = found.and_then(|marker| marker.log.as_ref()).map_or(0, |part| part.end);
-        let (shapes, _) = read_shapes(&reading(self.config(), prefix)).await?;
+        let (client, bootstrap) = (reader_of(&self.config().client), self.config().bootstrap.clone());
+        let reading = Arc::new(ReadConfig { client, bootstrap, prefix: prefix.clone() });
+        let (shapes, _) = read_shapes(&reading).await?;
         self.shared.entries.begin(end, shapes.before(end).into_iter().collect());
         self.part = None;
         Ok(Some(Part { from: end, end, ..Part::default() }))

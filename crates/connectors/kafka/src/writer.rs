@@ -2,7 +2,7 @@
 
 use crate::client::{Producer, unconfirmed};
 use crate::config::Delivery;
-use crate::log::{Heads, Numbering, Piece, moved_to, pieces};
+use crate::entries::{Heads, Numbering, Piece, moved_to, pieces};
 use crate::outbox::{Outbox, Way};
 use crate::partition::Spread;
 use crate::shared::Shared;

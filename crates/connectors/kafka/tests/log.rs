@@ -202,6 +202,44 @@ fn admin() -> AdminClient<DefaultClientContext> {
     config.create().expect("an admin")
 }
 
+/// K7 for the log: the broker dies while an epoch is written, and comes back. Each entry is there once, and read in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn k7_the_log_survives_a_killed_broker() {
+    let mut kafka = dujiang_scratch::Kafka::start().expect("a broker");
+    let bootstrap = kafka.bootstrap();
+    let options = [("topic.prefix", "k7"), ("topic.partitions", "3"), ("publish.timeout", "60s")];
+    let log = (dujiang_kafka::LOG.build)(&raw(&bootstrap, &options), &pipeline()).expect("good options");
+    let orders = table("orders");
+    let mut committer = log.sink.committer(context(1)).await.unwrap();
+    let state = committer.open().await.unwrap();
+    committer.apply_shapes(std::slice::from_ref(&orders)).await.unwrap();
+    let writer = log.sink.writer(0, context(1)).await.unwrap();
+    let mut process = Process { committer, writer, generation: 1, state };
+    commit(&mut process, 1, &[inserts(&orders, 0..100)]).await;
+    for part in 1..=20 {
+        if part == 10 {
+            kafka.kill9();
+        }
+        process.writer.write(&inserts(&orders, part * 100..part * 100 + 100)).await.unwrap();
+    }
+    kafka.restart().unwrap();
+    let tokens = process.writer.prepare(Epoch(2)).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while let Err(error) = process.commit(2, tokens.clone()).await {
+        assert!(Instant::now() < deadline && error.code() != Code::KafkaAborted, "{error:?}");
+    }
+    let options = [("topic.prefix", "k7")];
+    let elsewhere = bootstrap.replace("127.0.0.1", "localhost");
+    let source = (dujiang_kafka::LOG_SOURCE.build)(&raw(&elsewhere, &options), &pipeline()).expect("good options");
+    let (mut reader, _) = open(source.as_ref(), None).await.unwrap();
+    let mut ids = Vec::new();
+    for told in told(&mut reader).await {
+        let Told::Rows(_, rows, _) = told else { panic!("{told:?}") };
+        ids.extend(rows.into_iter().map(|(_, id)| id));
+    }
+    assert_eq!(ids, (0..2100).collect::<Vec<_>>());
+}
+
 /// R13, INV-6: Kafka removes by its own rules; what retention has taken and a delivery still needs is told, whether it starts there or reads there; a new delivery
 /// begins with what is there as a whole, and `start` before that is refused.
 #[tokio::test(flavor = "multi_thread")]

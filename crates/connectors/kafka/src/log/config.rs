@@ -4,13 +4,13 @@ use crate::config::{
     Count, Delivery, MOST_QUEUE_BYTES, SinkConfig, Strategy, TRANSACTION_TIMEOUT, TopicNames, defaults, is_topic,
     legal_topic,
 };
-use crate::marker::reader_of;
+use crate::entries::{ReadConfig, state_topic};
 use crate::properties;
+use crate::reading::reader_of;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{Place, Problem, RawOption};
 use dujiang_core::{Code, Secret, Start, options};
 use dujiang_format_text::messages::{KeyFormat, MessageFormat, MessageOptions};
-use rdkafka::ClientConfig;
 use std::time::Duration;
 
 options! {
@@ -59,39 +59,6 @@ options! {
         /// epoch in which that time lies).
         "start" => start: Start, default "earliest";
     }
-}
-
-/// What every reader of a log has to know.
-#[derive(Debug, Clone)]
-pub(crate) struct ReadConfig {
-    /// Settings of connections and of security.
-    pub(crate) client: ClientConfig,
-    pub(crate) bootstrap: String,
-    pub(crate) prefix: String,
-}
-
-impl ReadConfig {
-    /// The topic of shapes and of the last record.
-    pub(crate) fn state_topic(&self) -> String {
-        state_topic(&self.prefix)
-    }
-
-    /// A client's settings for a consumer group.
-    pub(crate) fn of_group(&self, consumer: &str) -> ClientConfig {
-        let mut client = self.client.clone();
-        client.set("group.id", self.group(consumer));
-        // What waits in the client counts beside the pipeline's budget.
-        client.set("queued.max.messages.kbytes", "16384");
-        client
-    }
-
-    pub(crate) fn group(&self, consumer: &str) -> String {
-        format!("{}.{consumer}", self.prefix)
-    }
-}
-
-pub(crate) fn state_topic(prefix: &str) -> String {
-    format!("{prefix}-state")
 }
 
 /// The log's options, checked.

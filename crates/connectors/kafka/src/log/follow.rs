@@ -1,12 +1,10 @@
 //! Follows a log, on a thread of its own: reads epochs, by them the partitions, and puts the entries back into order.
 
-use super::config::{ReadConfig, messages};
-use super::entries::Part;
-use super::head::{HEADER, Head};
+use super::config::messages;
 use super::look::{Client, Epoch, trimmed};
 use super::place::Spot;
-use super::shape::{Shapes, foreign, is_marker};
 use crate::client::of_client;
+use crate::entries::{HEADER, Head, Part, ReadConfig, Shapes, foreign, is_marker};
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::budget::{Budget, Held};
 use dujiang_core::schema::SchemaChange;
@@ -344,7 +342,7 @@ impl Follow {
     fn hold_back(&mut self) -> Result<()> {
         let failed = |error: KafkaError| of_client("read the log", &self.config.bootstrap, error);
         let (full, room) = (self.waiting_bytes > MOST_WAITING, self.waiting_bytes < MOST_WAITING / 2);
-        if !full && !(room && self.held_back) {
+        if !(full || room && self.held_back) {
             return Ok(());
         }
         self.held_back = full;

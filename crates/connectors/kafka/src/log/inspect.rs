@@ -1,11 +1,11 @@
 //! Looking at a log without changing it, for people and scripts. Waits for brokers.
 
-use super::config::{self, LogConfig, ReadConfig};
+use super::config::{self, LogConfig};
 use super::follow::{Entry, Follow, Item};
 use super::look::{PATIENCE, Seen, epochs, look, missing};
 use super::place::Spot;
-use super::shape::read_all;
 use crate::client::of_client;
+use crate::entries::{ReadConfig, read_all_shapes};
 use dujiang_core::budget::Budget;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{Problem, RawOption};
@@ -182,7 +182,7 @@ impl View {
             return Ok(());
         }
         let client = look(&self.config, LOOKER)?.ok_or_else(|| missing(&self.config))?.client;
-        let shapes = read_all(&self.config)?;
+        let shapes = read_all_shapes(&self.config)?;
         let follow = Follow::new(self.config.clone(), Arc::new(client), Budget::new(MEMORY), &spot, shapes)?;
         let (sender, mut pieces) = mpsc::channel(PIECES);
         let thread = std::thread::spawn(move || follow.run(&sender));

@@ -1,11 +1,10 @@
 //! What a log holds, as a look at its epochs tells. Everything here waits for brokers.
 
-use super::config::ReadConfig;
-use super::entries::Part;
 use super::place::Spot;
-use super::shape::foreign;
 use crate::client::{Heard, of_client, topics_of, unfit};
-use crate::marker::{Marker, each, parse, read_last};
+use crate::entries::{Part, ReadConfig, foreign};
+use crate::marker::{Marker, parse, read_last};
+use crate::reading::each;
 use dujiang_core::{Code, Error, Result, Start};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;

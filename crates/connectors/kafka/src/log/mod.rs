@@ -16,30 +16,20 @@
 //! that is missing is told, never passed over.
 
 mod config;
-mod entries;
 mod follow;
-mod head;
 pub mod inspect;
 mod look;
 mod place;
 mod reader;
-mod shape;
 mod sink;
 mod source;
-mod write;
 
 pub use config::{KafkaLogOptions, KafkaLogSourceOptions};
-pub(crate) use entries::{Entries, Part};
-pub(crate) use head::{HEADER, Heads};
-pub(crate) use place::Here;
-pub(crate) use shape::read as read_shapes;
-pub(crate) use sink::{LogCommitter, make_topics, reading};
-pub(crate) use write::{Numbering, Piece, moved_to, pieces};
 
 use self::config::LogConfig;
+use self::place::Here;
+use self::sink::LogSink;
 use self::source::KafkaLogSource;
-use crate::sink::KafkaSink;
-use dujiang_core::TableId;
 use dujiang_core::connector::{Built, Log, LogSpec, PipelineOptions, SourceSpec};
 use dujiang_core::options::{Problem, RawOption};
 use dujiang_core::source::Source;
@@ -67,7 +57,7 @@ fn log(raw: &[RawOption], pipeline: &PipelineOptions) -> Result<Log, Vec<Problem
     here.expect_capture();
     let read = Arc::new(read);
     Ok(Log {
-        sink: Box::new(KafkaSink::log(sink, here.clone())),
+        sink: Box::new(LogSink::new(sink, here.clone())),
         deliver: Box::new(move |consumer| {
             Box::new(KafkaLogSource::new(read.clone(), here.clone(), consumer.to_owned(), start))
         }),
@@ -80,14 +70,4 @@ fn source(raw: &[RawOption], pipeline: &PipelineOptions) -> Built<dyn Source> {
     let (read, consumer, start) = config::source(raw, pipeline)?;
     let here = Here::of(&read);
     Ok(Box::new(KafkaLogSource::new(Arc::new(read), here, consumer, start)))
-}
-
-/// Kafka takes no longer names of topics.
-const LONGEST_TOPIC: usize = 249;
-
-/// The topic of a table's changes. Names that would be the same may share a topic: each message tells its shape.
-pub(crate) fn topic_of(prefix: &str, table: &TableId) -> String {
-    let mut topic = crate::config::legal_topic(&format!("{prefix}.{table}"));
-    topic.truncate(LONGEST_TOPIC);
-    topic
 }

@@ -1,6 +1,6 @@
 //! Places in the log, and who of this process captures into it.
 
-use super::config::ReadConfig;
+use crate::entries::ReadConfig;
 use dujiang_core::{Code, Error, Position, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,9 +1,9 @@
 //! The reading end: hands out what the thread has put into order.
 
-use super::entries::Part;
 use super::follow::{Entry, Follow, Item, Piece};
 use super::look::Client;
 use super::place::{Here, Spot};
+use crate::entries::Part;
 use async_trait::async_trait;
 use dujiang_core::clock::Clock;
 use dujiang_core::sink::Milestone;
@@ -90,7 +90,7 @@ impl LogReader {
         match item.entry {
             Entry::Schema(change) => {
                 self.pending = Some(behind);
-                return Some(SourceEvent::SchemaChange(change));
+                Some(SourceEvent::SchemaChange(change))
             }
             Entry::Batch { batch, goes_on } => {
                 self.pass(behind);
@@ -187,7 +187,8 @@ impl Acker for LogAcker {
         let mut all = TopicPartitionList::new();
         {
             let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-            while let Some((_, epochs, part)) = ended.pop_front_if(|(number, _, _)| *number <= spot.number) {
+            let passed = ended.iter().take_while(|(number, _, _)| *number <= spot.number).count();
+            for (_, epochs, part) in ended.drain(..passed) {
                 let ranges = part.topics.iter().flat_map(|(t, ranges)| ranges.iter().map(move |range| (t, range)));
                 for (topic, (partition, (_, end))) in ranges {
                     place(&mut all, topic, *partition, *end);

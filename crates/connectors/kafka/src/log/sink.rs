@@ -1,48 +1,69 @@
 //! The log as the sink of the capture: what differs from topics that are only a sink.
 
-use super::config::ReadConfig;
 use super::place::Here;
-use super::shape;
-use crate::client::{Admin, NewTopic};
 use crate::config::SinkConfig;
+use crate::entries::write_shape;
 use crate::gate::Gate;
-use crate::marker::{make_single, make_topic, reader_of};
-use crate::sink::KafkaCommitter;
+use crate::sink::{KafkaCommitter, KafkaSink};
 use async_trait::async_trait;
 use dujiang_core::checkpoint::Token;
 use dujiang_core::evolution::{SchemaEvent, SinkChange};
+use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::schema::{Ddl, SchemaChange};
-use dujiang_core::sink::{CommitRequest, Committer, SinkState};
-use dujiang_core::{Epoch, Result, TableSchema};
+use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkClass, SinkContext, SinkState, Writer};
+use dujiang_core::{Epoch, Result, TableId, TableSchema};
 use dujiang_format_text::messages::{Decoder, Encoder};
 use std::sync::Arc;
 
-/// Makes the topics of epochs and of the state, if they are missing.
-pub(crate) async fn make_topics(admin: &Admin, config: &SinkConfig, prefix: &str) -> Result<()> {
-    let given = config.topic_properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    make_single(admin, &NewTopic { name: prefix, partitions: 1, replicas: config.replicas, settings: given }).await?;
-    make_topic(admin, &config.commit_topic, config.replicas).await
+/// The writing end of a log.
+pub(crate) struct LogSink {
+    kafka: KafkaSink,
+    here: Arc<Here>,
 }
 
-/// How the writing end reads what it has written.
-pub(crate) fn reading(config: &SinkConfig, prefix: &str) -> Arc<ReadConfig> {
-    let (client, bootstrap) = (reader_of(&config.client), config.bootstrap.clone());
-    Arc::new(ReadConfig { client, bootstrap, prefix: prefix.to_owned() })
+impl LogSink {
+    pub(crate) fn new(config: SinkConfig, here: Arc<Here>) -> Self {
+        Self { kafka: KafkaSink::new(config), here }
+    }
+}
+
+#[async_trait]
+impl Sink for LogSink {
+    fn class(&self) -> SinkClass {
+        self.kafka.class()
+    }
+
+    fn is_log(&self) -> bool {
+        true
+    }
+
+    fn place_of(&self, table: &TableId) -> Option<String> {
+        self.kafka.place_of(table)
+    }
+
+    async fn examine(&self, visit: &Visit) -> Examination {
+        self.kafka.examine(visit).await
+    }
+
+    async fn committer(&self, context: SinkContext) -> Result<Box<dyn Committer>> {
+        let (kafka, here) = (self.kafka.kafka_committer(context), self.here.clone());
+        Ok(Box::new(LogCommitter { kafka, here, last: None }))
+    }
+
+    async fn writer(&self, lane: usize, context: SinkContext) -> Result<Box<dyn Writer>> {
+        self.kafka.writer(lane, context).await
+    }
 }
 
 /// Tells shapes in order with the changes; everything else is as for topics that are only a sink.
-pub(crate) struct LogCommitter {
-    pub(crate) kafka: KafkaCommitter,
-    pub(crate) here: Arc<Here>,
+struct LogCommitter {
+    kafka: KafkaCommitter,
+    here: Arc<Here>,
     /// The change that was told last, and the entries there were behind it.
     last: Option<(SchemaChange, u64)>,
 }
 
 impl LogCommitter {
-    pub(crate) fn new(kafka: KafkaCommitter, here: Arc<Here>) -> Self {
-        Self { kafka, here, last: None }
-    }
-
     /// Whether the log knows it already: a change comes again when telling it has failed halfway.
     fn is_told(&self, change: &SchemaChange) -> bool {
         let entries = &self.kafka.shared.entries;
@@ -65,7 +86,7 @@ impl LogCommitter {
             Decoder::new(&change.after, format)?;
             Encoder::new(&change.after, format)?;
             let number = shared.entries.take(1);
-            let value = shape::write(number, change)?;
+            let value = write_shape(number, change)?;
             // From here on the transaction is not empty.
             shared.gate(Gate::fill);
             self.kafka.send_own(&producer, &shared.config.commit_topic, number.to_string().as_bytes(), &value).await?;

@@ -1,12 +1,11 @@
 //! The log as the source of a delivery.
 
-use super::config::ReadConfig;
 use super::follow::Follow;
 use super::look::{Seen, look_once};
 use super::place::{Here, Spot};
 use super::reader::{Ended, LogAcker, LogReader};
-use super::shape::{self, Shapes};
 use crate::client::blocking;
+use crate::entries::{ReadConfig, Shapes, read_shapes};
 use async_trait::async_trait;
 use dujiang_core::checkpoint::Lineage;
 use dujiang_core::examine::{Examination, Visit};
@@ -76,7 +75,7 @@ impl KafkaLogSource {
     }
 
     async fn shapes(&self) -> Result<(Shapes, i64)> {
-        let (shapes, next) = shape::read(&self.config).await?;
+        let (shapes, next) = read_shapes(&self.config).await?;
         self.known().shapes = shapes.clone();
         Ok((shapes, next))
     }

@@ -1,7 +1,7 @@
 //! A batch on its way into the log: messages in the order of its rows, each with its number.
 
-use super::entries::Entries;
 use super::head::{Head, Heads};
+use super::numbers::Entries;
 use dujiang_core::key::changed_keys;
 use dujiang_core::transform::RowError;
 use dujiang_core::{ChangeBatch, Kind, Result};
@@ -55,14 +55,13 @@ impl<'a> Numbering<'a> {
     /// The headers of the messages of a piece, which take the next numbers.
     pub(crate) fn heads(&mut self, piece: &ChangeBatch, messages: &Messages) -> Result<Heads> {
         let mut heads = Heads::default();
-        let mut number = self.entries.take(messages.len() as u64);
-        let first = *self.first.get_or_insert(number);
+        let start = self.entries.take(messages.len() as u64);
+        let first = *self.first.get_or_insert(start);
         let mut turns = piece.origins.turns().peekable();
-        for message in messages.iter() {
+        for (number, message) in (start..).zip(messages.iter()) {
             while turns.next_if(|(rows, _)| rows.end <= message.row).is_some() {}
             let turn = turns.peek().map_or(0, |(_, turn)| *turn);
             heads.push(&Head { n: number, first, shape: self.shape, turn, goes_on: self.goes_on })?;
-            number += 1;
         }
         Ok(heads)
     }

@@ -3,9 +3,9 @@
 //! The value is JSON: what a person reads, and the columns as an empty stream of Arrow IPC in base64, by which nothing of
 //! their types is lost. Each has its number as key, so that compaction leaves all of them.
 
-use super::config::ReadConfig;
+use super::names::ReadConfig;
 use crate::client::{blocking, of_client};
-use crate::marker::{self, each};
+use crate::reading::{KEY, each};
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::SchemaRef;
@@ -168,7 +168,7 @@ pub(crate) fn read_all(config: &ReadConfig) -> Result<(Shapes, i64)> {
 
 /// Whether a message of the topic is the record of an epoch.
 pub(crate) fn is_marker(message: &impl Message) -> bool {
-    message.key() == Some(marker::KEY.as_bytes())
+    message.key() == Some(KEY.as_bytes())
 }
 
 /// Reads all shapes on a thread for such work.
