@@ -1,7 +1,8 @@
-//! The sink against a service of this project's own, which checks signatures, checksums and the rules of shards.
+//! Sink and source against a service of this project's own, which checks signatures, checksums and the rules of shards.
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+mod conformance;
 mod failures;
 mod order;
 mod source;

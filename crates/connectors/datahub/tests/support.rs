@@ -60,20 +60,24 @@ pub(crate) struct Hub {
     pub(crate) writer: Box<dyn Writer>,
 }
 
+/// Options of a sink: these, and where they do not say otherwise those of the service.
+pub(crate) fn options(endpoint: &str, more: &[(&str, &str)]) -> Vec<RawOption> {
+    let mut options =
+        vec![("endpoint", endpoint), ("project", PROJECT), ("access-id", ACCESS_ID), ("access-key", ACCESS_KEY)];
+    options.retain(|(key, _)| more.iter().all(|(other, _)| other != key));
+    options.extend_from_slice(more);
+    options.iter().map(|(key, value)| RawOption::new(*key, *value, Place::CommandLine)).collect()
+}
+
+pub(crate) fn pipeline() -> PipelineOptions {
+    PipelineOptions { name: "river".into(), parallelism: 2, memory_limit: 64 << 20 }
+}
+
 impl Hub {
     pub(crate) async fn start(more: &[(&str, &str)]) -> Self {
         let service = Datahub::start().await;
-        let endpoint = service.endpoint();
-        let mut options = vec![
-            ("endpoint", endpoint.as_str()),
-            ("project", PROJECT),
-            ("access-id", ACCESS_ID),
-            ("access-key", ACCESS_KEY),
-        ];
-        options.retain(|(key, _)| more.iter().all(|(other, _)| other != key));
-        options.extend_from_slice(more);
-        let raw: Vec<_> = options.iter().map(|(key, value)| RawOption::new(*key, *value, Place::CommandLine)).collect();
-        let pipeline = PipelineOptions { name: "river".into(), parallelism: 2, memory_limit: 64 << 20 };
+        let raw = options(&service.endpoint(), more);
+        let pipeline = pipeline();
         let sink = (dujiang_datahub::SINK.build)(&raw, &pipeline).unwrap_or_else(|all| panic!("{all:?}"));
         let context = SinkContext {
             identity: PipelineIdentity { name: "river".into(), lineage: Lineage("00000000000000aa".into()) },
