@@ -1,6 +1,7 @@
 //! Reading what is there, in chunks, beside the stream.
 
 mod chunk_query;
+mod distributed;
 mod fold;
 mod handoff;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! A place read beside the SELECT is never a hand-off point: the log moves before rows become visible.
 //!
 //! - **MariaDB**: a consistent snapshot carries its place; how it is told, and when that can be believed, is a subject of
-//!   its own: [`super::told_place`]. Where it cannot, the table is locked for a moment, as on MySQL.
+//!   its own: [`super::told_place`]. Where it cannot, all commits are held up for the moment in which the view is opened.
 //! - **OceanBase** reads as of a snapshot, and brings what it reads to a place in the log: [`super::fold`].
 //! - **Tables without row versions** (MyISAM, Aria, ...): the table is locked against writers while the chunk is read.
 //! - **MySQL with GTIDs**: a moment without commits. Between the log's end before and the same end after opening the view
@@ -11,14 +11,17 @@
 //!   what is before that end. On a server that is never quiet, and without GTIDs, a second session locks the table against
 //!   writers for the moment in which the view is opened: whoever has changed the table has then committed and left the log
 //!   behind. Why so: `docs/decisions/2026-11-20-mysql-hand-off.md`.
+//!
+//! Distributed transactions are a case of their own on each of them: [`super::distributed`].
 
+use super::distributed::{are_out_of_order, are_prepared, commits};
 use super::fold::{self, Folding};
 use super::handoff::{SharedHandoff, lock as locked};
 use super::reader::SnapshotContext;
 use super::told_place::{agreed, ends_a_transaction};
 use crate::client::{Connection, ServerFamily, quote};
 use crate::place::Place;
-use crate::server::{end_of_log, prepared_transactions};
+use crate::server::end_of_log;
 use crate::shape::Shape;
 use dujiang_core::clock::Clock;
 use dujiang_core::{Code, Error, Result, TableId, fault};
@@ -134,7 +137,7 @@ pub async fn open(
         match under_lock(connection, context, table, handoff).await {
             Ok(place) => break (place, false),
             Err(error) if is_refused(&error) && connection.server().family == ServerFamily::MariaDb => {
-                tracing::warn!(%table, %error, "the place of a view is not certain before the next commit, or with RELOAD granted");
+                tracing::warn!(%table, %error, "the place of a view is not certain before the next commit, while distributed transactions are prepared, or with RELOAD granted");
                 locked(handoff).abandon();
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
@@ -179,7 +182,8 @@ async fn told(
 ) -> Result<Option<Place>> {
     let mut pause = Duration::from_millis(1);
     for _ in 0..VIEWS {
-        let undecided = are_prepared(connection).await?;
+        // Whose commit is in the log and not in the tables was counted before, and is listed; or it is counted now.
+        let (before, undecided) = (commits(connection).await?, are_prepared(connection).await?);
         locked(handoff).opening();
         connection.execute(BEGIN).await?;
         if fault::removed("hand-off-in-snapshot") {
@@ -187,7 +191,7 @@ async fn told(
         }
         if !undecided
             && let Some(place) = agreed(connection).await?
-            && !are_prepared(connection).await?
+            && commits(connection).await? == before
             && (fault::removed("hand-off-at-commit") || ends_a_transaction(connection, &place, &context.heads).await?)
         {
             return Ok(Some(place));
@@ -198,13 +202,6 @@ async fn told(
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
     Ok(None)
-}
-
-/// Whether distributed transactions are prepared. The place of MariaDB's snapshot is not that of their commits: XA COMMIT is
-/// logged before its rows are visible, and outside of the order in which others become visible (`ha_commit_or_rollback_by_xid`
-/// after `binlog_commit_by_xid` in `sql/xa.cc`). A lock on the table waits for them.
-async fn are_prepared(connection: &mut Connection) -> Result<bool> {
-    Ok(!prepared_transactions(connection).await?.is_empty())
 }
 
 /// Attempts to find a moment without commits before writers are locked out.
@@ -230,11 +227,15 @@ async fn in_quiet(connection: &mut Connection, handoff: &SharedHandoff) -> Resul
             continue;
         }
         connection.execute(BEGIN).await?;
-        if end_of_log(connection).await? == before {
+        let hopeless = are_out_of_order(connection).await?;
+        if !hopeless && end_of_log(connection).await? == before {
             return Ok(Some(before));
         }
         locked(handoff).abandon();
         connection.execute("COMMIT").await?;
+        if hopeless {
+            break;
+        }
     }
     Ok(None)
 }
@@ -247,13 +248,33 @@ async fn under_lock(
 ) -> Result<Place> {
     let mut locker = context.connect().await?;
     locker.execute(LIMITS).await?;
-    locker.execute(&format!("FLUSH TABLES {} WITH READ LOCK", quote::table(table)?)).await?;
+    let release = hold_commits(&mut locker, table).await?;
     locked(handoff).opening();
     connection.execute(BEGIN).await?;
     let place = end_of_log(&mut locker).await?;
-    locker.execute("UNLOCK TABLES").await?;
+    locker.execute(release).await?;
     locker.close().await;
     Ok(place)
+}
+
+/// Waits for all commits that may have changed the table, and holds up others; returns the statement that lets them go on.
+async fn hold_commits(locker: &mut Connection, table: &TableId) -> Result<&'static str> {
+    if locker.server().family == ServerFamily::MariaDb {
+        locker.execute("BACKUP STAGE START").await?;
+        locker.execute("BACKUP STAGE BLOCK_COMMIT").await?;
+        return Ok("BACKUP STAGE END");
+    }
+    let release = "UNLOCK TABLES";
+    // A prepared one may be committed without regard to the table's lock; the lock on everything waits for its commit.
+    if !are_prepared(locker).await? {
+        locker.execute(&format!("FLUSH TABLES {} WITH READ LOCK", quote::table(table)?)).await?;
+        if !are_prepared(locker).await? {
+            return Ok(release);
+        }
+        locker.execute(release).await?;
+    }
+    locker.execute("FLUSH TABLES WITH READ LOCK").await?;
+    Ok(release)
 }
 
 #[cfg(test)]

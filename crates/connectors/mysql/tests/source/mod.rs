@@ -17,3 +17,4 @@ mod schema;
 mod size;
 mod window;
 mod xa;
+mod xa_window;

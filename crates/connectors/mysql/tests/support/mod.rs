@@ -1,5 +1,7 @@
 //! Servers and connections for all test modules.
 
+pub mod stopped;
+
 use dujiang_core::{Error, Secret};
 use dujiang_mysql::client::{Connection, Endpoint, TlsMode};
 use dujiang_scratch::{Options, Server};
