@@ -149,10 +149,15 @@ impl Coordinator {
     }
 
     fn run(&mut self) {
+        let mut asked = false;
         loop {
             let stopped = self.shared.stop.load(Ordering::Relaxed);
-            if stopped && self.open.is_empty() {
-                return;
+            if stopped && self.open.is_empty() && !self.unsure {
+                if asked {
+                    return;
+                }
+                // The server may have crashed while nobody was connected.
+                (self.unsure, asked) = (true, true);
             }
             if let Err(error) = self.turn(stopped) {
                 assert!(is_lost(&error), "a distributed transaction was refused: {error}");
@@ -186,7 +191,7 @@ impl Coordinator {
         };
         let sql = self.draft(name, again);
         // Whoever waits for the table waits for prepared ones to be decided.
-        session.run("SET SESSION lock_wait_timeout = 0")?;
+        session.run("SET SESSION lock_wait_timeout = 1")?;
         match session.run(&format!("XA START 'x{name}'; {sql}; XA END 'x{name}'")) {
             Ok(_) => {}
             Err(error) if error.sql_code().is_some_and(|code| GIVEN_UP.contains(&code)) => {
@@ -198,7 +203,17 @@ impl Coordinator {
         }
         lock(&self.shared).push(Span { name, begin, end: None });
         self.open.push(Open { name, sure: false, deciding: false });
-        session.run(&format!("XA PREPARE 'x{name}'"))?;
+        match session.run(&format!("XA PREPARE 'x{name}'")) {
+            Ok(_) => {}
+            // Commits were held up for too long; it is rolled back.
+            Err(error) if error.sql_code().is_some_and(|code| GIVEN_UP.contains(&code)) => {
+                self.open.pop();
+                self.rows.extend(again);
+                lock(&self.shared).retain(|span| span.name != name);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
         self.open.last_mut().expect("invariant: pushed above").sure = true;
         self.shared.prepared.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -255,6 +270,11 @@ impl Coordinator {
     fn ask_what_became(&mut self, session: &mut Session) -> Result<()> {
         let there: BTreeSet<String> =
             session.run("XA RECOVER")?.into_iter().filter_map(|row| row.into_iter().nth(3).flatten()).collect();
+        // A rollback is not synced: one that was rolled back for certain may be there again.
+        let known: BTreeSet<String> = self.open.iter().map(|open| format!("x{}", open.name)).collect();
+        for name in there.difference(&known) {
+            session.run(&format!("XA ROLLBACK '{name}'"))?;
+        }
         for open in std::mem::take(&mut self.open) {
             if there.contains(&format!("x{}", open.name)) {
                 self.open.push(Open { sure: true, deciding: false, ..open });

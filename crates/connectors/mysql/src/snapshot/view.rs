@@ -137,7 +137,7 @@ pub async fn open(
         match under_lock(connection, context, table, handoff).await {
             Ok(place) => break (place, false),
             Err(error) if is_refused(&error) && connection.server().family == ServerFamily::MariaDb => {
-                tracing::warn!(%table, %error, "the place of a view is not certain before the next commit, while distributed transactions are prepared, or with RELOAD granted");
+                tracing::warn!(%table, %error, "the place of a view is certain after the next commit, with no distributed transaction prepared, or with RELOAD granted");
                 locked(handoff).abandon();
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
