@@ -429,11 +429,11 @@ fn order(
     saved: &SnapshotTable,
     detail: Option<&TableDetail>,
 ) -> Option<KeyOrder> {
-    if saved.by.is_empty() {
-        KeyOrder::new(shape, collations, detail)
-    } else {
-        KeyOrder::of_columns(shape, collations, &saved.by)
+    if !saved.by.is_empty() {
+        return KeyOrder::of_columns(shape, collations, &saved.by);
     }
+    // What was begun in the order of a key does not go on in another.
+    KeyOrder::new(shape, collations, detail).filter(|order| saved.frontier.is_none() || !order.is_content())
 }
 
 /// New with every snapshot that is begun.

@@ -3,6 +3,7 @@
 use super::harness::*;
 use super::load;
 use dujiang_core::Kind;
+use dujiang_scratch::{Postgres, PostgresOptions};
 use std::sync::atomic::Ordering;
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int); ALTER TABLE t REPLICA IDENTITY FULL; \
@@ -213,6 +214,50 @@ async fn f27_a_crash_in_the_midst_of_any_kind_of_key() {
             server.sql(&format!("SELECT n, v FROM {}", table(at))).unwrap().lines().map(str::to_owned).collect();
         expected.sort();
         assert_eq!(found, expected, "{of}");
+    }
+}
+
+/// Keys in an order that is not that of their texts here: `citext`, a domain over `char(n)`, and any text in an encoding that is not
+/// ordered as Unicode is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f27_texts_that_have_an_order_of_their_own() {
+    let options = PostgresOptions { encoding: "WIN1252", locale: "C", ..PostgresOptions::default() };
+    for (server, types) in [
+        (Postgres::start_with(&options).unwrap(), &["text COLLATE \"C\""][..]),
+        (own(), &["public.citext", "code"][..]),
+    ] {
+        server.sql("CREATE EXTENSION citext; CREATE DOMAIN code AS char(9)").unwrap();
+        for (at, of) in types.iter().enumerate() {
+            server
+                .sql(&format!(
+                    "CREATE TABLE t{at} (k {of} PRIMARY KEY, v int); ALTER TABLE t{at} REPLICA IDENTITY FULL; \
+                     INSERT INTO t{at} SELECT convert_from(k, 'UTF8'), 0 FROM unnest(ARRAY['\\xc3a9', '\\xe282ac', '\\x41', '\\x62', \
+                       '\\x43', '\\x64', '\\x6109', '\\x6161', '\\x5a', '\\xe284a2', '\\xc3bf']::bytea[]) k"
+                ))
+                .unwrap();
+        }
+        let options = [("scan.incremental.snapshot.chunk.size", "2")];
+        let mut pipeline = Pipeline::new(source(&server, r"postgres.public.t\d", &options));
+        let mut round = 0;
+        while !pipeline.events.contains(&"caught-up") {
+            pipeline.step().await.unwrap();
+            pipeline.barrier().unwrap();
+            round += 1;
+            if round < 10 {
+                let update = |at: usize| format!("UPDATE t{at} SET v = v + 1;");
+                server.sql(&(0..types.len()).map(update).collect::<String>()).unwrap();
+                pipeline.crash();
+            }
+        }
+        pipeline.open().await.unwrap();
+        pipeline.until_now(&server).await.unwrap();
+        for at in 0..types.len() {
+            let mut found: Vec<String> =
+                pipeline.sink.rows[&format!("public.t{at}")].values().map(|row| row[1].clone()).collect();
+            found.sort();
+            let expected = server.sql(&format!("SELECT v FROM t{at} ORDER BY v::text COLLATE \"C\"")).unwrap();
+            assert_eq!(found, expected.lines().collect::<Vec<_>>(), "{}", types[at]);
+        }
     }
 }
 

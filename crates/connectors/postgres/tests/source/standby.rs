@@ -159,3 +159,56 @@ async fn f62_what_a_standby_lacks_is_told() {
     pipeline.until("end").await.unwrap();
     assert_eq!(pipeline.sink.rows["public.t"], rows_of(&server, "t", 1));
 }
+
+/// Who had written before the publication was made, and commits later, does not come whole in the stream: the slot is made behind it,
+/// and with a slot that was there before, the snapshot waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f62_what_was_under_way_is_read_once() {
+    let mut server = Postgres::start_with(&PostgresOptions::default().on(PostgresKind::Newest)).unwrap();
+    server.sql("SELECT pg_create_physical_replication_slot('standby', true)").unwrap();
+    let standby = server.standby(&FEEDBACK).unwrap();
+    for (t, slot_first) in [("t0", false), ("t1", true)] {
+        server
+            .sql(&format!("CREATE TABLE {t} (id int PRIMARY KEY, v int); ALTER TABLE {t} REPLICA IDENTITY FULL; INSERT INTO {t} VALUES (1, 1)"))
+            .unwrap();
+        if slot_first {
+            let made = format!("SELECT pg_create_logical_replication_slot('{t}', 'pgoutput')");
+            std::thread::scope(|scope| {
+                let making = scope.spawn(|| standby.sql(&made).unwrap());
+                while !making.is_finished() {
+                    server.sql("SELECT pg_log_standby_snapshot()").unwrap();
+                }
+            });
+        }
+        server
+            .sql(&format!(
+                "BEGIN; INSERT INTO {t} VALUES (2, 2); PREPARE TRANSACTION 'x'; CREATE PUBLICATION {t} FOR TABLE {t}"
+            ))
+            .unwrap();
+        let end = end_of_log(&server);
+        while standby.sql(&format!("SELECT pg_last_wal_replay_lsn() >= '{end}'")).unwrap().trim() != "t" {}
+        let options = [("slot.name", t), ("publication.name", t)];
+        let mut pipeline = Pipeline::new(source(&standby, &format!("postgres.public.{t}"), &options));
+        {
+            let opening = pipeline.open();
+            tokio::pin!(opening);
+            let mut waited = 0;
+            while tokio::time::timeout(Duration::from_millis(100), &mut opening)
+                .await
+                .map(|opened| opened.map(drop).unwrap())
+                .is_err()
+            {
+                waited += 1;
+                assert!(waited < 600, "it goes on");
+                server.sql("SELECT pg_log_standby_snapshot()").unwrap();
+                if waited == 5 {
+                    server.sql(&format!("COMMIT PREPARED 'x'; UPDATE {t} SET v = v + 1")).unwrap();
+                }
+            }
+            assert!(waited >= 5, "it waits: {t}");
+        }
+        pipeline.until("caught-up").await.unwrap();
+        pipeline.until_now(&server).await.unwrap();
+        assert_eq!(pipeline.sink.rows[&format!("public.{t}")], rows_of(&server, t, 1), "{t}");
+    }
+}
