@@ -251,12 +251,12 @@ async fn f27_texts_that_have_an_order_of_their_own() {
         }
         pipeline.open().await.unwrap();
         pipeline.until_now(&server).await.unwrap();
-        for at in 0..types.len() {
+        for (at, of) in types.iter().enumerate() {
             let mut found: Vec<String> =
                 pipeline.sink.rows[&format!("public.t{at}")].values().map(|row| row[1].clone()).collect();
             found.sort();
             let expected = server.sql(&format!("SELECT v FROM t{at} ORDER BY v::text COLLATE \"C\"")).unwrap();
-            assert_eq!(found, expected.lines().collect::<Vec<_>>(), "{}", types[at]);
+            assert_eq!(found, expected.lines().collect::<Vec<_>>(), "{of}");
         }
     }
 }
