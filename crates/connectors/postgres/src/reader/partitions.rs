@@ -81,13 +81,14 @@ impl Partitions {
 async fn find<'a>(connection: &mut Connection, tables: &'a [TableId]) -> Result<Vec<Found<'a>>> {
     let root = |(at, id): (usize, &TableId)| format!("({at}, {})", quote::literal(&quote::table(id)));
     let roots: Vec<String> = tables.iter().enumerate().map(root).collect();
+    // The rows of foreign tables are elsewhere, and never in the log.
     let sql = format!(
         "SELECT rc.oid, c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname), r.at, p.level > 0,
            coalesce(i.xmin::text = t.xmin::text, false)
          FROM (VALUES {}) r (at, name)
            JOIN pg_catalog.pg_class rc ON rc.oid = pg_catalog.to_regclass(r.name) AND rc.relkind = 'p'
            CROSS JOIN LATERAL pg_catalog.pg_partition_tree(rc.oid) p
-           JOIN pg_catalog.pg_class c ON c.oid = p.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+           JOIN pg_catalog.pg_class c ON c.oid = p.relid AND c.relkind <> 'f' JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
            JOIN pg_catalog.pg_type t ON t.typrelid = c.oid LEFT JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid",
         roots.join(", ")
     );

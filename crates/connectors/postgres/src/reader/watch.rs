@@ -9,6 +9,7 @@ use crate::discovery::Facts;
 use crate::lsn::Lsn;
 use crate::preflight::{self, Asked};
 use crate::server;
+use crate::stream::worth_another_try;
 use dujiang_core::clock::Clock;
 use dujiang_core::source::KeptLog;
 use dujiang_core::{Code, Error, Result, TableId};
@@ -69,6 +70,8 @@ impl Watch {
             publishing: None,
             on_its_way: false,
             ready,
+            failures: 0,
+            cannot: None,
         };
         let task = tokio::spawn(guard.run(alarm));
         Self { alarms, seen, settled, looked, arrivals, taken_in, published, task }
@@ -170,6 +173,10 @@ struct Guard {
     /// A table was handed to the reader that is not published yet: one comes at a time.
     on_its_way: bool,
     ready: mpsc::Sender<Published>,
+    /// Looks that failed, one after the other.
+    failures: u32,
+    /// Why, as it was told.
+    cannot: Option<String>,
 }
 
 impl Guard {
@@ -177,7 +184,7 @@ impl Guard {
         let mut connection = None;
         loop {
             match self.look(&mut connection).await {
-                Ok(()) => {}
+                Ok(()) => self.failures = 0,
                 Err(error) if matches!(error.code(), Code::Publication | Code::TableGone | Code::UnloggedRows) => {
                     // The reader is gone if this fails.
                     let _ = alarm.send(error).await;
@@ -185,7 +192,7 @@ impl Guard {
                     return;
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "the server cannot be looked at");
+                    self.cannot_look(&error);
                     connection = None;
                 }
             }
@@ -201,6 +208,18 @@ impl Guard {
                 () = tokio::time::sleep(self.config.options.heartbeat_interval) => {}
             }
         }
+    }
+
+    /// The stream tells of lost connections; what no other try can mend is told here, once.
+    fn cannot_look(&mut self, error: &Error) {
+        let told = error.to_string();
+        if worth_another_try(error, self.failures) || self.cannot.as_ref() == Some(&told) {
+            tracing::debug!(%error, "the server cannot be looked at");
+        } else {
+            tracing::warn!(%error, "tables, partitions and the log that is kept cannot be looked at");
+            self.cannot = Some(told);
+        }
+        self.failures = self.failures.saturating_add(1);
     }
 
     async fn look(&mut self, connection: &mut Option<Connection>) -> Result<()> {

@@ -337,6 +337,12 @@ pub fn end_of_log(server: &Postgres) -> Lsn {
     Lsn::parse(server.sql(sql).unwrap().lines().last().unwrap()).unwrap()
 }
 
+/// What the server was told to be durable.
+pub fn confirmed(server: &Postgres, slot: &str) -> Lsn {
+    let sql = format!("SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '{slot}'");
+    Lsn::parse(server.sql(&sql).unwrap().trim()).unwrap()
+}
+
 /// A server of the test's own.
 pub fn own() -> Postgres {
     with(&[])

@@ -13,11 +13,6 @@ fn place(server: &Postgres, sql: &str) -> Lsn {
     Lsn::parse(server.sql(sql).unwrap().trim()).unwrap()
 }
 
-/// What the server was told to be durable.
-fn confirmed(server: &Postgres) -> Lsn {
-    place(server, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 's'")
-}
-
 async fn followed(server: &Postgres) -> Pipeline {
     server.sql(TABLE).unwrap();
     let mut pipeline = Pipeline::new(source(server, "postgres.public.t", OPTIONS));
@@ -26,7 +21,7 @@ async fn followed(server: &Postgres) -> Pipeline {
 }
 
 async fn until_confirmed(pipeline: &mut Pipeline, server: &Postgres, wanted: Lsn) {
-    while confirmed(server) < wanted {
+    while confirmed(server, "s") < wanted {
         pipeline.step().await.unwrap();
     }
 }
@@ -123,7 +118,7 @@ async fn f10_signs_of_life_confirm_nothing_that_is_not_durable() {
     let server = with(&["wal_sender_timeout=400ms"]);
     let mut pipeline = followed(&server).await;
     pipeline.ack().await;
-    let before = confirmed(&server);
+    let before = confirmed(&server, "s");
     server.sql("INSERT INTO t VALUES (1, 1)").unwrap();
     let end = end_of_log(&server);
     // Handed out, and the server has asked for signs of life meanwhile.
@@ -131,8 +126,8 @@ async fn f10_signs_of_life_confirm_nothing_that_is_not_durable() {
     for _ in 0..3 {
         pipeline.step().await.unwrap();
     }
-    assert!(confirmed(&server) <= Lsn(end.0 - 1), "{} of {end}", confirmed(&server));
-    assert!(confirmed(&server) >= before);
+    assert!(confirmed(&server, "s") <= Lsn(end.0 - 1), "{} of {end}", confirmed(&server, "s"));
+    assert!(confirmed(&server, "s") >= before);
 }
 
 /// Nothing was acknowledged until the snapshot ended, and then the pipeline crashes: the stream begins all the same.
@@ -215,5 +210,5 @@ async fn f15_acknowledgements_out_of_order_never_move_the_slot_back() {
     for _ in 0..3 {
         pipeline.step().await.unwrap();
     }
-    assert_eq!(confirmed(&server), positions[2].1, "neither back nor ahead");
+    assert_eq!(confirmed(&server, "s"), positions[2].1, "neither back nor ahead");
 }

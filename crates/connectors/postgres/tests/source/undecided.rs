@@ -188,10 +188,7 @@ async fn r02_prepared_transactions_wait_here_and_hold_the_position() {
     let options = [FROM_NOW, ("slot.name", "s"), ("heartbeat.interval", "100ms")];
     let mut pipeline = Pipeline::new(source(&server, "postgres.public.t", &options));
     pipeline.until("caught-up").await.unwrap();
-    let confirmed = || {
-        let sql = "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 's'";
-        Lsn::parse(server.sql(sql).unwrap().trim()).unwrap()
-    };
+    let confirmed = || confirmed(&server, "s");
     server
         .sql(&format!(
             "BEGIN; INSERT INTO t VALUES (1, 1, 'a'); PREPARE TRANSACTION 'small'; BEGIN; {}; PREPARE TRANSACTION 'large'; \
