@@ -2,16 +2,23 @@
 
 use super::Connection;
 use super::frame::Frame;
+use super::rows::{self, Rows};
 use dujiang_core::{Code, Error, Result};
 
 /// Data of a copy, one message (in binary: one row) at a time.
 pub struct CopyOut<'c> {
     connection: &'c mut Connection,
+    behind: Rows,
 }
 
 impl<'c> CopyOut<'c> {
     pub(super) fn new(connection: &'c mut Connection) -> Self {
-        Self { connection }
+        Self { connection, behind: Rows::default() }
+    }
+
+    /// The rows of a statement that was sent together with the copy, behind it, once that has come to its end.
+    pub fn behind(self) -> Rows {
+        self.behind
     }
 
     /// The next message; `None` at the end, when the session can be used again. **Cancel-safe** until then.
@@ -24,6 +31,8 @@ impl<'c> CopyOut<'c> {
             match frame.tag {
                 b'd' => return Ok(Some(self.connection.channel.body(&frame))),
                 b'c' | b'C' => {}
+                b'T' => self.behind = Rows::of(rows::columns(self.connection.channel.body(&frame))?),
+                b'D' => self.behind.push(self.connection.channel.body(&frame))?,
                 b'Z' => {
                     self.connection.idle = true;
                     return Ok(None);

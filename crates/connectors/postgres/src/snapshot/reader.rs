@@ -6,7 +6,7 @@ use super::order::Frontier;
 use super::query::{self, Queries};
 use super::view::View;
 use crate::catalog::read;
-use crate::client::{Connection, after_header};
+use crate::client::{Connection, Rows, after_header};
 use crate::discovery;
 use crate::evolve::Evolution;
 use crate::lsn::Lsn;
@@ -132,6 +132,14 @@ pub(super) struct OnServer {
     pub(super) connection: Connection,
     view: Option<OpenView>,
     planned: Option<Planned>,
+    next: Option<NextChunk>,
+}
+
+/// Where the chunk behind a key ends, as it was found out together with the chunk before. Under a later view it may hold more rows
+/// or fewer, which is no matter.
+struct NextChunk {
+    after: Frontier,
+    upper: Option<Frontier>,
 }
 
 pub(super) struct Worker {
@@ -215,7 +223,7 @@ impl Worker {
     pub(super) async fn connected(&mut self) -> Result<&mut OnServer> {
         if self.session.is_none() {
             let connection = self.context.connect().await?;
-            self.session = Some(OnServer { connection, view: None, planned: None });
+            self.session = Some(OnServer { connection, view: None, planned: None, next: None });
         }
         Ok(self.session.as_mut().expect("invariant: just made"))
     }
@@ -230,7 +238,11 @@ impl Worker {
         let upper = session.upper(job, &queries, *rows).await?;
         let mut bytes = 0;
         let mut batches = Vec::new();
-        let sql = queries.copy(job.frontier.as_deref(), upper.as_deref());
+        let mut sql = queries.copy(job.frontier.as_deref(), upper.as_deref());
+        if let Some(upper) = &upper {
+            // The server finds the end of the next chunk while the rows of this one are decoded.
+            sql = format!("{sql}; {}", queries.upper(Some(upper), *rows));
+        }
         let mut copy = session.connection.copy_out(&sql).await?;
         let mut first = true;
         while let Some(data) = copy.next().await? {
@@ -246,6 +258,11 @@ impl Worker {
                 return Ok(None);
             }
         }
+        let behind = copy.behind();
+        session.next = match upper.clone() {
+            Some(after) => Some(NextChunk { after, upper: frontier(&behind)? }),
+            None => None,
+        };
         batches.extend(builder.finish()?);
         let key = match (&shape.order, &upper) {
             (Some(order), Some(upper)) => {
@@ -402,6 +419,7 @@ impl OnServer {
         let decodable = shape.decodable();
         let queries = Queries::new(&shape, &decodable, order.as_ref(), job.filter.as_deref());
         let with = Arc::new(ReadWith { shape, renamed, order });
+        self.next = None;
         self.planned = Some(Planned { at: job.at, listed, with, decodable, queries });
         Ok(())
     }
@@ -438,16 +456,25 @@ impl OnServer {
         }
     }
 
-    /// The last key of the chunk, as texts; none when it is the table's last one.
+    /// The last key of the chunk; none when it is the table's last one.
     async fn upper(&mut self, job: &Job, queries: &Queries, rows: u32) -> Result<Option<Frontier>> {
-        let found = self.connection.simple(&queries.upper(job.frontier.as_deref(), rows)).await?;
-        let Some(row) = found.first() else { return Ok(None) };
-        let text = |at| row.text(at).map(|text| Some(text.to_owned()));
-        (0..found.columns.len()).map(text).collect::<Result<Frontier>>().map(Some)
+        if let Some(next) = self.next.take()
+            && job.frontier.as_ref() == Some(&next.after)
+        {
+            return Ok(next.upper);
+        }
+        frontier(&self.connection.simple(&queries.upper(job.frontier.as_deref(), rows)).await?)
     }
 }
 
+/// A key as texts; none if no row was found.
+fn frontier(found: &Rows) -> Result<Option<Frontier>> {
+    let Some(row) = found.first() else { return Ok(None) };
+    let text = |at| row.text(at).map(|text| Some(text.to_owned()));
+    (0..found.columns.len()).map(text).collect::<Result<Frontier>>().map(Some)
+}
+
 /// The columns of a catalog as a job has them.
-fn listed(rows: &crate::client::Rows) -> Result<Vec<String>> {
+fn listed(rows: &Rows) -> Result<Vec<String>> {
     rows.iter().map(|row| Ok(format!("{} {} {}", row.text(0)?, row.text(1)?, row.text(2)?))).collect()
 }
