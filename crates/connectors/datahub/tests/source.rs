@@ -12,6 +12,7 @@ use dujiang_core::source::{Acker, Reader, Source, SourceContext, SourceEvent};
 use dujiang_core::{ChangeBatch, Code, Error, Kind, Position, Result};
 use dujiang_testkit::conformance;
 use dujiang_testkit::datahub::{ACCESS_ID, ACCESS_KEY, Datahub, Fault, PROJECT};
+use proptest::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,8 @@ fn source(hub: &Datahub, more: &[(&str, &str)]) -> Box<dyn Source> {
         ("topic", "orders"),
         ("access-id", ACCESS_ID),
         ("access-key", ACCESS_KEY),
-        ("scan.shard-discovery.interval", "20ms"),
+        ("scan.shard-discovery.interval", "5ms"),
+        ("poll.interval", "2ms"),
     ];
     options.retain(|(key, _)| more.iter().all(|(other, _)| other != key));
     options.extend_from_slice(more);
@@ -466,4 +468,120 @@ async fn what_must_be_mended_before_it_is_read_is_said() {
     let raw: Vec<_> = wrong.iter().map(|(key, value)| RawOption::new(*key, *value, Place::CommandLine)).collect();
     let problems = (dujiang_datahub::SOURCE.build)(&raw, &pipeline).map(drop).unwrap_err();
     assert_eq!(problems.len(), 7, "{problems:?}");
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Records of these keys.
+    Put(Vec<u8>),
+    Split(usize),
+    Merge(usize),
+    /// At least so many images, as far as there are some.
+    Read(usize),
+    Checkpoint,
+    /// The reader is gone, and what it had read since the checkpoint.
+    Crash,
+    Fail(u8),
+    ExpireCursors,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        5 => prop::collection::vec(0..12_u8, 1..15).prop_map(Step::Put),
+        2 => any::<usize>().prop_map(Step::Split),
+        2 => any::<usize>().prop_map(Step::Merge),
+        3 => (1..20_usize).prop_map(Step::Read),
+        2 => Just(Step::Checkpoint),
+        1 => Just(Step::Crash),
+        1 => any::<u8>().prop_map(Step::Fail),
+        1 => Just(Step::ExpireCursors),
+    ]
+}
+
+/// A reader, what it has handed out, and how much of that a checkpoint holds.
+struct Follower {
+    source: Box<dyn Source>,
+    reader: Box<dyn Reader>,
+    ids: Vec<i64>,
+    checkpoint: (Option<Position>, usize),
+}
+
+impl Follower {
+    async fn until(&mut self, count: usize) {
+        let more = count.saturating_sub(self.ids.len());
+        let read = read(&mut self.reader, more).await;
+        self.ids.extend(read.ids());
+    }
+
+    fn checkpoint(&mut self) {
+        let mut rest = Vec::new();
+        let position = self.reader.barrier(&mut rest).expect("barrier");
+        self.ids.extend(Read { batches: rest, ..Read::default() }.ids());
+        self.checkpoint = (Some(position), self.ids.len());
+    }
+
+    async fn crash(&mut self) {
+        self.ids.truncate(self.checkpoint.1);
+        self.reader = open(&*self.source, self.checkpoint.0.clone()).await.expect("open again").0;
+    }
+}
+
+async fn follow(steps: &[Step], protocol: &str) {
+    let hub = orders(2).await;
+    let source = source(&hub, &[("protocol", protocol), ("request.max-records", "4")]);
+    let reader = open(&*source, None).await.expect("open").0;
+    let mut follower = Follower { source, reader, ids: Vec::new(), checkpoint: (None, 0) };
+    // Records are numbered as they are put; of each, its key.
+    let mut keys: Vec<u8> = Vec::new();
+    for step in steps {
+        hub.open("orders");
+        let active = hub.active("orders");
+        match step {
+            Step::Put(all) => {
+                for key in all {
+                    hub.put_key("orders", key * 21, &[Some(&keys.len().to_string()), None]);
+                    keys.push(*key);
+                }
+            }
+            Step::Split(place) => hub.split("orders", active[place % active.len()]),
+            Step::Merge(place) if active.len() > 1 => {
+                let first = place % (active.len() - 1);
+                hub.merge("orders", active[first], active[first + 1]);
+            }
+            Step::Merge(_) => {}
+            Step::Read(more) => follower.until(keys.len().min(follower.ids.len() + more)).await,
+            Step::Checkpoint => follower.checkpoint(),
+            Step::Crash => follower.crash().await,
+            Step::Fail(number) => hub.fail_reads([match number % 4 {
+                0 => Fault::LoseAnswer,
+                1 => Fault::Refuse(400, "InvalidCursor"),
+                2 if protocol != "json" => Fault::DamageAnswer,
+                _ => Fault::Refuse(503, "ServiceUnavailable"),
+            }]),
+            Step::ExpireCursors => hub.expire_cursors(),
+        }
+    }
+    hub.open("orders");
+    follower.until(keys.len()).await;
+    follower.checkpoint();
+    assert_eq!(hub.violations(), Vec::<String>::new());
+    for key in 0..12 {
+        let of_key = |id: &&i64| keys[**id as usize] == key;
+        let seen: Vec<i64> = follower.ids.iter().filter(of_key).copied().collect();
+        let put: Vec<i64> = (0..keys.len() as i64).filter(|id| keys[*id as usize] == key).collect();
+        assert_eq!(seen, put, "INV-7: the records of key {key}, once each and in order");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn p07_a_keys_records_are_read_in_order_through_splits_merges_and_crashes(
+        steps in prop::collection::vec(step(), 1..16),
+        protocol in prop::sample::select(vec!["protobuf", "batch", "json"]),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(follow(&steps, protocol));
+    }
 }

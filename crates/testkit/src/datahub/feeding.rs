@@ -50,6 +50,21 @@ impl Datahub {
         state.topics.get_mut(topic).expect("the topic is there").store(shard, (values, attributes));
     }
 
+    /// Puts a record into the open shard that takes a key: one of 256 that are spread over all hashes.
+    ///
+    /// # Panics
+    /// Without such a topic or an open shard for the key.
+    pub fn put_key(&self, topic: &str, key: u8, values: &[Option<&str>]) {
+        let hash = u128::from(key) << 120;
+        let shard = {
+            let state = lock(&self.state);
+            let mut shards = state.topics[topic].shards.iter();
+            let takes = shards.find(|(_, shard)| shard.state == "ACTIVE" && shard.begin <= hash && hash < shard.end);
+            *takes.expect("an open shard").0
+        };
+        self.put(topic, shard, values, &[]);
+    }
+
     /// Puts records of one value each into a shard, as one batch.
     ///
     /// # Panics

@@ -96,6 +96,8 @@ options! {
         "scan.startup.specific-offsets" => startup_offsets: String, optional;
         /// How often shards that were added are looked for.
         "scan.shard-discovery.interval" => discovery: Duration, default "30s";
+        /// Pause before a shard that had nothing new is asked again.
+        "poll.interval" => poll_interval: Duration, default "200ms";
         /// How records are asked for: `protobuf`, `batch` or `json`.
         "protocol" => protocol: Protocol, default "protobuf";
         /// Compression of answers: `none`, `lz4`, `deflate` or `zstd`. Not every service knows `zstd`.

@@ -12,8 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 
-/// Pause when a shard has nothing new.
-const IDLE: Duration = Duration::from_millis(200);
 /// First and longest pause when the service gives no good answer.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Answers that may be on their way or wait, of all shards together.
@@ -153,7 +151,7 @@ impl Following {
                         let _ = self.out.send(Ok(Told::Met(self.id.clone()))).await;
                     }
                     if records == 0 {
-                        tokio::time::sleep(IDLE).await;
+                        tokio::time::sleep(shared.config.options.poll_interval).await;
                     }
                 }
                 Err(failure) if failure.is("InvalidShardOperation") => return Ok(true),
