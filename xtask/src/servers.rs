@@ -228,7 +228,9 @@ fn kafka(place: &Path) -> Outcome {
     write(&place.join("pom.xml"), &project)?;
     fetch_with_maven(place)?;
     let java = format!("here=$(cd \"$(dirname \"$0\")/..\" && pwd)\nexec java {KAFKA_JAVA} -cp \"$here/lib/*\"");
-    script(&place.join("bin/kafka-server"), &format!("{java} kafka.Kafka \"$@\"\n"))?;
+    // Libraries that it unpacks lie beside its settings, so that they go with them.
+    let server = "-Djava.io.tmpdir=\"$(dirname \"$1\")\" kafka.Kafka \"$@\"";
+    script(&place.join("bin/kafka-server"), &format!("{java} {server}\n"))?;
     script(&place.join("bin/kafka-run"), &format!("{java} \"$@\"\n"))?;
     let (template, settings) = (place.join("template"), place.join("format.properties"));
     let text = format!(
