@@ -106,8 +106,10 @@ impl Shapes {
         let before = match text.before {
             Some((database, table, version)) => {
                 let id = TableId::new(database, table);
-                let earlier = self.told.range(..text.n).rev().map(|(_, change)| &change.after);
-                Some(earlier.into_iter().find(|shape| shape.id == id && shape.version == version)?.clone())
+                let earlier =
+                    || self.told.range(..text.n).rev().map(|(_, change)| &change.after).filter(|s| s.id == id);
+                let same = earlier().find(|shape| shape.version == version);
+                Some(same.or_else(|| earlier().next())?.clone())
             }
             None => None,
         };
