@@ -51,6 +51,9 @@ pub fn source_at(port: u16, tables: &str, options: &[(&str, &str)]) -> Box<dyn S
 
 /// As [`source_at`], of a pipeline of this name.
 pub fn source_of(pipeline: &str, port: u16, tables: &str, options: &[(&str, &str)]) -> Box<dyn Source> {
+    if let Ok(step) = std::env::var(REMOVED) {
+        dujiang_core::fault::install(Box::new(Saboteur(step)));
+    }
     let port = port.to_string();
     let must =
         [("hostname", "127.0.0.1"), ("port", &port), ("username", "postgres"), ("password", ""), ("tables", tables)];
@@ -219,9 +222,6 @@ pub struct Pipeline {
 
 impl Pipeline {
     pub fn new(source: Box<dyn Source>) -> Self {
-        if let Ok(step) = std::env::var(REMOVED) {
-            dujiang_core::fault::install(Box::new(Saboteur(step)));
-        }
         Self {
             source,
             reader: None,

@@ -106,6 +106,10 @@ async fn f56_a_value_that_is_read_again_is_never_older_than_its_change() {
                     found.extend(images(&batch).into_iter().filter(|image| image.kind == Kind::UpdateAfter));
                 }
             }
+            // Values that came too early came while the commit was held.
+            if held {
+                waiting_commits(&server, false);
+            }
             found
         };
         let found = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(reading));

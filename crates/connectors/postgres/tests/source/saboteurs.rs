@@ -37,3 +37,11 @@ fn a_chunk_that_ends_among_equal_rows_loses_some() {
 fn a_promotion_under_the_stream_goes_unnoticed() {
     turns_red("standby-stays-standby", "source::standby::f62_a_standby_is_read_and_may_be_promoted");
 }
+
+#[test]
+fn a_value_that_is_read_before_its_change_is_visible_is_older() {
+    turns_red(
+        "read-again-when-visible",
+        "source::large_values::f56_a_value_that_is_read_again_is_never_older_than_its_change",
+    );
+}
