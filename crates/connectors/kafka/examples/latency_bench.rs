@@ -70,17 +70,18 @@ fn measure(server: &Server, bootstrap: &str, wanted: usize) -> Outcome<Vec<Durat
     // Ends with the process, or when nobody listens.
     std::thread::spawn(move || {
         if let Err(error) = follow(&brokers, &told) {
-            println!("the reader ended: {error}");
+            // Nobody listens any more: then the broker was ended, too.
+            let _ = told.send(Err(error.to_string()));
         }
     });
     // The row of the snapshot: from here on the stream is followed.
-    arrivals.recv_timeout(PATIENCE)?;
+    arrivals.recv_timeout(PATIENCE)??;
     let mut session = server.session()?;
     let mut latencies = Vec::with_capacity(wanted);
     for number in 0..wanted + WARM {
         let begin = Instant::now();
         session.run(&format!("INSERT INTO shop.t VALUES ({number}, 'leave it with the neighbours')"))?;
-        let arrived = arrivals.recv_timeout(PATIENCE)?;
+        let arrived = arrivals.recv_timeout(PATIENCE)??;
         if number >= WARM {
             latencies.push(arrived.duration_since(begin));
         }
@@ -91,7 +92,7 @@ fn measure(server: &Server, bootstrap: &str, wanted: usize) -> Outcome<Vec<Durat
 }
 
 /// Tells the moment at which each message is there.
-fn follow(brokers: &str, told: &mpsc::SyncSender<Instant>) -> Outcome<()> {
+fn follow(brokers: &str, told: &mpsc::SyncSender<Result<Instant, String>>) -> Outcome<()> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("group.id", "latency").set("enable.auto.commit", "false");
     // As a reader that wants to be quick sets it.
@@ -113,7 +114,7 @@ fn follow(brokers: &str, told: &mpsc::SyncSender<Instant>) -> Outcome<()> {
     consumer.assign(&place)?;
     loop {
         match consumer.poll(Duration::from_secs(1)) {
-            Some(Ok(message)) if message.payload().is_some() && told.send(Instant::now()).is_err() => return Ok(()),
+            Some(Ok(message)) if message.payload().is_some() && told.send(Ok(Instant::now())).is_err() => return Ok(()),
             Some(Err(error)) => return Err(error.into()),
             _ => {}
         }

@@ -18,6 +18,9 @@ use dujiang_core::sink::{CommitRequest, SinkContext};
 use dujiang_core::{ChangeBatch, Epoch, Kind, Origin, Origins, Position, TableId, TableSchema};
 use dujiang_format_text::messages::{Encoder, MessageFormat, MessageOptions, Messages};
 use dujiang_scratch::Kafka;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use std::error::Error;
 use std::io::Write;
 use std::path::Path;
@@ -59,6 +62,7 @@ async fn main() -> Outcome<()> {
         for pair in 0..=pairs {
             let topic = format!("{guarantee}-{pair}");
             let ours = ours(&kafka, &format!("{topic}-ours"), guarantee, rows).await?;
+            make_topic(&kafka, &format!("{topic}-theirs")).await?;
             let theirs = theirs(&kafka, &format!("{topic}-theirs"), guarantee, &payloads, rows)?;
             // The first pair warms both up.
             if pair > 0 {
@@ -173,6 +177,18 @@ async fn ours(kafka: &Kafka, topic: &str, guarantee: &str, rows: i64) -> Outcome
         .commit(&CommitRequest { epoch: Epoch(1), generation: Generation(1), tokens, position, position_text })
         .await?;
     Ok(written as f64 / begin.elapsed().as_secs_f64())
+}
+
+/// The yardstick makes none, and the broker neither.
+async fn make_topic(kafka: &Kafka, topic: &str) -> Outcome<()> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", kafka.bootstrap());
+    let admin: AdminClient<DefaultClientContext> = config.create()?;
+    let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
+    for made in admin.create_topics([&new], &AdminOptions::new()).await? {
+        made.map_err(|(topic, why)| format!("{topic}: {why}"))?;
+    }
+    Ok(())
 }
 
 fn theirs(kafka: &Kafka, topic: &str, guarantee: &str, payloads: &Path, rows: i64) -> Outcome<f64> {
