@@ -20,6 +20,7 @@ from database import NARROW, NARROW_ROWS
 from measure import run
 from pipeline import PARQUET, Bench, parquet_rows
 from results import row
+from servers import MySql
 
 MILLION = 1_000_000
 # Without the added columns: what is measured is how much is read, not how fast a hundred million event ids are written.
@@ -82,14 +83,13 @@ def tables(bench, scale):
 
 
 def columns(bench, scale):
-    """A table of as many columns as an engine of MariaDB takes."""
-    count, rows = 2598, int(10_000 * scale)
+    """A table of as many columns as the newest MySQL takes."""
+    database, count, rows = bench.server("mysql", MySql), 4095, int(10_000 * scale)
     names = ", ".join(f"c{n} smallint not null" for n in range(count))
-    bench.database.create(f"create table bench.{{name}} (id int primary key, {names}) engine={{engine}}", "cols", "myisam")
-    start = bench.prepared("bench.cols", PARQUET)
+    database.create(f"create table bench.{{name}} (id int primary key, {names}) engine={{engine}}", "cols", "myisam")
+    start = bench.prepared("bench.cols", PARQUET, database)
     values = ", ".join(f"(seq + {n}) % 30000" for n in range(count))
-    for first in range(1, rows + 1, 1000):
-        bench.database.sql(f"insert into bench.cols select seq, {values} from bench.seq_{first}_to_{min(first + 999, rows)}")
+    database.fill(f"insert into bench.{{name}} select seq, {values} from bench.seq_{{first}}_to_{{last}}", "cols", rows)
     sample = bench.resume(start, rows)
     say("columns", f"{count + 1:,} columns, {rows:,} rows -> Parquet", sample.wall, sample.peak)
 
