@@ -145,7 +145,8 @@ async fn k8_a_transaction_that_was_given_up_is_told() {
         ("topic", "given-up"),
         ("sink.commit-topic", "given-up-commits"),
         ("sink.delivery-guarantee", "exactly-once"),
-        ("properties.transaction.timeout.ms", "1000"),
+        // Long enough for a busy machine to open the sink and to commit an epoch, which must not be given up.
+        ("properties.transaction.timeout.ms", "5000"),
     ];
     let orders = table("orders");
     let mut process = Process::start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;

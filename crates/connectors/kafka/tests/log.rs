@@ -48,10 +48,10 @@ async fn open(source: &dyn Source, from: Option<Position>) -> Result<(Box<dyn Re
 /// The capture: a committer and a writer of a log.
 async fn capture(prefix: &str, generation: u64, tables: &[Arc<TableSchema>]) -> Process {
     let sink = log(prefix).sink;
-    let mut committer = sink.committer(context(generation)).await.expect("a committer");
+    let mut committer = sink.committer(context_of(prefix, generation)).await.expect("a committer");
     let state = committer.open().await.expect("open");
     committer.apply_shapes(tables).await.expect("shapes");
-    let writer = sink.writer(0, context(generation)).await.expect("a writer");
+    let writer = sink.writer(0, context_of(prefix, generation)).await.expect("a writer");
     Process { committer, writer, generation, state }
 }
 

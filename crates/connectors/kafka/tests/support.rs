@@ -70,8 +70,13 @@ impl Clock for Standing {
 }
 
 pub fn context(generation: u64) -> SinkContext {
+    context_of("test", generation)
+}
+
+/// Of a pipeline of its own: those that write in transactions to the same brokers must not shut each other out.
+pub fn context_of(pipeline: &str, generation: u64) -> SinkContext {
     SinkContext {
-        identity: PipelineIdentity { name: "test".into(), lineage: Lineage("00000000000000aa".into()) },
+        identity: PipelineIdentity { name: pipeline.into(), lineage: Lineage("00000000000000aa".into()) },
         generation: Generation(generation),
         clock: Arc::new(Standing),
         budget: Budget::new(64 << 20),
@@ -94,10 +99,12 @@ impl Process {
         tables: &[Arc<TableSchema>],
     ) -> Self {
         let sink = sink(bootstrap, options);
-        let mut committer = sink.committer(context(generation)).await.expect("a committer");
+        let commits = options.iter().find(|(name, _)| *name == "sink.commit-topic");
+        let context = || context_of(commits.map_or("test", |(_, topic)| topic), generation);
+        let mut committer = sink.committer(context()).await.expect("a committer");
         let state = committer.open().await.expect("open");
         committer.apply_shapes(tables).await.expect("shapes");
-        let writer = sink.writer(0, context(generation)).await.expect("a writer");
+        let writer = sink.writer(0, context()).await.expect("a writer");
         Self { committer, writer, generation, state }
     }
 

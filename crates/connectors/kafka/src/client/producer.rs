@@ -58,10 +58,11 @@ impl Producer {
     pub(crate) fn init_transactions(&self) -> Result<()> {
         let mut done = self.inner.init_transactions(PATIENCE);
         // What passes by itself, such as a coordinator that moves, is the call's own affair: it goes on where it was.
-        if matches!(&done, Err(KafkaError::Transaction(error)) if error.is_retriable()) {
+        if done.as_ref().is_err_and(passes) {
             done = self.inner.init_transactions(PATIENCE);
         }
-        done.map_err(|error| match self.reports().trouble() {
+        // Nobody answered, and then the error does not say why; a refusal says it itself.
+        done.map_err(|error| match self.reports().trouble().filter(|_| passes(&error)) {
             Some(why) => of_client("begin transactions", &self.brokers, error).fact("Kafka says", why),
             None => of_client("begin transactions", &self.brokers, error),
         })
@@ -97,4 +98,8 @@ fn serve(inner: &Arc<Inner>) {
     while Arc::strong_count(inner) > 1 {
         inner.poll(TURN);
     }
+}
+
+fn passes(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::Transaction(error) if error.is_retriable())
 }
