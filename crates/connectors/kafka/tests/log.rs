@@ -73,6 +73,10 @@ impl SinkUnderTest for Topics {
     fn visible(&mut self) -> Vec<i64> {
         ids(&broker().bootstrap(), &format!("{}.conformance.rows", self.0), "read_committed")
     }
+
+    fn lineage(&self) -> Lineage {
+        Lineage("00000000000000bb".into())
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,11 @@ pub trait SinkUnderTest {
     fn open(&mut self) -> Box<dyn Sink>;
     /// The `id`s that an ordinary reader sees, with repetitions, in any order.
     fn visible(&mut self) -> Vec<i64>;
+
+    /// The lineage of the suite's pipelines; sinks that share a system need one each, or they shut each other out.
+    fn lineage(&self) -> Lineage {
+        Lineage("00000000000000aa".into())
+    }
 }
 
 /// The table of the suite.
@@ -74,7 +79,7 @@ impl Process {
         name: &str,
     ) -> (Self, dujiang_core::Result<SinkState>) {
         let context = SinkContext {
-            identity: PipelineIdentity { name: name.into(), lineage: Lineage("00000000000000aa".into()) },
+            identity: PipelineIdentity { name: name.into(), lineage: test.lineage() },
             generation: Generation(generation),
             clock: Arc::new(Standing),
             budget: Budget::new(64 << 20),
