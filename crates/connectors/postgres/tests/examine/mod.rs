@@ -168,7 +168,9 @@ async fn a_log_that_is_kept_too_short_is_told_and_mended() {
     let server = filled(with(&[]));
     server.sql("SELECT pg_stat_reset_shared('wal'); ALTER SYSTEM SET max_slot_wal_keep_size = '100MB'").unwrap();
     server.reload().unwrap();
-    server.sql("CREATE TABLE bulk AS SELECT repeat('x', 500) FROM generate_series(1, 60000)").unwrap();
+    // How much was written is counted once the session says so, at the latest after its end.
+    let bulk = "CREATE TABLE bulk AS SELECT repeat('x', 500) FROM generate_series(1, 60000); SELECT pg_stat_force_next_flush()";
+    server.sql(bulk).unwrap();
     let examination = examine(&server).await;
     let error = only(&examination, "log kept", false, Code::LogRetention);
     assert!(error.message().contains("100 MB"), "{error}");
