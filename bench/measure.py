@@ -7,7 +7,7 @@ pairwise ratios is quoted with its spread.
 import os
 import statistics
 import subprocess
-import time
+import sys
 
 
 class Sample:
@@ -17,17 +17,30 @@ class Sample:
         self.wall, self.cpu, self.peak, self.output = wall, cpu, peak, output
 
 
+# A process is said to have been at least as large as the one that started it, so that one is kept small: it starts the command,
+# waits, and reports seconds, CPU seconds, peak and how it ended.
+LAUNCHER = """
+import os, sys, time
+start = time.monotonic()
+child = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(child, 0)
+wall = time.monotonic() - start
+report = f"{wall} {usage.ru_utime + usage.ru_stime} {usage.ru_maxrss} {os.waitstatus_to_exitcode(status)}"
+os.write(int(sys.argv[1]), report.encode())
+"""
+
+
 def run(command, env=None, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
     """Runs a command (a list) to its end; raises if it fails."""
-    start = time.monotonic()
-    child = subprocess.Popen(command, env=env, stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL)
-    output = child.stdout.read() if stdout == subprocess.PIPE else b""
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    wall = time.monotonic() - start
-    if child.returncode != 0:
-        raise RuntimeError(f"{command} ended with {child.returncode}")
-    return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, output)
+    told, tell = os.pipe()
+    launched = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(tell), *command]
+    done = subprocess.run(launched, env=env, stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL, pass_fds=[tell])
+    os.close(tell)
+    with os.fdopen(told) as report:
+        found = report.read().split()
+    if not found or found[3] != "0":
+        raise RuntimeError(f"{command} ended with {found[3] if found else 'no report'}")
+    return Sample(float(found[0]), float(found[1]), int(found[2]) * 1024, done.stdout or b"")
 
 
 def alternate(ours, theirs, pairs):
