@@ -4,14 +4,11 @@
 
 use crate::river::Run;
 use crate::support::{Place, number, seed};
+use crate::topics;
 use dujiang_scratch::{Kafka, Random};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::message::{Headers, Message};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -51,53 +48,15 @@ struct Seen {
 
 /// Reads everything and follows every row from image to image.
 fn read(bootstrap: &str, prefix: &str) -> Seen {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap).set("group.id", "reader").set("isolation.level", "read_committed");
-    config.set("enable.partition.eof", "true").set("enable.auto.commit", "false");
-    let consumer: BaseConsumer = config.create().expect("a consumer");
     let mut seen = Seen::default();
-    for table in TABLES {
-        let topic = format!("{prefix}-{table}");
-        let mut places = TopicPartitionList::new();
-        for partition in 0..3 {
-            places.add_partition_offset(&topic, partition, Offset::Beginning).expect("a place");
-        }
-        consumer.assign(&places).expect("assign");
-        read_topic(&consumer, &topic, &mut seen);
-    }
-    seen
-}
-
-fn read_topic(consumer: &BaseConsumer, topic: &str, seen: &mut Seen) {
-    let mut rows: BTreeMap<String, Value> = BTreeMap::new();
-    let (mut ended, deadline) = (0, Instant::now() + Duration::from_secs(120));
-    while ended < 3 {
-        assert!(Instant::now() < deadline, "{topic} has no end");
-        let message = match consumer.poll(Duration::from_millis(200)) {
-            Some(Ok(message)) => message,
-            Some(Err(KafkaError::PartitionEOF(_))) => {
-                ended += 1;
-                continue;
-            }
-            Some(Err(error)) => panic!("{topic}: {error}"),
-            None => continue,
-        };
-        let id = message.headers().expect("headers").iter().find(|h| h.key == "dujiang.event-id").expect("an event id");
-        let id = String::from_utf8_lossy(id.value.expect("a value")).into_owned();
+    let topics = TABLES.map(|table| format!("{prefix}-{table}"));
+    topics::follow(bootstrap, &topics, 3, "dujiang.event-id", Duration::from_secs(120), |_, id| {
         seen.messages += 1;
-        if !seen.ids.insert(id.clone()) {
-            seen.repeated += 1;
-            continue;
-        }
-        let key = String::from_utf8_lossy(message.key().expect("a key")).into_owned();
-        let value: Value = serde_json::from_slice(message.payload().expect("a value")).expect("JSON");
-        // Per key each image is the one that the next change found.
-        let before = rows.remove(&key).unwrap_or(Value::Null);
-        assert_eq!(value["before"], before, "{topic} {key} {id}: the change before is missing, or came later");
-        if value["op"] != "d" {
-            rows.insert(key, value["after"].clone());
-        }
-    }
+        let fresh = seen.ids.insert(id.to_owned());
+        seen.repeated += u64::from(!fresh);
+        fresh
+    });
+    seen
 }
 
 fn start(place: &Place, file: &Path, faults: &str) -> Run {

@@ -5,16 +5,12 @@
 
 use crate::river::{Log, River, Run, Settings};
 use crate::support::{number, seed};
+use crate::topics;
 use dujiang_scratch::{Kafka, Options, Random};
 use dujiang_testkit::watch::Watcher;
 use dujiang_testkit::workload::{DATABASE, Plan, specs};
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::message::{Headers, Message};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
@@ -92,48 +88,14 @@ fn finish(mut run: Run) {
 
 /// An ordinary reader of committed messages sees no number twice, and per key each change behind the one before it.
 fn read_all(bootstrap: &str) -> usize {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap).set("group.id", "reader").set("isolation.level", "read_committed");
-    config.set("enable.partition.eof", "true").set("enable.auto.commit", "false");
-    let consumer: BaseConsumer = config.create().expect("a consumer");
     let mut numbers = BTreeSet::new();
-    for table in specs() {
-        let topic = format!("river.{}", table.name());
-        assert!(topic.starts_with(&format!("river.{DATABASE}.")));
-        let mut places = TopicPartitionList::new();
-        for partition in 0..PARTITIONS {
-            places.add_partition_offset(&topic, partition, Offset::Beginning).expect("a place");
-        }
-        consumer.assign(&places).expect("assign");
-        read_topic(&consumer, &topic, &mut numbers);
-    }
-    numbers.len()
-}
-
-fn read_topic(consumer: &BaseConsumer, topic: &str, numbers: &mut BTreeSet<u64>) {
-    let mut rows: BTreeMap<String, Value> = BTreeMap::new();
-    let (mut ended, deadline) = (0, Instant::now() + Duration::from_secs(60));
-    while ended < PARTITIONS {
-        assert!(Instant::now() < deadline, "{topic} has no end");
-        let message = match consumer.poll(Duration::from_millis(200)) {
-            Some(Ok(message)) => message,
-            Some(Err(KafkaError::PartitionEOF(_))) => {
-                ended += 1;
-                continue;
-            }
-            Some(Err(error)) => panic!("{topic}: {error}"),
-            None => continue,
-        };
-        let head = message.headers().expect("headers").iter().find(|h| h.key == "dujiang.log").expect("a number");
-        let head: Value = serde_json::from_slice(head.value.expect("a value")).expect("JSON");
+    let topics: Vec<String> = specs().iter().map(|table| format!("river.{}", table.name())).collect();
+    assert!(topics.iter().all(|topic| topic.starts_with(&format!("river.{DATABASE}."))));
+    topics::follow(bootstrap, &topics, PARTITIONS, "dujiang.log", Duration::from_secs(60), |topic, head| {
+        let head: Value = serde_json::from_str(head).expect("JSON");
         let number = head["n"].as_u64().expect("a number");
         assert!(numbers.insert(number), "{topic}: entry {number} is seen twice");
-        let key = String::from_utf8_lossy(message.key().expect("a key")).into_owned();
-        let value: Value = serde_json::from_slice(message.payload().expect("a value")).expect("JSON");
-        let before = rows.remove(&key).unwrap_or(Value::Null);
-        assert_eq!(value["before"], before, "{topic} {key} {number}: the change before is missing, or came later");
-        if value["op"] != "d" {
-            rows.insert(key, value["after"].clone());
-        }
-    }
+        true
+    });
+    numbers.len()
 }

@@ -25,4 +25,5 @@ mod rules;
 mod saboteurs;
 mod size;
 mod support;
+mod topics;
 mod unfit;

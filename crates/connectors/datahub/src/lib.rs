@@ -26,7 +26,7 @@ mod writer;
 #[doc(hidden)]
 pub use client::walk_batch;
 pub use config::DatahubOptions;
-pub use source::{BlobFormat, DatahubSourceOptions, Startup, TupleChanges};
+pub use source::{DatahubSourceOptions, Startup, TupleChanges};
 
 use config::Config;
 use dujiang_core::connector::{SinkSpec, SourceSpec};

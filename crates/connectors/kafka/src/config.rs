@@ -5,7 +5,7 @@ use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{OptionType, OptionValue, Problem, RawOption};
 use dujiang_core::pattern::Selectors;
 use dujiang_core::{Code, Secret, choice, options};
-use dujiang_format_text::messages::{KeyFormat, MessageFormat, MessageOptions};
+use dujiang_format_text::messages::{KeyFormat, MessageOptions, ValueText};
 use rdkafka::ClientConfig;
 use std::time::Duration;
 
@@ -33,22 +33,6 @@ choice! {
     /// The dialect's formats of keys.
     pub enum KeyText {
         /// `{"TableId":"shop.orders","id":7}`
-        Json = "json",
-        /// The same as a CSV record.
-        Csv = "csv",
-    }
-}
-
-choice! {
-    /// Formats of values.
-    pub enum ValueText {
-        /// Debezium's envelope.
-        DebeziumJson = "debezium-json",
-        /// Canal's message.
-        CanalJson = "canal-json",
-        /// Maxwell's message.
-        MaxwellJson = "maxwell-json",
-        /// The row after the change; a tombstone for a delete.
         Json = "json",
         /// The same as a CSV record.
         Csv = "csv",
@@ -152,20 +136,6 @@ pub(crate) const TRANSACTION_TIMEOUT: &str = "900000";
 pub(crate) const MOST_QUEUE_BYTES: u64 = 32 << 20;
 /// Kafka's own limit.
 const LONGEST_TOPIC: usize = 249;
-
-impl ValueText {
-    /// As the formats know it; debezium-json with or without the schema that explains it.
-    pub(crate) fn format(self, schema: bool) -> MessageFormat {
-        match self {
-            Self::DebeziumJson if schema => MessageFormat::DebeziumJsonWithSchema,
-            Self::DebeziumJson => MessageFormat::DebeziumJson,
-            Self::CanalJson => MessageFormat::CanalJson,
-            Self::MaxwellJson => MessageFormat::MaxwellJson,
-            Self::Json => MessageFormat::Json,
-            Self::Csv => MessageFormat::Csv,
-        }
-    }
-}
 
 impl SinkConfig {
     /// Whether it is a log.
@@ -309,6 +279,7 @@ fn default_commit_topic(pipeline: &str) -> String {
 mod tests {
     use super::*;
     use dujiang_core::options::Place;
+    use dujiang_format_text::messages::MessageFormat;
 
     fn parse(pairs: &[(&str, &str)]) -> Result<SinkConfig, Vec<Problem>> {
         let raw: Vec<_> = pairs.iter().map(|(k, v)| RawOption::new(*k, *v, Place::CommandLine)).collect();

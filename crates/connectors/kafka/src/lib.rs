@@ -34,7 +34,7 @@ use crate::config::SinkConfig;
 use crate::sink::KafkaSink;
 use dujiang_core::connector::{SinkSpec, SourceSpec};
 
-pub use crate::config::{Count, Delivery, KafkaSinkOptions, KeyText, Strategy, ValueText};
+pub use crate::config::{Count, Delivery, KafkaSinkOptions, KeyText, Strategy};
 pub use crate::log::{KafkaLogOptions, KafkaLogSourceOptions, LOG, LOG_SOURCE};
 pub use crate::source::{Isolation, KafkaSourceOptions, Startup};
 

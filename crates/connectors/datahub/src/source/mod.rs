@@ -17,7 +17,7 @@ mod shape;
 mod shard;
 mod subscription;
 
-pub use options::{BlobFormat, DatahubSourceOptions, Startup, TupleChanges};
+pub use options::{DatahubSourceOptions, Startup, TupleChanges};
 
 use self::begin::begin;
 use self::options::SourceConfig;

@@ -6,7 +6,7 @@ use dujiang_core::clock::Clock;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{Problem, RawOption};
 use dujiang_core::{Code, Secret, TableId, choice, options};
-use dujiang_format_text::messages::{MessageFormat, MessageOptions, read_shape};
+use dujiang_format_text::messages::{MessageOptions, ValueText, read_shape};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -25,22 +25,6 @@ choice! {
         Specific = "specific-offsets",
         /// Behind the last records that the subscription has processed.
         Subscription = "subscription",
-    }
-}
-
-choice! {
-    /// Formats of the records of BLOB topics.
-    pub enum BlobFormat {
-        /// Debezium's envelope.
-        DebeziumJson = "debezium-json",
-        /// Canal's message.
-        CanalJson = "canal-json",
-        /// Maxwell's message.
-        MaxwellJson = "maxwell-json",
-        /// A row, which is inserted.
-        Json = "json",
-        /// The same as a CSV record.
-        Csv = "csv",
     }
 }
 
@@ -81,7 +65,7 @@ options! {
         /// `id BIGINT NOT NULL, name STRING, PRIMARY KEY (id)`.
         "schema" => schema: String, optional;
         /// BLOB topics: format of the records.
-        "value.format" => value_format: BlobFormat, default "debezium-json";
+        "value.format" => value_format: ValueText, default "debezium-json";
         /// Debezium's own values with the Kafka Connect schema in every record.
         "debezium-json.include-schema.enabled" => include_schema: bool, default "false";
         /// A subscription whose offsets are kept up to date, for whoever watches it: the pipeline itself goes on from its
@@ -174,15 +158,7 @@ impl SourceConfig {
             wrong(Code::Conflict, "table", message, "leave it out, and merge the tables with a route");
         }
         let Some(endpoint) = endpoint.filter(|_| problems.is_empty()) else { return Err(problems) };
-        let format = match options.value_format {
-            BlobFormat::DebeziumJson if options.include_schema => MessageFormat::DebeziumJsonWithSchema,
-            BlobFormat::DebeziumJson => MessageFormat::DebeziumJson,
-            BlobFormat::CanalJson => MessageFormat::CanalJson,
-            BlobFormat::MaxwellJson => MessageFormat::MaxwellJson,
-            BlobFormat::Json => MessageFormat::Json,
-            BlobFormat::Csv => MessageFormat::Csv,
-        };
-        let messages = MessageOptions::new(format, &pipeline.name);
+        let messages = MessageOptions::new(options.value_format.format(options.include_schema), &pipeline.name);
         let key = split(options.key.as_deref().unwrap_or_default(), ',');
         Ok(Self { endpoint, topics, shape, key, messages, offsets, options })
     }

@@ -1,11 +1,10 @@
 //! Options of the Kafka source.
 
-use crate::config::ValueText;
 use crate::properties;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{Problem, RawOption};
 use dujiang_core::{Code, Secret, TableId, TableSchema, choice, options};
-use dujiang_format_text::messages::{MessageOptions, read_shape};
+use dujiang_format_text::messages::{MessageOptions, ValueText, read_shape};
 use rdkafka::ClientConfig;
 use std::collections::HashSet;
 use std::sync::Arc;

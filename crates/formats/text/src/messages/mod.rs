@@ -33,7 +33,7 @@ mod unreadable;
 pub use buffer::{HEADER_EVENT_ID, HEADER_OPERATION, Message, Messages};
 pub use decode::{Decoded, Decoder, table_of};
 pub use encode::Encoder;
-pub use options::{KeyFormat, MessageFormat, MessageOptions};
+pub use options::{KeyFormat, MessageFormat, MessageOptions, ValueText};
 pub use rows::DecodedRows;
 pub use shape::read_shape;
 pub use unreadable::unreadable;

@@ -1,7 +1,7 @@
 //! What messages look like.
 
 use crate::csv::CsvOptions;
-use dujiang_core::Lineage;
+use dujiang_core::{Lineage, choice};
 
 /// A format of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,36 @@ impl MessageFormat {
     /// is a tombstone.
     pub fn has_envelope(self) -> bool {
         !matches!(self, Self::Json | Self::Csv)
+    }
+}
+
+choice! {
+    /// The formats as options of queues name them.
+    pub enum ValueText {
+        /// Debezium's envelope.
+        DebeziumJson = "debezium-json",
+        /// Canal's message.
+        CanalJson = "canal-json",
+        /// Maxwell's message.
+        MaxwellJson = "maxwell-json",
+        /// The row after the change; read, a row that is inserted.
+        Json = "json",
+        /// The same as a CSV record.
+        Csv = "csv",
+    }
+}
+
+impl ValueText {
+    /// The format; debezium-json with or without the schema that explains it.
+    pub fn format(self, schema: bool) -> MessageFormat {
+        match self {
+            Self::DebeziumJson if schema => MessageFormat::DebeziumJsonWithSchema,
+            Self::DebeziumJson => MessageFormat::DebeziumJson,
+            Self::CanalJson => MessageFormat::CanalJson,
+            Self::MaxwellJson => MessageFormat::MaxwellJson,
+            Self::Json => MessageFormat::Json,
+            Self::Csv => MessageFormat::Csv,
+        }
     }
 }
 
