@@ -56,13 +56,15 @@ impl OceanBase {
         let log = dir.join("output.log");
         let mut arguments: Vec<String> = ARGUMENTS.map(str::to_owned).into();
         arguments.extend(["--base-dir".to_owned(), dir.display().to_string()]);
-        let mut child = Guarded::spawn(&program, &arguments, &log, Some(&dir))?;
         let socket = dir.join("run/sql.sock");
         let ends = Arc::new(AtomicBool::new(false));
         let port = forward(socket.clone(), ends.clone())?;
+        // Whole before it is waited for: a start that fails leaves nothing behind.
+        let mut server = Self { dir, port, ends, running: None };
+        let child = server.running.insert(Guarded::spawn(&program, &arguments, &log, Some(&server.dir))?);
         let answers = || Session::connect(&socket).is_ok_and(|mut session| session.run("SELECT current_scn()").is_ok());
         child.wait(START_PATIENCE, Duration::from_millis(50), answers, || end_of_file(&log))?;
-        Ok(Self { dir, port, ends, running: Some(child) })
+        Ok(server)
     }
 
     /// The port on 127.0.0.1.
