@@ -386,8 +386,10 @@ async fn begin_snapshot(start: &mut Start, opening: &mut Opening, tables: Vec<Sn
         let detail = details.tables.iter().find(|detail| detail.oid == shape.relation);
         let (rows, bytes) = detail.map_or((0, 0), |d| (d.rows.max(0.0) as u64, d.bytes.max(0) as u64));
         let collations = discovery::collations(&mut opening.side, &shape).await?;
-        let order = order(&shape, &collations, &saved, detail);
-        if saved.is_interrupted() || (order.is_none() && saved.frontier.is_some()) {
+        // Also when all of it is read: what the stream has not passed yet is told apart by these keys.
+        let ordered = chunks.iter().any(|chunk| chunk.upper.is_some());
+        let order = order(&shape, &collations, &saved, ordered, detail);
+        if saved.is_interrupted() || (order.is_none() && ordered) {
             return Err(interrupted(&shape));
         }
         let handoff = Arc::new(Mutex::new(Handoff::resume(chunks, saved.dropped.iter().copied())));
@@ -427,13 +429,14 @@ fn order(
     shape: &Shape,
     collations: &[Collation],
     saved: &SnapshotTable,
+    ordered: bool,
     detail: Option<&TableDetail>,
 ) -> Option<KeyOrder> {
     if !saved.by.is_empty() {
         return KeyOrder::of_columns(shape, collations, &saved.by);
     }
     // What was begun in the order of a key does not go on in another.
-    KeyOrder::new(shape, collations, detail).filter(|order| saved.frontier.is_none() || !order.is_content())
+    KeyOrder::new(shape, collations, detail).filter(|order| !ordered || !order.is_content())
 }
 
 /// New with every snapshot that is begun.

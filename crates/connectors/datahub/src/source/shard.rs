@@ -141,7 +141,7 @@ impl Following {
                     pause = AGAIN.0;
                     shared.hear(None);
                     cursor.clone_from(&pulled.next_cursor);
-                    let (records, newest) = (pulled.records, pulled.last >= pulled.latest.0);
+                    let (records, newest) = (pulled.records, pulled.latest.0 >= 0 && pulled.last >= pulled.latest.0);
                     if records > 0 {
                         self.hand_over(pulled, fresh).await?;
                         fresh = false;

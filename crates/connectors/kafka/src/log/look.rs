@@ -117,12 +117,12 @@ impl Seen {
         if start == Start::Latest {
             return Ok(self.end());
         }
-        let mut lows = Lows { client: &self.client, known: HashMap::new() };
+        let mut lows = Lows { client: &self.client, brokers: &config.bootstrap, known: HashMap::new() };
         // The first one that is whole, and the first one that is wanted.
         let (mut whole, mut wanted): (Option<Spot>, Option<Spot>) = (None, None);
         epochs(&self.client, config, self.low, |epoch| {
             let spot = Spot { log: self.log.clone(), number: epoch.part.from, epochs: epoch.offset };
-            if lows.cut(&epoch.part) {
+            if lows.cut(&epoch.part)? {
                 (whole, wanted) = (None, None);
                 return Ok(true);
             }
@@ -189,20 +189,42 @@ impl Seen {
 /// The oldest offsets of partitions.
 struct Lows<'a> {
     client: &'a Client,
+    brokers: &'a str,
     known: HashMap<(String, i32), i64>,
 }
 
 impl Lows<'_> {
     /// Whether some of it is gone.
-    fn cut(&mut self, part: &Part) -> bool {
-        let mut ranges = part.topics.iter().flat_map(|(topic, partitions)| partitions.iter().map(move |p| (topic, p)));
-        ranges.any(|(topic, (partition, (first, _)))| {
-            let low = self.known.entry((topic.clone(), *partition)).or_insert_with(|| {
-                // A topic that is gone has nothing.
-                self.client.fetch_watermarks(topic, *partition, PATIENCE).map_or(i64::MAX, |(low, _)| low)
-            });
-            first < low
-        })
+    fn cut(&mut self, part: &Part) -> Result<bool> {
+        for (topic, partitions) in &part.topics {
+            for (partition, (first, _)) in partitions {
+                let place = (topic.clone(), *partition);
+                let low = match self.known.get(&place) {
+                    Some(low) => *low,
+                    None => {
+                        let low = self.low(topic, *partition)?;
+                        self.known.insert(place, low);
+                        low
+                    }
+                };
+                if *first < low {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// A topic that is gone has nothing; whatever else the brokers say tells nothing about it.
+    fn low(&self, topic: &str, partition: i32) -> Result<i64> {
+        use rdkafka::error::RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
+        match self.client.fetch_watermarks(topic, partition, PATIENCE) {
+            Ok((low, _)) => Ok(low),
+            Err(error) => match error.rdkafka_error_code() {
+                Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition) => Ok(i64::MAX),
+                _ => Err(of_client(&format!("ask where the topic {topic} begins"), self.brokers, error)),
+            },
+        }
     }
 }
 

@@ -184,7 +184,7 @@ impl Guard {
         let mut connection = None;
         loop {
             match self.look(&mut connection).await {
-                Ok(()) => self.failures = 0,
+                Ok(()) => (self.failures, self.cannot) = (0, None),
                 Err(error) if matches!(error.code(), Code::Publication | Code::TableGone | Code::UnloggedRows) => {
                     // The reader is gone if this fails.
                     let _ = alarm.send(error).await;
