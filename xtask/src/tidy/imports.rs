@@ -32,7 +32,7 @@ const TABLE: &[Row] = &[
     Row { package: "crates/formats/*", ours: &["dujiang-core"], heavy: FORMATS },
     Row {
         package: "crates/connectors/*",
-        ours: &["dujiang-core", "dujiang-format-*", "dujiang-net", "dujiang-spool"],
+        ours: &["dujiang-core", "dujiang-format-*", "dujiang-net", "dujiang-spool", "dujiang-entries"],
         heavy: &["*"],
     },
     Row {
@@ -41,6 +41,11 @@ const TABLE: &[Row] = &[
         heavy: &["rustix", "rustls", "rustls-native-certs", "tokio", "tokio-rustls"],
     },
     Row { package: "crates/spool", ours: &["dujiang-core"], heavy: &["tokio"] },
+    Row {
+        package: "crates/entries",
+        ours: &["dujiang-core", "dujiang-format-text"],
+        heavy: &["arrow-ipc", "arrow-schema"],
+    },
     Row {
         package: "crates/transforms",
         ours: &["dujiang-core"],

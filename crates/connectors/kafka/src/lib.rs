@@ -16,14 +16,15 @@
 
 mod client;
 mod config;
-mod entries;
 mod gate;
 pub mod log;
 mod marker;
+mod names;
 mod outbox;
 mod partition;
 mod properties;
 mod reading;
+mod shapes;
 mod shared;
 mod sink;
 mod source;

@@ -4,11 +4,11 @@
 //! generation can be seen (INV-11). All have the same key, so that the topic can be compacted; the last one counts.
 
 use crate::client::{Admin, NewTopic, blocking, of_client};
-use crate::entries::Part;
 use crate::reading::{KEY, PATIENCE, each, reader_of};
 use dujiang_core::checkpoint::Generation;
 use dujiang_core::sink::SinkContext;
 use dujiang_core::{Code, Error, Result};
+use dujiang_entries::Part;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};

@@ -1,11 +1,11 @@
 //! Messages that wait to be handed to the client, in order.
 
 use crate::client::Producer;
-use crate::entries::{HEADER, Heads};
 use crate::partition::Spread;
 use crate::topics::Target;
 use dujiang_core::Result;
 use dujiang_core::budget::{Budget, Held};
+use dujiang_entries::{HEADER, Heads};
 use dujiang_format_text::messages::{Message, Messages};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;

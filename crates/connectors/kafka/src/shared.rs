@@ -2,10 +2,10 @@
 
 use crate::client::{Admin, Producer};
 use crate::config::SinkConfig;
-use crate::entries::Entries;
 use crate::gate::Gate;
 use crate::topics::{Target, Targets};
 use dujiang_core::{Code, Error, Result, TableId};
+use dujiang_entries::Entries;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;

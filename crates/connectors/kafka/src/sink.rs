@@ -2,9 +2,10 @@
 
 use crate::client::{NewTopic, Outcome, Producer, Record, Reports, blocking, unconfirmed};
 use crate::config::{Delivery, SinkConfig};
-use crate::entries::{Part, ReadConfig, read_shapes};
 use crate::marker::{self, Marker};
+use crate::names::ReadConfig;
 use crate::reading::{KEY, reader_of};
+use crate::shapes::read_shapes;
 use crate::shared::Shared;
 use crate::topics::topic_of;
 use crate::writer::KafkaWriter;
@@ -14,6 +15,7 @@ use dujiang_core::evolution::{SchemaEvent, SinkChange};
 use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkClass, SinkContext, SinkState, Writer};
 use dujiang_core::{Code, Epoch, Error, Result, TableId, TableSchema};
+use dujiang_entries::Part;
 use rdkafka::ClientConfig;
 use std::sync::Arc;
 

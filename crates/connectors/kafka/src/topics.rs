@@ -82,7 +82,7 @@ impl Targets {
 /// The topic that a table's changes go to.
 pub(crate) fn topic_of(table: &TableId, config: &SinkConfig) -> Result<String> {
     if let Some(prefix) = &config.topics.log {
-        return Ok(crate::entries::topic_of(prefix, table));
+        return Ok(crate::names::topic_of(prefix, table));
     }
     for (pattern, topic) in &config.topics.mapped {
         if pattern.matches(table)? {

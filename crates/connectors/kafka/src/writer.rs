@@ -2,7 +2,6 @@
 
 use crate::client::{Producer, unconfirmed};
 use crate::config::Delivery;
-use crate::entries::{Heads, Numbering, Piece, moved_to, pieces};
 use crate::outbox::{Outbox, Way};
 use crate::partition::Spread;
 use crate::shared::Shared;
@@ -12,6 +11,7 @@ use dujiang_core::checkpoint::Token;
 use dujiang_core::sink::{Detached, Milestone, SinkContext, SinkFigures, Writer};
 use dujiang_core::transform::RowError;
 use dujiang_core::{ChangeBatch, Code, Epoch, Error, Kind, Result, TableId, TableSchema};
+use dujiang_entries::{Heads, Numbering, Piece, moved_to, pieces};
 use dujiang_format_text::messages::{Encoder, MessageOptions, Messages};
 use rdkafka::message::{Header, OwnedHeaders};
 use std::collections::HashMap;

@@ -10,7 +10,7 @@ pub(crate) use admin::{Admin, NewTopic, Topic};
 pub(crate) use errors::{of_client, unconfirmed, unfit};
 pub(crate) use heard::{Heard, topics_of};
 pub(crate) use producer::{Outcome, Producer, Record};
-pub(crate) use reports::{Ranges, Reports};
+pub(crate) use reports::Reports;
 
 use dujiang_core::{Code, Error, Result};
 

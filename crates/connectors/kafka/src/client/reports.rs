@@ -2,6 +2,7 @@
 
 use super::errors;
 use dujiang_core::{Code, Error};
+use dujiang_entries::Ranges;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -28,9 +29,6 @@ pub(crate) struct Reports {
     /// Where confirmed messages stand, if that is kept.
     ranges: Option<Mutex<Ranges>>,
 }
-
-/// By topic and partition: the first offset of what was confirmed, and the one behind the last.
-pub(crate) type Ranges = BTreeMap<String, BTreeMap<i32, (i64, i64)>>;
 
 #[derive(Clone)]
 struct Failure {

@@ -4,13 +4,13 @@ use crate::config::{
     Count, Delivery, MOST_QUEUE_BYTES, SinkConfig, Strategy, TRANSACTION_TIMEOUT, TopicNames, defaults, is_topic,
     legal_topic,
 };
-use crate::entries::{ReadConfig, state_topic};
+use crate::names::{ReadConfig, state_topic};
 use crate::properties;
 use crate::reading::reader_of;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{Place, Problem, RawOption};
 use dujiang_core::{Code, Secret, Start, options};
-use dujiang_format_text::messages::{KeyFormat, MessageFormat, MessageOptions};
+use dujiang_entries::messages;
 use std::time::Duration;
 
 options! {
@@ -128,11 +128,6 @@ impl LogConfig {
         };
         Ok(Self { sink, read, commit_interval: options.commit_interval, start: options.start })
     }
-}
-
-/// How the log writes changes, and reads them.
-pub(crate) fn messages(prefix: &str) -> MessageOptions {
-    MessageOptions { key: KeyFormat::Debezium, ..MessageOptions::new(MessageFormat::DebeziumJson, prefix) }
 }
 
 /// The source's options: what to read, as whom, from where.

@@ -1,16 +1,15 @@
 //! Follows a log, on a thread of its own: reads epochs, by them the partitions, and puts the entries back into order.
 
-use super::config::messages;
 use super::look::{Client, Epoch, trimmed};
 use super::place::Spot;
 use crate::client::of_client;
-use crate::entries::{HEADER, Head, Part, ReadConfig, Shapes, foreign, is_marker};
-use dujiang_core::batch::TimePrecision;
+use crate::names::ReadConfig;
+use crate::shapes::{foreign, is_marker};
 use dujiang_core::budget::{Budget, Held};
 use dujiang_core::schema::SchemaChange;
 use dujiang_core::sink::Milestone;
-use dujiang_core::{ChangeBatch, Code, Error, Origin, Result};
-use dujiang_format_text::messages::{Decoded, DecodedRows, Decoder, MessageOptions};
+use dujiang_core::{ChangeBatch, Result};
+use dujiang_entries::{HEADER, Head, Joined, Part, Rows, Shapes, messages};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
@@ -71,16 +70,10 @@ struct Partition {
     paused: bool,
 }
 
-struct Table {
-    decoder: Decoder,
-    rows: DecodedRows,
-}
-
 pub(crate) struct Follow {
     config: Arc<ReadConfig>,
     client: Arc<Client>,
     budget: Budget,
-    options: MessageOptions,
     /// Number of the next entry, and from where the epochs go on that hold it.
     number: u64,
     epochs_from: i64,
@@ -91,10 +84,7 @@ pub(crate) struct Follow {
     held_back: bool,
     partitions: HashMap<String, BTreeMap<i32, Partition>>,
     shapes: Shapes,
-    /// By the entry that told the shape.
-    tables: HashMap<u64, Table>,
-    /// The batch that is being put together: its first entry, its shape, and whether its cut goes on.
-    open: Option<(u64, u64, bool)>,
+    rows: Rows,
     items: Vec<Item>,
     bytes: usize,
     ended: Vec<(u64, i64, Part)>,
@@ -115,7 +105,7 @@ impl Follow {
         assigned.add_partition_offset(&config.state_topic(), 0, Offset::Offset(shapes_next)).map_err(failed)?;
         client.assign(&assigned).map_err(failed)?;
         let mut follow = Self {
-            options: messages(&config.prefix),
+            rows: Rows::new(messages(&config.prefix)),
             config,
             client,
             budget,
@@ -127,8 +117,6 @@ impl Follow {
             held_back: false,
             partitions: HashMap::new(),
             shapes,
-            tables: HashMap::new(),
-            open: None,
             items: Vec::new(),
             bytes: 0,
             ended: Vec::new(),
@@ -303,35 +291,22 @@ impl Follow {
     }
 
     fn append(&mut self, head: &Head, payload: &[u8]) -> Result<()> {
-        if self.open.is_some_and(|(first, shape, _)| (first, shape) != (head.first, head.shape)) {
-            self.end_batch()?;
-        }
-        self.open = Some((head.first, head.shape, head.goes_on));
-        if !self.tables.contains_key(&head.shape) {
-            let shape = self.shapes.get(head.shape).ok_or_else(|| damaged(head, "its shape was never told"))?;
-            let decoder = Decoder::new(&shape.after, &self.options)?;
-            self.tables.insert(head.shape, Table { rows: decoder.rows(), decoder });
-        }
-        let table = self.tables.get_mut(&head.shape).expect("invariant: it has just been put there");
-        table.rows.in_turn(head.turn);
-        let (precision, commit_micros) = (TimePrecision::Micros, 0);
-        let nowhere = Origin { transaction: "", position: "", commit_micros, precision, first_ordinal: 0 };
-        match table.decoder.decode(Some(payload), &nowhere, &mut table.rows) {
-            Ok(Decoded::Changes(1)) => {}
-            Ok(_) => return Err(damaged(head, "it is not one change")),
-            Err(error) => return Err(damaged(head, error.message()).with_source(error)),
-        }
+        let ended = self.rows.append(&self.shapes, head, payload)?;
+        self.hand_out_rows(ended);
         self.number += 1;
         Ok(())
     }
 
     fn end_batch(&mut self) -> Result<()> {
-        let Some((_, shape, goes_on)) = self.open.take() else { return Ok(()) };
-        let table = self.tables.get_mut(&shape).expect("invariant: a batch that was begun has a table");
-        let batch = table.rows.take()?;
+        let ended = self.rows.end()?;
+        self.hand_out_rows(ended);
+        Ok(())
+    }
+
+    fn hand_out_rows(&mut self, joined: Option<Joined>) {
+        let Some(Joined { batch, goes_on }) = joined else { return };
         self.bytes += batch.memory();
         self.hand_out(Entry::Batch { batch, goes_on });
-        Ok(())
     }
 
     fn hand_out(&mut self, entry: Entry) {
@@ -395,9 +370,4 @@ impl Follow {
             }
         }
     }
-}
-
-fn damaged(head: &Head, why: &str) -> Error {
-    Error::new(Code::LogRangeDamaged, format!("entry {} of the log cannot be read: {why}", head.n))
-        .help("nothing is passed over: bring the topics back, or begin the delivery anew behind this entry (`start`)")
 }

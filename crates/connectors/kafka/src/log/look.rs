@@ -2,10 +2,12 @@
 
 use super::place::Spot;
 use crate::client::{Heard, of_client, topics_of, unfit};
-use crate::entries::{Part, ReadConfig, foreign};
 use crate::marker::{Marker, parse, read_last};
+use crate::names::ReadConfig;
 use crate::reading::each;
+use crate::shapes::foreign;
 use dujiang_core::{Code, Error, Result, Start};
+use dujiang_entries::Part;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;

@@ -27,12 +27,12 @@ mod source;
 pub use config::{KafkaLogOptions, KafkaLogSourceOptions};
 
 use self::config::LogConfig;
-use self::place::Here;
 use self::sink::LogSink;
 use self::source::KafkaLogSource;
 use dujiang_core::connector::{Built, Log, LogSpec, PipelineOptions, SourceSpec};
 use dujiang_core::options::{Problem, RawOption};
 use dujiang_core::source::Source;
+use dujiang_entries::Here;
 use std::sync::Arc;
 
 /// The log type, for the command's registry.
@@ -52,7 +52,7 @@ const EPOCH_BYTES: u64 = 32 << 20;
 
 fn log(raw: &[RawOption], pipeline: &PipelineOptions) -> Result<Log, Vec<Problem>> {
     let LogConfig { sink, read, commit_interval, start } = LogConfig::parse(raw, pipeline)?;
-    let here = Here::of(&read);
+    let here = Here::of(&read.bootstrap, &read.prefix);
     // Who has the block captures, in this process.
     here.expect_capture();
     let read = Arc::new(read);
@@ -68,6 +68,6 @@ fn log(raw: &[RawOption], pipeline: &PipelineOptions) -> Result<Log, Vec<Problem
 
 fn source(raw: &[RawOption], pipeline: &PipelineOptions) -> Built<dyn Source> {
     let (read, consumer, start) = config::source(raw, pipeline)?;
-    let here = Here::of(&read);
+    let here = Here::of(&read.bootstrap, &read.prefix);
     Ok(Box::new(KafkaLogSource::new(Arc::new(read), here, consumer, start)))
 }

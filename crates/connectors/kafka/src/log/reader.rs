@@ -2,13 +2,13 @@
 
 use super::follow::{Entry, Follow, Item, Piece};
 use super::look::Client;
-use super::place::{Here, Spot};
-use crate::entries::Part;
+use super::place::Spot;
 use async_trait::async_trait;
 use dujiang_core::clock::Clock;
 use dujiang_core::sink::Milestone;
 use dujiang_core::source::{Acker, Reader, SourceEvent, SourceStatus};
 use dujiang_core::{ChangeBatch, Code, Error, Position, Result};
+use dujiang_entries::{Here, Part};
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::VecDeque;

@@ -1,8 +1,6 @@
 //! The log as the sink of the capture: what differs from topics that are only a sink.
 
-use super::place::Here;
 use crate::config::SinkConfig;
-use crate::entries::write_shape;
 use crate::gate::Gate;
 use crate::sink::{KafkaCommitter, KafkaSink};
 use async_trait::async_trait;
@@ -12,6 +10,7 @@ use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::schema::{Ddl, SchemaChange};
 use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkClass, SinkContext, SinkState, Writer};
 use dujiang_core::{Epoch, Result, TableId, TableSchema};
+use dujiang_entries::{Here, write_shape};
 use dujiang_format_text::messages::{Decoder, Encoder};
 use std::sync::Arc;
 

@@ -2,15 +2,17 @@
 
 use super::follow::Follow;
 use super::look::{Seen, look_once};
-use super::place::{Here, Spot};
+use super::place::Spot;
 use super::reader::{Ended, LogAcker, LogReader};
 use crate::client::blocking;
-use crate::entries::{ReadConfig, Shapes, read_shapes};
+use crate::names::ReadConfig;
+use crate::shapes::read_shapes;
 use async_trait::async_trait;
 use dujiang_core::checkpoint::Lineage;
 use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::source::{Acker, Reader, Source, SourceContext, Survey, SurveyedTable};
 use dujiang_core::{Position, Result, Start, TableSchema};
+use dujiang_entries::{Here, Shapes};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use dujiang_core::{ChangeBatch, Kind, Result};
 use dujiang_format_text::messages::Messages;
 
 /// What of a batch is encoded at once.
-pub(crate) enum Piece {
+pub enum Piece {
     /// A run of rows that starts at this row of the batch.
     Run(usize, ChangeBatch),
     /// An update of the key of the record at this row: a delete of the old key and an insert of the new one, each of which
@@ -17,7 +17,10 @@ pub(crate) enum Piece {
 }
 
 /// The pieces of a batch, in order.
-pub(crate) fn pieces(batch: &ChangeBatch) -> Result<Vec<Piece>> {
+///
+/// # Errors
+/// `Bug`.
+pub fn pieces(batch: &ChangeBatch) -> Result<Vec<Piece>> {
     let changed = changed_keys(batch);
     if changed.is_empty() {
         return Ok(vec![Piece::Run(0, batch.clone())]);
@@ -40,20 +43,24 @@ pub(crate) fn pieces(batch: &ChangeBatch) -> Result<Vec<Piece>> {
 }
 
 /// Numbers the entries of one batch.
-pub(crate) struct Numbering<'a> {
-    pub(crate) entries: &'a Entries,
-    pub(crate) shape: u64,
-    pub(crate) goes_on: bool,
+pub struct Numbering<'a> {
+    entries: &'a Entries,
+    shape: u64,
+    goes_on: bool,
     first: Option<u64>,
 }
 
 impl<'a> Numbering<'a> {
-    pub(crate) fn new(entries: &'a Entries, shape: u64, goes_on: bool) -> Self {
+    /// Of a batch of a shape; whether it is followed by another one of its cut.
+    pub fn new(entries: &'a Entries, shape: u64, goes_on: bool) -> Self {
         Self { entries, shape, goes_on, first: None }
     }
 
     /// The headers of the messages of a piece, which take the next numbers.
-    pub(crate) fn heads(&mut self, piece: &ChangeBatch, messages: &Messages) -> Result<Heads> {
+    ///
+    /// # Errors
+    /// Never.
+    pub fn heads(&mut self, piece: &ChangeBatch, messages: &Messages) -> Result<Heads> {
         let mut heads = Heads::default();
         let start = self.entries.take(messages.len() as u64);
         let first = *self.first.get_or_insert(start);
@@ -68,6 +75,6 @@ impl<'a> Numbering<'a> {
 }
 
 /// Errors of a run's rows, as those of the batch that it starts in at `start`.
-pub(crate) fn moved_to(start: usize, failed: Vec<RowError>) -> impl Iterator<Item = RowError> {
+pub fn moved_to(start: usize, failed: Vec<RowError>) -> impl Iterator<Item = RowError> {
     failed.into_iter().map(move |failure| RowError { row: failure.row + start, ..failure })
 }

@@ -1,27 +1,18 @@
 //! Shapes of tables as messages.
 //!
 //! The value is JSON: what a person reads, and the columns as an empty stream of Arrow IPC in base64, by which nothing of
-//! their types is lost. Each has its number as key, so that compaction leaves all of them.
+//! their types is lost.
 
-use super::names::ReadConfig;
-use crate::client::{blocking, of_client};
-use crate::reading::{KEY, each};
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::SchemaRef;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use dujiang_core::schema::{Ddl, KeyEquality, SchemaChange};
-use dujiang_core::{Code, Error, Result, ResultExt, TableId, TableSchema};
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
+use dujiang_core::{Code, Result, ResultExt, TableId, TableSchema};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Serialize, Deserialize)]
 struct ShapeText {
@@ -51,7 +42,7 @@ enum DdlText {
 }
 
 /// The message that tells a change of a shape.
-pub(crate) fn write(number: u64, change: &SchemaChange) -> Result<Vec<u8>> {
+pub fn write_shape(number: u64, change: &SchemaChange) -> Result<Vec<u8>> {
     let table = &change.after;
     let text = ShapeText {
         n: number,
@@ -83,13 +74,13 @@ fn columns(schema: &SchemaRef) -> Result<Vec<u8>> {
 
 /// Every shape that was told, by the number of its entry.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Shapes {
+pub struct Shapes {
     told: BTreeMap<u64, SchemaChange>,
 }
 
 impl Shapes {
     /// Takes a message; the number it has, or `None` when it is none of the log.
-    pub(crate) fn read(&mut self, bytes: &[u8]) -> Option<u64> {
+    pub fn read(&mut self, bytes: &[u8]) -> Option<u64> {
         let text: ShapeText = serde_json::from_slice(bytes).ok()?;
         let stream = STANDARD.decode(&text.arrow).ok()?;
         let arrow = StreamReader::try_new(stream.as_slice(), None).ok()?.schema();
@@ -122,69 +113,29 @@ impl Shapes {
         Some(text.n)
     }
 
-    pub(crate) fn get(&self, number: u64) -> Option<&SchemaChange> {
+    /// The shape that entry `number` tells.
+    pub fn get(&self, number: u64) -> Option<&SchemaChange> {
         self.told.get(&number)
     }
 
     /// The numbers from `number` on at which one is told.
-    pub(crate) fn from(&self, number: u64) -> impl Iterator<Item = u64> {
+    pub fn from(&self, number: u64) -> impl Iterator<Item = u64> {
         self.told.range(number..).map(|(n, _)| *n)
     }
 
     /// The shape that each table has before entry `number`, with the entry that told it.
-    pub(crate) fn before(&self, number: u64) -> BTreeMap<TableId, (u64, Arc<TableSchema>)> {
+    pub fn before(&self, number: u64) -> BTreeMap<TableId, (u64, Arc<TableSchema>)> {
         let earlier = self.told.range(..number);
         earlier.map(|(n, change)| (change.after.id.clone(), (*n, change.after.clone()))).collect()
     }
 
     /// The first number from `number` on at which no shape is told.
-    pub(crate) fn behind(&self, mut number: u64) -> u64 {
+    pub fn behind(&self, mut number: u64) -> u64 {
         while self.told.contains_key(&number) {
             number += 1;
         }
         number
     }
-}
-
-/// Reads all shapes, and where the topic goes on. Waits.
-pub(crate) fn read_all(config: &ReadConfig) -> Result<(Shapes, i64)> {
-    let topic = config.state_topic();
-    let failed =
-        |error: KafkaError| of_client(&format!("read the shapes of tables in {topic}"), &config.bootstrap, error);
-    let consumer: BaseConsumer = config.client.create().map_err(failed)?;
-    let (low, _) = consumer.fetch_watermarks(&topic, 0, PATIENCE).map_err(failed)?;
-    let (mut shapes, mut next, mut damaged) = (Shapes::default(), low, None);
-    let read = each(&consumer, &topic, low, |message| {
-        next = message.offset() + 1;
-        if !is_marker(message) && shapes.read(message.payload().unwrap_or_default()).is_none() {
-            damaged = Some(message.offset());
-        }
-        damaged.is_none()
-    });
-    read.map_err(failed)?;
-    match damaged {
-        Some(offset) => Err(foreign(&topic, 0, offset)),
-        None => Ok((shapes, next)),
-    }
-}
-
-/// Whether a message of the topic is the record of an epoch.
-pub(crate) fn is_marker(message: &impl Message) -> bool {
-    message.key() == Some(KEY.as_bytes())
-}
-
-/// Reads all shapes on a thread for such work.
-pub(crate) async fn read(config: &Arc<ReadConfig>) -> Result<(Shapes, i64)> {
-    let config = config.clone();
-    blocking(move || read_all(&config)).await
-}
-
-/// A message that no log has written so.
-pub(crate) fn foreign(topic: &str, partition: i32, offset: i64) -> Error {
-    Error::new(Code::LogRangeDamaged, format!("a message of {topic} is none of the log"))
-        .fact("partition", partition.to_string())
-        .fact("offset", offset.to_string())
-        .help("let nobody else write to the log's topics; a new log needs another `topic.prefix`")
 }
 
 #[cfg(test)]
@@ -218,7 +169,7 @@ mod tests {
         let dropped = SchemaChange { before: Some(second.clone()), ddl: Ddl::Drop, ..changed.clone() };
         let mut shapes = Shapes::default();
         for (number, change) in [(0, &told), (5, &changed), (6, &dropped)] {
-            assert_eq!(shapes.read(&write(number, change).unwrap()), Some(number));
+            assert_eq!(shapes.read(&write_shape(number, change).unwrap()), Some(number));
             assert_eq!(shapes.get(number), Some(change));
         }
         assert_eq!(shapes.before(5)[&first.id], (0, first.clone()));

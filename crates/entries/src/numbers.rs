@@ -1,33 +1,35 @@
 //! The numbers of entries: what is written next, and what of it belongs to which epoch.
 
-use crate::client::Ranges;
 use dujiang_core::sink::Milestone;
 use dujiang_core::{TableId, TableSchema};
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Where entries stand, by topic and partition: the first offset, and the one behind the last.
+pub type Ranges = BTreeMap<String, BTreeMap<i32, (i64, i64)>>;
 
 /// The entries of an epoch, as its record tells them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Part {
+pub struct Part {
     /// Number of the first entry.
-    pub(crate) from: u64,
+    pub from: u64,
     /// Number behind the last one.
-    pub(crate) end: u64,
+    pub end: u64,
     /// Milestones among them, with their numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) milestones: Vec<(u64, String)>,
+    pub milestones: Vec<(u64, String)>,
     /// Changes of shapes among them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) shapes: Vec<u64>,
-    /// Where the others stand: by topic and partition the first offset, and the one behind the last.
+    pub shapes: Vec<u64>,
+    /// Where the others stand: in a log of several partitions.
     #[serde(default, skip_serializing_if = "Ranges::is_empty")]
-    pub(crate) topics: Ranges,
+    pub topics: Ranges,
 }
 
 /// Shared by the writers and the committer of a log.
 #[derive(Default)]
-pub(crate) struct Entries(Mutex<State>);
+pub struct Entries(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -48,23 +50,24 @@ impl Entries {
     }
 
     /// Begins behind what is committed.
-    pub(crate) fn begin(&self, end: u64, shapes: HashMap<TableId, (u64, Arc<TableSchema>)>) {
+    pub fn begin(&self, end: u64, shapes: HashMap<TableId, (u64, Arc<TableSchema>)>) {
         *self.state() = State { next: end, cut: end, committed: end, shapes, ..State::default() };
     }
 
     /// Numbers for so many entries; the first one.
-    pub(crate) fn take(&self, count: u64) -> u64 {
+    pub fn take(&self, count: u64) -> u64 {
         let mut state = self.state();
         state.next += count;
         state.next - count
     }
 
     /// Number of the next entry.
-    pub(crate) fn next(&self) -> u64 {
+    pub fn next(&self) -> u64 {
         self.state().next
     }
 
-    pub(crate) fn mark(&self, milestone: Milestone) {
+    /// Numbers a milestone.
+    pub fn mark(&self, milestone: Milestone) {
         let mut state = self.state();
         let number = state.next;
         state.milestones.push_back((number, milestone));
@@ -72,19 +75,19 @@ impl Entries {
     }
 
     /// The shape of a table, with the entry that told it.
-    pub(crate) fn shape(&self, table: &TableId) -> Option<(u64, Arc<TableSchema>)> {
+    pub fn shape(&self, table: &TableId) -> Option<(u64, Arc<TableSchema>)> {
         self.state().shapes.get(table).cloned()
     }
 
     /// Remembers a shape that entry `number` tells.
-    pub(crate) fn told(&self, number: u64, shape: &Arc<TableSchema>) {
+    pub fn told(&self, number: u64, shape: &Arc<TableSchema>) {
         let mut state = self.state();
         state.told.push(number);
         state.shapes.insert(shape.id.clone(), (number, shape.clone()));
     }
 
     /// Ends an epoch: the number behind its last entry, if it has any.
-    pub(crate) fn cut(&self) -> Option<u64> {
+    pub fn cut(&self) -> Option<u64> {
         let mut state = self.state();
         let new = state.next > state.cut;
         state.cut = state.next;
@@ -92,7 +95,7 @@ impl Entries {
     }
 
     /// What the record of an epoch that ends before `end` says.
-    pub(crate) fn part(&self, end: u64, topics: Ranges) -> Part {
+    pub fn part(&self, end: u64, topics: Ranges) -> Part {
         let state = self.state();
         let end = end.max(state.committed);
         let reached = state.milestones.iter().filter(|(number, _)| *number < end);
@@ -102,7 +105,7 @@ impl Entries {
     }
 
     /// The epoch that ends before `end` is visible.
-    pub(crate) fn committed(&self, end: u64) {
+    pub fn committed(&self, end: u64) {
         let mut state = self.state();
         state.committed = state.committed.max(end);
         let committed = state.committed;

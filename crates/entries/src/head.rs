@@ -4,23 +4,23 @@ use dujiang_core::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Name of the header.
-pub(crate) const HEADER: &str = "dujiang.log";
+pub const HEADER: &str = "dujiang.log";
 
 /// The header's content, as JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Head {
+pub struct Head {
     /// Number of the entry: the order in which they were captured.
-    pub(crate) n: u64,
+    pub n: u64,
     /// Number of the first change that was captured with it, in one batch.
-    pub(crate) first: u64,
+    pub first: u64,
     /// Number of the entry that told the table's shape.
-    pub(crate) shape: u64,
+    pub shape: u64,
     /// Orders it among changes of other tables; see `Origins::push_in_turn`.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub(crate) turn: u64,
+    pub turn: u64,
     /// Whether its batch is followed by another one of its cut.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) goes_on: bool,
+    pub goes_on: bool,
 }
 
 fn is_zero(turn: &u64) -> bool {
@@ -28,32 +28,39 @@ fn is_zero(turn: &u64) -> bool {
 }
 
 impl Head {
-    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+    /// Reads one; `None` when it is none.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
 }
 
 /// The headers of a run of messages, end to end.
 #[derive(Debug, Default)]
-pub(crate) struct Heads {
+pub struct Heads {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Heads {
-    pub(crate) fn push(&mut self, head: &Head) -> Result<()> {
+    /// Appends one.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn push(&mut self, head: &Head) -> Result<()> {
         serde_json::to_writer(&mut self.bytes, head)
             .map_err(|error| Error::new(Code::Bug, "a header cannot be written").with_source(error))?;
         self.ends.push(self.bytes.len());
         Ok(())
     }
 
-    pub(crate) fn get(&self, index: usize) -> Option<&[u8]> {
+    /// The bytes of one.
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
         let start = if index == 0 { 0 } else { self.ends.get(index - 1).copied()? };
         self.bytes.get(start..*self.ends.get(index)?)
     }
 
-    pub(crate) fn memory(&self) -> usize {
+    /// Bytes held.
+    pub fn memory(&self) -> usize {
         self.bytes.capacity() + self.ends.capacity() * size_of::<usize>()
     }
 }

@@ -1,0 +1,24 @@
+//! What a log of messages is made of: numbered entries, the headers and shapes that tell them, and the way back into batches.
+//!
+//! Every change is a message that anybody can read; a header tells its number, by which the readers of a log put all of them
+//! into the order in which they were captured. Changes of shapes and milestones have numbers too. Numbers have no gaps.
+//!
+//! ```text
+//! batch -> pieces -> messages + heads (numbers) -> a queue -> rows (by shape) -> batch
+//! ```
+
+#![warn(missing_docs)]
+
+mod head;
+mod here;
+mod numbers;
+mod rows;
+mod shape;
+mod write;
+
+pub use head::{HEADER, Head, Heads};
+pub use here::Here;
+pub use numbers::{Entries, Part, Ranges};
+pub use rows::{Joined, Rows, messages};
+pub use shape::{Shapes, write_shape};
+pub use write::{Numbering, Piece, moved_to, pieces};
