@@ -56,7 +56,7 @@ pub fn of(mut loaded: Loaded, plan: Plan) -> Result<Vec<Loop>> {
     let sinks = std::iter::once((pipeline, sink)).chain(more);
     loops.extend(sinks.zip(readers).map(|((pipeline, sink), source)| {
         let name = pipeline.sink_name().to_owned();
-        let identity = if several { format!("{}/{name}", pipeline.name) } else { pipeline.name.clone() };
+        let identity = identity(&pipeline, several);
         let state_dir = plan.state_dir.join(state_dir::delivery(&name));
         let parts = Parts { identity, source, sink, state_dir, restore_from: plan.restore_from };
         let job = deliver(&pipeline, parts, plan.until, share);
@@ -74,6 +74,11 @@ pub fn only(loaded: Loaded, plan: Plan) -> Result<Job> {
     let Plan { state_dir, until, restore_from } = plan;
     let parts = Parts { identity: pipeline.name.clone(), source, sink, state_dir, restore_from };
     deliver(&pipeline, parts, until, 1)
+}
+
+/// Whose output a sink holds; of several sinks of one log each is written by a name of its own.
+pub fn identity(pipeline: &Pipeline, several: bool) -> String {
+    if several { format!("{}/{}", pipeline.name, pipeline.sink_name()) } else { pipeline.name.clone() }
 }
 
 struct Parts {

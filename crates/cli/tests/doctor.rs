@@ -165,3 +165,35 @@ fn output_and_state_of_others_and_folders_without_room_are_findings() {
     let wrong = place.run(["doctor", "three.yaml"]).code(1).out;
     assert!(wrong.contains("is not a folder") && wrong.contains("three.yaml:6:9"), "{wrong}");
 }
+
+/// With a log every loop has a state of its own, and the output carries the lineage of the capture.
+#[test]
+fn behind_a_log_every_sink_is_looked_at_by_its_own_state() {
+    let place = Place::new();
+    let sink = |name: &str| format!("  - name: {name}\n    type: file\n    path: out-{name}\n");
+    let text = format!(
+        "source:\n  type: generator\n  rows: 10\n  rate: 0\nlog:\n  type: embedded\n  path: log\nsinks:\n{}{}pipeline:\n  name: shop\n",
+        sink("a"),
+        sink("b")
+    );
+    place.file("shop.yaml", &text);
+    place.file("reader.yaml", "source:\n  type: log\n  path: log\nsink:\n  type: file\n  path: read\n");
+    let before = place.run(["doctor", "shop.yaml"]).code(0).out;
+    assert!(before.contains("a: none yet") && before.contains("b: none yet"), "{before}");
+    place.run(["run", "shop.yaml"]).code(0);
+    place.run(["run", "reader.yaml", "--until", "caught-up"]).code(0);
+    let after = place.run(["doctor", "shop.yaml", "reader.yaml"]).code(0).out;
+    for said in ["sink a: ", "sink b: ", "capture checkpoint", "delivery checkpoint  b: ", "captured by shop"] {
+        assert!(after.contains(said), "{said}\n{after}");
+    }
+    assert_eq!(after.matches("the folder is this pipeline's").count(), 3, "{after}");
+    let document = place.run(["doctor", "shop.yaml", "--output-format", "json"]).code(0).out;
+    let document: serde_json::Value = serde_json::from_str(&document).expect("JSON");
+    let parts = document["result"][0]["parts"].as_array().expect("parts");
+    let names: Vec<_> = parts.iter().filter(|part| part["role"] == "sink").map(|part| &part["name"]).collect();
+    assert_eq!(names, ["a", "b"]);
+
+    std::fs::remove_dir_all(place.path("state/dujiang/shop/deliver-b")).expect("remove the state of one delivery");
+    let lost = place.run(["doctor", "shop.yaml"]).code(1).out;
+    assert!(lost.contains("E0511, shop.yaml:14:11") && lost.matches("E0511").count() == 2, "{lost}");
+}

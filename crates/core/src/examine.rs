@@ -18,7 +18,7 @@ pub struct Visit {
     pub pipeline: String,
     /// Wall clock of this machine.
     pub clock: Arc<dyn Clock>,
-    /// The lineage of the pipeline's state, if it has run before.
+    /// The lineage of the pipeline's changes, if it has run before.
     pub lineage: Option<Lineage>,
     /// Where the pipeline would go on, if it has come that far.
     pub position: Option<Position>,
@@ -37,6 +37,8 @@ pub struct Examination {
     pub checks: Vec<Check>,
     /// Sources: bytes of the rows that a first run would read, as the source estimates them.
     pub expected_bytes: Option<u64>,
+    /// Sources that read a log: the lineage under which its changes were captured, if there are any yet.
+    pub lineage: Option<Lineage>,
 }
 
 /// One thing that was looked at.
@@ -64,7 +66,7 @@ pub enum Outcome {
 impl Examination {
     /// An examination without checks yet.
     pub fn of(what: impl Into<String>) -> Self {
-        Self { of: what.into(), checks: Vec::new(), expected_bytes: None }
+        Self { of: what.into(), checks: Vec::new(), expected_bytes: None, lineage: None }
     }
 
     fn add(&mut self, name: &'static str, outcome: Outcome) {

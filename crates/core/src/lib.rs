@@ -8,6 +8,7 @@
 
 pub mod batch;
 pub mod budget;
+pub mod calendar;
 pub mod cells;
 pub mod checkpoint;
 pub mod clock;

@@ -8,6 +8,7 @@ use crate::examine::{Examination, Visit};
 use crate::options::Problem;
 use crate::position::Position;
 use crate::schema::{SchemaChange, TableId, TableSchema};
+use crate::sink::Milestone;
 use crate::{Error, Result};
 use async_trait::async_trait;
 use std::path::PathBuf;
@@ -147,6 +148,34 @@ pub enum SourceEvent {
     Idle,
     /// The source has ended by itself (bounded sources, `scan.startup.mode: snapshot`). No call of `next` follows.
     End,
+}
+
+impl SourceEvent {
+    /// What a reader of a log tells of a milestone that it finds there. The end of the snapshot is a fact of the changes; where
+    /// the source stood, and that it has ended, concerns the run that captured it only.
+    pub fn of_milestone(milestone: Milestone, of_this_run: bool) -> Option<Self> {
+        (of_this_run || milestone == Milestone::SnapshotDone).then(|| milestone.into())
+    }
+
+    /// The milestone that this event tells of, if it does.
+    pub fn milestone(&self) -> Option<Milestone> {
+        match self {
+            SourceEvent::SnapshotDone => Some(Milestone::SnapshotDone),
+            SourceEvent::CaughtUp => Some(Milestone::CaughtUp),
+            SourceEvent::End => Some(Milestone::End),
+            SourceEvent::Batch(_) | SourceEvent::SchemaChange(_) | SourceEvent::Idle => None,
+        }
+    }
+}
+
+impl From<Milestone> for SourceEvent {
+    fn from(milestone: Milestone) -> Self {
+        match milestone {
+            Milestone::SnapshotDone => SourceEvent::SnapshotDone,
+            Milestone::CaughtUp => SourceEvent::CaughtUp,
+            Milestone::End => SourceEvent::End,
+        }
+    }
 }
 
 /// Reads changes in order.

@@ -1,5 +1,6 @@
 //! Where a reader of a log begins.
 
+use crate::calendar::day_number;
 use crate::options::{OptionType, OptionValue};
 
 /// Where a delivery begins when its consumer group has no position yet.
@@ -42,22 +43,22 @@ fn time(text: &str) -> Option<i64> {
         return millis.checked_mul(1000);
     }
     let (date, clock) = text.strip_suffix(['Z', 'z'])?.split_once(['T', 't', ' '])?;
-    let mut date = date.split('-').map(str::parse::<i64>);
-    let (year, month, day) = (date.next()?.ok()?, date.next()?.ok()?, date.next()?.ok()?);
-    let mut clock = clock.split(':').map(str::parse::<i64>);
-    let (hour, minute, second) = (clock.next()?.ok()?, clock.next()?.ok()?, clock.next().unwrap_or(Ok(0)).ok()?);
-    let within = (1..=12).contains(&month) && (1..=31).contains(&day) && (0..=9999).contains(&year);
-    let within = within && (0..24).contains(&hour) && (0..60).contains(&minute) && (0..60).contains(&second);
-    let day_seconds = days(year, month, day) * 86_400;
+    let [year, month, day] = numbers(date, '-')?;
+    // Seconds may be left out.
+    let [hour, minute, second] = numbers(clock, ':').or_else(|| {
+        let [hour, minute] = numbers(clock, ':')?;
+        Some([hour, minute, 0])
+    })?;
+    let within = (0..=9999).contains(&year) && hour < 24 && minute < 60 && second < 60;
+    let day_seconds = day_number(year, month, day)? * 86_400;
     within.then_some((day_seconds + hour * 3600 + minute * 60 + second) * 1_000_000)
 }
 
-/// Days from 1970-01-01 in the Gregorian calendar; years begin in March, so that the leap day comes last.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+/// Exactly `N` numbers without signs.
+fn numbers<const N: usize>(text: &str, between: char) -> Option<[i64; N]> {
+    let number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok())?;
+    let parts: Vec<i64> = text.split(between).map(number).collect::<Option<_>>()?;
+    parts.try_into().ok()
 }
 
 #[cfg(test)]
@@ -71,9 +72,21 @@ mod tests {
         assert_eq!(start("offset: 17"), Ok(Start::Offset(17)));
         assert_eq!(start("time:1970-01-02T00:00:01Z"), Ok(Start::Time(86_401_000_000)));
         assert_eq!(start("time:2026-11-27T08:30:00Z"), Ok(Start::Time(1_795_768_200_000_000)));
+        assert_eq!(start("time:2026-11-27 08:30Z"), Ok(Start::Time(1_795_768_200_000_000)));
+        assert_eq!(start("time:2024-02-29T00:00:00Z"), Ok(Start::Time(1_709_164_800_000_000)));
         assert_eq!(start("time:1500"), Ok(Start::Time(1_500_000)));
         for wrong in ["", "soon", "offset:-1", "time:2026-13-01T00:00:00Z", "time:now"] {
             assert!(start(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_there_is_not_is_refused() {
+        let days = ["2026-02-31", "2026-02-29", "2026-04-31", "2026-1-00", "2026-11-27-28", "2026-11", "-2026-11-27"];
+        let clocks = ["24:00:00", "08:60:00", "08:30:60", "08:30:00:00", "08", "+8:30:00", "08:-30:00"];
+        let days = days.map(|day| format!("time:{day}T08:30:00Z"));
+        for wrong in days.into_iter().chain(clocks.map(|clock| format!("time:2026-11-27T{clock}Z"))) {
+            assert!(Start::from_text(&wrong).is_err(), "{wrong}");
         }
     }
 }

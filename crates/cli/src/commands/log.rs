@@ -7,7 +7,6 @@ use crate::console::{Console, print};
 use crate::pipeline_file;
 use clap::{Args, Subcommand, ValueEnum};
 use dujiang_core::options::OptionValue;
-use dujiang_core::sink::Milestone;
 use dujiang_core::source::SourceEvent;
 use dujiang_core::text::{write_instant, write_json_row};
 use dujiang_core::{ChangeBatch, Code, Error, Kind, Result, Start};
@@ -239,9 +238,7 @@ fn event(placed: Placed) -> Option<(u64, SourceEvent)> {
     let event = match placed.entry? {
         Entry::Batch(batch) => SourceEvent::Batch(batch),
         Entry::Schema(change) => SourceEvent::SchemaChange(change),
-        Entry::Marker(Milestone::SnapshotDone) => SourceEvent::SnapshotDone,
-        Entry::Marker(Milestone::CaughtUp) => SourceEvent::CaughtUp,
-        Entry::Marker(Milestone::End) => SourceEvent::End,
+        Entry::Marker(milestone) => milestone.into(),
     };
     Some((placed.header.offset, event))
 }
@@ -267,12 +264,9 @@ fn entry_lines(offset: u64, event: &SourceEvent, only: Option<&str>, out: &mut S
             }
             return;
         }
-        SourceEvent::SnapshotDone => Milestone::SnapshotDone,
-        SourceEvent::CaughtUp => Milestone::CaughtUp,
-        SourceEvent::End => Milestone::End,
-        SourceEvent::Idle => return,
+        other => other.milestone(),
     };
-    if only.is_none() {
+    if let Some(milestone) = milestone.filter(|_| only.is_none()) {
         out.push_str(&format!("{}\n", json!({ "offset": offset, "milestone": milestone.name() })));
     }
 }

@@ -17,7 +17,7 @@ pub fn envelope(all: &[Doctored]) -> Value {
 
 fn pipeline(doctored: &Doctored) -> Value {
     let parts = doctored.parts.iter().map(
-        |part| json!({ "role": part.role, "of": part.of, "checks": part.checks.iter().map(check).collect::<Vec<_>>() }),
+        |part| json!({ "role": part.role, "name": part.name, "of": part.of, "checks": part.checks.iter().map(check).collect::<Vec<_>>() }),
     );
     json!({ "pipeline": doctored.pipeline, "file": doctored.file, "parts": parts.collect::<Vec<_>>() })
 }

@@ -10,8 +10,12 @@ use std::path::{Path, PathBuf};
 /// With less free space checkpoints and dead letters soon find no room.
 const ROOM: u64 = 100_000_000;
 
-/// Looks at the state folder, which need not be there yet.
-pub(super) fn examine(state_dir: &Path, known: Result<Progress>) -> Examination {
+/// Looks at the state folder, which need not be there yet, and at the checkpoints of loops: the check's name, with several
+/// the loop's, and what is known.
+pub(super) fn examine(
+    state_dir: &Path,
+    loops: impl Iterator<Item = (&'static str, Option<String>, Result<Progress>)>,
+) -> Examination {
     let mut examination = Examination::of("this machine");
     examination.record("state folder", writable(state_dir), |_| state_dir.display().to_string());
     match room(state_dir) {
@@ -23,12 +27,15 @@ pub(super) fn examine(state_dir: &Path, known: Result<Progress>) -> Examination 
         Ok(free) => examination.ok("state space", format!("{} free", HumanBytes(free))),
         Err(error) => examination.unknown("state space", error.to_string()),
     }
-    match known {
-        Err(error) => examination.finding("checkpoint", error),
-        Ok(Progress { checkpoint: None, .. }) => examination.ok("checkpoint", "none yet"),
-        Ok(Progress { checkpoint: Some(newest), running, .. }) => {
-            let state = if running { "; the pipeline runs now" } else { "" };
-            examination.ok("checkpoint", format!("{} at {}{state}", newest.epoch, newest.position_text));
+    for (check, of, known) in loops {
+        let of = of.map_or(String::new(), |name| format!("{name}: "));
+        match known {
+            Err(error) => examination.finding(check, error),
+            Ok(Progress { checkpoint: None, .. }) => examination.ok(check, format!("{of}none yet")),
+            Ok(Progress { checkpoint: Some(newest), running, .. }) => {
+                let state = if running { "; it runs now" } else { "" };
+                examination.ok(check, format!("{of}{} at {}{state}", newest.epoch, newest.position_text));
+            }
         }
     }
     examination

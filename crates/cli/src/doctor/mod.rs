@@ -3,14 +3,16 @@
 pub mod json;
 mod machine;
 pub mod script;
+mod states;
 pub mod text;
 
 use crate::clock::SystemClock;
 use dujiang_core::error::Remedy;
 use dujiang_core::examine::{Check, Examination, Outcome, Visit};
 use dujiang_core::{Code, Error, Result};
-use dujiang_engine::state::inspect::{Progress, progress};
-use dujiang_spec::{Diagnostic, Loaded};
+use dujiang_engine::state::inspect::Progress;
+use dujiang_spec::{Diagnostic, Loaded, Pipeline};
+use states::States;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,14 +22,16 @@ pub struct Doctored {
     pub pipeline: String,
     /// The file it is in.
     pub file: String,
-    /// Source, sink and this machine.
+    /// Source, log, every sink, and this machine.
     pub parts: Vec<Part>,
 }
 
 /// One thing that was examined.
 pub struct Part {
-    /// `source`, `sink` or `machine`.
+    /// `source`, `log`, `sink` or `machine`.
     pub role: &'static str,
+    /// Of the sinks of a log: which one.
+    pub name: Option<String>,
     /// Version and place.
     pub of: String,
     /// What was looked at.
@@ -113,28 +117,39 @@ impl Doctored {
 pub fn examine(loaded: &Loaded, state_dir: &Path) -> Result<Doctored> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Error::new(Code::Bug, "the runtime could not be started").with_source(e))?;
-    let known = progress(state_dir);
-    let mut visit = visit(loaded, known.as_ref().ok());
+    let States { capture, deliveries } = States::of(loaded, state_dir);
+    let whole = &loaded.pipeline;
+    let reads = capture.as_ref().or_else(|| deliveries.first().map(|delivery| &delivery.known));
+    let mut visit = visit(&whole.name, reads);
     let source = runtime.block_on(loaded.source.examine(&visit));
     visit.expected_bytes = source.expected_bytes;
-    let log = match &loaded.log {
-        Some(log) => runtime.block_on(log.sink.examine(&visit)),
-        None => Examination::of("log"),
-    };
-    let sink = runtime.block_on(loaded.sink.examine(&visit));
-    let machine = machine::examine(state_dir, known);
-    let parts = [("source", source), ("log", log), ("sink", sink), ("machine", machine)];
-    let parts = parts.into_iter().filter(|(_, examination)| !examination.checks.is_empty());
-    Ok(Doctored {
-        pipeline: loaded.pipeline.name.clone(),
-        file: loaded.pipeline.file.name().to_owned(),
-        parts: parts.map(|(role, examination)| part(role, examination, loaded)).collect(),
-    })
+    // What comes out of a log keeps the lineage under which it was captured.
+    let captured = source.lineage.clone().or_else(|| visit.lineage.clone());
+    let mut parts = vec![part("source", None, source, whole)];
+    if let Some(log) = &loaded.log {
+        parts.push(part("log", None, runtime.block_on(log.sink.examine(&visit)), whole));
+    }
+    for delivery in &deliveries {
+        let mut own = self::visit(&delivery.identity, Some(&delivery.known));
+        own.lineage = own.lineage.and_then(|_| captured.clone());
+        own.expected_bytes = visit.expected_bytes;
+        let examination = runtime.block_on(delivery.sink.examine(&own));
+        parts.push(part("sink", delivery.name.clone(), examination, delivery.pipeline));
+    }
+    let checkpoints = capture.into_iter().map(|known| ("capture checkpoint", None, known));
+    let checkpoints = checkpoints.chain(deliveries.into_iter().map(|delivery| match delivery.name {
+        Some(name) => ("delivery checkpoint", Some(name), delivery.known),
+        None => ("checkpoint", None, delivery.known),
+    }));
+    parts.push(part("machine", None, machine::examine(state_dir, checkpoints), whole));
+    parts.retain(|part| !part.checks.is_empty());
+    Ok(Doctored { pipeline: whole.name.clone(), file: whole.file.name().to_owned(), parts })
 }
 
-fn visit(loaded: &Loaded, known: Option<&Progress>) -> Visit {
+fn visit(pipeline: &str, known: Option<&Result<Progress>>) -> Visit {
+    let known = known.and_then(|known| known.as_ref().ok());
     Visit {
-        pipeline: loaded.pipeline.name.clone(),
+        pipeline: pipeline.to_owned(),
         clock: Arc::new(SystemClock),
         lineage: known.and_then(|known| known.lineage.clone()),
         position: known.and_then(|known| Some(known.checkpoint.as_ref()?.position.clone())),
@@ -143,22 +158,22 @@ fn visit(loaded: &Loaded, known: Option<&Progress>) -> Visit {
     }
 }
 
-fn part(role: &'static str, examination: Examination, loaded: &Loaded) -> Part {
+fn part(role: &'static str, name: Option<String>, examination: Examination, pipeline: &Pipeline) -> Part {
     let told = |check: Check| {
         let (mark, error) = match check.outcome {
-            Outcome::Ok(text) => return plain(check.name, Mark::Ok, &text, loaded),
-            Outcome::Unknown(text) => return plain(check.name, Mark::Unknown, &text, loaded),
+            Outcome::Ok(text) => return plain(check.name, Mark::Ok, &text, pipeline),
+            Outcome::Unknown(text) => return plain(check.name, Mark::Unknown, &text, pipeline),
             Outcome::Advice(error) => (Mark::Advice, error),
             Outcome::Finding(error) => (Mark::Finding, error),
         };
-        let finding = Diagnostic::from_error(&error, &loaded.pipeline);
+        let finding = Diagnostic::from_error(&error, pipeline);
         let text = finding.message.clone();
         Told { name: check.name, mark, text, finding: Some(finding), remedies: error.remedies().to_vec() }
     };
-    let of = loaded.pipeline.without_secrets(&examination.of);
-    Part { role, of, checks: examination.checks.into_iter().map(told).collect() }
+    let of = pipeline.without_secrets(&examination.of);
+    Part { role, name, of, checks: examination.checks.into_iter().map(told).collect() }
 }
 
-fn plain(name: &'static str, mark: Mark, text: &str, loaded: &Loaded) -> Told {
-    Told { name, mark, text: loaded.pipeline.without_secrets(text), finding: None, remedies: Vec::new() }
+fn plain(name: &'static str, mark: Mark, text: &str, pipeline: &Pipeline) -> Told {
+    Told { name, mark, text: pipeline.without_secrets(text), finding: None, remedies: Vec::new() }
 }

@@ -19,7 +19,11 @@ pub fn render(doctored: &Doctored, colour: bool) -> String {
 }
 
 fn heading(part: &Part) -> String {
-    if part.role == "machine" { part.of.clone() } else { format!("{}: {}", part.role, part.of) }
+    match &part.name {
+        _ if part.role == "machine" => part.of.clone(),
+        Some(name) if name != part.role => format!("{} {name}: {}", part.role, part.of),
+        _ => format!("{}: {}", part.role, part.of),
+    }
 }
 
 fn push_check(out: &mut String, check: &Told, width: usize, colour: bool) {

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use dujiang_core::budget::Held;
 use dujiang_core::checkpoint::Lineage;
 use dujiang_core::clock::Clock;
+use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::sink::Milestone;
 use dujiang_core::source::{Acker, Reader, Source, SourceContext, SourceEvent, SourceStatus, Survey, SurveyedTable};
 use dujiang_core::{ChangeBatch, Code, Error, Position, Result, ResultExt, Start, TableSchema};
@@ -173,6 +174,18 @@ impl Source for LogSource {
         }
     }
 
+    async fn examine(&self, _visit: &Visit) -> Examination {
+        let mut examination = Examination::of(format!("log in {}", self.place.disk.describe("")));
+        let place = self.place.clone();
+        let looked = blocking(move || place.look()).await;
+        let seen = examination.record("log", looked, |seen| match seen {
+            Some(seen) => format!("captured by {}, {} entries so far", seen.identity.pipeline, seen.bound.end),
+            None => "is made by the first run of the pipeline that captures into it".to_owned(),
+        });
+        examination.lineage = seen.flatten().map(|seen| Lineage(seen.identity.lineage.as_str().into()));
+        examination
+    }
+
     async fn lineage(&self) -> Result<Option<Lineage>> {
         let seen = self.wait(|_| true).await?;
         // From now on the log keeps what this delivery has not read, also while its sink cannot be opened.
@@ -326,16 +339,9 @@ impl LogReader {
     }
 
     fn milestone(&mut self, milestone: Milestone, generation: u64) -> Option<SourceEvent> {
-        let of_this_run = self.place.capture() == Some(generation);
-        match milestone {
-            Milestone::SnapshotDone => Some(SourceEvent::SnapshotDone),
-            Milestone::CaughtUp if of_this_run => {
-                self.told_caught_up = true;
-                Some(SourceEvent::CaughtUp)
-            }
-            Milestone::End if of_this_run => Some(SourceEvent::End),
-            Milestone::CaughtUp | Milestone::End => None,
-        }
+        let event = SourceEvent::of_milestone(milestone, self.place.capture() == Some(generation));
+        self.told_caught_up |= matches!(event, Some(SourceEvent::CaughtUp));
+        event
     }
 
     /// Where nobody of this process captures, a delivery has caught up at what was there when it began.

@@ -1,5 +1,6 @@
 //! Dates and times as text.
 
+use crate::calendar::civil;
 use arrow_schema::TimeUnit;
 
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -43,9 +44,9 @@ pub(super) fn write_date(days: i64, out: &mut Vec<u8>) {
     }
     write_padded(year.unsigned_abs(), 4, out);
     out.push(b'-');
-    write_padded(month, 2, out);
+    write_padded(month.into(), 2, out);
     out.push(b'-');
-    write_padded(day, 2, out);
+    write_padded(day.into(), 2, out);
 }
 
 fn resolution(unit: TimeUnit) -> (i64, usize) {
@@ -74,20 +75,4 @@ fn write_padded(value: u64, width: usize, out: &mut Vec<u8>) {
     let text = buffer.format(value);
     out.resize(out.len() + width.saturating_sub(text.len()), b'0');
     out.extend_from_slice(text.as_bytes());
-}
-
-/// Year, month and day of a day count; the arithmetic is Howard Hinnant's `civil_from_days`: years begin in March, so
-/// that the leap day is the last of its year, and 400 years repeat.
-fn civil(days: i64) -> (i64, u64, u64) {
-    const DAYS_PER_ERA: i64 = 146_097;
-    let days = days + 719_468;
-    let era = days.div_euclid(DAYS_PER_ERA);
-    let day_of_era = days.rem_euclid(DAYS_PER_ERA);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month as u64, day as u64)
 }

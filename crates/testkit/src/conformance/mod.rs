@@ -6,3 +6,14 @@ pub mod queue;
 pub mod sink;
 pub mod source;
 pub mod store;
+
+use dujiang_core::clock::Clock;
+
+/// It is the same moment for ever.
+struct StandingClock;
+
+impl Clock for StandingClock {
+    fn now_micros(&self) -> i64 {
+        1_700_000_000_000_000
+    }
+}

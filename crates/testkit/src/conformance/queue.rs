@@ -1,11 +1,11 @@
 //! What every at-least-once [`Sink`] promises: sinks that make visible at once, such as queues.
 
+use super::StandingClock;
 use super::sink::{rows, table};
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::budget::Budget;
 use dujiang_core::checkpoint::{Generation, Lineage, PipelineIdentity, Token};
-use dujiang_core::clock::Clock;
 use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkClass, SinkContext, SinkState, Writer};
 use dujiang_core::{ChangeBatch, Epoch, Kind, Origin, Origins, Position, TableSchema};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,14 +30,6 @@ pub struct Seen {
     pub event_id: String,
 }
 
-struct Standing;
-
-impl Clock for Standing {
-    fn now_micros(&self) -> i64 {
-        1_700_000_000_000_000
-    }
-}
-
 /// One process.
 struct Process {
     sink: Box<dyn Sink>,
@@ -50,7 +42,7 @@ impl Process {
         let context = SinkContext {
             identity: PipelineIdentity { name: "conformance".into(), lineage: Lineage("00000000000000aa".into()) },
             generation: Generation(generation),
-            clock: Arc::new(Standing),
+            clock: Arc::new(StandingClock),
             budget: Budget::new(64 << 20),
         };
         let sink = test.open();

@@ -1,11 +1,11 @@
 //! What every [`Sink`] promises, for staged and transactional sinks.
 
+use super::StandingClock;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::budget::Budget;
 use dujiang_core::checkpoint::{Generation, Lineage, PipelineIdentity, Token};
-use dujiang_core::clock::Clock;
 use dujiang_core::schema::KeyEquality;
 use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkClass, SinkContext, SinkState, Writer};
 use dujiang_core::{ChangeBatch, Code, Epoch, Kind, Origin, Origins, Position, TableId, TableSchema};
@@ -57,14 +57,6 @@ pub fn rows(schema: &Arc<TableSchema>, ids: &[i64]) -> ChangeBatch {
     ChangeBatch::new(schema.clone(), batch, vec![Kind::Insert; ids.len()], origins).expect("a consistent batch")
 }
 
-struct Standing;
-
-impl Clock for Standing {
-    fn now_micros(&self) -> i64 {
-        1_700_000_000_000_000
-    }
-}
-
 /// One process: committer and two writers of a generation.
 struct Process {
     sink: Box<dyn Sink>,
@@ -81,7 +73,7 @@ impl Process {
         let context = SinkContext {
             identity: PipelineIdentity { name: name.into(), lineage: test.lineage() },
             generation: Generation(generation),
-            clock: Arc::new(Standing),
+            clock: Arc::new(StandingClock),
             budget: Budget::new(64 << 20),
         };
         let sink = test.open();

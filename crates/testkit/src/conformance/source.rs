@@ -1,8 +1,8 @@
 //! What every [`Source`] promises, on a source that has something to tell and then ends or is idle.
 
+use super::StandingClock;
 use dujiang_core::budget::Budget;
 use dujiang_core::checkpoint::{Lineage, PipelineIdentity};
-use dujiang_core::clock::Clock;
 use dujiang_core::source::{Reader, Source, SourceContext, SourceEvent};
 use dujiang_core::text::write_event_id;
 use dujiang_core::{ChangeBatch, Kind, Position};
@@ -10,14 +10,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-
-struct Standing;
-
-impl Clock for Standing {
-    fn now_micros(&self) -> i64 {
-        1_700_000_000_000_000
-    }
-}
 
 /// A folder of its own for each opening; nobody makes it unless a source needs it, and that source removes it.
 fn work_dir() -> PathBuf {
@@ -29,7 +21,7 @@ fn work_dir() -> PathBuf {
 fn context() -> SourceContext {
     SourceContext {
         identity: PipelineIdentity { name: "conformance".into(), lineage: Lineage("00000000000000aa".into()) },
-        clock: Arc::new(Standing),
+        clock: Arc::new(StandingClock),
         budget: Budget::new(64 << 20),
         work_dir: work_dir(),
     }

@@ -460,11 +460,8 @@ impl LogReader {
                 }
                 Entry::Mark(milestone) => {
                     self.at += 1;
-                    match milestone {
-                        Milestone::SnapshotDone => return Some(SourceEvent::SnapshotDone),
-                        Milestone::CaughtUp if of_this_run => return Some(SourceEvent::CaughtUp),
-                        Milestone::End if of_this_run => return Some(SourceEvent::End),
-                        Milestone::CaughtUp | Milestone::End => {}
+                    if let Some(event) = SourceEvent::of_milestone(*milestone, of_this_run) {
+                        return Some(event);
                     }
                 }
             }

@@ -10,7 +10,6 @@ use crate::shapes::read_all_shapes;
 use dujiang_core::budget::Budget;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{Problem, RawOption};
-use dujiang_core::sink::Milestone;
 use dujiang_core::source::SourceEvent;
 use dujiang_core::{Code, Error, Result, Start};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -251,13 +250,6 @@ fn event(item: Item) -> (u64, SourceEvent) {
     match item.entry {
         Entry::Batch { batch, .. } => (item.number - batch.changes() as u64, SourceEvent::Batch(batch)),
         Entry::Schema(change) => (item.number - 1, SourceEvent::SchemaChange(change)),
-        Entry::Milestone(milestone, _) => {
-            let event = match milestone {
-                Milestone::SnapshotDone => SourceEvent::SnapshotDone,
-                Milestone::CaughtUp => SourceEvent::CaughtUp,
-                Milestone::End => SourceEvent::End,
-            };
-            (item.number - 1, event)
-        }
+        Entry::Milestone(milestone, _) => (item.number - 1, SourceEvent::from(milestone)),
     }
 }

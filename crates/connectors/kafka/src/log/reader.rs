@@ -106,16 +106,9 @@ impl LogReader {
     }
 
     fn milestone(&mut self, milestone: Milestone, generation: u64) -> Option<SourceEvent> {
-        let of_this_run = self.here.capture() == Some(generation);
-        match milestone {
-            Milestone::SnapshotDone => Some(SourceEvent::SnapshotDone),
-            Milestone::CaughtUp if of_this_run => {
-                self.told_caught_up = true;
-                Some(SourceEvent::CaughtUp)
-            }
-            Milestone::End if of_this_run => Some(SourceEvent::End),
-            Milestone::CaughtUp | Milestone::End => None,
-        }
+        let event = SourceEvent::of_milestone(milestone, self.here.capture() == Some(generation));
+        self.told_caught_up |= matches!(event, Some(SourceEvent::CaughtUp));
+        event
     }
 
     /// Where nobody of this process captures, a delivery has caught up at what was there when it began.

@@ -114,10 +114,11 @@ impl Source for KafkaLogSource {
         let mut examination =
             Examination::of(format!("log {} in Kafka at {}", self.config.prefix, self.config.bootstrap));
         let looked = look_once(&self.config, &self.consumer).await;
-        examination.record("log", looked, |seen| match seen {
+        let seen = examination.record("log", looked, |seen| match seen {
             Some(seen) => format!("captured by {}, {} entries so far", seen.last.pipeline, seen.end),
             None => "is made by the first run of the pipeline that captures into it".to_owned(),
         });
+        examination.lineage = seen.flatten().map(|seen| Lineage(seen.last.lineage.as_str().into()));
         examination
     }
 

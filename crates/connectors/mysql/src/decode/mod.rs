@@ -47,7 +47,6 @@ pub use image::{Change, RowImage};
 pub use rows::{RowsEvent, RowsKind};
 pub use sort_key::{KeyPlan, compares_by_value, is_locally_ordered};
 pub use table_map::{OwnedTableMap, TableMap};
-pub(crate) use temporal::civil;
 pub use types::{CatalogColumn, Column, ColumnType, ZeroDates, column};
 
 /// Whether rows that a table map announces can be decoded with these columns.

@@ -3,6 +3,7 @@
 use super::plan::Op;
 use super::print::Parts;
 use super::value::BadValue;
+use dujiang_core::calendar::civil;
 
 const MICROS: i64 = 1_000_000;
 const DAY_MICROS: i64 = 86_400 * MICROS;
@@ -37,20 +38,6 @@ static YEARS: [i32; 10_000] = {
     }
     table
 };
-
-/// Year, month and day of a number of days since 1970-01-01 (proleptic Gregorian, years from 0).
-pub(crate) fn civil(days: i64) -> (u32, u32, u32) {
-    // Days since 0000-03-01, cut into eras of 400 years; the year begins in March, so that the leap day is its last.
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    ((era * 400 + year_of_era + carry) as u32, month as u32, day as u32)
-}
 
 /// DATE: three bytes, day 5 bits, month 4 bits, year.
 #[inline]
@@ -205,7 +192,9 @@ fn instant(seconds: u32, micros: u32) -> Parts {
         return Parts::default();
     }
     let clock = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    Parts { date: civil(i64::from(seconds / 86_400)), clock, micros }
+    // A timestamp is of 1970 or later.
+    let (year, month, day) = civil(i64::from(seconds / 86_400));
+    Parts { date: (year as u32, month, day), clock, micros }
 }
 
 /// DATE of a result row.
@@ -275,7 +264,7 @@ mod tests {
             let days = days(year, month, day);
             prop_assert_eq!(days, count(year as i32, month, day));
             if let Some(days) = days {
-                prop_assert_eq!(civil(days.into()), (year, month, day));
+                prop_assert_eq!(civil(days.into()), (year.into(), month, day));
             }
         }
     }

@@ -1,12 +1,13 @@
 //! Values of keys: from a decoded row to the parameters of the query for the next chunk.
 
 use crate::client::Param;
-use crate::decode::{Column, ColumnType, civil};
+use crate::decode::{Column, ColumnType};
 use crate::position::{KeyValue, from_hex, to_hex};
 use arrow_array::cast::AsArray;
 use arrow_array::types as t;
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
+use dujiang_core::calendar::civil;
 use dujiang_core::{Code, Error, Result};
 
 /// The key of a row, in the form in which it is given to the server.

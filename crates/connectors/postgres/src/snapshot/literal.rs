@@ -1,5 +1,7 @@
 //! Values as texts that the server reads as exactly the same ones. Pure.
 
+use dujiang_core::calendar;
+
 /// Microseconds of a day.
 const DAY: i64 = 86_400_000_000;
 
@@ -48,18 +50,13 @@ pub(super) fn money(hundredths: i64) -> String {
     format!("{sign}{}.{:02}", amount / 100, amount % 100)
 }
 
-/// The day of the proleptic Gregorian calendar so many days after 2000-01-01, and its era (Howard Hinnant's `civil_from_days`).
+/// The day so many days after 2000-01-01, and its era.
 fn civil(days: i64) -> (String, &'static str) {
-    // Days since 0000-03-01.
-    let days = days + 730_425;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (year, month, day) = calendar::civil(days + FROM_1970);
     // There is no year 0: the year before 1 is 1 BC.
     let (year, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
     (format!("{year:04}-{month:02}-{day:02}"), era)
 }
+
+/// Days from 1970-01-01 to 2000-01-01.
+const FROM_1970: i64 = 10_957;

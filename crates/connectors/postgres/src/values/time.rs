@@ -5,6 +5,7 @@
 //! 1970.
 
 use super::bad::BadValue;
+use dujiang_core::calendar::day_number;
 
 const DAYS_TO_2000: i32 = 10_957;
 const MICROS_PER_SECOND: i64 = 1_000_000;
@@ -120,18 +121,8 @@ impl<'a> Scanner<'a> {
         }
         self.end()?;
         // There is no year 0: 1 BC is the year before 1.
-        Ok(days_from_civil(if before { 1 - year } else { year }, month, day))
+        day_number(if before { 1 - year } else { year }, month, day).ok_or_else(corrupt)
     }
-}
-
-/// Days since 1970-01-01 of a day of the proleptic Gregorian calendar (Howard Hinnant's `days_from_civil`).
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
 }
 
 fn infinite(text: &[u8]) -> Result<(), BadValue> {

@@ -2,13 +2,24 @@
 
 use super::native::per_second;
 use arrow_schema::TimeUnit;
+use dujiang_core::calendar::day_number;
 
 const SECONDS_PER_DAY: i128 = 86_400;
 
 /// Days since 1970-01-01 of `2026-11-20`; a year beyond four digits has a sign.
 pub(super) fn date(text: &str) -> Option<i128> {
-    let (year, month, day) = calendar(text)?;
-    Some(days(year, month, day))
+    let (sign, rest) = match text.as_bytes().first()? {
+        b'-' => (-1, &text[1..]),
+        b'+' => (1, &text[1..]),
+        _ => (1, text),
+    };
+    let mut parts = rest.split('-');
+    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || year.len() < 4 || year.len() > 9 {
+        return None;
+    }
+    let (year, month, day) = (number(year)?, two(month)?, two(day)?);
+    Some(day_number(sign * year as i64, month as i64, day as i64)?.into())
 }
 
 /// Counts of `unit` of `2026-11-20T17:38:25.123456`, with a space for the `T` or with a zone behind it: (count, whether a zone
@@ -41,39 +52,6 @@ fn count(seconds: i128, nanos: i128, unit: TimeUnit) -> Option<i128> {
     let per_second = per_second(unit);
     let nanos_each = 1_000_000_000 / per_second;
     (nanos % nanos_each == 0).then(|| seconds * per_second + nanos / nanos_each)
-}
-
-fn calendar(text: &str) -> Option<(i128, i128, i128)> {
-    let (sign, rest) = match text.as_bytes().first()? {
-        b'-' => (-1, &text[1..]),
-        b'+' => (1, &text[1..]),
-        _ => (1, text),
-    };
-    let mut parts = rest.split('-');
-    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
-    if parts.next().is_some() || year.len() < 4 || year.len() > 9 {
-        return None;
-    }
-    let (year, month, day) = (sign * number(year)?, two(month)?, two(day)?);
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let longest = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 if leap => 29,
-        2 => 28,
-        _ => return None,
-    };
-    (1..=longest).contains(&day).then_some((year, month, day))
-}
-
-/// The inverse of `civil` in core's text: Howard Hinnant's `days_from_civil`.
-fn days(year: i128, month: i128, day: i128) -> i128 {
-    let year = year - i128::from(month <= 2);
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
 }
 
 /// Seconds and nanoseconds of `17:38:25.123456`, whatever the hours.
