@@ -19,6 +19,28 @@ use tracing_subscriber::{EnvFilter, registry};
 /// The variable with the filter: `DUJIANG_LOG=debug`, `DUJIANG_LOG=warn,dujiang_mysql=trace`.
 const FILTER_VARIABLE: &str = "DUJIANG_LOG";
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// What log lines are told by: the crates that are in the binary.
+const PARTS: [&str; 19] = [
+    "dujiang",
+    "dujiang_blackhole",
+    "dujiang_core",
+    "dujiang_datahub",
+    "dujiang_engine",
+    "dujiang_file",
+    "dujiang_format_parquet",
+    "dujiang_format_text",
+    "dujiang_generator",
+    "dujiang_kafka",
+    "dujiang_log",
+    "dujiang_mysql",
+    "dujiang_net",
+    "dujiang_postgres",
+    "dujiang_scratch",
+    "dujiang_spec",
+    "dujiang_spool",
+    "dujiang_transforms",
+    "dujiang_values",
+];
 
 /// Pipelines whose secrets no line holds, whoever has written it.
 static HIDDEN: RwLock<Vec<Pipeline>> = RwLock::new(Vec::new());
@@ -54,9 +76,13 @@ pub fn dispatch(console: &Console, pipeline: &str, bars: MultiProgress) -> Resul
 fn filter(wanted: &str) -> Result<EnvFilter> {
     let mut all = "info".to_owned();
     for part in wanted.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let level = part.rsplit_once('=').map_or(part, |(_, level)| level).trim().to_ascii_lowercase();
+        let (of, level) = part.rsplit_once('=').map_or((None, part), |(of, level)| (Some(of.trim()), level));
+        let level = level.trim().to_ascii_lowercase();
         if !LEVELS.contains(&level.as_str()) {
             return Err(wrong(part, &level));
+        }
+        if let Some(of) = of.filter(|of| !may_log(of)) {
+            return Err(no_part(of, &level));
         }
         let _ = write!(all, ",{part}");
     }
@@ -70,6 +96,24 @@ fn wrong(part: &str, level: &str) -> Error {
     Error::new(Code::Usage, format!("the level `{part}` in {FILTER_VARIABLE} is not known"))
         .fact("known", LEVELS.join(", "))
         .help(format!("{near}write a level, or a part of the program with its level: `info,dujiang_mysql=trace`"))
+}
+
+/// Whether a part may be one that logs. Libraries log too, under names that nobody here knows.
+fn may_log(part: &str) -> bool {
+    let of = part.split("::").next().unwrap_or_default();
+    match of.strip_prefix("dujiang") {
+        Some(_) => PARTS.contains(&of),
+        None => !PARTS.iter().any(|known| known.strip_prefix("dujiang_") == Some(of)),
+    }
+}
+
+#[cold]
+fn no_part(of: &str, level: &str) -> Error {
+    let whole = if of.starts_with("dujiang") { of.to_owned() } else { format!("dujiang_{of}") };
+    let near = options::nearest(&whole, PARTS.into_iter()).unwrap_or("dujiang_mysql");
+    Error::new(Code::Usage, format!("no part of the program is called `{of}`, as {FILTER_VARIABLE} has it"))
+        .fact("known", PARTS.join(", "))
+        .help(format!("did you mean `{near}={level}`?"))
 }
 
 thread_local! {
@@ -198,7 +242,7 @@ impl Visit for Fields {
 
 #[cfg(test)]
 mod tests {
-    use super::filter;
+    use super::{PARTS, filter};
 
     #[test]
     fn a_filter_never_silences_what_it_does_not_name() {
@@ -218,5 +262,25 @@ mod tests {
             let error = filter(wrong).unwrap_err();
             assert!(error.help_text().unwrap().contains(near), "{wrong}: {error:?}");
         }
+    }
+
+    #[test]
+    fn a_part_that_there_is_not_is_named() {
+        for wrong in ["dujiang_mysq=trace", "mysql=trace", "info,dujiang-mysql=trace", "dujiang_mysqll::reader=trace"] {
+            let error = filter(wrong).unwrap_err();
+            assert_eq!(error.help_text(), Some("did you mean `dujiang_mysql=trace`?"), "{wrong}: {error:?}");
+        }
+        for right in ["rustls=debug", "dujiang_mysql::reader=debug", "dujiang=debug"] {
+            filter(right).unwrap();
+        }
+    }
+
+    /// Whoever adds a crate adds its name.
+    #[test]
+    fn every_part_of_the_binary_can_be_named() {
+        let lock = include_str!("../../../Cargo.lock");
+        let names = lock.lines().filter_map(|line| line.strip_prefix("name = \"dujiang")?.strip_suffix('"'));
+        let names = names.map(|rest| format!("dujiang{}", rest.replace('-', "_")));
+        assert_eq!(names.filter(|name| name != "dujiang_testkit").collect::<Vec<_>>(), PARTS);
     }
 }

@@ -1,6 +1,8 @@
 //! How a run is shown: bars and a live line on a terminal, log lines otherwise.
 
 use dujiang_core::TableId;
+use dujiang_core::source::NotUnderstood;
+use dujiang_core::text::write_instant;
 use dujiang_engine::{PipelineState, PipelineStatus, StatusBoard, StopSignal};
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::HashMap;
@@ -61,7 +63,13 @@ impl Progress {
         if status.snapshot_done && !std::mem::replace(&mut self.snapshot_told, true) && status.rows_in.reads > 0 {
             let tables = status.source.snapshot.len();
             let rows = status.rows_in.reads;
-            tracing::info!(tables, rows, "snapshot read: {tables} tables, {} rows", HumanCount(rows));
+            tracing::info!(
+                tables,
+                rows,
+                "snapshot read: {}, {}",
+                counted(tables as u64, "table", "tables"),
+                counted(rows, "row", "rows")
+            );
         }
         if status.caught_up && !std::mem::replace(&mut self.caught_up_told, true) {
             tracing::info!(position = status.source.position, "caught up with the source");
@@ -84,6 +92,8 @@ fn tell_figures(status: &PipelineStatus, rate: f64) {
         bytes = status.bytes,
         checkpoint = status.last_epoch.0,
         position = status.source.position,
+        not_understood = status.source.not_understood.as_ref().map(|met| met.count),
+        not_understood_last = status.source.not_understood.as_ref().map(last_not_understood),
         source_log_kept_bytes = kept.map(|kept| kept.bytes),
         source_log_unread_bytes = kept.map(|kept| kept.unread),
         source_log_left_bytes = kept.and_then(|kept| kept.left),
@@ -101,15 +111,40 @@ pub fn summary(status: &PipelineStatus) -> String {
     let changes = out.total() - out.reads;
     let mut parts = Vec::new();
     if out.reads > 0 {
-        parts.push(format!("{} rows of the snapshot", HumanCount(out.reads)));
+        parts.push(counted(out.reads, "row of the snapshot", "rows of the snapshot"));
     }
-    parts.push(format!("{} changes", HumanCount(changes)));
-    let mut text =
-        format!("{} in {} files ({})", parts.join(" and "), HumanCount(status.files), HumanBytes(status.bytes));
+    parts.push(counted(changes, "change", "changes"));
+    let mut text = format!("{} in {}", parts.join(" and "), written(status));
     if status.dead_letters > 0 {
-        text.push_str(&format!(", {} dead letters", HumanCount(status.dead_letters)));
+        text.push_str(&format!(", {}", counted(status.dead_letters, "dead letter", "dead letters")));
+    }
+    if let Some(told) = not_understood(status) {
+        text.push_str(&format!(", {told}"));
     }
     text
+}
+
+/// `2 statements not understood (last: ALTER of shop.orders at 2026-11-28T08:30:00Z)`.
+fn not_understood(status: &PipelineStatus) -> Option<String> {
+    let met = status.source.not_understood.as_ref()?;
+    let statements = counted(met.count, "statement", "statements");
+    Some(format!("{statements} not understood (last: {})", last_not_understood(met)))
+}
+
+fn last_not_understood(met: &NotUnderstood) -> String {
+    let mut at = Vec::new();
+    write_instant(met.met_micros.div_euclid(1_000_000) * 1_000_000, &mut at);
+    format!("{} of {} at {}", met.kind, met.table, String::from_utf8_lossy(&at))
+}
+
+/// `31 files (4.2 MiB)`.
+fn written(status: &PipelineStatus) -> String {
+    let (one, several) = status.unit;
+    format!("{} ({})", counted(status.files, one, several), HumanBytes(status.bytes))
+}
+
+fn counted(count: u64, one: &str, several: &str) -> String {
+    format!("{} {}", HumanCount(count), if count == 1 { one } else { several })
 }
 
 fn seconds(micros: i64) -> f64 {
@@ -198,12 +233,13 @@ fn live_line(status: &PipelineStatus, rate: f64, stopping: bool) -> String {
         parts.push(format!("lag {:.1} s", seconds(lag)));
     }
     parts.push(format!("{} rows/s", HumanCount(rate as u64)));
-    parts.push(format!("{} files ({})", HumanCount(status.files), HumanBytes(status.bytes)));
+    parts.push(written(status));
     parts.push(format!("checkpoint {}", status.last_epoch));
     parts.extend(kept_log(status));
     if status.dead_letters > 0 {
-        parts.push(format!("{} dead letters", HumanCount(status.dead_letters)));
+        parts.push(counted(status.dead_letters, "dead letter", "dead letters"));
     }
+    parts.extend(not_understood(status));
     if stopping {
         let waits_for =
             if status.state == PipelineState::Degraded { status.why.as_str() } else { "the end of the epoch" };
@@ -223,4 +259,24 @@ fn kept_log(status: &PipelineStatus) -> Option<String> {
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("invariant: the template is well formed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_says_what_was_written_and_what_was_not_understood() {
+        let mut status = PipelineStatus { unit: ("file", "files"), files: 1, bytes: 2048, ..PipelineStatus::default() };
+        status.rows_out.reads = 1200;
+        status.rows_out.inserts = 1;
+        assert_eq!(summary(&status), "1,200 rows of the snapshot and 1 change in 1 file (2.00 KiB)");
+        status.dead_letters = 2;
+        let table = TableId::new("shop", "orders");
+        let met = NotUnderstood { count: 3, table, kind: "ALTER", met_micros: 1_795_768_200_123_456 };
+        status.source.not_understood = Some(met);
+        let said = summary(&status);
+        let rest = ", 2 dead letters, 3 statements not understood (last: ALTER of shop.orders at 2026-11-27T08:30:00Z)";
+        assert!(said.ends_with(rest), "{said}");
+    }
 }

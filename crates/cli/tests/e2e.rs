@@ -112,8 +112,25 @@ fn the_generator_needs_no_database() {
         "source:\n  type: generator\n  rows: 20000\n  rate: 0\nsink:\n  type: file\n  path: out\n  format: json\n";
     place.file("generated.yaml", generated);
     let ended = place.run(["run", "generated.yaml"]).code(0);
-    let rows = ended.log().last().and_then(|line| line["rows_out"].as_u64());
-    assert!(rows.is_some_and(|rows| rows >= 20_000), "{}", ended.err);
+    let log = ended.log();
+    let last = log.last().expect("a line");
+    assert!(last["rows_out"].as_u64().is_some_and(|rows| rows >= 20_000), "{}", ended.err);
+    // Files are finished when the epoch ends, and the last one is told too.
+    let written = |path: &str| -> (u64, u64) {
+        let tables = std::fs::read_dir(place.path(path)).expect("the sink's folder").flatten();
+        let tables = tables.filter(|table| table.file_name() != ".dujiang");
+        let files = tables.flat_map(|table| std::fs::read_dir(table.path()).expect("a table's folder").flatten());
+        files.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.metadata().expect("a file").len()))
+    };
+    let told = |last: &serde_json::Value| (last["files"].as_u64().unwrap(), last["bytes"].as_u64().unwrap());
+    assert_eq!(told(last), written("out"), "{last}");
+    let parquet =
+        "source:\n  type: generator\n  rows: 500\n  rate: 0\n  initial-rows: 500\nsink:\n  type: file\n  path: lake\n";
+    place.file("lake.yaml", parquet);
+    let log = place.run(["run", "lake.yaml", "--until", "snapshot"]).code(0).log();
+    let last = log.last().expect("a line");
+    assert!(told(last).0 > 0, "{last}");
+    assert_eq!(told(last), written("lake"), "{last}");
 }
 
 /// Property: every start tells once how long it took until it was reading, whatever the pipeline and its state.

@@ -50,6 +50,13 @@ fn f47_a_zero_date_halts_by_name_or_is_carried_as_asked() {
         ended.err.contains("E0700") && ended.err.contains("shop.visits, column day: 0000-00-00 00:00:00"),
         "{ended:?}"
     );
+    // A key is told as the source holds it.
+    server.sql("CREATE TABLE shop.days (id INT, day DATE, PRIMARY KEY (id, day))").unwrap();
+    place.file("k.yaml", &pipeline(&server, "keys", "").replace("shop.visits", "shop.days"));
+    place.run(["run", "k.yaml", "--until", "caught-up"]).code(0);
+    server.sql("INSERT INTO shop.days VALUES (7, '0000-00-00')").unwrap();
+    let said = place.run(["run", "k.yaml", "--until", "caught-up"]).code(65).rendered();
+    assert!(said.contains("record: id=7, day=0000-00-00") && !said.contains("1970"), "{said}");
     for (policy, shown) in [("null", "null"), ("text", "0000-00-00 00:00:00.00")] {
         place.file("q.yaml", &pipeline(&server, &format!("as-{policy}"), &format!("  zero-dates: {policy}\n")));
         let out = place.run(["run", "q.yaml", "--until", "caught-up"]).code(0).out;

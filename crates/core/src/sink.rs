@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How a sink makes an epoch visible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,6 +46,11 @@ pub trait Sink: Send + Sync {
         None
     }
 
+    /// What [`SinkFigures::units`] counts: one of them, several of them.
+    fn unit(&self) -> (&'static str, &'static str) {
+        ("unit", "units")
+    }
+
     /// Looks, without leaving anything behind, at everything a run depends on, for `doctor`. Default: nothing.
     async fn examine(&self, _visit: &Visit) -> Examination {
         Examination::of("sink")
@@ -74,6 +80,23 @@ pub struct SinkContext {
     pub clock: Arc<dyn Clock>,
     /// Open writers count against it.
     pub budget: Budget,
+    /// How often what failed is tried again while an epoch is made durable.
+    pub retries: Retries,
+}
+
+/// How often something that may pass is tried again (`pipeline.retry.*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retries {
+    /// Tries after the first one.
+    pub attempts: u32,
+    /// Pause before each of them.
+    pub pause: Duration,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self { attempts: 3, pause: Duration::from_secs(2) }
+    }
 }
 
 /// A future that borrows nothing.

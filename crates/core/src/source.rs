@@ -243,6 +243,21 @@ pub struct SourceStatus {
     pub position: String,
     /// What of its log the source keeps for this pipeline, where it keeps it for each reader.
     pub kept: Option<KeptLog>,
+    /// Statements in the source's log that could not be understood, if there were any: the catalog was asked instead.
+    pub not_understood: Option<NotUnderstood>,
+}
+
+/// Statements in the source's log that change a captured table in a way that could not be understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotUnderstood {
+    /// How many since the process started.
+    pub count: u64,
+    /// The last one's table.
+    pub table: TableId,
+    /// What the last one is, without anything that it holds: `ALTER TABLE`.
+    pub kind: &'static str,
+    /// When the last one was met, microseconds since 1970-01-01 UTC.
+    pub met_micros: i64,
 }
 
 /// The log that a source keeps for one pipeline, until its acks let go of it.

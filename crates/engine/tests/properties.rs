@@ -2,7 +2,7 @@
 
 use crate::sim::{Ended, Options, compare, run_process_with, violations};
 use dujiang_core::Code;
-use dujiang_core::sink::SinkClass;
+use dujiang_core::sink::{Retries, SinkClass};
 use dujiang_engine::{End, ErrorPolicy, PipelineState, PipelineStatus, StatusBoard, StopSignal, Until};
 use dujiang_testkit::memory::{Chaos, Fate, Rates, Rng, Script, World};
 use proptest::prelude::*;
@@ -424,6 +424,18 @@ fn a_guarantee_that_the_sink_lacks_is_refused() {
         let (ended, _) = run(&world, &options).await;
         assert!(matches!(&ended, Ended::Finished(Err(e)) if e.code() == Code::Conflict), "{ended:?}");
         assert_eq!(world.chaos.calls("store.acquire"), 0);
+    });
+}
+
+/// What fails while an epoch is made durable is tried again inside the sink, as often as the pipeline says.
+#[test]
+fn a_sink_is_told_how_often_to_try_again() {
+    in_virtual_time(async {
+        let (world, mut options) = calm(3, SinkClass::Staged, 1, 0);
+        (options.settings.retry_attempts, options.settings.retry_pause) = (7, Duration::from_millis(30));
+        finished(&run(&world, &options).await.0);
+        let wanted = Retries { attempts: 7, pause: Duration::from_millis(30) };
+        assert_eq!(world.retries(), Some(wanted));
     });
 }
 

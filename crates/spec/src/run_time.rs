@@ -20,6 +20,7 @@ const LIKELY_OPTIONS: &[(Code, &str, &[&str])] = &[
     (Code::SinkNotWritable, "sink", &["path"]),
     (Code::SinkFull, "sink", &["path"]),
     (Code::SinkTaken, "sink", &["path"]),
+    (Code::StateLost, "sink", &["path"]),
 ];
 
 impl Diagnostic {
@@ -57,6 +58,10 @@ impl Diagnostic {
         let block = match block_name {
             "source" => &pipeline.source,
             "sink" => &pipeline.sink,
+            "log" => match &pipeline.log {
+                Some(log) => log,
+                None => return,
+            },
             "pipeline" => {
                 self.place = pipeline.settings.place(keys.first().unwrap_or(&""));
                 return;

@@ -40,6 +40,10 @@ impl Sink for Blackhole {
         SinkClass::Staged
     }
 
+    fn unit(&self) -> (&'static str, &'static str) {
+        ("row image", "row images")
+    }
+
     async fn committer(&self, _context: SinkContext) -> Result<Box<dyn Committer>> {
         Ok(Box::new(Nothing))
     }

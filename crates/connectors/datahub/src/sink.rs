@@ -34,6 +34,10 @@ impl Sink for DatahubSink {
         SinkClass::AtLeastOnce
     }
 
+    fn unit(&self) -> (&'static str, &'static str) {
+        ("record", "records")
+    }
+
     fn place_of(&self, table: &TableId) -> Option<String> {
         let name = crate::topic::topic_name(&self.config.options.topic, table).ok()?;
         Some(format!("{}.{name}", self.config.options.project))

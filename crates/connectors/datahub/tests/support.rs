@@ -84,6 +84,7 @@ impl Hub {
             generation: Generation(1),
             clock: Arc::new(Standing),
             budget: Budget::new(64 << 20),
+            retries: Default::default(),
         };
         let committer = sink.committer(context.clone()).await.unwrap();
         let writer = sink.writer(0, context.clone()).await.unwrap();

@@ -107,6 +107,7 @@ async fn ours(folder: &Path, batches: &[ChangeBatch], options: &[(&str, &str)]) 
         generation: Generation(1),
         clock: Arc::new(Still),
         budget: Budget::new(128 << 20),
+        retries: Default::default(),
     };
     let mut committer = sink.committer(context.clone()).await.expect("committer");
     committer.open().await.expect("open");

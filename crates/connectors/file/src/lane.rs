@@ -26,10 +26,6 @@ use tokio::sync::oneshot;
 const FLUSH_BYTES: usize = 1 << 20;
 /// So many closed files may keep their descriptor until the epoch's fsync.
 const OPEN_DESCRIPTORS: usize = 32;
-/// So often a write is tried again before the end of an epoch fails (R3.7).
-const WRITE_RETRIES: u32 = 3;
-/// Pause between two tries of what the disk refused (R3.7).
-const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// One batch on its way into files.
 pub(crate) struct Job {
@@ -97,7 +93,6 @@ pub(crate) struct Lane {
     closed: Vec<ClosedFile>,
     held: Held,
     stuck: Option<Stuck>,
-    retry_pause: Duration,
     /// Set for good by a failure that a second try could hide.
     broken: Option<(Code, String)>,
 }
@@ -124,7 +119,6 @@ impl Lane {
             closed,
             held,
             stuck,
-            retry_pause: RETRY_PAUSE,
             broken,
         }
     }
@@ -152,7 +146,7 @@ impl Lane {
 
     /// What is left of the pause before the next try; `None` when nothing waits for one.
     pub(crate) fn pause(&self) -> Option<Duration> {
-        self.stuck.as_ref().map(|stuck| self.retry_pause.saturating_sub(stuck.tried.elapsed()))
+        self.stuck.as_ref().map(|stuck| self.context.retries.pause.saturating_sub(stuck.tried.elapsed()))
     }
 
     /// Does what is left to do, unless the disk has just refused some of it.
@@ -183,7 +177,7 @@ impl Lane {
         let mut next = Stuck { error: again(error), failures: 0, counted: now, tried: now };
         if error.code() == Code::SinkWrite {
             let before = self.stuck.as_ref().filter(|stuck| stuck.failures > 0);
-            let counts = before.is_none_or(|stuck| now.duration_since(stuck.counted) >= self.retry_pause);
+            let counts = before.is_none_or(|stuck| now.duration_since(stuck.counted) >= self.context.retries.pause);
             (next.failures, next.counted) = match before {
                 Some(stuck) if !counts => (stuck.failures, stuck.counted),
                 before => (before.map_or(0, |stuck| stuck.failures) + 1, now),
@@ -192,11 +186,12 @@ impl Lane {
         self.stuck = Some(next);
     }
 
-    /// A full disk is waited out; another write that fails is tried again three times; all else is final.
+    /// A full disk is waited out; another write that fails is tried again as often as the
+    /// pipeline says (R3.7); all else is final.
     fn must_give_up(&self, error: &Error) -> bool {
         match error.code() {
             Code::SinkFull => false,
-            Code::SinkWrite => self.stuck.as_ref().is_some_and(|stuck| stuck.failures > WRITE_RETRIES),
+            Code::SinkWrite => self.stuck.as_ref().is_some_and(|stuck| stuck.failures > self.context.retries.attempts),
             _ => true,
         }
     }
@@ -437,6 +432,7 @@ mod tests {
     use dujiang_core::checkpoint::{Generation, Lineage, PipelineIdentity};
     use dujiang_core::clock::Clock;
     use dujiang_core::options::{Place, RawOption};
+    use dujiang_core::sink::Retries;
     use dujiang_core::{Kind, Origin, Origins, TableSchema};
     use std::path::Path;
 
@@ -448,7 +444,7 @@ mod tests {
         }
     }
 
-    fn lane(path: &Path, retry_pause: Duration) -> Lane {
+    fn lane(path: &Path, retries: Retries) -> Lane {
         let raw = [("path", path.display().to_string()), ("format", "json".to_owned())]
             .map(|(key, value)| RawOption::new(key, value, Place::CommandLine));
         let config = Arc::new(FileConfig::parse(&raw).unwrap());
@@ -457,8 +453,9 @@ mod tests {
             generation: Generation(1),
             clock: Arc::new(NoClock),
             budget: Budget::new(1 << 20),
+            retries,
         };
-        Lane { retry_pause, ..Lane::new(0, config, context, Arc::default()) }
+        Lane::new(0, config, context, Arc::default())
     }
 
     fn job(lane: &Lane, id: i64) -> Job {
@@ -481,8 +478,8 @@ mod tests {
     }
 
     /// A lane whose folder is away, asked to end an epoch of one row.
-    fn stuck(path: &Path, retry_pause: Duration) -> (Lane, oneshot::Receiver<Result<Vec<ClosedFile>>>) {
-        let mut lane = lane(path, retry_pause);
+    fn stuck(path: &Path, retries: Retries) -> (Lane, oneshot::Receiver<Result<Vec<ClosedFile>>>) {
+        let mut lane = lane(path, retries);
         let first = job(&lane, 1);
         lane.write(first).expect("one row stays in memory");
         let (reply, answer) = oneshot::channel();
@@ -496,7 +493,8 @@ mod tests {
     #[test]
     fn what_waits_in_the_queue_is_no_try() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut lane, mut answer) = stuck(folder.path(), Duration::from_secs(3600));
+        let (mut lane, mut answer) =
+            stuck(folder.path(), Retries { pause: Duration::from_secs(3600), ..Retries::default() });
         for id in 2..50 {
             let next = job(&lane, id);
             assert_eq!(lane.write(next).unwrap_err().code(), Code::SinkWrite);
@@ -511,21 +509,23 @@ mod tests {
     }
 
     #[test]
-    fn four_tries_a_pause_apart_end_the_wait() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut lane, mut answer) = stuck(folder.path(), Duration::ZERO);
-        for _ in 0..2 {
+    fn as_many_tries_as_were_asked_for_end_the_wait() {
+        for attempts in [1, 3, 7] {
+            let folder = tempfile::tempdir().unwrap();
+            let (mut lane, mut answer) = stuck(folder.path(), Retries { attempts, pause: Duration::ZERO });
+            for _ in 1..attempts {
+                lane.catch_up().unwrap_err();
+                assert!(answer.try_recv().is_err(), "fewer than {attempts} more tries are not enough");
+            }
             lane.catch_up().unwrap_err();
-            assert!(answer.try_recv().is_err(), "three tries are not enough");
+            assert_eq!(answer.try_recv().unwrap().err().map(|e| e.code()), Some(Code::SinkWrite));
         }
-        lane.catch_up().unwrap_err();
-        assert_eq!(answer.try_recv().unwrap().err().map(|e| e.code()), Some(Code::SinkWrite));
     }
 
     #[test]
     fn a_full_disk_never_counts() {
         let folder = tempfile::tempdir().unwrap();
-        let mut lane = lane(folder.path(), Duration::ZERO);
+        let mut lane = lane(folder.path(), Retries { pause: Duration::ZERO, ..Retries::default() });
         for _ in 0..20 {
             lane.note_failure(&Error::new(Code::SinkFull, "cannot write a file"));
             assert!(!lane.must_give_up(&Error::new(Code::SinkFull, "cannot write a file")));

@@ -80,6 +80,10 @@ impl Sink for FileSink {
         SinkClass::Staged
     }
 
+    fn unit(&self) -> (&'static str, &'static str) {
+        ("file", "files")
+    }
+
     fn place_of(&self, table: &TableId) -> Option<String> {
         Some(self.config.path.join(names::table_folder(table)).display().to_string())
     }

@@ -55,6 +55,7 @@ pub fn context(generation: u64) -> SinkContext {
         generation: Generation(generation),
         clock: clock(),
         budget: Budget::new(128 << 20),
+        retries: Default::default(),
     }
 }
 

@@ -265,6 +265,7 @@ impl Reader for ShopReader {
             lag_micros: Some(if self.shop.rate == 0 { 0 } else { late.max(0) }),
             position: self.place.describe(),
             kept: None,
+            not_understood: None,
         }
     }
 }

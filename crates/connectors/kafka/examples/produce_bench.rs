@@ -156,6 +156,7 @@ async fn ours(kafka: &Kafka, topic: &str, guarantee: &str, rows: i64) -> Outcome
         generation: Generation(1),
         clock: Arc::new(Still),
         budget: Budget::new(128 << 20),
+        retries: Default::default(),
     };
     let table = table();
     let batches: Vec<ChangeBatch> = (0..8).map(|n| batch(&table, n * BATCH, BATCH)).collect::<Outcome<_>>()?;

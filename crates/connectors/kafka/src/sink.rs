@@ -41,6 +41,10 @@ impl Sink for KafkaSink {
         }
     }
 
+    fn unit(&self) -> (&'static str, &'static str) {
+        ("message", "messages")
+    }
+
     fn place_of(&self, table: &TableId) -> Option<String> {
         topic_of(table, &self.0.config).ok().map(|topic| format!("topic {topic}"))
     }

@@ -8,7 +8,7 @@ use crate::shared::Shared;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dujiang_core::checkpoint::Token;
-use dujiang_core::sink::{Detached, Milestone, SinkContext, SinkFigures, Writer};
+use dujiang_core::sink::{Detached, Milestone, Retries, SinkContext, SinkFigures, Writer};
 use dujiang_core::transform::RowError;
 use dujiang_core::{ChangeBatch, Code, Epoch, Error, Kind, Result, TableId, TableSchema};
 use dujiang_entries::{Heads, Numbering, Piece, moved_to, pieces};
@@ -22,9 +22,6 @@ use std::time::Duration;
 
 /// Bytes of messages that wait for the client before a batch has to wait.
 const MOST_WAITING: usize = 8 << 20;
-/// Pause between two tries to have an epoch confirmed, and how many there are before it fails.
-const RETRY_PAUSE: Duration = Duration::from_secs(2);
-const RETRIES: u32 = 3;
 
 /// Takes the batches of one lane.
 pub(crate) struct KafkaWriter {
@@ -40,6 +37,8 @@ pub(crate) struct KafkaWriter {
     /// Of a log: the next batch is followed by another one of its cut.
     goes_on: bool,
     figures: SinkFigures,
+    /// How often the brokers are asked to confirm an epoch before it fails.
+    retries: Retries,
 }
 
 struct Table {
@@ -99,7 +98,7 @@ impl Line {
     }
 
     /// The same, tried again.
-    async fn settle_patiently(&self, mut outbox: Outbox, shared: &Shared) -> Result<()> {
+    async fn settle_patiently(&self, mut outbox: Outbox, shared: &Shared, retries: Retries) -> Result<()> {
         let (mut tries, config) = (0, &shared.config);
         loop {
             let done = match self.settle(&mut outbox, config.publish_timeout, &config.bootstrap).await {
@@ -107,10 +106,10 @@ impl Line {
                 Err(error) => Err(shared.explain(error).await),
             };
             match done {
-                Err(error) if error.code() == Code::SinkUnwritten && tries < RETRIES => {
+                Err(error) if error.code() == Code::SinkUnwritten && tries < retries.attempts => {
                     tracing::warn!(lane = self.lane, %error, "the brokers are asked again");
                     tries += 1;
-                    tokio::time::sleep(RETRY_PAUSE).await;
+                    tokio::time::sleep(retries.pause).await;
                 }
                 done => return done,
             }
@@ -136,6 +135,7 @@ impl KafkaWriter {
             in_epoch: 0,
             goes_on: false,
             figures: SinkFigures::default(),
+            retries: context.retries,
             shared,
         })
     }
@@ -366,9 +366,9 @@ impl Writer for KafkaWriter {
             });
         }
         let (line, shared, lane) = (self.line.clone(), self.shared.clone(), self.lane);
-        let transactional = self.transactional();
+        let (transactional, retries) = (self.transactional(), self.retries);
         Box::pin(async move {
-            line.settle_patiently(rest, &shared).await?;
+            line.settle_patiently(rest, &shared, retries).await?;
             if written == 0 && end.is_none() || !transactional {
                 return Ok(Vec::new());
             }

@@ -80,6 +80,7 @@ pub fn context_of(pipeline: &str, generation: u64) -> SinkContext {
         generation: Generation(generation),
         clock: Arc::new(Standing),
         budget: Budget::new(64 << 20),
+        retries: Default::default(),
     }
 }
 

@@ -24,6 +24,10 @@ impl Sink for LogSink {
         SinkClass::Transactional
     }
 
+    fn unit(&self) -> (&'static str, &'static str) {
+        ("log entry", "log entries")
+    }
+
     fn is_log(&self) -> bool {
         true
     }

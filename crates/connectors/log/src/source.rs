@@ -422,6 +422,7 @@ impl Reader for LogReader {
             lag_micros: Some(lag),
             position: format!("offset {} of {end}", self.offset),
             kept: None,
+            not_understood: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::store::{End, Prepared};
 use async_trait::async_trait;
 use dujiang_core::budget::Held;
 use dujiang_core::checkpoint::Token;
-use dujiang_core::sink::{Detached, Milestone, SinkContext, SinkFigures, Writer};
+use dujiang_core::sink::{Detached, Milestone, Retries, SinkContext, SinkFigures, Writer};
 use dujiang_core::transform::RowError;
 use dujiang_core::{ChangeBatch, Code, Epoch, Error, Result, ResultExt};
 use std::collections::VecDeque;
@@ -27,9 +27,6 @@ const OTHER_COMMANDS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a full log is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Pause between two tries of what the disk refused, and how many there are before an epoch fails (R3.7).
-const RETRY_PAUSE: Duration = Duration::from_secs(2);
-const RETRIES: u32 = 3;
 
 enum Command {
     Batch { batch: Box<ChangeBatch>, goes_on: bool, _room: OwnedSemaphorePermit, _held: Held },
@@ -82,6 +79,7 @@ impl LogWriter {
             shared: shared.clone(),
             backlog: VecDeque::new(),
             cut_at: None,
+            retries: context.retries,
             failures: 0,
             tried: None,
         };
@@ -188,6 +186,8 @@ struct Appender {
     backlog: VecDeque<Command>,
     /// Where the epoch before ended.
     cut_at: Option<End>,
+    /// How often what the disk refused is tried again before an epoch fails (R3.7).
+    retries: Retries,
     failures: u32,
     tried: Option<Instant>,
 }
@@ -220,7 +220,7 @@ impl Appender {
 
     fn work_off(&mut self) -> Result<()> {
         while let Some(command) = self.backlog.pop_front() {
-            let waits = self.tried.is_some_and(|at| at.elapsed() < RETRY_PAUSE);
+            let waits = self.tried.is_some_and(|at| at.elapsed() < self.retries.pause);
             let done = if waits { None } else { Some(self.obey(&command)) };
             match done {
                 Some(Ok(end)) => {
@@ -250,7 +250,8 @@ impl Appender {
             self.tried = Some(Instant::now());
         }
         self.failures += u32::from(!waited_out);
-        let last = matches!(error.code(), Code::SyncFailed | Code::Fenced | Code::Bug) || self.failures > RETRIES;
+        let last = matches!(error.code(), Code::SyncFailed | Code::Fenced | Code::Bug)
+            || self.failures > self.retries.attempts;
         match command {
             Command::Cut(reply) if last => {
                 let _ = reply.send(Err(error));

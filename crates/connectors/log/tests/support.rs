@@ -61,6 +61,7 @@ pub fn sink_context(generation: u64) -> SinkContext {
         generation: Generation(generation),
         clock: Arc::new(Standing),
         budget: Budget::new(64 << 20),
+        retries: Default::default(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::stream::{Block, Ddl, Fed, Feed, FeedOptions, Machine, OpenKeys, Step,
 use async_trait::async_trait;
 use dujiang_core::budget::Held;
 use dujiang_core::schema::SchemaChange;
-use dujiang_core::source::{Reader, SourceContext, SourceEvent, SourceStatus};
+use dujiang_core::source::{NotUnderstood, Reader, SourceContext, SourceEvent, SourceStatus};
 use dujiang_core::{ChangeBatch, Code, Error, Position, Result, TableId, fault};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -101,6 +101,8 @@ pub struct MysqlReader {
     told_at: Instant,
     snapshot_told: bool,
     caught_up_told: bool,
+    /// What has been met in the log and could not be read.
+    not_understood: Option<NotUnderstood>,
 }
 
 impl MysqlReader {
@@ -131,6 +133,7 @@ impl MysqlReader {
             told_at: Instant::now(),
             snapshot_told,
             caught_up_told: false,
+            not_understood: None,
         }
     }
 
@@ -511,6 +514,7 @@ impl Reader for MysqlReader {
             lag_micros: lag,
             position: describe(machine.boundary(), &machine.executed().to_string()),
             kept: None,
+            not_understood: self.not_understood.clone(),
         }
     }
 }

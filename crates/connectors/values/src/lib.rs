@@ -79,6 +79,10 @@ impl Sink for Values {
         SinkClass::AtLeastOnce
     }
 
+    fn unit(&self) -> (&'static str, &'static str) {
+        ("line", "lines")
+    }
+
     async fn committer(&self, _context: SinkContext) -> Result<Box<dyn Committer>> {
         Ok(Box::new(Announcer { output: self.output.clone(), refuses_changes: self.refuses_changes }))
     }

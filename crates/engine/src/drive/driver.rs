@@ -20,6 +20,7 @@ use dujiang_core::sink::{SinkClass, SinkFigures, Writer};
 use dujiang_core::source::{Reader, Source};
 use dujiang_core::{Code, Error, Result, fault};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -28,6 +29,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 const COMMANDS: usize = 32;
 /// Reports under way; who finds the queue full waits.
 const REPORTS: usize = 64;
+
+/// How long stages that have nothing left to do may take to end.
+const TO_END: Duration = Duration::from_secs(5);
 
 /// One run's driver.
 pub(crate) struct Driver {
@@ -48,6 +52,8 @@ pub(crate) struct Driver {
     committing: Option<mpsc::Sender<Command>>,
     committer: JoinSet<()>,
     reading: Option<mpsc::Sender<ReadCommand>>,
+    /// The source has been opened.
+    opened: bool,
     stages: JoinSet<()>,
     part: EpochPart,
     change: Option<SchemaChange>,
@@ -69,7 +75,8 @@ impl Driver {
     /// Starts the committing task; nothing has been touched yet.
     pub(crate) fn start(job: Job, parts: Parts, health: Health) -> Self {
         let (source, sink): (Arc<dyn Source>, Arc<dyn dujiang_core::sink::Sink>) = (job.source.into(), job.sink.into());
-        let (class, log) = (sink.class(), sink.is_log());
+        let (class, log, unit) = (sink.class(), sink.is_log(), sink.unit());
+        health.board().update(|s| s.unit = unit);
         // One order of everything needs one lane.
         let parallelism = if log { 1 } else { job.settings.parallelism };
         let settings = Arc::new(Settings { parallelism, ..job.settings });
@@ -121,6 +128,7 @@ impl Driver {
             committing: Some(committing),
             committer,
             reading: None,
+            opened: false,
             stages: JoinSet::new(),
             part: EpochPart::default(),
             change: None,
@@ -134,10 +142,13 @@ impl Driver {
     /// Runs until the protocol finishes or halts.
     pub(crate) async fn drive(mut self, mut stop: StopSignal) -> Result<Outcome> {
         let ended = self.turns(&mut stop).await;
+        if ended.is_ok() {
+            self.let_stages_end().await;
+        }
         self.stages.shutdown().await;
         self.tell_what_else_failed();
         // A start that was stopped may hang in the source's connection.
-        if ended.is_err() || self.reading.is_none() {
+        if ended.is_err() || !self.opened {
             self.committer.shutdown().await;
         }
         // An orderly end lets the committing task finish, acks included.
@@ -148,6 +159,15 @@ impl Driver {
         match late {
             Some(error) => Err(error),
             None => Ok(Outcome { end: self.end, epoch: self.machine.published() }),
+        }
+    }
+
+    /// The reader ends without commands and the lanes after it, which show what they have finished last.
+    async fn let_stages_end(&mut self) {
+        self.reading = None;
+        let ended = async { while self.stages.join_next().await.is_some() {} };
+        if tokio::time::timeout(TO_END, ended).await.is_err() {
+            tracing::warn!("a stage of the pipeline did not end by itself");
         }
     }
 
@@ -357,7 +377,7 @@ impl Driver {
         }
         let snapshotting = reader.status().snapshot.iter().any(|table| !table.done);
         let (commands, receiver) = mpsc::channel(COMMANDS);
-        self.reading = Some(commands);
+        (self.reading, self.opened) = (Some(commands), true);
         let stage = ReadStage {
             source: self.source.clone(),
             reader,

@@ -117,8 +117,10 @@ pub struct PipelineStatus {
     pub filtered: u64,
     /// Records sent to the dead letters.
     pub dead_letters: u64,
-    /// Files, messages or statements finished by the sink.
+    /// Files, messages or whatever else the sink counts, finished by it.
     pub files: u64,
+    /// What they are called, one and several; see [`Sink::unit`](dujiang_core::sink::Sink::unit).
+    pub unit: (&'static str, &'static str),
     /// Bytes of them.
     pub bytes: u64,
     /// The last epoch whose checkpoint is published.

@@ -14,7 +14,7 @@ use dujiang_core::clock::Clock;
 use dujiang_core::dead_letter::{DeadLetter, DeadLetterStore};
 use dujiang_core::evolution::SinkChange;
 use dujiang_core::schema::SchemaChange;
-use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkContext, SinkState};
+use dujiang_core::sink::{CommitRequest, Committer, Retries, Sink, SinkContext, SinkState};
 use dujiang_core::source::{Acker, Source, SourceContext};
 use dujiang_core::{Code, Epoch, Error, Position, Result, TableSchema, fault};
 use std::path::PathBuf;
@@ -135,6 +135,7 @@ impl CommitStage {
             generation,
             clock: self.clock.clone(),
             budget: self.budget.clone(),
+            retries: Retries { attempts: self.settings.retry_attempts, pause: self.settings.retry_pause },
         });
         self.identity.send_replace(Some(identity));
         self.held.fresh = checkpoints.is_empty();

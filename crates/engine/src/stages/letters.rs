@@ -68,6 +68,11 @@ pub(crate) fn halting(table: &TableId, batch: &ChangeBatch, failed: RowError) ->
 /// `id=7, day=2026-11-28`; nothing for a table without a key.
 fn key(batch: &ChangeBatch, row: usize) -> String {
     let one = |at: &usize| {
+        let unfit = batch.unfit.iter().find(|cell| (cell.row as usize, cell.column as usize) == (row, *at));
+        if let Some(unfit) = unfit {
+            // The column has only a placeholder.
+            return Some(format!("{}={}", batch.schema.arrow.field(*at).name(), unfit.text));
+        }
         let (field, column) = (batch.schema.arrow.field(*at), batch.rows.columns().get(*at)?);
         if row >= column.len() || column.data_type() != field.data_type() {
             return None;

@@ -61,14 +61,20 @@ impl Lane {
                     self.spill_if_over().await?;
                     continue;
                 }
-                Some(_) = self.prepares.join_next(), if !self.prepares.is_empty() => continue,
+                Some(_) = self.prepares.join_next(), if !self.prepares.is_empty() => {
+                    self.show_figures();
+                    continue;
+                }
                 () = tokio::time::sleep(LOOK_EVERY), if self.open || self.troubled || !self.prepares.is_empty() => {
                     self.show_trouble();
                     continue;
                 }
             };
             match message {
-                None => return Ok(()),
+                None => {
+                    self.show_figures();
+                    return Ok(());
+                }
                 Some(LaneMessage::Batch { table, batch, goes_on, room }) => {
                     self.writer.cut_goes_on(goes_on);
                     self.write(&table, &batch).await?;

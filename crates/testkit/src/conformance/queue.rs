@@ -44,6 +44,7 @@ impl Process {
             generation: Generation(generation),
             clock: Arc::new(StandingClock),
             budget: Budget::new(64 << 20),
+            retries: Default::default(),
         };
         let sink = test.open();
         assert_eq!(sink.class(), SinkClass::AtLeastOnce, "this suite is for sinks that make visible at once");

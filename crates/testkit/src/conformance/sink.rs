@@ -75,6 +75,7 @@ impl Process {
             generation: Generation(generation),
             clock: Arc::new(StandingClock),
             budget: Budget::new(64 << 20),
+            retries: Default::default(),
         };
         let sink = test.open();
         let mut committer = sink.committer(context.clone()).await.expect("make a committer");

@@ -20,7 +20,7 @@ pub use sink::MemorySink;
 pub use source::MemorySource;
 pub use store::MemoryStore;
 
-use dujiang_core::sink::SinkClass;
+use dujiang_core::sink::{Retries, SinkClass};
 use dujiang_core::{Epoch, TableId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -87,6 +87,11 @@ impl World {
     /// What a reader of the sink sees, per key.
     pub fn visible(&self) -> Effects {
         self.durable().sink.visible()
+    }
+
+    /// How often a sink is to try again, as the last one was told.
+    pub fn retries(&self) -> Option<Retries> {
+        self.durable().sink.retries
     }
 
     /// What a reader of the dead letters sees: (table, transaction, ordinal), sorted.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dujiang_core::checkpoint::{Generation, PipelineIdentity, Token};
 use dujiang_core::sink::{
-    CommitRequest, Committer, Detached, Sink, SinkClass, SinkContext, SinkFigures, SinkState, Writer,
+    CommitRequest, Committer, Detached, Retries, Sink, SinkClass, SinkContext, SinkFigures, SinkState, Writer,
 };
 use dujiang_core::transform::RowError;
 use dujiang_core::{ChangeBatch, Code, Epoch, Error, Kind, Result, TableId, TableSchema};
@@ -37,6 +37,8 @@ pub(crate) struct Disk {
     /// The shapes of each table, oldest first, and the epoch that was published last when each was applied.
     schemas: BTreeMap<TableId, Vec<(Epoch, Arc<TableSchema>)>>,
     made: u64,
+    /// What the last sink was told.
+    pub(crate) retries: Option<Retries>,
     arrivals: u64,
 }
 
@@ -78,6 +80,7 @@ impl Sink for MemorySink {
     }
 
     async fn committer(&self, context: SinkContext) -> Result<Box<dyn Committer>> {
+        self.world.durable().sink.retries = Some(context.retries);
         Ok(Box::new(MemoryCommitter { world: self.world.clone(), process: self.process, context }))
     }
 

@@ -32,6 +32,10 @@ impl Sink for LogSink {
         self.kafka.class()
     }
 
+    fn unit(&self) -> (&'static str, &'static str) {
+        self.kafka.unit()
+    }
+
     fn is_log(&self) -> bool {
         true
     }

@@ -18,6 +18,8 @@ pub struct Announced {
     /// Whether the engine has been told the first of them.
     pub told: bool,
     steps: Vec<Carry>,
+    /// Captured tables of which the statement does not say what becomes of them.
+    unread: Vec<TableId>,
     /// The statement that is complete with them, if it is one.
     finishes: Option<Box<Ddl>>,
 }
@@ -83,8 +85,12 @@ impl MysqlReader {
         if let Some(fate) = plan.fates.first().filter(|_| !self.start.config.options.schema_change) {
             return Err(switched_off(&fate.table, &ddl.statement));
         }
-        let mut out = Announced { changes: VecDeque::new(), told: false, steps: Vec::new(), finishes: None };
+        let mut out =
+            Announced { changes: VecDeque::new(), told: false, steps: Vec::new(), unread: Vec::new(), finishes: None };
         for fate in plan.fates {
+            if let After::Kept { shape: Err(_), .. } | After::Replaced { shape: Err(_), .. } = &fate.after {
+                out.unread.push(fate.table.clone());
+            }
             self.carry(fate, &ddl, &mut out).await?;
         }
         out.steps.extend(plan.shadows.into_iter().map(|(id, shape)| Carry::Shadow(id, shape)));
@@ -288,12 +294,19 @@ impl MysqlReader {
         // A chunk that waited for the change may fit now.
         self.waiting = false;
         if let Some(ddl) = announced.finishes {
+            announced.unread.into_iter().for_each(|table| self.note_not_understood(table, &ddl.statement));
             self.start.machine.finish_statement(ddl.next.as_ref());
             if !self.start.machine.is_inside_event() {
                 self.advance();
             }
         }
         Ok(())
+    }
+
+    fn note_not_understood(&mut self, table: TableId, statement: &str) {
+        let count = self.not_understood.as_ref().map_or(0, |before| before.count) + 1;
+        let met_micros = self.start.context.clock.now_micros();
+        self.not_understood = Some(NotUnderstood { count, table, kind: kind(statement), met_micros });
     }
 
     fn unlogged(&self, table: &TableId, what: &str, statement: &str) -> Result<()> {
@@ -312,7 +325,7 @@ impl MysqlReader {
 
 /// An empty announcement.
 pub(super) fn nothing() -> Announced {
-    Announced { changes: VecDeque::new(), told: false, steps: Vec::new(), finishes: None }
+    Announced { changes: VecDeque::new(), told: false, steps: Vec::new(), unread: Vec::new(), finishes: None }
 }
 
 /// A change of one captured table that is not the work of a statement in the log.
@@ -353,4 +366,13 @@ fn switched_off(table: &TableId, statement: &str) -> Error {
     Error::new(Code::SchemaChange, format!("captured table {table} was changed, and `schema-change.enabled` is false"))
         .fact("statement", shortened(statement))
         .help("set `schema-change.enabled: true`, or start a new pipeline with a new snapshot of the table")
+}
+
+/// What a statement is, and nothing of what it holds: that may be secret.
+fn kind(statement: &str) -> &'static str {
+    let words = statement.split(|c: char| !c.is_ascii_alphabetic());
+    let known = |word: &str| {
+        ["ALTER", "CREATE", "RENAME", "DROP", "TRUNCATE"].into_iter().find(|k| word.eq_ignore_ascii_case(k))
+    };
+    words.into_iter().find_map(known).unwrap_or("statement")
 }

@@ -565,6 +565,7 @@ impl Reader for PostgresReader {
             lag_micros: lag,
             position: machine.boundary().to_string(),
             kept: self.watch.kept(machine.boundary(), now),
+            not_understood: None,
         }
     }
 }
