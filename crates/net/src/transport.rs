@@ -3,6 +3,7 @@
 use crate::{Tls, tls};
 use dujiang_core::{Code, Error, Result};
 use std::io;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
@@ -48,6 +49,27 @@ impl Transport {
             }
             Transport::Gone => Err(io::ErrorKind::NotConnected.into()),
         }
+    }
+
+    /// Leaves a plain TCP socket alone for a while: nobody is woken for what arrives, which is read in one piece afterwards.
+    /// Returns at once for others: what is encrypted comes record by record anyhow, and a socket file holds too few messages.
+    ///
+    /// **Not cancel-safe**: the connection is gone if this is dropped before it ends.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn rest(&mut self, time: Duration) -> io::Result<()> {
+        let stream = match std::mem::replace(self, Transport::Gone) {
+            Transport::Tcp(stream) => stream.into_std()?,
+            other => {
+                *self = other;
+                return Ok(());
+            }
+        };
+        // While the runtime knows the socket every message wakes it, whether anybody waits for one or not.
+        tokio::time::sleep(time).await;
+        *self = Transport::Tcp(TcpStream::from_std(stream)?);
+        Ok(())
     }
 
     /// Encrypts a TCP connection whose server has agreed to it. `host` is the name that the certificate must have.

@@ -6,6 +6,7 @@ use dujiang_core::Result;
 use dujiang_net::{Transport, lost};
 use std::io;
 use std::ops::Range;
+use std::time::Duration;
 
 /// Sends and receives messages.
 pub(super) struct Channel {
@@ -71,6 +72,16 @@ impl Channel {
     /// Gives the buffer away; see [`Framing::exchange`].
     pub fn exchange(&mut self, fresh: Vec<u8>) -> Result<(Vec<u8>, Range<usize>)> {
         self.framing.exchange(fresh).map_err(|e| e.fact("server", self.peer.clone()))
+    }
+
+    /// Whether the last read took all that the socket had.
+    pub fn is_drained(&self) -> bool {
+        self.framing.is_drained()
+    }
+
+    /// Leaves the socket alone for a while; see [`Transport::rest`]. Not cancel-safe.
+    pub async fn rest(&mut self, time: Duration) -> Result<()> {
+        self.transport.rest(time).await.map_err(|e| lost(&self.peer, e))
     }
 
     /// Reads what there is, at least a byte, and returns how many. Cancel-safe.

@@ -93,6 +93,11 @@ impl Framing {
         self.was_filled = self.end == self.buffer.len();
     }
 
+    /// Whether the socket had less than there was room for.
+    pub fn is_drained(&self) -> bool {
+        !self.was_filled
+    }
+
     /// Gives the buffer away with all whole messages in it, and goes on in `fresh` with what is left over. Returns the
     /// buffer and where its messages lie.
     ///

@@ -6,6 +6,7 @@ use super::wire::Reader;
 use bytes::{BufMut, BytesMut};
 use dujiang_core::{Code, Error, Result};
 use std::ops::Range;
+use std::time::Duration;
 
 /// Microseconds from 1970-01-01 to 2000-01-01, from which PostgreSQL counts.
 pub const EPOCH_MICROS: i64 = 946_684_800_000_000;
@@ -53,6 +54,19 @@ impl Replication {
     pub fn take(&mut self, fresh: Vec<u8>) -> Result<Block> {
         let (buffer, taken) = self.connection.channel.exchange(fresh)?;
         Ok(Block { buffer, taken })
+    }
+
+    /// Whether all that had come was read, when [`Replication::ready`] said so last.
+    pub fn is_drained(&self) -> bool {
+        self.connection.channel.is_drained()
+    }
+
+    /// Lets what comes gather for a while, where that gains something. **Not cancel-safe.**
+    ///
+    /// # Errors
+    /// `ConnectionLost`.
+    pub async fn rest(&mut self, time: Duration) -> Result<()> {
+        self.connection.channel.rest(time).await
     }
 
     /// Tells the server how far things are

@@ -5,6 +5,7 @@
 //! connection ends the feed: the reader, which alone knows how far it has got, starts the next one at its exact place. So a
 //! reconnection and a restart are the same code.
 
+use super::pace::{Pace, REST};
 use crate::client::{Block, Connection, Endpoint, Message, Replication, Session, Status, quote, sqlstate};
 use crate::config::OriginFilter;
 use crate::lsn::Lsn;
@@ -23,11 +24,6 @@ use tokio::time::timeout;
 const BLOCKS: usize = 4;
 /// A buffer larger than this is not kept for another block.
 const KEPT_BYTES: usize = 2 << 20;
-/// A block of so many bytes says that there is more to read than is read at a time: the server is left to itself for a moment, so
-/// that it is not woken, nor wakes us, for every message. What is quiet comes at once, and what is larger comes in large pieces
-/// already.
-const BACKLOG: std::ops::Range<usize> = 16 << 10..256 << 10;
-const BACKLOG_PAUSE: Duration = Duration::from_millis(1);
 /// How often the server is told how far things are, at least.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 /// A server that has not answered for so many times that interval is taken for dead.
@@ -200,6 +196,7 @@ async fn run(options: &FeedOptions, resume: &Resume, budget: &Budget, sender: &m
         heard: Instant::now(),
         spare: Spare::default(),
         standby,
+        pace: Pace::new(Instant::now()),
     };
     pump.run(budget, sender).await
 }
@@ -274,6 +271,7 @@ struct Pump<'o> {
     spare: Spare,
     /// The server is a standby.
     standby: Option<Standby>,
+    pace: Pace,
 }
 
 /// A session with a standby, which tells whether it still is one. A position has to name the timeline that its place lies on
@@ -323,9 +321,9 @@ impl Pump<'_> {
             }
             self.heard = Instant::now();
             let fresh = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+            let drained = self.stream.is_drained();
             let block = self.stream.take(fresh)?;
-            let backlog = BACKLOG.contains(&block.len());
-            self.look(&block)?;
+            let messages = self.look(&block)?;
             if let Some(standby) = &mut self.standby {
                 let patience = self.interval * SILENT_INTERVALS;
                 let silent = |_| Error::new(Code::ConnectionLost, "the standby has not answered");
@@ -340,15 +338,17 @@ impl Pump<'_> {
             if self.ask {
                 self.tell().await?;
             }
-            if backlog {
-                tokio::time::sleep(BACKLOG_PAUSE).await;
+            if self.pace.is_rest_due(messages, drained, Instant::now()) {
+                self.stream.rest(REST).await?;
             }
         }
     }
 
-    /// What the server says in passing.
-    fn look(&mut self, block: &Block) -> Result<()> {
+    /// What the server says in passing. Returns the number of messages.
+    fn look(&mut self, block: &Block) -> Result<u32> {
+        let mut messages = 0;
         for message in block.messages() {
+            messages += 1;
             match message? {
                 Message::Data { start, .. } => self.written = self.written.max(start),
                 Message::Keepalive { end, ask } => {
@@ -367,7 +367,7 @@ impl Pump<'_> {
                 Message::End => return Err(Error::new(Code::ConnectionLost, "the source ended the stream")),
             }
         }
-        Ok(())
+        Ok(messages)
     }
 
     /// Hands over, and stays alive meanwhile; false when the reader is gone.

@@ -4,6 +4,7 @@ mod feed;
 mod machine;
 #[cfg(test)]
 mod machine_tests;
+mod pace;
 mod relations;
 mod tables;
 mod undecided;
