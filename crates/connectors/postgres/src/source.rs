@@ -1,7 +1,7 @@
 //! The source: discovering tables, and where to begin.
 
 use crate::catalog::{Collation, Published, TableDetail};
-use crate::client::{Connection, Session};
+use crate::client::{Connection, Session, worth_another_try};
 use crate::config::{Config, StartupMode, UnchangedValue};
 use crate::discovery::{self, Facts};
 use crate::examine;
@@ -13,7 +13,7 @@ use crate::reader::{Partitions, PostgresReader, SideTable, SnapshotSide, Start};
 use crate::server::{self, Resume, Since, Slot};
 use crate::shape::Shape;
 use crate::snapshot::{Handoff, Job, KeyOrder, SnapshotContext, current_view, interrupted};
-use crate::stream::{Begin, Durable, Machine, Tables, Undecided, worth_another_try};
+use crate::stream::{Begin, Durable, Machine, Tables, Undecided};
 use async_trait::async_trait;
 use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::options::Problem;

@@ -232,8 +232,8 @@ impl Connection {
     /// # Errors
     /// As [`Connection::execute`].
     pub async fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>> {
-        self.begin_copy(sql, b'H').await?;
-        Ok(CopyOut::new(self))
+        let binary = self.begin_copy(sql, b'H').await?;
+        Ok(CopyOut::new(self, binary))
     }
 
     /// Runs `START_REPLICATION` and becomes its stream.
@@ -245,14 +245,15 @@ impl Connection {
         Ok(Replication::new(self))
     }
 
-    async fn begin_copy(&mut self, sql: &str, expected: u8) -> Result<()> {
+    /// Whether the copy is in binary.
+    async fn begin_copy(&mut self, sql: &str, expected: u8) -> Result<bool> {
         let mut out = BytesMut::new();
         frontend::query(sql, &mut out).or_code(Code::Bug, || "a statement has a zero byte".into())?;
         self.command(sql, &out).await?;
         loop {
             let frame = self.channel.receive().await?;
             match frame.tag {
-                tag if tag == expected => return Ok(()),
+                tag if tag == expected => return Ok(self.channel.body(&frame).first() == Some(&1)),
                 b'E' => {
                     let error = self.refused(&frame);
                     self.skip_to_end().await?;

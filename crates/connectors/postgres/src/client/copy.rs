@@ -2,56 +2,45 @@
 
 use super::Connection;
 use super::frame::Frame;
-use super::rows::{self, Rows};
 use dujiang_core::{Code, Error, Result};
 
-/// Data of a copy, one message (in binary: one row) at a time.
+/// Data of a copy, one message at a time: in binary one row, beginning with its number of columns.
 pub struct CopyOut<'c> {
     connection: &'c mut Connection,
-    behind: Rows,
+    binary: bool,
+    /// The header is still to come.
+    first: bool,
 }
 
 impl<'c> CopyOut<'c> {
-    pub(super) fn new(connection: &'c mut Connection) -> Self {
-        Self { connection, behind: Rows::default() }
+    pub(super) fn new(connection: &'c mut Connection, binary: bool) -> Self {
+        Self { connection, binary, first: binary }
     }
 
-    /// The rows of a statement that was sent together with the copy, behind it, once that has come to its end.
-    pub fn behind(self) -> Rows {
-        self.behind
-    }
-
-    /// The next message; `None` at the end, when the session can be used again. **Cancel-safe** until then.
+    /// The next row; `None` at the end, when the session can be used again. **Cancel-safe** until then.
     ///
     /// # Errors
-    /// As [`Connection::execute`].
+    /// As [`Connection::execute`]; `Protocol` for a binary copy that begins in an unknown way.
     pub async fn next(&mut self) -> Result<Option<&[u8]>> {
-        loop {
+        let (frame, header) = loop {
             let frame = self.connection.channel.receive().await?;
             match frame.tag {
-                b'd' => return Ok(Some(self.connection.channel.body(&frame))),
+                b'd' => {
+                    let data = self.connection.channel.body(&frame);
+                    let header = if std::mem::take(&mut self.first) { header_of(data)? } else { 0 };
+                    if !self.binary || is_row(&data[header..]) {
+                        break (frame, header);
+                    }
+                }
                 b'c' | b'C' => {}
-                b'T' => self.behind = Rows::of(rows::columns(self.connection.channel.body(&frame))?),
-                b'D' => self.behind.push(self.connection.channel.body(&frame))?,
                 b'Z' => {
                     self.connection.idle = true;
                     return Ok(None);
                 }
                 _ => self.other(&frame).await?,
             }
-        }
-    }
-
-    /// The next message if all of it has arrived and it is data.
-    ///
-    /// # Errors
-    /// `Protocol`.
-    pub fn try_next(&mut self) -> Result<Option<&[u8]>> {
-        let channel = &mut self.connection.channel;
-        if channel.unread().first() != Some(&b'd') {
-            return Ok(None);
-        }
-        Ok(channel.take()?.map(|frame| channel.body(&frame)))
+        };
+        Ok(Some(&self.connection.channel.body(&frame)[header..]))
     }
 
     async fn other(&mut self, frame: &Frame) -> Result<()> {
@@ -68,16 +57,13 @@ impl<'c> CopyOut<'c> {
 /// (<https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format").
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 
-/// Whether a message of a binary copy holds a row, and not the end (a count of columns of -1).
-pub fn is_row(message: &[u8]) -> bool {
-    !message.is_empty() && !message.starts_with(&[0xff, 0xff])
+/// Whether there is a row behind the header, and not the end (a count of columns of -1).
+fn is_row(data: &[u8]) -> bool {
+    !data.is_empty() && !data.starts_with(&[0xff, 0xff])
 }
 
-/// The rows in the first message of a binary copy, behind its header.
-///
-/// # Errors
-/// `Protocol`.
-pub fn after_header(first: &[u8]) -> Result<&[u8]> {
+/// The length of the header in the first message of a binary copy; rows may follow it there.
+fn header_of(first: &[u8]) -> Result<usize> {
     let bad = || Error::new(Code::Protocol, "a binary copy of the server begins in an unknown way");
     let rest = first.strip_prefix(SIGNATURE).ok_or_else(bad)?;
     let (flags, rest) = rest.split_first_chunk::<4>().ok_or_else(bad)?;
@@ -86,5 +72,30 @@ pub fn after_header(first: &[u8]) -> Result<&[u8]> {
     if u32::from_be_bytes(*flags) >> 16 != 0 {
         return Err(bad());
     }
-    rest.get(u32::from_be_bytes(*length) as usize..).ok_or_else(bad)
+    let rest = rest.get(u32::from_be_bytes(*length) as usize..).ok_or_else(bad)?;
+    Ok(first.len() - rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_of_a_binary_copy_is_passed_over() {
+        let header = |flags: u32, extension: &[u8]| {
+            let mut header = SIGNATURE.to_vec();
+            header.extend(flags.to_be_bytes());
+            header.extend((extension.len() as u32).to_be_bytes());
+            header.extend(extension);
+            header
+        };
+        let with_row = [header(1, b"xyz"), vec![0, 1, 0xff, 0xff, 0xff, 0xff]].concat();
+        let found = header_of(&with_row).unwrap();
+        assert!(found == with_row.len() - 6 && is_row(&with_row[found..]));
+        let empty = [header(0, b""), vec![0xff, 0xff]].concat();
+        assert!(!is_row(&empty[header_of(&empty).unwrap()..]));
+        assert!(header_of(&header(1 << 16, b"")).is_err());
+        assert!(header_of(&header(0, b"xyz")[..20]).is_err());
+        assert!(header_of(b"x").is_err());
+    }
 }

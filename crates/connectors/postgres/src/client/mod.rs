@@ -17,13 +17,15 @@ mod login;
 pub mod quote;
 mod refusal;
 mod replication;
+mod retry;
 mod rows;
 pub mod wire;
 
 pub use connection::{Connection, Session};
-pub use copy::{CopyOut, after_header, is_row};
+pub use copy::CopyOut;
 pub use dujiang_net::{Tls, TlsMode};
 pub use endpoint::Endpoint;
 pub use refusal::sqlstate;
 pub use replication::{Block, EPOCH_MICROS, Message, Messages, Replication, Status};
+pub use retry::worth_another_try;
 pub use rows::{Column, Row, Rows};

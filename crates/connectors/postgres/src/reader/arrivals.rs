@@ -9,7 +9,7 @@ use crate::preflight;
 use crate::server;
 use crate::shape::Shape;
 use crate::snapshot::{KeyOrder, current_view};
-use dujiang_core::{Result, TableId};
+use dujiang_core::{Error, Result, TableId};
 use std::collections::HashMap;
 
 /// A table that has come while the pipeline runs.
@@ -33,6 +33,8 @@ pub struct Published {
     /// Bytes as the server tells.
     pub bytes: u64,
 }
+
+const CANNOT_CAPTURE: &str = "a table has come that cannot be captured yet";
 
 /// What is known of tables beside those that are captured.
 #[derive(Default)]
@@ -61,6 +63,11 @@ impl Arrivals {
         if new.is_empty() {
             return Ok(None);
         }
+        if server::is_standby(connection).await? {
+            let why = "the source is a standby, which tables cannot join: start a new pipeline";
+            new.iter().for_each(|entry| self.tell(&entry.id(), CANNOT_CAPTURE, why.to_owned()));
+            return Ok(None);
+        }
         let oids: Vec<u32> = new.iter().map(|entry| entry.oid).collect();
         let details = discovery::details(connection, &oids).await?;
         let published = discovery::published(connection, config, facts.database.version).await?.unwrap_or_default();
@@ -68,7 +75,7 @@ impl Arrivals {
             let Some(detail) = details.tables.iter().find(|detail| detail.oid == entry.oid) else { continue };
             let is_published = published.iter().any(|p| p.id() == entry.id());
             if let Some(why) = obstacle(connection, config, entry, detail, is_published).await? {
-                self.tell(&entry.id(), "a table has come that cannot be captured yet", why);
+                self.tell(&entry.id(), CANNOT_CAPTURE, why);
                 continue;
             }
             // As it is now that nothing stands in the way: it may just have been mended.
@@ -94,27 +101,17 @@ impl Arrivals {
         }
     }
 
+    /// Tells why a table that the reader has taken in is not published yet, once.
+    pub fn tell_unpublished(&mut self, table: &TableId, error: &Error) {
+        self.tell(table, "a table has come that cannot be published yet", error.to_string());
+    }
+
     /// Publishes a table that the reader has taken in, and tells what was under way then.
     ///
     /// # Errors
     /// What keeps from it.
     pub async fn publish(
-        &mut self,
-        connection: &mut Connection,
-        config: &Config,
-        facts: &Facts,
-        table: &TableId,
-        partitions: &Partitions,
-    ) -> Result<Published> {
-        let published = self.publish_now(connection, config, facts, table, partitions).await;
-        if let Err(error) = &published {
-            self.tell(table, "a table has come that cannot be published yet", error.to_string());
-        }
-        published
-    }
-
-    async fn publish_now(
-        &mut self,
+        &self,
         connection: &mut Connection,
         config: &Config,
         facts: &Facts,
@@ -140,9 +137,6 @@ async fn obstacle(
     detail: &TableDetail,
     is_published: bool,
 ) -> Result<Option<String>> {
-    if server::is_standby(connection).await? {
-        return Ok(Some("the source is a standby, which tables cannot join: start a new pipeline".to_owned()));
-    }
     if !entry.readable {
         let user = quote::identifier(&config.endpoint.user);
         return Ok(Some(format!("run GRANT SELECT ON {} TO {user}", quote::table(&entry.id()))));

@@ -2,12 +2,11 @@
 
 use super::{Announced, LINGER, PostgresReader, Then, changed};
 use crate::catalog::read;
-use crate::client::{Connection, Session};
+use crate::client::{Connection, Session, worth_another_try};
 use crate::discovery;
 use crate::evolve::Evolution;
 use crate::pgoutput::Relation;
 use crate::snapshot::KeyOrder;
-use crate::stream::worth_another_try;
 use dujiang_core::Result;
 use dujiang_core::schema::{Ddl, SchemaChange};
 

@@ -1,6 +1,6 @@
 //! The reader: stream and snapshot, brought together.
 
-use crate::client::Message;
+use crate::client::{Message, worth_another_try};
 use crate::config::Config;
 use crate::discovery::Facts;
 use crate::lineage::ServerName;
@@ -10,7 +10,7 @@ use crate::position::{self, Head};
 use crate::server::Resume;
 use crate::shape::Shape;
 use crate::snapshot::{ChunkRead, KeyOrder, ReadWith, lock};
-use crate::stream::{Durable, Fed, Feed, FeedOptions, Fill, Machine, Step, Tables, worth_another_try};
+use crate::stream::{Durable, Fed, Feed, FeedOptions, Fill, Machine, Step, Tables};
 use async_trait::async_trait;
 use dujiang_core::budget::Held;
 use dujiang_core::schema::{Ddl, SchemaChange};

@@ -4,10 +4,10 @@
 //! read under a snapshot that shows the change's transaction; until there is one it is waited for.
 
 use super::{LINGER, PostgresReader};
-use crate::client::{Connection, Session, quote, sqlstate};
+use crate::client::{Connection, Session, quote, sqlstate, worth_another_try};
 use crate::config::Config;
 use crate::shape::Shape;
-use crate::stream::{Missing, worth_another_try};
+use crate::stream::Missing;
 use dujiang_core::{Error, Result, fault};
 
 /// What is to be read, and the session for it.

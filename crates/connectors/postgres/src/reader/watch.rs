@@ -3,13 +3,12 @@
 use super::Start;
 use super::arrivals::{Arrival, Arrivals, Published};
 use super::partitions::Partitions;
-use crate::client::{Connection, Endpoint, Session};
+use crate::client::{Connection, Endpoint, Session, worth_another_try};
 use crate::config::Config;
 use crate::discovery::Facts;
 use crate::lsn::Lsn;
 use crate::preflight::{self, Asked};
 use crate::server;
-use crate::stream::worth_another_try;
 use dujiang_core::clock::Clock;
 use dujiang_core::source::KeptLog;
 use dujiang_core::{Code, Error, Result, TableId};
@@ -185,7 +184,7 @@ impl Guard {
         loop {
             match self.look(&mut connection).await {
                 Ok(()) => (self.failures, self.cannot) = (0, None),
-                Err(error) if matches!(error.code(), Code::Publication | Code::TableGone | Code::UnloggedRows) => {
+                Err(error) if halts(&error) => {
                     // The reader is gone if this fails.
                     let _ = alarm.send(error).await;
                     self.looked.notify_one();
@@ -233,7 +232,15 @@ impl Guard {
         self.partitions.look(connection, &self.tables).await?;
         if let Some(table) = self.publishing.clone() {
             let published =
-                self.arrivals.publish(connection, &self.config, &self.facts, &table, &self.partitions).await?;
+                self.arrivals.publish(connection, &self.config, &self.facts, &table, &self.partitions).await;
+            let published = match published {
+                // The session is as good as it was: the next look tries again.
+                Err(error) if connection.is_idle() && !halts(&error) => {
+                    self.arrivals.tell_unpublished(&table, &error);
+                    return Ok(());
+                }
+                other => other?,
+            };
             self.publishing = None;
             self.tables.push(table);
             // The reader is gone if this fails.
@@ -295,6 +302,11 @@ impl Guard {
         }
         Ok(())
     }
+}
+
+/// What no other look can mend.
+fn halts(error: &Error) -> bool {
+    matches!(error.code(), Code::Publication | Code::TableGone | Code::UnloggedRows)
 }
 
 /// The end of the log.

@@ -55,6 +55,34 @@ pub struct ChunkRead {
     pub held: Held,
 }
 
+/// What chunks that are read under one view have in common.
+pub struct ReadUnder {
+    /// Which of the connections reads.
+    pub worker: usize,
+    /// The table's number.
+    pub at: usize,
+    /// The columns.
+    pub shape: Arc<ReadWith>,
+    /// The view.
+    pub view: View,
+    /// What the rows count against.
+    pub budget: Budget,
+}
+
+impl ReadUnder {
+    /// A chunk up to `frontier`, or up to the table's end.
+    pub fn chunk(&self, batches: Vec<ChangeBatch>, frontier: Option<Frontier>) -> ChunkRead {
+        let held = self.budget.hold(batches.iter().map(ChangeBatch::memory).sum());
+        let (shape, view) = (self.shape.clone(), self.view.clone());
+        ChunkRead { worker: self.worker, at: self.at, batches, shape, frontier, piece: false, view, held }
+    }
+
+    /// A part of a chunk.
+    pub fn piece(&self, batches: Vec<ChangeBatch>) -> ChunkRead {
+        ChunkRead { piece: true, ..self.chunk(batches, None) }
+    }
+}
+
 /// The columns a chunk was read with: those of the catalog as its view shows it, which the stream may not have come to.
 pub struct ReadWith {
     /// The shape.

@@ -6,10 +6,11 @@ mod handoff_tests;
 mod job;
 mod literal;
 mod order;
+mod ordered;
 mod query;
 mod reader;
+mod size;
 mod sortable;
-mod sorted;
 mod view;
 mod whole;
 

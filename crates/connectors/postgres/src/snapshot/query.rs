@@ -39,51 +39,33 @@ impl Queries {
         self.key.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    /// The last key of the next `rows` rows, as texts; no row when there are fewer.
-    pub fn upper(&self, after: Option<&[Option<String>]>, rows: u32) -> String {
-        let places = (1..=self.key.len()).map(|n| format!("k{n}")).collect::<Vec<_>>();
-        let texts: Vec<String> = places.iter().map(|name| format!("k.{name}::pg_catalog.text")).collect();
-        let condition = self.condition(after, None);
-        format!(
-            "SELECT {} FROM (SELECT {names} FROM {}{condition} ORDER BY {names} OFFSET {} LIMIT 1) k ({})",
-            texts.join(", "),
-            self.table,
-            rows - 1,
-            places.join(", "),
-            names = self.names(),
-        )
+    /// All rows, as they lie.
+    pub fn all(&self) -> String {
+        self.copied(&self.condition(None))
     }
 
-    /// The rows after one key and up to another.
-    pub fn copy(&self, after: Option<&[Option<String>]>, upper: Option<&[Option<String>]>) -> String {
-        let condition = self.condition(after, upper);
-        format!("COPY (SELECT {} FROM {}{condition}) TO STDOUT (FORMAT binary)", self.items, self.table)
+    /// The rows after a key in order, at most so many.
+    pub fn in_order(&self, after: Option<&[Option<String>]>, most: Option<u64>) -> String {
+        let limit = most.map_or_else(String::new, |most| format!(" LIMIT {most}"));
+        self.copied(&format!("{} ORDER BY {}{limit}", self.condition(after), self.names()))
     }
 
-    /// All rows after a key, in order.
-    pub fn sorted(&self, after: Option<&[Option<String>]>) -> String {
-        let (condition, names) = (self.condition(after, None), self.names());
-        format!(
-            "COPY (SELECT {} FROM {}{condition} ORDER BY {names}) TO STDOUT (FORMAT binary)",
-            self.items, self.table
-        )
+    fn copied(&self, rest: &str) -> String {
+        format!("COPY (SELECT {} FROM {}{rest}) TO STDOUT (FORMAT binary)", self.items, self.table)
     }
 
-    fn condition(&self, after: Option<&[Option<String>]>, upper: Option<&[Option<String>]>) -> String {
+    fn condition(&self, after: Option<&[Option<String>]>) -> String {
         let mut parts = Vec::new();
         if let Some(after) = after {
-            parts.push(if self.nulls { self.after_with_nulls(after) } else { self.compared(">", after) });
-        }
-        if let Some(upper) = upper {
-            parts.push(self.compared("<=", upper));
+            parts.push(if self.nulls { self.after_with_nulls(after) } else { self.after(after) });
         }
         parts.extend(self.filter.as_ref().map(|filter| format!("({filter})")));
         if parts.is_empty() { String::new() } else { format!(" WHERE {}", parts.join(" AND ")) }
     }
 
-    fn compared(&self, how: &str, key: &[Option<String>]) -> String {
+    fn after(&self, key: &[Option<String>]) -> String {
         let values: Vec<String> = key.iter().zip(&self.key).map(|(value, (_, of))| value_of(value, of)).collect();
-        format!("({}) {how} ({})", self.names(), values.join(", "))
+        format!("({}) > ({})", self.names(), values.join(", "))
     }
 
     /// Rows after a key of which any part may be NULL, which comes last.

@@ -1,30 +1,28 @@
 //! The connections that read chunks.
 
 use super::handoff::lock;
-use super::job::{ChunkRead, Job, ReadWith, SnapshotContext};
-use super::order::Frontier;
+use super::job::{ChunkRead, Job, ReadUnder, ReadWith, SnapshotContext};
 use super::query::{self, Queries};
 use super::view::View;
 use crate::catalog::read;
-use crate::client::{Connection, Rows, after_header};
+use crate::client::{Connection, Rows, worth_another_try};
 use crate::discovery;
 use crate::evolve::Evolution;
 use crate::lsn::Lsn;
 use crate::shape::{Decodable, Shape};
 use crate::values::TableBuilder;
 use dujiang_core::batch::TimePrecision;
-use dujiang_core::codes::Retry;
-use dujiang_core::{ChangeBatch, Code, Error, Origin, Result, fault};
+use dujiang_core::{Code, Error, Origin, Result, fault};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// A chunk holds about so many bytes; it is given up and read again smaller at four times as many.
+/// A chunk holds about so many bytes.
 pub(super) const CHUNK_BYTES: usize = 8 << 20;
 /// A view serves chunks of a table for so long, as long as the stream has dropped nothing behind it.
-const VIEW_AGE: Duration = Duration::from_millis(500);
+pub(super) const VIEW_AGE: Duration = Duration::from_millis(500);
 /// How long a view stays open while the chunk read from it is not taken.
 const PATIENCE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -119,27 +117,19 @@ struct OpenView {
 }
 
 /// How a table is read, as long as its columns in the catalog stay the same.
-pub(super) struct Planned {
+struct Planned {
     at: usize,
     /// The columns in the catalog, as `name type modifier`.
     listed: Vec<String>,
-    pub(super) with: Arc<ReadWith>,
-    pub(super) decodable: Decodable,
-    pub(super) queries: Queries,
+    with: Arc<ReadWith>,
+    decodable: Decodable,
+    queries: Queries,
 }
 
 pub(super) struct OnServer {
-    pub(super) connection: Connection,
+    connection: Connection,
     view: Option<OpenView>,
     planned: Option<Planned>,
-    next: Option<NextChunk>,
-}
-
-/// Where the chunk behind a key ends, as it was found out together with the chunk before. Under a later view it may hold more rows
-/// or fewer, which is no matter.
-struct NextChunk {
-    after: Frontier,
-    upper: Option<Frontier>,
 }
 
 pub(super) struct Worker {
@@ -156,8 +146,7 @@ impl Worker {
             let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(job) = job else { return };
             let read = match &job.order {
-                Some(order) if order.is_sorted() => self.read_sorted(job).await,
-                Some(_) => self.read_chunks(job).await,
+                Some(_) => self.read_in_order(job).await,
                 None => self.read_whole(&job).await,
             };
             if let Err(error) = read {
@@ -167,43 +156,9 @@ impl Worker {
         }
     }
 
-    /// Reads a table chunk by chunk in the order of its key.
-    async fn read_chunks(&mut self, mut job: Job) -> Result<()> {
-        let mut rows = self.context.chunk_rows;
-        let mut failures = 0;
-        loop {
-            let (chunk, bytes) = match self.chunk(&job, &mut rows).await {
-                Ok(Some(chunk)) => chunk,
-                // Too large: once more, with fewer rows.
-                Ok(None) => continue,
-                Err(error) => {
-                    lock(&job.handoff).abandon();
-                    self.session = None;
-                    failures += 1;
-                    retry(error, failures, &job).await?;
-                    continue;
-                }
-            };
-            failures = 0;
-            fault::point("snapshot.chunk-read");
-            let read: u64 = chunk.batches.iter().map(|batch| batch.images() as u64).sum();
-            if let Some(per_row) = (bytes as u64).checked_div(read) {
-                let fitting = (CHUNK_BYTES as u64 / per_row.max(1)).max(1);
-                rows = u32::try_from(fitting).unwrap_or(u32::MAX).min(self.context.chunk_rows);
-            }
-            job.frontier.clone_from(&chunk.frontier);
-            job.rows += read;
-            let more = job.frontier.is_some();
-            if !self.send(chunk).await || !more {
-                self.end_view().await;
-                return Ok(());
-            }
-        }
-    }
-
     /// Hands the chunk over; false when the reader is gone. A view is not kept open while nobody takes the chunk: it would hold
     /// back vacuum, and every ALTER of the table.
-    async fn send(&mut self, chunk: ChunkRead) -> bool {
+    pub(super) async fn send(&mut self, chunk: ChunkRead) -> bool {
         let sender = self.sender.clone();
         if let Ok(permit) = tokio::time::timeout(PATIENCE, sender.reserve()).await {
             return permit.map(|p| p.send(Ok(chunk))).is_ok();
@@ -220,71 +175,37 @@ impl Worker {
         }
     }
 
-    pub(super) async fn connected(&mut self) -> Result<&mut OnServer> {
+    async fn connected(&mut self) -> Result<&mut OnServer> {
         if self.session.is_none() {
             let connection = self.context.connect().await?;
-            self.session = Some(OnServer { connection, view: None, planned: None, next: None });
+            self.session = Some(OnServer { connection, view: None, planned: None });
         }
         Ok(self.session.as_mut().expect("invariant: just made"))
     }
 
-    async fn chunk(&mut self, job: &Job, rows: &mut u32) -> Result<Option<(ChunkRead, usize)>> {
-        let (context, number) = (self.context.clone(), self.number);
+    /// Opens a view for the next rows, or takes the one that is open.
+    pub(super) async fn begin(&mut self, job: &Job) -> Result<Begun<'_>> {
+        let (context, worker) = (self.context.clone(), self.number);
         let session = self.connected().await?;
         let (view, micros) = session.view_for(job, &context).await?;
-        let planned = session.planned(job)?;
-        let (shape, queries) = (planned.with.clone(), planned.queries.clone());
-        let mut builder = builder(&planned.decodable, &context, micros, job.rows)?;
-        let upper = session.upper(job, &queries, *rows).await?;
-        let mut bytes = 0;
-        let mut batches = Vec::new();
-        let mut sql = queries.copy(job.frontier.as_deref(), upper.as_deref());
-        if let Some(upper) = &upper {
-            // The server finds the end of the next chunk while the rows of this one are decoded.
-            sql = format!("{sql}; {}", queries.upper(Some(upper), *rows));
-        }
-        let mut copy = session.connection.copy_out(&sql).await?;
-        let mut first = true;
-        while let Some(data) = copy.next().await? {
-            bytes += data.len();
-            if !append(&mut builder, data, &mut first)? {
-                continue;
-            }
-            if bytes > 4 * CHUNK_BYTES && builder.rows() > 1 {
-                *rows = ((builder.rows() as u64 / 8) as u32).max(1);
-                // The rest of the answer is on its way: the next chunk gets a session of its own.
-                lock(&job.handoff).abandon();
-                self.session = None;
-                return Ok(None);
-            }
-        }
-        let behind = copy.behind();
-        session.next = match upper.clone() {
-            Some(after) => Some(NextChunk { after, upper: frontier(&behind)? }),
-            None => None,
-        };
-        batches.extend(builder.finish()?);
-        let key = match (&shape.order, &upper) {
-            (Some(order), Some(upper)) => {
-                let mut key = Vec::new();
-                order.write_texts(upper, &mut key)?;
-                Some(key)
-            }
-            _ => None,
-        };
-        let held = context.budget.hold(batches.iter().map(ChangeBatch::memory).sum());
-        lock(&job.handoff).complete(key);
-        let chunk = ChunkRead { worker: number, at: job.at, batches, shape, frontier: upper, piece: false, view, held };
-        Ok(Some((chunk, bytes)))
+        let planned = session.planned.as_ref().filter(|planned| planned.at == job.at);
+        let planned = planned.ok_or_else(|| Error::new(Code::Bug, "a table is read without a plan"))?;
+        let builder = builder(&planned.decodable, &context, micros, job.rows)?;
+        let budget = context.budget.clone();
+        let under = ReadUnder { worker, at: job.at, shape: planned.with.clone(), view, budget };
+        Ok(Begun { connection: &mut session.connection, queries: &planned.queries, under, builder })
     }
 }
 
-pub(super) fn builder(
-    decodable: &Decodable,
-    context: &SnapshotContext,
-    micros: i64,
-    first_ordinal: u64,
-) -> Result<TableBuilder> {
+/// What a statement that reads rows needs.
+pub(super) struct Begun<'s> {
+    pub(super) connection: &'s mut Connection,
+    pub(super) queries: &'s Queries,
+    pub(super) under: ReadUnder,
+    pub(super) builder: TableBuilder,
+}
+
+fn builder(decodable: &Decodable, context: &SnapshotContext, micros: i64, first_ordinal: u64) -> Result<TableBuilder> {
     let Decodable { schema, columns, key_images } = decodable.clone();
     let mut builder = TableBuilder::new(schema, columns, key_images, &context.settings)?;
     builder.begin_span(Origin {
@@ -297,25 +218,14 @@ pub(super) fn builder(
     Ok(builder)
 }
 
-/// Appends one message of a copy; false for one without a row.
-pub(super) fn append(builder: &mut TableBuilder, data: &[u8], first: &mut bool) -> Result<bool> {
-    let row = if std::mem::take(first) { after_header(data)? } else { data };
-    if row.is_empty() {
-        return Ok(false);
-    }
+/// Appends one row of a copy.
+pub(super) fn append(builder: &mut TableBuilder, row: &[u8]) -> Result<()> {
     builder.append_copy(row).map_err(|refused| refused.into_error(builder.schema()))
 }
 
 /// Waits before the next attempt, or says that there is none.
 pub(super) async fn retry(error: Error, failures: u32, job: &Job) -> Result<()> {
-    let again = match error.retry() {
-        Retry::Endless => true,
-        // A connection that is closed before the greeting: something between us and the server is down.
-        Retry::Never if error.code() == Code::NotADatabase => true,
-        Retry::Bounded => failures <= 5,
-        Retry::Never => false,
-    };
-    if !again {
+    if !worth_another_try(&error, failures - 1) {
         return Err(error.fact("table", job.shape.id().to_string()));
     }
     tracing::warn!(table = %job.shape.id(), %error, "a chunk of the snapshot is read again");
@@ -326,7 +236,7 @@ pub(super) async fn retry(error: Error, failures: u32, job: &Job) -> Result<()> 
 
 impl OnServer {
     /// The view that is open, if the hand-off takes it once more, or a new one. With the time it was opened.
-    pub(super) async fn view_for(&mut self, job: &Job, context: &SnapshotContext) -> Result<(View, i64)> {
+    async fn view_for(&mut self, job: &Job, context: &SnapshotContext) -> Result<(View, i64)> {
         let young = self.view.as_ref().filter(|open| open.at == job.at && open.opened.elapsed() < VIEW_AGE);
         if let Some(open) = young
             && lock(&job.handoff).open(&open.view)
@@ -419,7 +329,6 @@ impl OnServer {
         let decodable = shape.decodable();
         let queries = Queries::new(&shape, &decodable, order.as_ref(), job.filter.as_deref());
         let with = Arc::new(ReadWith { shape, renamed, order });
-        self.next = None;
         self.planned = Some(Planned { at: job.at, listed, with, decodable, queries });
         Ok(())
     }
@@ -443,11 +352,6 @@ impl OnServer {
         }
     }
 
-    pub(super) fn planned(&self, job: &Job) -> Result<&Planned> {
-        let planned = self.planned.as_ref().filter(|planned| planned.at == job.at);
-        planned.ok_or_else(|| Error::new(Code::Bug, "a chunk is read without a plan"))
-    }
-
     async fn close_view(&mut self) -> Result<()> {
         match self.view.take() {
             Some(_) => self.connection.execute("COMMIT").await,
@@ -455,23 +359,6 @@ impl OnServer {
             None => self.connection.execute("ROLLBACK").await,
         }
     }
-
-    /// The last key of the chunk; none when it is the table's last one.
-    async fn upper(&mut self, job: &Job, queries: &Queries, rows: u32) -> Result<Option<Frontier>> {
-        if let Some(next) = self.next.take()
-            && job.frontier.as_ref() == Some(&next.after)
-        {
-            return Ok(next.upper);
-        }
-        frontier(&self.connection.simple(&queries.upper(job.frontier.as_deref(), rows)).await?)
-    }
-}
-
-/// A key as texts; none if no row was found.
-fn frontier(found: &Rows) -> Result<Option<Frontier>> {
-    let Some(row) = found.first() else { return Ok(None) };
-    let text = |at| row.text(at).map(|text| Some(text.to_owned()));
-    (0..found.columns.len()).map(text).collect::<Result<Frontier>>().map(Some)
 }
 
 /// The columns of a catalog as a job has them.

@@ -1,8 +1,8 @@
 //! Tables that are read as a whole: small ones, and those of which nothing has an order that is known here.
 
 use super::handoff::lock;
-use super::job::{ChunkRead, Job};
-use super::reader::{CHUNK_BYTES, Worker, append, builder, retry};
+use super::job::Job;
+use super::reader::{Begun, CHUNK_BYTES, Worker, append, retry};
 use crate::shape::Shape;
 use dujiang_core::{ChangeBatch, Code, Error, Result, fault};
 
@@ -32,32 +32,15 @@ impl Worker {
     }
 
     async fn whole(&mut self, job: &Job, sent: &mut bool) -> Result<()> {
-        let (context, number, sender) = (self.context.clone(), self.number, self.sender.clone());
-        let session = self.connected().await?;
-        let (view, micros) = session.view_for(job, &context).await?;
-        let planned = session.planned(job)?;
-        let (shape, queries) = (planned.with.clone(), planned.queries.clone());
-        let mut builder = builder(&planned.decodable, &context, micros, 0)?;
+        let (context, sender) = (self.context.clone(), self.sender.clone());
+        let Begun { connection, queries, under, mut builder } = self.begin(job).await?;
         let at_once = job.bytes <= SMALL_TABLE;
-        let chunk = |batches: Vec<ChangeBatch>, piece| {
-            let held = context.budget.hold(batches.iter().map(ChangeBatch::memory).sum());
-            ChunkRead {
-                worker: number,
-                at: job.at,
-                batches,
-                shape: shape.clone(),
-                frontier: None,
-                piece,
-                view: view.clone(),
-                held,
-            }
-        };
         let mut batches = Vec::new();
-        let (mut bytes, mut first) = (0, true);
-        let mut copy = session.connection.copy_out(&queries.copy(None, None)).await?;
-        while let Some(data) = copy.next().await? {
-            bytes += data.len();
-            append(&mut builder, data, &mut first)?;
+        let mut bytes = 0;
+        let mut copy = connection.copy_out(&queries.all()).await?;
+        while let Some(row) = copy.next().await? {
+            bytes += row.len();
+            append(&mut builder, row)?;
             if builder.rows() < context.chunk_rows as usize && bytes < CHUNK_BYTES {
                 continue;
             }
@@ -67,7 +50,7 @@ impl Worker {
             let kept: usize = batches.iter().map(ChangeBatch::memory).sum();
             if !at_once || kept as u64 > 4 * SMALL_TABLE {
                 *sent = true;
-                if sender.send(Ok(chunk(std::mem::take(&mut batches), true))).await.is_err() {
+                if sender.send(Ok(under.piece(std::mem::take(&mut batches)))).await.is_err() {
                     return Ok(());
                 }
             }
@@ -77,7 +60,7 @@ impl Worker {
         *sent = true;
         lock(&job.handoff).complete(None);
         // The reader is gone if this fails.
-        let _ = sender.send(Ok(chunk(batches, false))).await;
+        let _ = sender.send(Ok(under.chunk(batches, None))).await;
         Ok(())
     }
 }

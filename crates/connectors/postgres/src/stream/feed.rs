@@ -12,7 +12,6 @@ use crate::lsn::Lsn;
 use crate::server::{Instance, Resume, is_standby, verify};
 use dujiang_core::budget::{Budget, Held};
 use dujiang_core::clock::Clock;
-use dujiang_core::codes::Retry;
 use dujiang_core::{Code, Error, Result, fault};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -159,18 +158,6 @@ fn pause(failures: u32) -> Duration {
     match failures {
         0 => Duration::ZERO,
         n => (FIRST_PAUSE * 2u32.pow((n - 1).min(10))).min(LONGEST_PAUSE),
-    }
-}
-
-/// Whether reconnecting can mend an error: always for lost connections, a few times where the cause may be in the way of the
-/// bytes or an old session of ours.
-pub fn worth_another_try(error: &Error, failures: u32) -> bool {
-    match error.retry() {
-        Retry::Endless => true,
-        // The server was there before: something between us and it is down and closes connections before the greeting.
-        Retry::Never if error.code() == Code::NotADatabase => true,
-        Retry::Bounded => failures < 5,
-        Retry::Never => false,
     }
 }
 

@@ -9,7 +9,7 @@ mod relations;
 mod tables;
 mod undecided;
 
-pub use feed::{Durable, Fed, Feed, FeedOptions, Fill, worth_another_try};
+pub use feed::{Durable, Fed, Feed, FeedOptions, Fill};
 pub use machine::{Begin, Machine, Step};
 pub use tables::{Appended, Missing, RowsOf, Table, Tables};
 pub use undecided::Undecided;

@@ -294,21 +294,17 @@ impl TableBuilder {
     }
 
     /// Appends one row that `COPY (SELECT ...) TO STDOUT (FORMAT binary)` sent, as kind [`Kind::Read`]; the list of the SELECT is
-    /// every column's [`Column::select_item`] in order. False at the end of the data.
+    /// every column's [`Column::select_item`] in order.
     ///
-    /// Layout: <https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format": fields (16 bits, -1 is the end), then
-    /// for each its length (32 bits, -1 is NULL) and bytes.
+    /// Layout: <https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format": fields (16 bits), then for each its length (32 bits, -1 is NULL) and bytes.
     ///
     /// # Errors
     /// [`Refused`]; nothing is appended then. A value that its column cannot hold is no error, as in [`TableBuilder::append`].
-    pub fn append_copy(&mut self, row: &[u8]) -> std::result::Result<bool, Refused> {
+    pub fn append_copy(&mut self, row: &[u8]) -> std::result::Result<(), Refused> {
         let Some((head, mut rest)) = row.split_first_chunk::<2>() else { return Err(self.torn()) };
-        let fields = i16::from_be_bytes(*head);
-        if fields == -1 && rest.is_empty() {
-            return Ok(false);
-        }
-        if usize::from(fields as u16) != self.columns.len() {
-            return Err(Refused::Other(self.another_shape(usize::from(fields as u16))));
+        let fields = usize::from(u16::from_be_bytes(*head));
+        if fields != self.columns.len() {
+            return Err(Refused::Other(self.another_shape(fields)));
         }
         let before = self.begin_append();
         let done = self.copied_row(&mut rest);
@@ -318,7 +314,7 @@ impl TableBuilder {
         }
         self.kinds.push(Kind::Read);
         self.span.change(self.kinds.len());
-        Ok(true)
+        Ok(())
     }
 
     fn copied_row(&mut self, rest: &mut &[u8]) -> std::result::Result<(), Refused> {

@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::{ChangeBatch, Kind, Origin};
 use dujiang_postgres::catalog::{TableDetail, read};
-use dujiang_postgres::client::{Connection, Endpoint, Session, after_header};
+use dujiang_postgres::client::{Connection, Endpoint, Session};
 use dujiang_postgres::pgoutput::{Message, Relation};
 use dujiang_postgres::shape::{Decodable, Shape};
 use dujiang_postgres::values::{Keep, RowChange, TableBuilder, Types, ValueSettings};
@@ -121,15 +121,9 @@ impl Db {
         let mut builder = self.builder(decodable);
         let mut refused = Vec::new();
         let mut copy = self.connection.copy_out(&sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
-        let mut first = true;
-        while let Some(data) = copy.next().await.unwrap() {
-            let row = if std::mem::take(&mut first) { after_header(data).unwrap() } else { data };
-            if row.is_empty() {
-                continue;
-            }
-            match builder.append_copy(row) {
-                Ok(_) => {}
-                Err(refusal) => refused.push(format!("{refusal:?}")),
+        while let Some(row) = copy.next().await.unwrap() {
+            if let Err(refusal) = builder.append_copy(row) {
+                refused.push(format!("{refusal:?}"));
             }
         }
         let batch = builder.finish().unwrap();
