@@ -14,12 +14,13 @@ const SOURCES: &[SourceSpec] = &[
     dujiang_datahub::SOURCE,
     dujiang_log::SOURCE,
     dujiang_kafka::LOG_SOURCE,
+    dujiang_datahub::LOG_SOURCE,
 ];
 
 const SINKS: &[SinkSpec] =
     &[dujiang_file::SPEC, dujiang_blackhole::SPEC, dujiang_values::SPEC, dujiang_datahub::SINK, dujiang_kafka::SINK];
 
-const LOGS: &[LogSpec] = &[dujiang_log::LOG, dujiang_kafka::LOG];
+const LOGS: &[LogSpec] = &[dujiang_log::LOG, dujiang_kafka::LOG, dujiang_datahub::LOG];
 
 /// Hands the lists to whoever resolves a pipeline file.
 pub struct Connectors;

@@ -347,6 +347,9 @@ codes! {
     /// reset its offsets, or it is offline. The pipeline goes on from its checkpoints, never from the subscription; it stops because
     /// whoever watches the subscription would be misled.
     DatahubSubscription = "E0841", User, Never, exit 75, "a subscription of DataHub is not the pipeline's any more";
+    /// The topic of a log in DataHub has to hold BLOB records in exactly one shard, which stays open: only so all records have
+    /// one order. A shard that was split or merged ends the log.
+    DatahubTopic = "E0842", User, Never, exit 78, "a topic of DataHub cannot be a log";
 
     // E085: Kafka
     /// No broker answers, or they do not answer in time. Check `properties.bootstrap.servers`, the network, and whether the

@@ -21,4 +21,4 @@ pub use here::Here;
 pub use numbers::{Entries, Part, Ranges};
 pub use rows::{Joined, Rows, messages};
 pub use shape::{Shapes, write_shape};
-pub use write::{Numbering, Piece, moved_to, pieces};
+pub use write::{Encoded, Numbering, encoded, size, without_large};

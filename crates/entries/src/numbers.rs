@@ -74,6 +74,13 @@ impl Entries {
         state.next += 1;
     }
 
+    /// The shapes of all tables, in the order in which they were told.
+    pub fn shapes(&self) -> Vec<(u64, Arc<TableSchema>)> {
+        let mut shapes: Vec<_> = self.state().shapes.values().cloned().collect();
+        shapes.sort_unstable_by_key(|(number, _)| *number);
+        shapes
+    }
+
     /// The shape of a table, with the entry that told it.
     pub fn shape(&self, table: &TableId) -> Option<(u64, Arc<TableSchema>)> {
         self.state().shapes.get(table).cloned()

@@ -64,6 +64,16 @@ impl Rows {
         }
     }
 
+    /// Forgets the batch at hand, and shapes that were told from `number` on.
+    ///
+    /// # Errors
+    /// `Bug`.
+    pub fn forget_from(&mut self, number: u64) -> Result<()> {
+        self.end()?;
+        self.tables.retain(|shape, _| *shape < number);
+        Ok(())
+    }
+
     /// Ends the batch at hand, if there is one.
     ///
     /// # Errors

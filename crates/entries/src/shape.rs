@@ -113,6 +113,26 @@ impl Shapes {
         Some(text.n)
     }
 
+    /// The number of the entry that a message is; nothing else of it is looked at.
+    pub fn number(bytes: &[u8]) -> Option<u64> {
+        #[derive(Deserialize)]
+        struct Numbered {
+            n: u64,
+        }
+        serde_json::from_slice::<Numbered>(bytes).ok().map(|numbered| numbered.n)
+    }
+
+    /// Takes a message that repeats what an earlier entry has told; as [`Shapes::read`].
+    pub fn repeat(&mut self, bytes: &[u8]) -> Option<u64> {
+        let text: ShapeText = serde_json::from_slice(bytes).ok()?;
+        if self.told.contains_key(&text.n) { Some(text.n) } else { self.read(bytes) }
+    }
+
+    /// Forgets what was told from `number` on.
+    pub fn forget_from(&mut self, number: u64) {
+        self.told.split_off(&number);
+    }
+
     /// The shape that entry `number` tells.
     pub fn get(&self, number: u64) -> Option<&SchemaChange> {
         self.told.get(&number)

@@ -4,11 +4,11 @@ use super::head::{Head, Heads};
 use super::numbers::Entries;
 use dujiang_core::key::changed_keys;
 use dujiang_core::transform::RowError;
-use dujiang_core::{ChangeBatch, Kind, Result};
-use dujiang_format_text::messages::Messages;
+use dujiang_core::{ChangeBatch, Error, Kind, Result};
+use dujiang_format_text::messages::{Message, Messages};
 
 /// What of a batch is encoded at once.
-pub enum Piece {
+enum Piece {
     /// A run of rows that starts at this row of the batch.
     Run(usize, ChangeBatch),
     /// An update of the key of the record at this row: a delete of the old key and an insert of the new one, each of which
@@ -17,10 +17,7 @@ pub enum Piece {
 }
 
 /// The pieces of a batch, in order.
-///
-/// # Errors
-/// `Bug`.
-pub fn pieces(batch: &ChangeBatch) -> Result<Vec<Piece>> {
+fn pieces(batch: &ChangeBatch) -> Result<Vec<Piece>> {
     let changed = changed_keys(batch);
     if changed.is_empty() {
         return Ok(vec![Piece::Run(0, batch.clone())]);
@@ -40,6 +37,69 @@ pub fn pieces(batch: &ChangeBatch) -> Result<Vec<Piece>> {
         pieces.push(run(done, batch.images())?);
     }
     Ok(pieces)
+}
+
+/// A piece of a batch with its messages.
+pub type Encoded = (ChangeBatch, Messages);
+
+/// The messages of a batch, piece by piece, and the records that have none. Nothing is numbered yet: a call that fails has
+/// taken nothing.
+///
+/// # Errors
+/// As `encode`.
+pub fn encoded(
+    batch: &ChangeBatch,
+    mut buffer: impl FnMut() -> Messages,
+    mut encode: impl FnMut(&ChangeBatch, &mut Messages) -> Result<Vec<RowError>>,
+) -> Result<(Vec<Encoded>, Vec<RowError>)> {
+    let (mut encoded, mut failed) = (Vec::new(), Vec::new());
+    for piece in pieces(batch)? {
+        match piece {
+            Piece::Run(start, rows) => {
+                let mut messages = buffer();
+                failed.extend(moved_to(start, encode(&rows, &mut messages)?));
+                encoded.push((rows, messages));
+            }
+            Piece::Moved(row, delete, insert) => {
+                let (mut gone, mut come) = (buffer(), buffer());
+                let wrong = encode(&delete, &mut gone)?.into_iter();
+                let wrong = wrong.chain(encode(&insert, &mut come)?).next();
+                match wrong {
+                    // Both or none.
+                    Some(failure) => failed.push(RowError { row, ..failure }),
+                    None => encoded.extend([(delete, gone), (insert, come)]),
+                }
+            }
+        }
+    }
+    Ok((encoded, failed))
+}
+
+/// Leaves out the messages that are too large; those records come back with the others that failed, in order.
+pub fn without_large(
+    batch: &ChangeBatch,
+    out: &mut Messages,
+    mut failed: Vec<RowError>,
+    limit: usize,
+    error: impl Fn(usize) -> Error,
+) -> Vec<RowError> {
+    let mut large: Vec<(usize, usize)> =
+        out.iter().map(|message| (message.row, size(&message))).filter(|(_, bytes)| *bytes > limit).collect();
+    if large.is_empty() {
+        return failed;
+    }
+    large.dedup_by_key(|(row, _)| *row);
+    out.forget(|row| large.binary_search_by_key(&row, |(row, _)| *row).is_ok());
+    let first = |row: usize| row - usize::from(batch.kinds[row] == Kind::UpdateAfter);
+    failed.extend(large.into_iter().map(|(row, bytes)| RowError { row: first(row), error: error(bytes) }));
+    failed.sort_by_key(|failure| failure.row);
+    failed
+}
+
+/// Bytes of a message.
+pub fn size(message: &Message<'_>) -> usize {
+    let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+    length(message.key) + length(message.value) + length(message.event_id)
 }
 
 /// Numbers the entries of one batch.
@@ -75,6 +135,6 @@ impl<'a> Numbering<'a> {
 }
 
 /// Errors of a run's rows, as those of the batch that it starts in at `start`.
-pub fn moved_to(start: usize, failed: Vec<RowError>) -> impl Iterator<Item = RowError> {
+fn moved_to(start: usize, failed: Vec<RowError>) -> impl Iterator<Item = RowError> {
     failed.into_iter().map(move |failure| RowError { row: failure.row + start, ..failure })
 }

@@ -1,4 +1,4 @@
-//! DataHub of Alibaba Cloud: a sink, and a source of records.
+//! DataHub of Alibaba Cloud: a sink, a source of records, and a log.
 //!
 //! As a sink: one topic a table, made and widened as the table is. A record is the row after a change (of a delete: the row before it) as text
 //! values; attributes say what happened, when and where. A key's records go through one shard, one request at a time, so that their
@@ -10,11 +10,14 @@
 //! - `records`: rows into records.
 //! - `writer`, `sink`: the contract.
 //! - `source`: records into rows.
+//! - `log`: a durable log between source and sinks, exactly once.
 
 #![warn(missing_docs)]
 
 mod client;
+mod clock;
 mod config;
+pub mod log;
 mod records;
 mod shards;
 mod shared;
@@ -26,6 +29,7 @@ mod writer;
 #[doc(hidden)]
 pub use client::walk_batch;
 pub use config::DatahubOptions;
+pub use log::{DatahubLogOptions, DatahubLogSourceOptions, LOG, LOG_SOURCE};
 pub use source::{DatahubSourceOptions, Startup, TupleChanges};
 
 use config::Config;

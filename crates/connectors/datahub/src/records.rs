@@ -1,7 +1,7 @@
 //! Rows into records.
 
 use crate::client::RowWriter;
-use crate::client::wire::{length_of_field, write_bytes, write_head};
+use crate::client::wire::{length_of_field, write_attributes, write_bytes, write_head};
 use crate::config::Protocol;
 use crate::shards::hash;
 use crate::topic::Slot;
@@ -148,13 +148,7 @@ impl Encoder<'_> {
         });
         let entry = &mut self.entry;
         entry.clear();
-        let length = |(name, value): &(&str, &[u8])| length_of_field(name.len()) + length_of_field(value.len());
-        write_head(8, attributes.iter().map(|pair| length_of_field(length(pair))).sum(), entry);
-        for pair in attributes {
-            write_head(1, length(pair), entry);
-            write_bytes(1, pair.0.as_bytes(), entry);
-            write_bytes(2, pair.1, entry);
-        }
+        write_attributes(attributes, entry);
         write_bytes(9, &data, entry);
         write_bytes(1, entry, out);
         (self.text, self.data) = (text, data);

@@ -4,6 +4,7 @@
 
 mod conformance;
 mod failures;
+mod log;
 mod order;
 mod source;
 mod support;

@@ -331,6 +331,26 @@ async fn what_passes_is_borne_and_nothing_comes_twice() {
     }
 }
 
+/// A shard that was split and of which nothing is left is as good as read: those behind it are begun with.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_shard_of_which_nothing_is_left_is_no_obstacle() {
+    let hub = orders(1).await;
+    put(&hub, 0, 0..3);
+    hub.split("orders", 0);
+    hub.open("orders");
+    hub.expire("orders", 0, 3);
+    put(&hub, 1, 10..12);
+    for mode in ["earliest-offset", "latest-offset"] {
+        let (mut reader, _acker) = open(&*source(&hub, &[("scan.startup.mode", mode)]), None).await.unwrap();
+        if mode == "latest-offset" {
+            put(&hub, 2, 20..21);
+        }
+        let wanted = if mode == "earliest-offset" { vec![10, 11] } else { vec![20] };
+        assert_eq!(read(&mut reader, wanted.len()).await.ids(), wanted, "{mode}");
+    }
+    assert_eq!(hub.violations(), Vec::<String>::new());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn inv6_records_that_expired_before_they_were_read_halt_it() {
     let hub = orders(1).await;

@@ -23,6 +23,10 @@ impl Clock for Standing {
     }
 }
 
+/// Where the service is asked, and as whom.
+pub(crate) const PROJECT_OPTIONS: [(&str, &str); 3] =
+    [("project", PROJECT), ("access-id", ACCESS_ID), ("access-key", ACCESS_KEY)];
+
 pub(crate) fn table(columns: usize) -> Arc<TableSchema> {
     let mut fields = vec![Field::new("id", DataType::Int64, false)];
     fields.extend((1..columns).map(|index| Field::new(format!("c{index}"), DataType::Utf8, true)));

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use dujiang_core::checkpoint::Token;
 use dujiang_core::sink::{Detached, Milestone, Retries, SinkContext, SinkFigures, Writer};
 use dujiang_core::transform::RowError;
-use dujiang_core::{ChangeBatch, Code, Epoch, Error, Kind, Result, TableId, TableSchema};
-use dujiang_entries::{Heads, Numbering, Piece, moved_to, pieces};
+use dujiang_core::{ChangeBatch, Code, Epoch, Error, Result, TableId, TableSchema};
+use dujiang_entries::{Heads, Numbering, encoded, size, without_large};
 use dujiang_format_text::messages::{Encoder, MessageOptions, Messages};
 use rdkafka::message::{Header, OwnedHeaders};
 use std::collections::HashMap;
@@ -227,28 +227,9 @@ impl KafkaWriter {
                 return Err(Error::new(Code::Bug, what).fact("table", id.to_string()));
             }
         };
-        // Encoded before anything is numbered: a call that fails has taken nothing.
-        let (mut encoded, mut failed) = (Vec::new(), Vec::new());
-        let table = self.tables.get_mut(id).expect("invariant: it has just been prepared");
-        for piece in pieces(batch)? {
-            match piece {
-                Piece::Run(start, rows) => {
-                    let mut messages = self.outbox.buffer();
-                    failed.extend(moved_to(start, encode(table, &rows, &mut messages)?));
-                    encoded.push((rows, messages));
-                }
-                Piece::Moved(row, delete, insert) => {
-                    let (mut gone, mut come) = (self.outbox.buffer(), self.outbox.buffer());
-                    let wrong = encode(table, &delete, &mut gone)?.into_iter();
-                    let wrong = wrong.chain(encode(table, &insert, &mut come)?).next();
-                    match wrong {
-                        // Both or none.
-                        Some(failure) => failed.push(RowError { row, ..failure }),
-                        None => encoded.extend([(delete, gone), (insert, come)]),
-                    }
-                }
-            }
-        }
+        let (outbox, table) = (&mut self.outbox, self.tables.get_mut(id));
+        let table = table.expect("invariant: it has just been prepared");
+        let (encoded, failed) = encoded(batch, || outbox.buffer(), |rows, out| encode(table, rows, out))?;
         let way = table.way.clone();
         let mut numbering = Numbering::new(&shared.entries, shape, self.goes_on);
         for (rows, messages) in encoded {
@@ -284,24 +265,8 @@ impl KafkaWriter {
 
 /// Encodes a batch without the records that are too large; those that have no message, in order.
 fn encode(table: &mut Table, batch: &ChangeBatch, out: &mut Messages) -> Result<Vec<RowError>> {
-    let mut failed = table.encoder.encode(batch, 0..batch.images(), out)?;
-    let limit = table.way.target.limit;
-    let mut large: Vec<(usize, usize)> =
-        out.iter().map(|message| (message.row, size(&message))).filter(|(_, bytes)| *bytes > limit).collect();
-    if large.is_empty() {
-        return Ok(failed);
-    }
-    large.dedup_by_key(|(row, _)| *row);
-    out.forget(|row| large.binary_search_by_key(&row, |(row, _)| *row).is_ok());
-    let first = |row: usize| row - usize::from(batch.kinds[row] == Kind::UpdateAfter);
-    failed.extend(large.into_iter().map(|(row, bytes)| RowError { row: first(row), error: too_large(table, bytes) }));
-    failed.sort_by_key(|failure| failure.row);
-    Ok(failed)
-}
-
-fn size(message: &dujiang_format_text::messages::Message<'_>) -> usize {
-    let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
-    length(message.key) + length(message.value) + length(message.event_id)
+    let failed = table.encoder.encode(batch, 0..batch.images(), out)?;
+    Ok(without_large(batch, out, failed, table.way.target.limit, |bytes| too_large(table, bytes)))
 }
 
 fn too_large(table: &Table, bytes: usize) -> Error {

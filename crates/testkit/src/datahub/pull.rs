@@ -62,8 +62,15 @@ pub(super) fn json_of_shard(state: &mut State, name: &str, id: &str, body: &[u8]
 
 fn seek(state: &mut State, name: &str, id: &str, body: &Value) -> Result<Value, Refusal> {
     let topic = state.topics.get(name).ok_or_else(|| no_topic(name))?;
-    let (_, shard) = shard(topic, name, id)?;
-    let (first, end) = (shard.first, shard.end());
+    let (number, found) = shard(topic, name, id)?;
+    if found.state == "CLOSED" && found.first > 0 && found.first >= found.end() {
+        // Nothing of it is left, and nothing will come.
+        if let Some(shard) = state.topics.get_mut(name).and_then(|topic| topic.shards.get_mut(&number)) {
+            shard.read_to_end = true;
+        }
+        return Err((400, "InvalidShardOperation", "The shard is closed".into()));
+    }
+    let (first, end, shard) = (found.first, found.end(), found);
     let range = || (400, "SeekOutOfRange", "Cursor seek out of range".to_owned());
     let sequence = match body["Type"].as_str().unwrap_or_default() {
         "OLDEST" => first,

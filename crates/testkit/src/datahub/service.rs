@@ -276,6 +276,12 @@ fn change_topic(state: &mut State, name: &str, body: &[u8]) -> Result<Answer, Re
             let shards =
                 body["ShardCount"].as_u64().filter(|n| (1..=256).contains(n)).ok_or_else(|| wrong("shards"))?;
             body["Lifecycle"].as_u64().filter(|n| (1..=7).contains(n)).ok_or_else(|| wrong("lifecycle"))?;
+            if text("RecordType")? == "BLOB" {
+                let mut topic = Topic::new(vec![("content".into(), "STRING".into())], shards as u32);
+                topic.blob = true;
+                state.topics.insert(name.to_owned(), topic);
+                return Ok(json_answer(201, &json!({})));
+            }
             let schema: Value = serde_json::from_str(&text("RecordSchema")?).map_err(|_| wrong("schema"))?;
             let field = |field: &Value| Some((field["name"].as_str()?.to_owned(), field["type"].as_str()?.to_owned()));
             let fields: Option<Vec<_>> = schema["fields"].as_array().map(|all| all.iter().filter_map(field).collect());

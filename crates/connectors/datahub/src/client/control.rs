@@ -28,6 +28,8 @@ pub struct TopicInfo {
     pub fields: Vec<Field>,
     /// When it was made, seconds since 1970-01-01 UTC: another topic of the same name has another time.
     pub created: i64,
+    /// Days that records stay; 0 if the service does not tell.
+    pub lifecycle: u16,
 }
 
 /// A shard.
@@ -72,6 +74,8 @@ impl Client {
             record_schema: String,
             #[serde(default)]
             create_time: i64,
+            #[serde(default)]
+            lifecycle: u16,
         }
         let answer = self.json(connection, "GET", &topic_path(project, topic), Vec::new()).await?;
         let answer: Answer = read(&answer)?;
@@ -79,7 +83,12 @@ impl Client {
             "" => Vec::new(),
             schema => read::<Schema>(schema.as_bytes())?.fields,
         };
-        Ok(TopicInfo { record_type: answer.record_type, fields, created: answer.create_time })
+        Ok(TopicInfo {
+            record_type: answer.record_type,
+            fields,
+            created: answer.create_time,
+            lifecycle: answer.lifecycle,
+        })
     }
 
     /// Makes a topic of tuples.
@@ -97,6 +106,24 @@ impl Client {
         let body = json!({
             "Action": "create", "ShardCount": shards, "Lifecycle": lifecycle, "RecordType": "TUPLE",
             "RecordSchema": schema, "Comment": "made by Dujiang", "ExpandMode": "split",
+        });
+        let path = topic_path(project, topic);
+        self.json(connection, "POST", &path, body.to_string().into_bytes()).await.map(drop)
+    }
+
+    /// Makes a topic of one shard whose records are bytes.
+    ///
+    /// # Errors
+    /// `TopicAlreadyExist`, and whatever else keeps it from success.
+    pub async fn create_blob_topic(
+        &self,
+        connection: &mut Connection,
+        (project, topic): (&str, &str),
+        lifecycle: u16,
+    ) -> Result<(), Failure> {
+        let body = json!({
+            "Action": "create", "ShardCount": 1, "Lifecycle": lifecycle, "RecordType": "BLOB",
+            "Comment": "made by Dujiang", "ExpandMode": "split",
         });
         let path = topic_path(project, topic);
         self.json(connection, "POST", &path, body.to_string().into_bytes()).await.map(drop)

@@ -86,7 +86,7 @@ impl Client {
         limit: u32,
     ) -> Result<Pulled, Failure> {
         let call = ("application/x-protobuf", "sub");
-        let answer = self.framed(connection, &at.text(), call, &asked(cursor, limit), self.compression).await?;
+        let answer = self.framed(connection, &at.text(), call, &[&asked(cursor, limit)], self.compression).await?;
         Pulled::protobuf(answer).ok_or_else(|| Failure::Unreadable("the message is damaged".to_owned()))
     }
 
@@ -102,7 +102,7 @@ impl Client {
         limit: u32,
     ) -> Result<Pulled, Failure> {
         let call = ("application/x-binary", "sub");
-        let answer = self.framed(connection, &at.text(), call, &asked(cursor, limit), Compression::None).await?;
+        let answer = self.framed(connection, &at.text(), call, &[&asked(cursor, limit)], Compression::None).await?;
         Pulled::batches(&answer).ok_or_else(|| Failure::Unreadable("a batch is damaged".to_owned()))
     }
 

@@ -18,7 +18,7 @@ pub use batch::walk_batch;
 pub(crate) use batch::{Form, RowWriter, compresses};
 pub(crate) use connection::{Connection, Endpoint};
 pub(crate) use control::{Field, ShardState, TopicInfo};
-pub(crate) use cursors::{Seek, ShardPath};
+pub(crate) use cursors::{Cursor, Seek, ShardPath};
 pub(crate) use packing::Compression;
 pub(crate) use request::{Access, Client, PutFailure};
 pub(crate) use rows::{Pulled, Row};

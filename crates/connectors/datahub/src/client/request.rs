@@ -6,7 +6,7 @@ use super::connection::{Connection, Endpoint};
 use super::frame::{read_frame, write_frame};
 use super::packing::Compression;
 use super::sign::{Signed, authorization};
-use super::wire::{Fields, Value, write_bytes};
+use super::wire::{Fields, Value, length_of_field, write_head};
 use bytes::Bytes;
 use dujiang_core::clock::Clock;
 use dujiang_core::{Code, Error, Secret};
@@ -90,7 +90,7 @@ impl Client {
         records: &[u8],
     ) -> Result<Vec<PutFailure>, Failure> {
         let answer =
-            self.framed(connection, path, ("application/x-protobuf", "pub"), records, self.compression).await?;
+            self.framed(connection, path, ("application/x-protobuf", "pub"), &[records], self.compression).await?;
         put_failures(&answer).ok_or_else(|| Failure::Unreadable("the message is damaged".to_owned()))
     }
 
@@ -107,26 +107,26 @@ impl Client {
     ) -> Result<Vec<PutFailure>, Failure> {
         let batch = write_batch(rows, count, self.compression)
             .map_err(|cause| Failure::Lost(Error::new(Code::Bug, "a batch cannot be compressed").with_source(cause)))?;
-        let (mut entry, mut message) = (Vec::with_capacity(batch.len() + 8), Vec::with_capacity(batch.len() + 16));
-        write_bytes(6, &batch, &mut entry);
-        write_bytes(1, &entry, &mut message);
+        let mut heads = Vec::new();
+        write_head(1, length_of_field(batch.len()), &mut heads);
+        write_head(6, batch.len(), &mut heads);
         // What is compressed is the batch.
         let call = ("application/x-binary", "pub");
-        let answer = self.framed(connection, path, call, &message, Compression::None).await?;
+        let answer = self.framed(connection, path, call, &[&heads, &batch], Compression::None).await?;
         put_failures(&answer).ok_or_else(|| Failure::Unreadable("the message is damaged".to_owned()))
     }
 
-    /// A request with a framed message; the message of its answer.
+    /// A request with a framed message, given in parts; the message of its answer.
     pub(super) async fn framed(
         &self,
         connection: &mut Connection,
         path: &str,
         (content_type, action): (&str, &str),
-        message: &[u8],
+        message: &[&[u8]],
         compression: Compression,
     ) -> Result<Bytes, Failure> {
-        let mut body = Vec::with_capacity(message.len() + 12);
-        write_frame(&mut body, |out| out.extend_from_slice(message));
+        let mut body = Vec::with_capacity(message.iter().map(|part| part.len()).sum::<usize>() + 12);
+        write_frame(&mut body, |out| message.iter().for_each(|part| out.extend_from_slice(part)));
         let call = Call { method: "POST", path, content_type, action: Some(action), body, compression };
         let answer = self.call(connection, call).await?;
         let payload = read_frame(&answer).map_err(|fault| Failure::Unreadable(format!("{fault:?}")))?;

@@ -107,6 +107,23 @@ impl Row {
     }
 }
 
+/// Number and width of a `RecordEntry`.
+fn outline(entry: &[u8]) -> Option<(i64, usize)> {
+    let (mut sequence, mut width) = (0, 0);
+    for field in Fields::of(entry) {
+        match field? {
+            (6, Value::Number(number)) => sequence = number as i64,
+            (9, Value::Bytes(data)) => {
+                for value in Fields::of(data) {
+                    width += usize::from(matches!(value?, (1, Value::Bytes(_))));
+                }
+            }
+            _ => {}
+        }
+    }
+    Some((sequence, width))
+}
+
 /// The bytes of a field of a message, if it has it; nothing if the message is damaged.
 fn part(message: &[u8], number: u64) -> Option<Option<&[u8]>> {
     let mut found = None;
@@ -253,14 +270,26 @@ impl Pulled {
     }
 
     fn of(next_cursor: String, latest: (i64, i64), body: Body) -> Option<Self> {
-        let mut pulled = Self { next_cursor, latest, records: 0, last: -1, width: 0, forms: Vec::new(), body };
         let (mut records, mut last, mut width) = (0, -1, 0);
-        pulled.each(&mut Row::default(), |row| {
-            (records, last, width) = (records + 1, row.sequence, width.max(row.values.len()));
-            true
-        })?;
-        (pulled.records, pulled.last, pulled.width) = (records, last, width);
-        Some(pulled)
+        let mut count =
+            |(sequence, values): (i64, usize)| (records, last, width) = (records + 1, sequence, width.max(values));
+        match &body {
+            Body::Protobuf(message) => {
+                for field in Fields::of(message) {
+                    let (4, Value::Bytes(entry)) = field? else { continue };
+                    count(outline(entry)?);
+                }
+            }
+            Body::Json(list) => {
+                let mut row = Row::default();
+                for record in list {
+                    record.fill(&mut row)?;
+                    count((row.sequence, row.values.len()));
+                }
+            }
+            Body::Batches(_) => {}
+        }
+        Some(Self { next_cursor, latest, records, last, width, forms: Vec::new(), body })
     }
 
     /// Shows the records, one after the other, until it is enough; none if one of them is damaged.

@@ -21,6 +21,17 @@ pub fn write_head(number: u8, length: usize, out: &mut Vec<u8>) {
     write_varint(length as u64, out);
 }
 
+/// Appends the attributes of a `RecordEntry` (field 8).
+pub fn write_attributes(pairs: &[(&str, &[u8])], out: &mut Vec<u8>) {
+    let length = |(name, value): &(&str, &[u8])| length_of_field(name.len()) + length_of_field(value.len());
+    write_head(8, pairs.iter().map(|pair| length_of_field(length(pair))).sum(), out);
+    for pair in pairs {
+        write_head(1, length(pair), out);
+        write_bytes(1, pair.0.as_bytes(), out);
+        write_bytes(2, pair.1, out);
+    }
+}
+
 /// Bytes that a length takes.
 pub fn length_of_varint(value: usize) -> usize {
     (usize::BITS as usize - (value | 1).leading_zeros() as usize).div_ceil(7)

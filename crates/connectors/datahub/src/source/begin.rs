@@ -97,6 +97,8 @@ async fn resolve(
     match (seek, found) {
         (Seek::Latest, Ok(newest)) => Ok(behind(newest.sequence)),
         (_, Ok(found)) => Ok(ShardPlace::before(found.sequence.max(0))),
+        // It is closed, and nothing of it is left.
+        (_, Err(failure)) if failure.is("InvalidShardOperation") => Ok(ShardPlace { done: true, ..ShardPlace::START }),
         // Nothing is as new.
         (Seek::Time(_), Err(failure)) if failure.is("SeekOutOfRange") => {
             let newest = client.cursor(connection, path, Seek::Latest).await.map_err(failed)?;

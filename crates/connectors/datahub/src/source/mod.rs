@@ -25,8 +25,8 @@ use self::place::{Place, TopicPlace};
 use self::reader::{DatahubReader, tables};
 use self::subscription::{Sessions, SubscriptionAcker};
 use crate::client::{Connection, Failure};
+use crate::clock::SystemClock;
 use async_trait::async_trait;
-use dujiang_core::clock::Clock;
 use dujiang_core::connector::{Built, PipelineOptions};
 use dujiang_core::options::RawOption;
 use dujiang_core::source::{Acker, Reader, Source, SourceContext};
@@ -40,17 +40,6 @@ pub(crate) fn build(raw: &[RawOption], pipeline: &PipelineOptions) -> Built<dyn 
 
 struct DatahubSource {
     config: Arc<SourceConfig>,
-}
-
-/// Requests carry the time, and whoever only looks is handed no clock.
-struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now_micros(&self) -> i64 {
-        // tidy: allow(clock): requests carry the time, and who only looks is handed no clock.
-        let now = std::time::SystemTime::now();
-        now.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
-    }
 }
 
 #[async_trait]

@@ -86,6 +86,16 @@ pub(super) struct Following {
     met: bool,
 }
 
+/// What came of a cursor.
+enum Read {
+    /// Something was read.
+    On,
+    /// It was refused at once.
+    Nothing,
+    /// The shard has come to its end.
+    End,
+}
+
 /// How a shard goes on.
 enum Next {
     /// With this cursor.
@@ -115,9 +125,16 @@ impl Following {
 
     /// Works until the shard has come to its end, or nobody listens.
     pub(super) async fn run(mut self) -> Result<()> {
+        let mut pause = AGAIN.0;
         while let Next::Cursor(cursor) = self.seek().await? {
-            if self.read_from(cursor).await? {
-                break;
+            match self.read_from(cursor).await? {
+                Read::End => break,
+                Read::On => pause = AGAIN.0,
+                // The next one may be refused as well.
+                Read::Nothing => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(AGAIN.1);
+                }
             }
         }
         // Nobody listens any more: then nobody needs it.
@@ -125,9 +142,9 @@ impl Following {
         Ok(())
     }
 
-    /// Reads on from a cursor; false when it has to be sought again.
-    async fn read_from(&mut self, mut cursor: String) -> Result<bool> {
-        let (mut fresh, mut pause) = (true, AGAIN.0);
+    /// Reads on from a cursor, until it has to be sought again or the shard has come to its end.
+    async fn read_from(&mut self, mut cursor: String) -> Result<Read> {
+        let (mut fresh, mut pause, mut read) = (true, AGAIN.0, Read::Nothing);
         loop {
             if self.out.is_closed() {
                 // The feed ends with whoever listens.
@@ -138,7 +155,7 @@ impl Following {
             let pulled = self.pull(&cursor).await;
             match pulled {
                 Ok(pulled) => {
-                    pause = AGAIN.0;
+                    (pause, read) = (AGAIN.0, Read::On);
                     shared.hear(None);
                     cursor.clone_from(&pulled.next_cursor);
                     let (records, newest) = (pulled.records, pulled.latest.0 >= 0 && pulled.last >= pulled.latest.0);
@@ -154,8 +171,8 @@ impl Following {
                         tokio::time::sleep(shared.config.options.poll_interval).await;
                     }
                 }
-                Err(failure) if failure.is("InvalidShardOperation") => return Ok(true),
-                Err(failure) if failure.is("InvalidCursor") || failure.is("SeekOutOfRange") => return Ok(false),
+                Err(failure) if failure.is("InvalidShardOperation") => return Ok(Read::End),
+                Err(failure) if failure.is("InvalidCursor") || failure.is("SeekOutOfRange") => return Ok(read),
                 Err(failure) if failure.is("NoSuchShard") => return Err(self.lost().fact("why", "the shard is gone")),
                 Err(failure) => {
                     drop(answer);

@@ -1,0 +1,242 @@
+//! Looking at a log without changing it, for people and scripts. Waits for the service.
+
+use super::config::{self, Hub, LogConfig};
+use super::look::{Seen, Spot, look};
+use super::order::{Entry, Item};
+use super::waiting;
+use crate::client::Row;
+use dujiang_core::connector::PipelineOptions;
+use dujiang_core::options::{Problem, RawOption};
+use dujiang_core::source::SourceEvent;
+use dujiang_core::{Code, Error, Result, Start};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Pieces that may wait.
+const PIECES: usize = 2;
+
+/// Where a log is.
+pub struct Place(Arc<Hub>);
+
+/// What is to be looked at, from a `log:` block.
+///
+/// # Errors
+/// Every mistake of the block.
+pub fn of_log(raw: &[RawOption], pipeline: &str) -> std::result::Result<Place, Vec<Problem>> {
+    let options = PipelineOptions { name: pipeline.to_owned(), parallelism: 1, memory_limit: 64 << 20 };
+    LogConfig::parse(raw, &options).map(|config| Place(config.hub))
+}
+
+/// The same from a `source:` block.
+///
+/// # Errors
+/// Every mistake of the block.
+pub fn of_source(raw: &[RawOption]) -> std::result::Result<Place, Vec<Problem>> {
+    config::source(raw).map(|(hub, _)| Place(Arc::new(hub)))
+}
+
+/// A log that is looked at. What is committed later is not seen.
+pub struct View {
+    hub: Arc<Hub>,
+    seen: Arc<Seen>,
+}
+
+/// What a log holds, in figures.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// The pipeline that captures into it.
+    pub pipeline: String,
+    /// Its lineage.
+    pub lineage: String,
+    /// Number of the oldest entry that can be read.
+    pub first: u64,
+    /// Number behind the last one.
+    pub end: u64,
+    /// The last epoch.
+    pub epoch: u64,
+    /// The instance that wrote it.
+    pub generation: u64,
+    /// The source's position behind it, for people.
+    pub position: String,
+    /// The topic, and the numbers of the oldest and newest record of its shard.
+    pub topic: (String, u64, u64),
+}
+
+/// What a whole reading found.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// Entries read.
+    pub entries: u64,
+    /// Images in them.
+    pub images: u64,
+    /// Epochs read.
+    pub epochs: u64,
+    /// What stands in the way of reading all of it.
+    pub problem: Option<Error>,
+}
+
+/// What a reading brings: entries, and how many epochs were committed meanwhile.
+type Piece = Result<(Vec<Item>, u64)>;
+
+impl View {
+    /// Looks at a log.
+    ///
+    /// # Errors
+    /// `LogMissing`; as the service answers.
+    pub fn open(Place(hub): Place) -> Result<Self> {
+        let place = hub.clone();
+        let seen = waiting(async move { look(&place).await })?;
+        let missing = || {
+            Error::new(Code::LogMissing, format!("there is no log in topic `{}`", hub.topic))
+                .fact("project", hub.service())
+                .help("check `topic`; the log is made by the pipeline that captures into it")
+        };
+        let seen = Arc::new(seen.ok_or_else(missing)?);
+        Ok(Self { hub, seen })
+    }
+
+    fn find(&self, start: Start) -> Result<Spot> {
+        let (hub, seen) = (self.hub.clone(), self.seen.clone());
+        waiting(async move { Ok(seen.find(&hub, start).await?.0) })
+    }
+
+    /// Figures.
+    ///
+    /// # Errors
+    /// As the service answers.
+    pub fn summary(&self) -> Result<Summary> {
+        let (hub, seen) = (self.hub.clone(), self.seen.clone());
+        let oldest = waiting(async move { seen.oldest(&hub).await })?;
+        let last = &self.seen.last;
+        Ok(Summary {
+            pipeline: last.pipeline.clone(),
+            lineage: last.lineage.clone(),
+            first: self.find(Start::Earliest)?.number,
+            end: self.seen.end,
+            epoch: last.epoch,
+            generation: last.generation,
+            position: last.position.clone(),
+            topic: (self.hub.topic.clone(), oldest, self.seen.tail.last().unwrap_or_default()),
+        })
+    }
+
+    /// The first entry of the epoch in which a time lies, microseconds since 1970; the end when there is none.
+    ///
+    /// # Errors
+    /// As the service answers.
+    pub fn offset_at(&self, micros: i64) -> Result<u64> {
+        Ok(self.find(Start::Time(micros))?.number)
+    }
+
+    /// Entries from a place on, one by one with the number of its first change, as long as `take` says so.
+    ///
+    /// # Errors
+    /// `LogTrimmed`, `LogRangeDamaged`; what `take` returns.
+    pub fn each(&self, from: Start, mut take: impl FnMut(u64, SourceEvent) -> Result<bool>) -> Result<()> {
+        self.read(from, |item| {
+            let (number, event) = event(item);
+            take(number, event)
+        })
+        .map(drop)
+    }
+
+    /// How many epochs were read.
+    fn read(&self, from: Start, mut take: impl FnMut(Item) -> Result<bool>) -> Result<u64> {
+        let (sender, mut pieces) = mpsc::channel(PIECES);
+        let (hub, seen) = (self.hub.clone(), self.seen.clone());
+        let thread = std::thread::spawn(move || {
+            waiting(async move {
+                if let Err(error) = follow(&hub, &seen, from, &sender).await {
+                    // Nobody listens any more: then nobody needs it.
+                    let _ = sender.send(Err(error)).await;
+                }
+                Ok(())
+            })
+        });
+        let (mut outcome, mut epochs) = (Ok(()), 0);
+        'reading: while let Some(piece) = pieces.blocking_recv() {
+            let items = match piece {
+                Ok((items, more)) => {
+                    epochs = more;
+                    items
+                }
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
+            };
+            for item in items {
+                match take(item) {
+                    Ok(true) => {}
+                    Ok(false) => break 'reading,
+                    Err(error) => {
+                        outcome = Err(error);
+                        break 'reading;
+                    }
+                }
+            }
+        }
+        drop(pieces);
+        let _ = thread.join();
+        outcome.map(|()| epochs)
+    }
+
+    /// Reads everything: every number has to be there, and to be read.
+    pub fn verify(&self) -> Verified {
+        let mut verified = Verified::default();
+        let read = self.read(Start::Earliest, |item| {
+            match &item.entry {
+                Entry::Batch { batch, .. } => {
+                    verified.images += batch.images() as u64;
+                    verified.entries += batch.changes() as u64;
+                }
+                _ => verified.entries += 1,
+            }
+            Ok(true)
+        });
+        match read {
+            Ok(epochs) => verified.epochs = epochs,
+            Err(error) => verified.problem = Some(error),
+        }
+        verified
+    }
+
+    /// Nothing in DataHub waits for a delivery.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn forget(&self, _consumer: &str) -> Result<()> {
+        Err(Error::new(Code::NotSupported, "a log in DataHub has no consumers: it keeps nothing for them")
+            .help("nothing has to be done: records expire after the days of the topic's lifecycle"))
+    }
+}
+
+/// Reads what is committed by now.
+async fn follow(hub: &Arc<Hub>, seen: &Seen, from: Start, out: &mpsc::Sender<Piece>) -> Result<()> {
+    let (spot, _) = seen.find(hub, from).await?;
+    let mut tail = seen.tail_at(hub, spot.segment).await?;
+    let (mut order, mut row) = (seen.order_from(hub, spot.number), Row::default());
+    while order.committed() < seen.end {
+        let pulled = tail.pull().await?;
+        if pulled.records == 0 {
+            break;
+        }
+        let outcome = tail.each(&pulled, &mut row, |record| match order.committed() < seen.end {
+            true => order.take(record),
+            false => Ok(()),
+        });
+        if out.send(Ok((order.take_ready().into(), order.epochs()))).await.is_err() {
+            return Ok(());
+        }
+        outcome?;
+    }
+    Ok(())
+}
+
+fn event(item: Item) -> (u64, SourceEvent) {
+    match item.entry {
+        Entry::Batch { batch, .. } => (item.number - batch.changes() as u64, SourceEvent::Batch(batch)),
+        Entry::Schema(change) => (item.number - 1, SourceEvent::SchemaChange(change)),
+        Entry::Milestone(milestone, _) => (item.number - 1, SourceEvent::from(milestone)),
+    }
+}
