@@ -215,6 +215,7 @@ impl Coordinator {
             Err(error) => return Err(error),
         }
         self.open.last_mut().expect("invariant: pushed above").sure = true;
+        session.renewed()?;
         self.shared.prepared.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }

@@ -11,24 +11,59 @@
 
 use super::told_place::ask_status;
 use crate::catalog::Version;
-use crate::client::{Connection, ServerFamily};
+use crate::client::{Connection, ServerFamily, quote};
+use crate::place::Place;
 use crate::server::told_prepared;
 use dujiang_core::{Code, Error, Result};
 
-/// Whether distributed transactions are prepared. On MariaDB: when there are none, what XA COMMIT has logged is visible.
+/// Whether distributed transactions are prepared. On MariaDB: when there are none, what XA COMMIT has logged is visible. Where they
+/// may not be listed (XA_RECOVER_ADMIN), they count as prepared if it matters.
 ///
 /// # Errors
 /// `ConnectionLost`.
 pub async fn are_prepared(connection: &mut Connection) -> Result<bool> {
-    Ok(told_prepared(connection).await?.is_some_and(|names| !names.is_empty()))
+    let unknown = !commits_in_order(connection);
+    Ok(told_prepared(connection).await?.map_or(unknown, |names| !names.is_empty()))
 }
 
-/// How many XA COMMIT were begun; each is counted before it is logged.
+/// Whether the server is a MySQL that commits distributed transactions as it does others.
+fn commits_in_order(connection: &Connection) -> bool {
+    let server = connection.server();
+    let since = Version::parse(&server.version).is_some_and(|version| version >= Version(8, 0, 30));
+    server.family == ServerFamily::MySql && since
+}
+
+/// Events looked through between two places; more of them in the moment of a view are rare.
+const MOST_EVENTS: usize = 2_000;
+
+/// Whether the log of a MariaDB may have an XA COMMIT between two places.
 ///
 /// # Errors
-/// `ConnectionLost`, `SourceQuery`.
-pub async fn commits(connection: &mut Connection) -> Result<u64> {
-    counter(connection, "Com_xa_commit").await
+/// `ConnectionLost`.
+pub async fn may_commit_between(connection: &mut Connection, from: &Place, to: &Place) -> Result<bool> {
+    if to <= from {
+        return Ok(false);
+    }
+    if to.file() != from.file() {
+        return Ok(true);
+    }
+    let file = quote::text(from.file());
+    let sql = format!("SHOW BINLOG EVENTS IN {file} FROM {} LIMIT {MOST_EVENTS}", from.offset);
+    let rows = match connection.query(&sql).await {
+        // The file is gone.
+        Err(error) if error.code() == Code::SourceQuery => return Ok(true),
+        other => other?,
+    };
+    for row in rows.iter() {
+        if row.parse::<u64>(1)?.is_none_or(|offset| offset >= to.offset) {
+            return Ok(false);
+        }
+        // A query of its own, which may be compressed.
+        if row.required(2)?.starts_with("Query") && row.text(5)?.is_none_or(|sql| sql.contains("XA COMMIT")) {
+            return Ok(true);
+        }
+    }
+    Ok(rows.len() == MOST_EVENTS)
 }
 
 /// Whether distributed transactions may be visible out of order, asked with the view open. An XA COMMIT whose rows it lacks or
@@ -37,13 +72,10 @@ pub async fn commits(connection: &mut Connection) -> Result<u64> {
 /// # Errors
 /// `ConnectionLost`, `SourceQuery`.
 pub async fn are_out_of_order(connection: &mut Connection) -> Result<bool> {
-    let server = connection.server();
-    let in_order = Version::parse(&server.version).is_some_and(|version| version >= Version(8, 0, 30));
-    if server.family != ServerFamily::MySql || in_order {
+    if connection.server().family != ServerFamily::MySql || commits_in_order(connection) {
         return Ok(false);
     }
-    let prepared = told_prepared(connection).await?;
-    Ok(prepared.is_none_or(|names| !names.is_empty()) || counter(connection, "Com_xa_start").await? > 0)
+    Ok(are_prepared(connection).await? || counter(connection, "Com_xa_start").await? > 0)
 }
 
 async fn counter(connection: &mut Connection, name: &str) -> Result<u64> {

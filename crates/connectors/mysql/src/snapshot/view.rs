@@ -14,7 +14,7 @@
 //!
 //! Distributed transactions are a case of their own on each of them: [`super::distributed`].
 
-use super::distributed::{are_out_of_order, are_prepared, commits};
+use super::distributed::{are_out_of_order, are_prepared, may_commit_between};
 use super::fold::{self, Folding};
 use super::handoff::{SharedHandoff, lock as locked};
 use super::reader::SnapshotContext;
@@ -182,8 +182,8 @@ async fn told(
 ) -> Result<Option<Place>> {
     let mut pause = Duration::from_millis(1);
     for _ in 0..VIEWS {
-        // Whose commit is in the log and not in the tables was counted before, and is listed; or it is counted now.
-        let (before, undecided) = (commits(connection).await?, are_prepared(connection).await?);
+        // Whose XA COMMIT is in the log and not in the tables is listed after that, or logs it later.
+        let (logged, undecided) = (end_of_log(connection).await?, are_prepared(connection).await?);
         locked(handoff).opening();
         connection.execute(BEGIN).await?;
         if fault::removed("hand-off-in-snapshot") {
@@ -191,8 +191,8 @@ async fn told(
         }
         if !undecided
             && let Some(place) = agreed(connection).await?
-            && commits(connection).await? == before
             && (fault::removed("hand-off-at-commit") || ends_a_transaction(connection, &place, &context.heads).await?)
+            && !may_commit_between(connection, &logged, &place).await?
         {
             return Ok(Some(place));
         }
