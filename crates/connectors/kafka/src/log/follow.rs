@@ -1,6 +1,7 @@
 //! Follows a log, on a thread of its own: reads epochs, by them the partitions, and puts the entries back into order.
 
 use super::look::{Client, Epoch, trimmed};
+use super::partitions::{PartitionId, Partitions};
 use super::place::Spot;
 use crate::client::of_client;
 use crate::names::ReadConfig;
@@ -21,8 +22,6 @@ use tokio::sync::mpsc;
 
 /// A piece ends at so many bytes, or when nothing more is there at once.
 const PIECE_BYTES: usize = 1 << 20;
-/// Bytes of messages that wait for one before them, at which only the partitions that may have it are read.
-const MOST_WAITING: usize = 16 << 20;
 /// How long a poll waits when nothing is there.
 const TURN: Duration = Duration::from_millis(100);
 
@@ -57,17 +56,8 @@ pub(crate) struct Piece {
 
 /// What waits for entries before it.
 enum Waiting {
-    Change(Head, Vec<u8>),
+    Change(Head, Vec<u8>, PartitionId),
     Schema,
-}
-
-/// A partition that is read.
-struct Partition {
-    /// Behind the last message.
-    next: i64,
-    /// The number that came last.
-    number: u64,
-    paused: bool,
 }
 
 pub(crate) struct Follow {
@@ -79,10 +69,7 @@ pub(crate) struct Follow {
     epochs_from: i64,
     epochs: VecDeque<Epoch>,
     waiting: BTreeMap<u64, Waiting>,
-    waiting_bytes: usize,
-    /// Whether partitions are paused.
-    held_back: bool,
-    partitions: HashMap<String, BTreeMap<i32, Partition>>,
+    partitions: Partitions,
     shapes: Shapes,
     rows: Rows,
     items: Vec<Item>,
@@ -113,9 +100,7 @@ impl Follow {
             epochs_from: spot.epochs,
             epochs: VecDeque::new(),
             waiting: BTreeMap::new(),
-            waiting_bytes: 0,
-            held_back: false,
-            partitions: HashMap::new(),
+            partitions: Partitions::default(),
             shapes,
             items: Vec::new(),
             bytes: 0,
@@ -172,29 +157,31 @@ impl Follow {
         if message.topic() == self.config.state_topic() {
             if !is_marker(message) {
                 let number = self.shapes.read(message.payload().unwrap_or_default()).ok_or_else(damaged)?;
-                self.wait(number, Waiting::Schema, 0);
+                self.wait(number, Waiting::Schema);
             }
             return Ok(());
         }
         let head = message.headers().and_then(|headers| headers.iter().find(|header| header.key == HEADER));
         let head = head.and_then(|header| Head::read(header.value?)).ok_or_else(damaged)?;
-        let partition = self.partitions.get_mut(message.topic()).and_then(|p| p.get_mut(&message.partition()));
-        if let Some(partition) = partition {
-            (partition.next, partition.number) = (message.offset() + 1, head.n);
-        }
+        let from = self.partitions.read(message.topic(), message.partition(), message.offset());
+        let from = from.ok_or_else(damaged)?;
         let payload = message.payload().ok_or_else(damaged)?;
         if head.n == self.number && !self.waiting.contains_key(&head.n) {
             return self.append(&head, payload);
         }
-        self.wait(head.n, Waiting::Change(head, payload.to_vec()), payload.len());
+        self.wait(head.n, Waiting::Change(head, payload.to_vec(), from));
         Ok(())
     }
 
-    /// Keeps an entry until those before it are there; what has been handed out before is dropped.
-    fn wait(&mut self, number: u64, entry: Waiting, bytes: usize) {
-        if number >= self.number && self.waiting.insert(number, entry).is_none() {
-            self.waiting_bytes += bytes;
+    /// Keeps an entry until those before it are there; what is there or has been handed out before is dropped.
+    fn wait(&mut self, number: u64, entry: Waiting) {
+        if number < self.number || self.waiting.contains_key(&number) {
+            return;
         }
+        if let Waiting::Change(_, payload, from) = &entry {
+            self.partitions.wait(*from, payload.len());
+        }
+        self.waiting.insert(number, entry);
     }
 
     fn take_epoch(&mut self, epoch: Epoch) -> Result<()> {
@@ -211,11 +198,9 @@ impl Follow {
         let failed = |error: KafkaError| of_client("read the log", &self.config.bootstrap, error);
         let mut added = TopicPartitionList::new();
         for (topic, partitions) in &epoch.part.topics {
-            let reading = self.partitions.entry(topic.clone()).or_default();
             for (partition, (first, _)) in partitions {
-                if !reading.contains_key(partition) {
+                if self.partitions.add(topic, *partition, *first) {
                     added.add_partition_offset(topic, *partition, Offset::Offset(*first)).map_err(failed)?;
-                    reading.insert(*partition, Partition { next: *first, number: 0, paused: false });
                 }
             }
         }
@@ -249,8 +234,8 @@ impl Follow {
                             self.hand_out(Entry::Schema(change));
                         }
                     }
-                    Waiting::Change(head, payload) => {
-                        self.waiting_bytes -= payload.len();
+                    Waiting::Change(head, payload, from) => {
+                        self.partitions.pass(from, payload.len());
                         self.append(&head, &payload)?;
                     }
                 }
@@ -278,12 +263,9 @@ impl Follow {
     /// All partitions have been read beyond the epoch, and an entry of it was in none (INV-6).
     fn check_missing(&self) -> Result<()> {
         let Some(epoch) = self.epochs.front() else { return Ok(()) };
-        let passed = |topic: &String, partition: &i32, end: i64| {
-            self.partitions.get(topic).and_then(|p| p.get(partition)).is_some_and(|p| p.next >= end)
-        };
         let mut ranges = epoch.part.topics.iter().flat_map(|(topic, ranges)| ranges.iter().map(move |r| (topic, r)));
         if epoch.part.shapes.contains(&self.number)
-            || !ranges.all(|(t, (partition, (_, end)))| passed(t, partition, *end))
+            || !ranges.all(|(t, (partition, (_, end)))| self.partitions.has_passed(t, *partition, *end))
         {
             return Ok(());
         }
@@ -313,28 +295,17 @@ impl Follow {
         self.items.push(Item { entry, number: self.number, epochs: self.epochs_from });
     }
 
-    /// When much waits, only those partitions are read on in which the next entry may stand.
+    /// Partitions that are far ahead of the others are read on later.
     fn hold_back(&mut self) -> Result<()> {
         let failed = |error: KafkaError| of_client("read the log", &self.config.bootstrap, error);
-        let (full, room) = (self.waiting_bytes > MOST_WAITING, self.waiting_bytes < MOST_WAITING / 2);
-        if !(full || room && self.held_back) {
-            return Ok(());
+        let moved = self.partitions.hold_back();
+        if !moved.rest.is_empty() {
+            self.client.pause(&listed(&moved.rest)).map_err(failed)?;
         }
-        self.held_back = full;
-        let mut moved = TopicPartitionList::new();
-        for (topic, partitions) in &mut self.partitions {
-            for (number, partition) in partitions.iter_mut() {
-                let pause = full && partition.number > self.number;
-                if pause != partition.paused && (pause || room) {
-                    partition.paused = pause;
-                    moved.add_partition(topic, *number);
-                }
-            }
+        if !moved.go_on.is_empty() {
+            self.client.resume(&listed(&moved.go_on)).map_err(failed)?;
         }
-        if moved.count() == 0 {
-            return Ok(());
-        }
-        if full { self.client.pause(&moved).map_err(failed) } else { self.client.resume(&moved).map_err(failed) }
+        Ok(())
     }
 
     fn tell(&mut self, out: &mpsc::Sender<Result<Piece>>) -> Result<bool> {
@@ -370,4 +341,12 @@ impl Follow {
             }
         }
     }
+}
+
+fn listed(partitions: &[(String, i32)]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for (topic, partition) in partitions {
+        list.add_partition(topic, *partition);
+    }
+    list
 }

@@ -19,6 +19,7 @@ mod config;
 mod follow;
 pub mod inspect;
 mod look;
+mod partitions;
 mod place;
 mod reader;
 mod sink;
