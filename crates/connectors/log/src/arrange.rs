@@ -32,7 +32,10 @@ pub(crate) fn arrange(payload: &mut Vec<u8>, numbers: &[Numbers], scratch: &mut 
                 2 => spread_numbers::<2>(bytes, scratch),
                 4 => spread_numbers::<4>(bytes, scratch),
                 8 => spread_numbers::<8>(bytes, scratch),
-                _ => spread::<16>(bytes, scratch),
+                _ => {
+                    spread::<16>(bytes, scratch);
+                    false
+                }
             };
             (n, n.width as u8 | if differences { DIFFERENCES } else { 0 })
         })
@@ -75,8 +78,8 @@ pub(crate) fn restore(payload: &mut Vec<u8>, scratch: &mut Vec<u8>) -> Option<()
     Some(())
 }
 
-/// All first bytes, then all second ones, ... Says that no differences were taken.
-fn spread<const W: usize>(bytes: &mut [u8], scratch: &mut Vec<u8>) -> bool {
+/// All first bytes, then all second ones, ...
+fn spread<const W: usize>(bytes: &mut [u8], scratch: &mut Vec<u8>) {
     scratch.clear();
     scratch.extend_from_slice(bytes);
     let values = scratch.as_chunks::<W>().0;
@@ -85,7 +88,6 @@ fn spread<const W: usize>(bytes: &mut [u8], scratch: &mut Vec<u8>) -> bool {
             *to = value[plane];
         }
     }
-    false
 }
 
 fn gather<const W: usize>(bytes: &mut [u8], scratch: &mut Vec<u8>) {

@@ -30,6 +30,7 @@ mod place;
 mod sink;
 mod source;
 mod store;
+pub mod walk;
 mod writer;
 
 use crate::config::{EmbeddedConfig, check_path};

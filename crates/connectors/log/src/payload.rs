@@ -297,16 +297,30 @@ impl Decoder {
             let body = rest.slice_with_length(length, body_length);
             let version = message.version();
             if let Some(batch) = message.header_as_record_batch() {
+                lies_within(&batch, body_length)?;
                 let (schema, dictionaries) = (self.schema.clone(), &self.dictionaries);
                 let rows = read_record_batch(&body, batch, schema, dictionaries, None, &version).ok()?;
                 return (end == rest.len()).then_some(rows);
             }
             let dictionary = message.header_as_dictionary_batch()?;
+            lies_within(&dictionary.data()?, body_length)?;
             read_dictionary(&body, dictionary, &self.schema, &mut self.dictionaries, &version).ok()?;
             let after = rest.slice(end);
             rest = after;
         }
     }
+}
+
+/// Arrow's reader believes what a message says of its body.
+fn lies_within(batch: &arrow_ipc::RecordBatch<'_>, body: usize) -> Option<()> {
+    let known = |number: i64| usize::try_from(number).ok();
+    for buffer in batch.buffers()? {
+        known(buffer.offset())?.checked_add(known(buffer.length())?).filter(|&end| end <= body)?;
+    }
+    for node in batch.nodes()? {
+        known(node.null_count()).filter(|&nulls| known(node.length()).is_some_and(|length| nulls <= length))?;
+    }
+    u32::try_from(batch.length()).ok().map(|_| ())
 }
 
 /// Reads what [`write_batch`] wrote; `None` when it cannot be.
