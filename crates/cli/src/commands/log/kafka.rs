@@ -1,115 +1,77 @@
-//! The same for a log in Kafka.
+//! A log in Kafka, looked at.
 
-use super::{Arguments, CatArguments, Output, entry_lines, micros};
-use crate::commands::fail;
-use crate::console::{Console, print};
-use dujiang_core::Result;
-use dujiang_kafka::log::inspect::{Place, Summary, View, of_log, of_source};
-use dujiang_spec::Pipeline;
-use serde_json::{Value, json};
+use super::view::{Commit, LogView, Parts, Summary, Take, Verified};
+use super::{Kind, Opened, misread};
+use dujiang_core::options::Problem;
+use dujiang_core::{Result, Start};
+use dujiang_kafka::log::inspect::{Place, View, of_log, of_source};
+use serde_json::json;
 
-/// The log in Kafka that a pipeline writes or reads, if it has one.
-pub fn place(pipeline: &Pipeline) -> Option<Place> {
-    let found = match &pipeline.log {
-        Some(log) if log.kind == dujiang_kafka::LOG.kind => of_log(&log.options, &pipeline.name),
-        None if pipeline.source.kind == dujiang_kafka::LOG_SOURCE.kind => {
-            of_source(&pipeline.source.options, &pipeline.name)
-        }
-        _ => return None,
-    };
-    // The file has been checked: its options are good.
-    found.ok()
+/// For the list of kinds.
+pub const KIND: Kind = Kind {
+    log: dujiang_kafka::LOG.kind,
+    source: dujiang_kafka::LOG_SOURCE.kind,
+    of_log: |block, pipeline| open(of_log(&block.options, pipeline)),
+    of_source: |block, pipeline| open(of_source(&block.options, pipeline)),
+};
+
+fn open(place: std::result::Result<Place, Vec<Problem>>) -> Opened {
+    Ok(Box::new(InKafka(View::open(place.map_err(misread)?)?)))
 }
 
-/// Runs one of the subcommands.
-pub fn run(arguments: &Arguments, place: Place, console: &Console) -> u8 {
-    let view = match View::open(place) {
-        Ok(view) => view,
-        Err(error) => return fail(&error, console),
-    };
-    let done = match arguments {
-        Arguments::Ls(arguments) => ls(&view, arguments.output),
-        Arguments::Cat(arguments) => cat(&view, arguments),
-        Arguments::Seek(arguments) => seek(&view, &arguments.time),
-        Arguments::Verify(_) => return verify(&view, console),
-        Arguments::Forget(arguments) => view.forget(&arguments.consumer),
-    };
-    done.map_or_else(|error| fail(&error, console), |()| 0)
-}
+struct InKafka(View);
 
-fn ls(view: &View, output: Output) -> Result<()> {
-    let summary = view.summary()?;
-    match output {
-        Output::Json => print(&format!("{}\n", summary_json(&summary))),
-        Output::Table => print(&summary_text(&summary)),
+impl LogView for InKafka {
+    fn summary(&self) -> Result<Summary> {
+        let summary = self.0.summary()?;
+        Ok(Summary {
+            parts: parts(&summary.partitions),
+            pipeline: summary.pipeline,
+            lineage: summary.lineage,
+            first: summary.first,
+            end: summary.end,
+            bytes: None,
+            commit: Commit {
+                epoch: summary.epoch,
+                generation: summary.generation,
+                position: summary.position,
+                written_micros: None,
+            },
+            consumers: summary.consumers,
+        })
     }
-    Ok(())
+
+    fn each(&self, from: Start, take: &mut Take<'_>) -> Result<()> {
+        self.0.each(from, take)
+    }
+
+    fn offset_at(&self, micros: i64) -> Result<u64> {
+        self.0.offset_at(micros)
+    }
+
+    fn verify(&self) -> Verified {
+        let dujiang_kafka::log::inspect::Verified { entries, images, epochs, problem } = self.0.verify();
+        Verified { entries, images, commits: (epochs, "epochs"), problems: problem.into_iter().collect() }
+    }
+
+    fn forget(&self, consumer: &str) -> Result<()> {
+        self.0.forget(consumer)
+    }
 }
 
-fn summary_json(summary: &Summary) -> Value {
-    json!({
-        "pipeline": summary.pipeline,
-        "lineage": summary.lineage,
-        "first": summary.first,
-        "end": summary.end,
-        "epoch": summary.epoch,
-        "generation": summary.generation,
-        "position": summary.position,
-        "partitions": summary.partitions.iter().map(|(topic, partition, low, high)| json!({
+fn parts(partitions: &[(String, i32, i64, i64)]) -> Parts {
+    let json = |(topic, partition, low, high): &(String, i32, i64, i64)| {
+        json!({
             "topic": topic, "partition": partition, "first": low, "end": high,
-        })).collect::<Vec<_>>(),
-        "consumers": summary.consumers.iter().map(|(name, offset)| json!({
-            "name": name, "offset": offset, "behind": summary.end.saturating_sub(*offset),
-        })).collect::<Vec<_>>(),
-    })
-}
-
-fn summary_text(summary: &Summary) -> String {
-    let mut text = format!(
-        "pipeline     {} (lineage {})\nentries      {} to {}\nlast commit  epoch {}, source at {}\n",
-        summary.pipeline, summary.lineage, summary.first, summary.end, summary.epoch, summary.position
-    );
-    text.push_str("\nPARTITION                                 FIRST         END\n");
-    for (topic, partition, low, high) in &summary.partitions {
-        text.push_str(&format!("{:<40}  {low:<12}  {high}\n", format!("{topic} {partition}")));
+        })
+    };
+    let line = |(topic, partition, low, high): &(String, i32, i64, i64)| {
+        format!("{:<40}  {low:<12}  {high}", format!("{topic} {partition}"))
+    };
+    Parts {
+        name: "partitions",
+        json: partitions.iter().map(json).collect(),
+        head: "PARTITION                                 FIRST         END".to_owned(),
+        lines: partitions.iter().map(line).collect(),
     }
-    text.push_str("\nCONSUMER              OFFSET        BEHIND\n");
-    for (name, offset) in &summary.consumers {
-        text.push_str(&format!("{name:<20}  {offset:<12}  {}\n", summary.end.saturating_sub(*offset)));
-    }
-    text
-}
-
-fn cat(view: &View, arguments: &CatArguments) -> Result<()> {
-    let mut left = arguments.count.unwrap_or(u64::MAX);
-    view.each(arguments.from, |offset, event| {
-        if left == 0 {
-            return Ok(false);
-        }
-        left -= 1;
-        let mut lines = String::new();
-        entry_lines(offset, &event, arguments.table.as_deref(), &mut lines);
-        print(&lines);
-        Ok(left > 0)
-    })
-}
-
-fn seek(view: &View, time: &str) -> Result<()> {
-    print(&format!("{}\n", view.offset_at(micros(time)?)?));
-    Ok(())
-}
-
-fn verify(view: &View, console: &Console) -> u8 {
-    let verified = view.verify();
-    if let Some(problem) = &verified.problem {
-        fail(problem, console);
-    }
-    console.tell(&format!(
-        "read {} entries with {} images and {} epochs: {}",
-        verified.entries,
-        verified.images,
-        verified.epochs,
-        if verified.problem.is_none() { "all is well" } else { "something is missing or damaged" },
-    ));
-    u8::from(verified.problem.is_some())
 }
