@@ -3,6 +3,7 @@
 use crate::support::{Place, terminate};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -204,6 +205,37 @@ fn damage_is_found_and_delivery_stops_before_it() {
     place.file("q.yaml", "source:\n  type: log\n  path: log\nsink:\n  type: values\n");
     let stopped = place.run(["run", "q.yaml", "--until", "caught-up"]).code(65);
     assert!(stopped.err.contains("E0800") && stopped.out.contains("DataChangeEvent"), "{}", stopped.err);
+}
+
+/// P26 for a delivery that has read before and whose log is gone: it waits for the log, and the first signal ends it.
+#[test]
+fn p26_a_delivery_without_its_log_can_be_stopped() {
+    let place = Place::new();
+    place.file("p.yaml", &format!("{}{LOG}sink:\n  type: values\n", source(500)));
+    place.run(["run", "p.yaml"]).code(0);
+    place.file("q.yaml", &format!("source:\n  type: log\n  path: log\nsink:\n{}", files("out")));
+    place.run(["run", "q.yaml", "--until", "caught-up"]).code(0);
+    std::fs::rename(place.path("log"), place.path("elsewhere")).unwrap();
+    let mut child = place.dujiang().args(["run", "q.yaml"]).stderr(Stdio::piped()).spawn().expect("run dujiang");
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines().map(|line| line.expect("a line"));
+    let acquired = lines.find(|line| line.contains("state acquired"));
+    assert!(acquired.is_some(), "it has ended by itself");
+    terminate(&child);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break status;
+        }
+        if Instant::now() > deadline {
+            child.kill().expect("kill");
+            panic!("it ignores the signal: {:?}", lines.collect::<Vec<_>>());
+        }
+        std::thread::yield_now();
+    };
+    assert!(status.success(), "{:?}", lines.collect::<Vec<_>>());
+    // Once the log is back, the delivery goes on.
+    std::fs::rename(place.path("elsewhere"), place.path("log")).unwrap();
+    place.run(["run", "q.yaml", "--until", "caught-up"]).code(0);
 }
 
 #[test]

@@ -140,9 +140,8 @@ impl Machine {
         self.due = self.due.max(Some(cause));
         match self.phase {
             Phase::Running if self.closing.is_none() => self.next_barrier(false),
-            // Nothing has been read, and everything published is committed: there is nothing to finish.
-            Phase::OpeningSource if cause == Cause::Final => self.finish(),
-            Phase::OpeningSink if cause == Cause::Final && self.kept.is_empty() => self.finish(),
+            // Nothing has been read: there is nothing to finish.
+            Phase::OpeningSink | Phase::OpeningSource if cause == Cause::Final => self.finish(),
             _ => Vec::new(),
         }
     }

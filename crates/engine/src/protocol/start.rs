@@ -40,8 +40,9 @@ impl Machine {
         {
             return self.halt(Halt::NoCheckpoint(epoch));
         }
-        // A source may keep its sink waiting for as long as there is nothing to read (a log that nobody has begun yet).
-        if self.due == Some(Cause::Final) && self.kept.is_empty() {
+        // A source may keep its sink waiting for ever: a log that nobody has begun yet, or that is gone. Nothing has been read,
+        // and what is published becomes visible with the next start.
+        if self.due == Some(Cause::Final) {
             return self.finish();
         }
         self.go(Phase::OpeningSink, Action::OpenSink)

@@ -8,8 +8,9 @@
 mod search;
 mod world;
 
-use dujiang_core::checkpoint::Generation;
+use dujiang_core::checkpoint::{Checkpoint, Generation, Standing};
 use dujiang_core::sink::SinkClass;
+use dujiang_core::{Epoch, Position};
 use dujiang_engine::protocol::{Action, Cause, Event};
 use search::{Found, search};
 use world::Budgets;
@@ -77,12 +78,32 @@ fn model_shapes_change_between_epochs() {
     }
 }
 
-/// The sink of a delivery is opened once there is a log, which may be never.
+/// The sink of a delivery is opened once there is a log, which may be never: also of one that has checkpoints and whose log
+/// is gone.
 #[test]
-fn p26_a_stop_while_the_state_is_acquired_opens_nothing() {
-    let mut machine = world::machine(SinkClass::Staged, 0);
-    machine.step(Event::Start);
-    assert_eq!(machine.step(Event::Due(Cause::Final)), []);
-    let acquired = Event::Acquired { generation: Generation(1), checkpoints: Vec::new() };
-    assert_eq!(machine.step(acquired), [Action::Finish]);
+fn p26_a_stop_before_the_sink_is_open_ends_the_run() {
+    for checkpoints in [Vec::new(), vec![checkpoint()]] {
+        let acquired = || Event::Acquired { generation: Generation(2), checkpoints: checkpoints.clone() };
+        let mut machine = world::machine(SinkClass::Staged, 0);
+        machine.step(Event::Start);
+        assert_eq!(machine.step(Event::Due(Cause::Final)), []);
+        assert_eq!(machine.step(acquired()), [Action::Finish]);
+        let mut machine = world::machine(SinkClass::Staged, 0);
+        machine.step(Event::Start);
+        assert_eq!(machine.step(acquired()), [Action::OpenSink]);
+        assert_eq!(machine.step(Event::Due(Cause::Final)), [Action::Finish]);
+    }
+}
+
+fn checkpoint() -> Checkpoint {
+    Checkpoint {
+        epoch: Epoch(1),
+        generation: Generation(1),
+        position: Position::new(vec![1]),
+        position_text: String::new(),
+        tokens: Vec::new(),
+        sink_before: Epoch::NONE,
+        standing: Standing::Final,
+        written_micros: 0,
+    }
 }

@@ -157,7 +157,7 @@ fn check(world: &mut World) {
             world.violated(format!("row {row} is visible {times} times"));
         }
     }
-    if world.finished {
+    if world.finished && world.opened {
         let upto = world.durable.checkpoints.last().map_or(0, |c| c.position.as_bytes()[0]);
         world.check_visible(upto, "at the end, at");
         if world.reading && upto != world.read {

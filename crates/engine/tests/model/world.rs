@@ -82,6 +82,8 @@ pub struct World {
     pub preparing: Vec<Option<(Epoch, Vec<u8>)>>,
     pub closing_bad: Vec<u8>,
     pub tokens_made: u8,
+    /// The sink has been opened: from then on an orderly end leaves nothing published that is not visible.
+    pub opened: bool,
     pub finished: bool,
     pub violation: Option<String>,
 }
@@ -105,6 +107,7 @@ impl World {
             preparing: vec![None; LANES],
             closing_bad: Vec::new(),
             tokens_made: 0,
+            opened: false,
             finished: false,
             violation: None,
         };
@@ -125,6 +128,7 @@ impl World {
     }
 
     pub fn happened(&mut self, event: Event) {
+        self.opened |= matches!(event, Event::SinkOpened(_)) && !self.finished;
         for action in self.machine.step(event) {
             match action {
                 Action::Barrier { epoch, cause, .. } => {
@@ -140,11 +144,11 @@ impl World {
     }
 
     fn finish(&mut self) {
+        self.finished = true;
         // What is queued before the end is still carried out: acks only.
         while let Some(action) = self.commands.pop_front() {
             self.carry_out(action, Reply::Done);
         }
-        self.finished = true;
     }
 
     fn halted(&mut self, why: &dujiang_engine::protocol::Halt) {
