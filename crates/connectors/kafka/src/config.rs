@@ -134,8 +134,8 @@ pub(crate) struct TopicNames {
 /// A transaction may take as long as the brokers allow by default, because it is open for a whole epoch.
 pub(crate) const TRANSACTION_TIMEOUT: &str = "900000";
 pub(crate) const MOST_QUEUE_BYTES: u64 = 32 << 20;
-/// Kafka's own limit.
-const LONGEST_TOPIC: usize = 249;
+/// Kafka takes no longer names of topics.
+pub(crate) const LONGEST_TOPIC: usize = 249;
 
 impl SinkConfig {
     /// Whether it is a log.

@@ -24,10 +24,10 @@ mod outbox;
 mod partition;
 mod properties;
 mod reading;
-mod shapes;
 mod shared;
 mod sink;
 mod source;
+mod state;
 mod topics;
 mod writer;
 

@@ -3,18 +3,17 @@
 //! One record for every epoch, written in the epoch's own transaction, and one whenever an instance begins, by which its
 //! generation can be seen (INV-11). All have the same key, so that the topic can be compacted; the last one counts.
 
-use crate::client::{Admin, NewTopic, blocking, of_client};
-use crate::reading::{KEY, PATIENCE, each, reader_of};
+use crate::client::{Admin, NewTopic, Topic, blocking, of_client};
+use crate::reading::{Client, PATIENCE, each, is_marker};
 use dujiang_core::checkpoint::Generation;
 use dujiang_core::sink::SinkContext;
 use dujiang_core::{Code, Error, Result};
 use dujiang_entries::Part;
-use rdkafka::ClientConfig;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// How many records at the end are looked at first; a transaction takes two places, its record and its end.
 const TAIL: i64 = 400;
@@ -63,8 +62,8 @@ impl Marker {
     }
 }
 
-/// Makes the commit topic if it is missing.
-pub(crate) async fn make_topic(admin: &Admin, topic: &str, replicas: i32) -> Result<()> {
+/// Makes the commit topic if it is not among those that are there.
+pub(crate) async fn make_topic(admin: &Admin, there: &[Topic], topic: &str, replicas: i32) -> Result<()> {
     let settings = vec![
         ("cleanup.policy", "compact"),
         // Compaction looks at closed segments only: small ones keep the topic small.
@@ -72,12 +71,12 @@ pub(crate) async fn make_topic(admin: &Admin, topic: &str, replicas: i32) -> Res
         ("segment.bytes", "1048576"),
         ("min.cleanable.dirty.ratio", "0.1"),
     ];
-    make_single(admin, &NewTopic { name: topic, partitions: 1, replicas, settings }).await
+    make_single(admin, there, &NewTopic { name: topic, partitions: 1, replicas, settings }).await
 }
 
-/// Makes a topic of one partition if it is missing.
-pub(crate) async fn make_single(admin: &Admin, new: &NewTopic<'_>) -> Result<()> {
-    let made = admin.topic_or_new(new, &admin.topics().await?).await?;
+/// Makes a topic of one partition if it is not among those that are there.
+pub(crate) async fn make_single(admin: &Admin, there: &[Topic], new: &NewTopic<'_>) -> Result<()> {
+    let made = admin.topic_or_new(new, there).await?;
     if made.partitions == 1 {
         return Ok(());
     }
@@ -87,21 +86,39 @@ pub(crate) async fn make_single(admin: &Admin, new: &NewTopic<'_>) -> Result<()>
 }
 
 /// The last record that counts; what is not committed does not.
-pub(crate) async fn last(config: &ClientConfig, brokers: &str, topic: &str) -> Result<Option<Marker>> {
-    let (config, brokers, topic) = (config.clone(), brokers.to_owned(), topic.to_owned());
-    blocking(move || read_last(&config, &brokers, &topic)).await
+pub(crate) async fn last(client: &Arc<Client>, brokers: &str, topic: &str) -> Result<Option<Marker>> {
+    let (client, brokers, topic) = (client.clone(), brokers.to_owned(), topic.to_owned());
+    blocking(move || read_last(&client, &brokers, &topic)).await
 }
 
-/// The same. Waits.
-pub(crate) fn read_last(config: &ClientConfig, brokers: &str, topic: &str) -> Result<Option<Marker>> {
+/// The latest instance of the pipeline of `ours` that has written a record, committed or not: `client` has to read those too. A
+/// commit that was confirmed may not be visible yet, because the brokers end it behind their answer.
+pub(crate) async fn newest(client: Client, brokers: &str, topic: &str, ours: Marker) -> Result<Generation> {
+    let (brokers, topic) = (brokers.to_owned(), topic.to_owned());
+    blocking(move || {
+        let failed = |error: KafkaError| of_client(&format!("read the commit topic {topic}"), &brokers, error);
+        let (low, high) = client.fetch_watermarks(&topic, 0, PATIENCE).map_err(failed)?;
+        let mut newest = ours.generation;
+        let read = each(&client, &topic, low.max(high - TAIL), |message| {
+            let marker = message.payload().filter(|_| is_marker(message)).and_then(|bytes| parse(bytes, &topic).ok());
+            let same = |marker: &Marker| marker.pipeline == ours.pipeline && marker.lineage == ours.lineage;
+            newest = newest.max(marker.filter(same).map_or(0, |marker| marker.generation));
+            true
+        });
+        read.map_err(failed)?;
+        Ok(Generation(newest))
+    })
+    .await
+}
+
+fn read_last(client: &Client, brokers: &str, topic: &str) -> Result<Option<Marker>> {
     let failed = |error: KafkaError| of_client(&format!("read the commit topic {topic}"), brokers, error);
-    let consumer: BaseConsumer = reader_of(config).set_log_level(RDKafkaLogLevel::Emerg).create().map_err(failed)?;
-    let (low, high) = consumer.fetch_watermarks(topic, 0, PATIENCE).map_err(failed)?;
+    let (low, high) = client.fetch_watermarks(topic, 0, PATIENCE).map_err(failed)?;
     let tail = low.max(high - TAIL);
     let last = |from: i64| {
         let mut last = None;
-        let read = each(&consumer, topic, from, |message| {
-            if message.key() == Some(KEY.as_bytes()) {
+        let read = each(client, topic, from, |message| {
+            if is_marker(message) {
                 last = message.payload().map(<[u8]>::to_vec).or(last.take());
             }
             true

@@ -1,6 +1,6 @@
 //! The topics of a log, and how they are read.
 
-use crate::config::legal_topic;
+use crate::config::{LONGEST_TOPIC, legal_topic};
 use dujiang_core::TableId;
 use rdkafka::ClientConfig;
 
@@ -36,9 +36,6 @@ impl ReadConfig {
 pub(crate) fn state_topic(prefix: &str) -> String {
     format!("{prefix}-state")
 }
-
-/// Kafka takes no longer names of topics.
-const LONGEST_TOPIC: usize = 249;
 
 /// The topic of a table's changes. Names that would be the same may share a topic: each message tells its shape.
 pub(crate) fn topic_of(prefix: &str, table: &TableId) -> String {

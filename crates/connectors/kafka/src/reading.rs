@@ -1,14 +1,20 @@
 //! Reading a topic of one partition from a place to its end.
 
+use crate::client::{Heard, unfit};
+use dujiang_core::Result;
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 
 /// Key of the records that tell which epoch was committed last.
 pub(crate) const KEY: &str = "dujiang";
+
+/// A consumer, and what it hears of its connections.
+pub(crate) type Client = BaseConsumer<Heard>;
+
 /// How long brokers may take to answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -27,13 +33,23 @@ pub(crate) fn reader_of(config: &ClientConfig) -> ClientConfig {
     reader
 }
 
+/// Connects in the background.
+pub(crate) fn connect(config: &ClientConfig) -> Result<Client> {
+    config.create_with_context(Heard::default()).map_err(unfit)
+}
+
+/// Whether a message is a record of which epoch was committed last.
+pub(crate) fn is_marker(message: &impl Message) -> bool {
+    message.key() == Some(KEY.as_bytes())
+}
+
 /// Every message that is committed by now, from an offset on, as long as `take` says so.
-pub(crate) fn each<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
+pub(crate) fn each(
+    consumer: &Client,
     topic: &str,
     offset: i64,
     mut take: impl FnMut(&BorrowedMessage<'_>) -> bool,
-) -> Result<(), KafkaError> {
+) -> std::result::Result<(), KafkaError> {
     let mut place = TopicPartitionList::new();
     place.add_partition_offset(topic, 0, Offset::Offset(offset))?;
     consumer.assign(&place)?;

@@ -4,13 +4,13 @@ use crate::client::{NewTopic, Outcome, Producer, Record, Reports, blocking, unco
 use crate::config::{Delivery, SinkConfig};
 use crate::marker::{self, Marker};
 use crate::names::ReadConfig;
-use crate::reading::{KEY, reader_of};
-use crate::shapes::read_shapes;
+use crate::reading::{Client, KEY, connect, reader_of};
 use crate::shared::Shared;
+use crate::state;
 use crate::topics::topic_of;
 use crate::writer::KafkaWriter;
 use async_trait::async_trait;
-use dujiang_core::checkpoint::Token;
+use dujiang_core::checkpoint::{Generation, Token};
 use dujiang_core::evolution::{SchemaEvent, SinkChange};
 use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkClass, SinkContext, SinkState, Writer};
@@ -107,9 +107,18 @@ impl KafkaCommitter {
         format!("dujiang-{}-{}", self.context.identity.name, self.context.identity.lineage.0)
     }
 
-    async fn last_marker(&self) -> Result<Option<Marker>> {
+    /// Reads what is committed.
+    fn client(&self) -> Result<Arc<Client>> {
+        connect(&reader_of(&self.config().client)).map(Arc::new)
+    }
+
+    async fn last_marker(&self, client: &Arc<Client>) -> Result<Option<Marker>> {
         let config = self.config();
-        marker::last(&config.client, &config.bootstrap, &config.commit_topic).await
+        let found = marker::last(client, &config.bootstrap, &config.commit_topic).await?;
+        let Some(found) = found else { return Ok(None) };
+        found.check_owner(&config.commit_topic, &self.context)?;
+        self.check(found.generation())?;
+        Ok(Some(found))
     }
 
     fn start_producer(&self) -> Result<Producer> {
@@ -123,9 +132,16 @@ impl KafkaCommitter {
         Producer::start(&client, &config.bootstrap, if config.is_log() { reports.with_ranges() } else { reports })
     }
 
-    /// A producer that has shut out every earlier one and ended what they left open.
+    /// A producer that has shut out every earlier one and ended what they left open. INV-11: a later instance is not shut out,
+    /// whether its record is committed, about to be, or was given up.
     async fn take_over(&mut self) -> Result<Producer> {
         self.sent = 0;
+        let config = self.config();
+        let mut all = reader_of(&config.client);
+        all.set("isolation.level", "read_uncommitted");
+        let (ours, topic) = (self.marker(0, "", None), &config.commit_topic);
+        let newest = marker::newest(connect(&all)?, &config.bootstrap, topic, ours).await?;
+        self.check(newest)?;
         let producer = self.start_producer()?;
         blocking(move || {
             producer.init_transactions()?;
@@ -217,21 +233,21 @@ impl KafkaCommitter {
 
     async fn open_transactional(&mut self) -> Result<SinkState> {
         let (admin, topic) = (self.shared.admin()?, self.config().commit_topic.clone());
+        let there = admin.topics().await?;
         if let Some(name) = &self.config().topics.log {
             let (settings, replicas) = (&self.config().topic_properties, self.config().replicas);
             let settings = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            marker::make_single(&admin, &NewTopic { name, partitions: 1, replicas, settings }).await?;
+            marker::make_single(&admin, &there, &NewTopic { name, partitions: 1, replicas, settings }).await?;
         }
-        marker::make_topic(&admin, &topic, self.config().replicas).await?;
+        marker::make_topic(&admin, &there, &topic, self.config().replicas).await?;
+        let client = self.client()?;
         // Whoever is no owner must not shut the owner out.
-        let seen = self.last_marker().await?;
-        self.check(seen.as_ref())?;
+        self.last_marker(&client).await?;
         let producer = self.take_over().await?;
         // A commit that was under way is decided now.
-        let found = self.last_marker().await?;
-        self.check(found.as_ref())?;
+        let found = self.last_marker(&client).await?;
         let (epoch, position) = found.as_ref().map_or((0, ""), |marker| (marker.epoch, marker.position.as_str()));
-        let log = self.begin_log(found.as_ref()).await?;
+        let log = self.begin_log(&client, found.as_ref()).await?;
         // INV-11: from here on the generation stands in the topic.
         let marker = self.marker(epoch, position, log).bytes()?;
         self.send_own(&producer, &topic, KEY.as_bytes(), &marker).await?;
@@ -253,26 +269,25 @@ impl KafkaCommitter {
     }
 
     /// Of a log: goes on behind the entries that are committed.
-    async fn begin_log(&mut self, found: Option<&Marker>) -> Result<Option<Part>> {
+    async fn begin_log(&mut self, client: &Arc<Client>, found: Option<&Marker>) -> Result<Option<Part>> {
         let Some(prefix) = &self.config().topics.log else { return Ok(None) };
         let end = found.and_then(|marker| marker.log.as_ref()).map_or(0, |part| part.end);
-        let (client, bootstrap) = (reader_of(&self.config().client), self.config().bootstrap.clone());
-        let reading = Arc::new(ReadConfig { client, bootstrap, prefix: prefix.clone() });
-        let (shapes, _) = read_shapes(&reading).await?;
-        self.shared.entries.begin(end, shapes.before(end).into_iter().collect());
+        let (settings, bootstrap) = (reader_of(&self.config().client), self.config().bootstrap.clone());
+        let reading = ReadConfig { client: settings, bootstrap, prefix: prefix.clone() };
+        let state = state::read(client, reading).await?;
+        let shapes = state.shapes.before(end).into_iter().collect();
+        self.shared.entries.begin(end, shapes);
         self.part = None;
         Ok(Some(Part { from: end, end, ..Part::default() }))
     }
 
-    fn check(&self, marker: Option<&Marker>) -> Result<()> {
-        let Some(marker) = marker else { return Ok(()) };
-        marker.check_owner(&self.config().commit_topic, &self.context)?;
-        if marker.generation > self.context.generation.0 {
-            return Err(Error::new(Code::Fenced, "a newer instance of this pipeline writes to Kafka")
-                .fact("its generation", marker.generation.to_string())
-                .fact("ours", self.context.generation.0.to_string()));
+    fn check(&self, found: Generation) -> Result<()> {
+        if found <= self.context.generation {
+            return Ok(());
         }
-        Ok(())
+        Err(Error::new(Code::Fenced, "a newer instance of this pipeline writes to Kafka")
+            .fact("its generation", found.0.to_string())
+            .fact("ours", self.context.generation.0.to_string()))
     }
 
     async fn committed(&mut self, producer: Producer, epoch: u64) -> Result<()> {
@@ -293,10 +308,8 @@ impl KafkaCommitter {
     /// topic says which it was.
     async fn look_up(&mut self, epoch: u64, why: String) -> Result<()> {
         tracing::warn!(epoch, why, "the outcome of a commit is looked up");
-        self.check(self.last_marker().await?.as_ref())?;
         let producer = self.take_over().await?;
-        let found = self.last_marker().await?;
-        self.check(found.as_ref())?;
+        let found = self.last_marker(&self.client()?).await?;
         if found.is_some_and(|marker| marker.epoch == epoch) {
             self.shared.replace_producer(producer);
             self.now_held(epoch);

@@ -215,6 +215,33 @@ async fn k8_an_instance_that_comes_back_is_shut_out() {
     assert_eq!(ids(&bootstrap, &topic, "read_committed"), (0..10).collect::<Vec<i64>>());
 }
 
+/// K8, INV-11: what a later instance has written is heeded as soon as it stands in the commit topic, also while it is not
+/// committed: brokers end a commit behind their answer, and an earlier instance that took over in between would shut out the
+/// later one.
+#[tokio::test(flavor = "multi_thread")]
+async fn k8_an_earlier_instance_takes_nothing_over() {
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+    let bootstrap = broker().bootstrap();
+    let commits = fresh("commits");
+    let options = [("sink.commit-topic", commits.as_str()), ("sink.delivery-guarantee", "exactly-once")];
+    let first = Process::start(&bootstrap, 1, &options, &[]).await;
+    drop(first);
+    let lineage = context(1).identity.lineage.0;
+    let mut config = rdkafka::ClientConfig::new();
+    config.set("bootstrap.servers", &bootstrap).set("transactional.id", format!("dujiang-{commits}-{lineage}"));
+    let patience = Duration::from_secs(30);
+    let later: BaseProducer = config.create().expect("a producer");
+    later.init_transactions(patience).expect("the later instance takes over");
+    later.begin_transaction().expect("a transaction");
+    let record = format!(r#"{{"pipeline":"{commits}","lineage":"{lineage}","generation":3,"epoch":0,"position":""}}"#);
+    later.send(BaseRecord::to(&commits).partition(0).key("dujiang").payload(&record)).expect("room");
+    later.flush(patience).expect("sent");
+    let mut earlier = sink(&bootstrap, &options).committer(context_of(&commits, 2)).await.unwrap();
+    let error = earlier.open().await.expect_err("a later one is there");
+    assert_eq!(error.code(), Code::Fenced, "{error:?}");
+    later.commit_transaction(patience).expect("nobody has shut it out");
+}
+
 /// P04: brokers that do not answer for k tries, k <= 3, cost k tries; nothing is dropped, repeated or reordered. The engine
 /// makes the pauses and applies the error policy.
 #[tokio::test(flavor = "multi_thread")]

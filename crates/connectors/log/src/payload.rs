@@ -4,9 +4,9 @@ use crate::arrange::Numbers;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_buffer::Buffer;
 use arrow_data::{BufferSpec, layout};
-use arrow_ipc::MetadataVersion;
 use arrow_ipc::reader::{read_dictionary, read_record_batch};
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message};
+use arrow_ipc::{FieldNode, MetadataVersion};
 use arrow_schema::{DataType, Field, SchemaRef};
 use dujiang_core::batch::{Kind, Origin, Origins, TimePrecision};
 use dujiang_core::schema::{Ddl, KeyEquality, SchemaChange};
@@ -297,13 +297,18 @@ impl Decoder {
             let body = rest.slice_with_length(length, body_length);
             let version = message.version();
             if let Some(batch) = message.header_as_record_batch() {
-                lies_within(&batch, body_length)?;
+                let types = self.schema.fields().iter().map(|field| field.data_type());
+                is_sound(&batch, types, body_length).then_some(())?;
                 let (schema, dictionaries) = (self.schema.clone(), &self.dictionaries);
                 let rows = read_record_batch(&body, batch, schema, dictionaries, None, &version).ok()?;
                 return (end == rest.len()).then_some(rows);
             }
             let dictionary = message.header_as_dictionary_batch()?;
-            lies_within(&dictionary.data()?, body_length)?;
+            let data = dictionary.data()?;
+            let mut values = Vec::new();
+            self.schema.fields().iter().for_each(|field| dictionaries_of(field.data_type(), &mut values));
+            let mut values = values.into_iter().map(std::iter::once);
+            values.any(|values| is_sound(&data, values, body_length)).then_some(())?;
             read_dictionary(&body, dictionary, &self.schema, &mut self.dictionaries, &version).ok()?;
             let after = rest.slice(end);
             rest = after;
@@ -311,16 +316,54 @@ impl Decoder {
     }
 }
 
-/// Arrow's reader believes what a message says of its body.
-fn lies_within(batch: &arrow_ipc::RecordBatch<'_>, body: usize) -> Option<()> {
-    let known = |number: i64| usize::try_from(number).ok();
-    for buffer in batch.buffers()? {
-        known(buffer.offset())?.checked_add(known(buffer.length())?).filter(|&end| end <= body)?;
+/// Arrow's reader believes what a message says of its body: that its buffers lie in it, and that the mask of NULLs is as long
+/// as its column.
+fn is_sound<'a>(batch: &arrow_ipc::RecordBatch<'_>, types: impl Iterator<Item = &'a DataType>, body: usize) -> bool {
+    let lies_within = |buffer: &arrow_ipc::Buffer| {
+        let length = usize::try_from(buffer.length()).ok()?;
+        let end = usize::try_from(buffer.offset()).ok()?.checked_add(length)?;
+        (end <= body).then_some(length)
+    };
+    let buffers = batch.buffers().and_then(|buffers| buffers.iter().map(lies_within).collect::<Option<Vec<_>>>());
+    let (Some(buffers), Some(nodes)) = (buffers, batch.nodes()) else { return false };
+    let (mut buffers, mut nodes) = (buffers.into_iter(), nodes.iter());
+    types.map(|data_type| masks_fit(data_type, &mut nodes, &mut buffers)).all(|fits| fits.is_some())
+}
+
+fn masks_fit<'a>(
+    data_type: &DataType,
+    nodes: &mut dyn Iterator<Item = &'a FieldNode>,
+    buffers: &mut dyn Iterator<Item = usize>,
+) -> Option<()> {
+    let (node, layout) = (nodes.next()?, layout(data_type));
+    let length = u32::try_from(node.length()).ok()?;
+    let nulls = u32::try_from(node.null_count()).ok().filter(|nulls| *nulls <= length)?;
+    if layout.can_contain_null_mask {
+        let mask = buffers.next()?;
+        (nulls == 0 || mask >= length.div_ceil(8) as usize).then_some(())?;
     }
-    for node in batch.nodes()? {
-        known(node.null_count()).filter(|&nulls| known(node.length()).is_some_and(|length| nulls <= length))?;
+    layout.buffers.iter().try_for_each(|_| buffers.next().map(drop))?;
+    match data_type {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => masks_fit(item.data_type(), nodes, buffers),
+        DataType::Struct(fields) => fields.iter().try_for_each(|field| masks_fit(field.data_type(), nodes, buffers)),
+        _ => Some(()),
     }
-    u32::try_from(batch.length()).ok().map(|_| ())
+}
+
+/// What the dictionaries of a column hold.
+fn dictionaries_of<'a>(data_type: &'a DataType, values: &mut Vec<&'a DataType>) {
+    match data_type {
+        DataType::Dictionary(_, held) => values.push(held),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => dictionaries_of(item.data_type(), values),
+        DataType::Struct(fields) => fields.iter().for_each(|field| dictionaries_of(field.data_type(), values)),
+        _ => {}
+    }
 }
 
 /// Reads what [`write_batch`] wrote; `None` when it cannot be.

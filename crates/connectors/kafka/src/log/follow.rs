@@ -1,11 +1,12 @@
 //! Follows a log, on a thread of its own: reads epochs, by them the partitions, and puts the entries back into order.
 
-use super::look::{Client, Epoch, trimmed};
+use super::look::{Epoch, trimmed};
 use super::partitions::{PartitionId, Partitions};
 use super::place::Spot;
 use crate::client::of_client;
 use crate::names::ReadConfig;
-use crate::shapes::{foreign, is_marker};
+use crate::reading::{Client, is_marker};
+use crate::state::foreign;
 use dujiang_core::budget::{Budget, Held};
 use dujiang_core::schema::SchemaChange;
 use dujiang_core::sink::Milestone;
@@ -15,7 +16,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;

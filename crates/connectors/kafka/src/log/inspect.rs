@@ -2,11 +2,10 @@
 
 use super::config::{self, LogConfig};
 use super::follow::{Entry, Follow, Item};
-use super::look::{PATIENCE, Seen, epochs, look, missing};
+use super::look::{PATIENCE, Seen, connect, epochs, look, missing};
 use super::place::Spot;
 use crate::client::of_client;
 use crate::names::ReadConfig;
-use crate::shapes::read_all_shapes;
 use dujiang_core::budget::Budget;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{Problem, RawOption};
@@ -96,7 +95,7 @@ impl View {
     /// # Errors
     /// `LogMissing`; as brokers answer.
     pub fn open(Place(config): Place) -> Result<Self> {
-        let seen = look(&config, LOOKER)?.ok_or_else(|| missing(&config))?;
+        let seen = look(&config, &connect(&config, LOOKER)?)?.ok_or_else(|| missing(&config))?;
         Ok(Self { config: Arc::new(config), seen })
     }
 
@@ -181,9 +180,9 @@ impl View {
         if spot.number >= self.seen.end {
             return Ok(());
         }
-        let client = look(&self.config, LOOKER)?.ok_or_else(|| missing(&self.config))?.client;
-        let shapes = read_all_shapes(&self.config)?;
-        let follow = Follow::new(self.config.clone(), Arc::new(client), Budget::new(MEMORY), &spot, shapes)?;
+        let shapes = (self.seen.shapes.clone(), self.seen.shapes_next);
+        let client = self.seen.client.clone();
+        let follow = Follow::new(self.config.clone(), client, Budget::new(MEMORY), &spot, shapes)?;
         let (sender, mut pieces) = mpsc::channel(PIECES);
         let thread = std::thread::spawn(move || follow.run(&sender));
         let mut outcome = Ok(());

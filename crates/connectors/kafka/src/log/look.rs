@@ -1,14 +1,15 @@
 //! What a log holds, as a look at its epochs tells. Everything here waits for brokers.
 
 use super::place::Spot;
-use crate::client::{Heard, of_client, topics_of, unfit};
-use crate::marker::{Marker, parse, read_last};
+use crate::client::{blocking, of_client, topics_of};
+use crate::marker::{Marker, parse};
 use crate::names::ReadConfig;
-use crate::reading::each;
-use crate::shapes::foreign;
+use crate::reading::{self, Client, each};
+use crate::state::{State, foreign, read_all};
 use dujiang_core::{Code, Error, Result, Start};
 use dujiang_entries::Part;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use dujiang_entries::Shapes;
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use std::collections::HashMap;
@@ -16,9 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The consumer of a log, and what it hears of its connections.
-pub(crate) type Client = BaseConsumer<Heard>;
 
 /// The record of an epoch.
 #[derive(Debug, Clone)]
@@ -45,7 +43,7 @@ impl Epoch {
 
 /// A log that is there.
 pub(crate) struct Seen {
-    pub(crate) client: Client,
+    pub(crate) client: Arc<Client>,
     /// Its cluster, prefix and lineage: offsets of another one mean something else (INV-5).
     pub(crate) log: String,
     /// In the topic of the epochs: the oldest record that is still there, and a place behind which there is nothing older
@@ -56,11 +54,13 @@ pub(crate) struct Seen {
     pub(crate) last: Marker,
     /// Number behind the last entry.
     pub(crate) end: u64,
+    /// All shapes that were told, and where their topic goes on.
+    pub(crate) shapes: Shapes,
+    pub(crate) shapes_next: i64,
 }
 
-/// The log, once it has been begun.
-pub(crate) fn look(config: &ReadConfig, group: &str) -> Result<Option<Seen>> {
-    let client: Client = config.of_group(group).create_with_context(Heard::default()).map_err(unfit)?;
+/// The log, once it has been begun. `client` is one of [`connect`].
+pub(crate) fn look(config: &ReadConfig, client: &Arc<Client>) -> Result<Option<Seen>> {
     let turn = |pause| {
         client.poll(pause);
     };
@@ -71,13 +71,18 @@ pub(crate) fn look(config: &ReadConfig, group: &str) -> Result<Option<Seen>> {
     }
     let failed = |error: KafkaError| of_client("read the epochs of the log", &config.bootstrap, error);
     let (low, high) = client.fetch_watermarks(&config.prefix, 0, PATIENCE).map_err(failed)?;
-    let last = read_last(&config.client, &config.bootstrap, &config.state_topic())?;
+    let State { shapes, next, last } = read_all(client, config)?;
     let Some((last, end)) = last.and_then(|last| last.log.as_ref().map(|part| part.end).map(|end| (last, end))) else {
         return Ok(None);
     };
     let cluster = client.client().fetch_cluster_id(PATIENCE).unwrap_or_default();
     let log = format!("{cluster}/{}/{}", config.prefix, last.lineage);
-    Ok(Some(Seen { client, log, low, high, last, end }))
+    Ok(Some(Seen { client: client.clone(), log, low, high, last, end, shapes, shapes_next: next }))
+}
+
+/// A client that looks, and then follows, as a consumer group. Connects in the background.
+pub(crate) fn connect(config: &ReadConfig, group: &str) -> Result<Arc<Client>> {
+    reading::connect(&config.of_group(group)).map(Arc::new)
 }
 
 /// Every record from an offset on, as long as `take` says so.
@@ -253,7 +258,7 @@ pub(crate) fn missing(config: &ReadConfig) -> Error {
 }
 
 /// A log that is waited for in pieces.
-pub(crate) async fn look_once(config: &Arc<ReadConfig>, group: &str) -> Result<Option<Seen>> {
-    let (config, group) = (config.clone(), group.to_owned());
-    crate::client::blocking(move || look(&config, &group)).await
+pub(crate) async fn look_once(config: &Arc<ReadConfig>, client: &Arc<Client>) -> Result<Option<Seen>> {
+    let (config, client) = (config.clone(), client.clone());
+    blocking(move || look(&config, &client)).await
 }

@@ -1,8 +1,8 @@
 //! The reading end: hands out what the thread has put into order.
 
 use super::follow::{Entry, Follow, Item, Piece};
-use super::look::Client;
 use super::place::Spot;
+use crate::reading::Client;
 use async_trait::async_trait;
 use dujiang_core::clock::Clock;
 use dujiang_core::sink::Milestone;

@@ -195,7 +195,7 @@ mod tests {
         let raw = [("properties.bootstrap.servers", "127.0.0.1:1"), ("publish.timeout", "10ms")].map(option);
         let pipeline = PipelineOptions { name: "p".into(), parallelism: 1, memory_limit: 1 << 20 };
         let LogConfig { sink, read, .. } = LogConfig::parse(&raw, &pipeline).unwrap();
-        LogSink::new(sink, Here::of(&read)).log_committer(SinkContext {
+        LogSink::new(sink, Here::of(&read.bootstrap, &read.prefix)).log_committer(SinkContext {
             identity: PipelineIdentity { name: "p".into(), lineage: Lineage("aa".into()) },
             generation: Generation(1),
             clock: Arc::new(Standing),

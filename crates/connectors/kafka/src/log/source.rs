@@ -1,12 +1,12 @@
 //! The log as the source of a delivery.
 
 use super::follow::Follow;
-use super::look::{Seen, look_once};
+use super::look::{Seen, connect, look_once};
 use super::place::Spot;
 use super::reader::{Ended, LogAcker, LogReader};
 use crate::client::blocking;
 use crate::names::ReadConfig;
-use crate::shapes::read_shapes;
+use crate::reading::Client;
 use async_trait::async_trait;
 use dujiang_core::checkpoint::Lineage;
 use dujiang_core::examine::{Examination, Visit};
@@ -34,6 +34,8 @@ struct Known {
     /// Where the first start begins.
     begins: Option<Spot>,
     shapes: Shapes,
+    /// One looks again and again, and then follows.
+    client: Option<Arc<Client>>,
 }
 
 fn tables(shapes: &Shapes, number: u64) -> Vec<Arc<TableSchema>> {
@@ -52,7 +54,12 @@ impl KafkaLogSource {
     /// Waits until there is a log for which `enough` holds.
     async fn wait(&self, enough: impl Fn(&Seen) -> bool) -> Result<Seen> {
         loop {
-            if let Some(seen) = look_once(&self.config, &self.consumer).await?.filter(|seen| enough(seen)) {
+            let kept = self.known().client.take();
+            let client = kept.map_or_else(|| connect(&self.config, &self.consumer), Ok)?;
+            let seen = look_once(&self.config, &client).await?;
+            self.known().client = Some(client);
+            if let Some(seen) = seen.filter(|seen| enough(seen)) {
+                self.known().shapes = seen.shapes.clone();
                 return Ok(seen);
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -60,7 +67,7 @@ impl KafkaLogSource {
     }
 
     /// The place at which a first start begins. Shapes that are told before the first change count as known.
-    async fn begins(&self, seen: Seen, shapes: &Shapes) -> Result<(Seen, Spot)> {
+    async fn begins(&self, seen: Seen) -> Result<(Seen, Spot)> {
         let known = self.known().begins.clone();
         if let Some(spot) = known {
             return Ok((seen, spot));
@@ -71,15 +78,9 @@ impl KafkaLogSource {
             Ok((seen, spot))
         })
         .await?;
-        spot.number = shapes.behind(spot.number).min(seen.end.max(spot.number));
+        spot.number = seen.shapes.behind(spot.number).min(seen.end.max(spot.number));
         self.known().begins = Some(spot.clone());
         Ok((seen, spot))
-    }
-
-    async fn shapes(&self) -> Result<(Shapes, i64)> {
-        let (shapes, next) = read_shapes(&self.config).await?;
-        self.known().shapes = shapes.clone();
-        Ok((shapes, next))
     }
 }
 
@@ -87,16 +88,14 @@ impl KafkaLogSource {
 impl Source for KafkaLogSource {
     async fn discover(&self) -> Result<Vec<Arc<TableSchema>>> {
         let seen = self.wait(|seen| seen.end > 0).await?;
-        let (shapes, _) = self.shapes().await?;
-        let (_, spot) = self.begins(seen, &shapes).await?;
-        Ok(tables(&shapes, spot.number))
+        let (seen, spot) = self.begins(seen).await?;
+        Ok(tables(&seen.shapes, spot.number))
     }
 
     async fn survey(&self) -> Survey {
         let looked = async {
-            let Some(seen) = look_once(&self.config, &self.consumer).await? else { return Ok(None) };
-            let (shapes, _) = self.shapes().await?;
-            Ok::<_, dujiang_core::Error>(Some(tables(&shapes, seen.end)))
+            let seen = look_once(&self.config, &connect(&self.config, &self.consumer)?).await?;
+            Ok::<_, dujiang_core::Error>(seen.map(|seen| tables(&seen.shapes, seen.end)))
         };
         match looked.await {
             Ok(Some(tables)) => {
@@ -113,7 +112,8 @@ impl Source for KafkaLogSource {
     async fn examine(&self, _visit: &Visit) -> Examination {
         let mut examination =
             Examination::of(format!("log {} in Kafka at {}", self.config.prefix, self.config.bootstrap));
-        let looked = look_once(&self.config, &self.consumer).await;
+        let looked = async { look_once(&self.config, &connect(&self.config, &self.consumer)?).await };
+        let looked = looked.await;
         let seen = examination.record("log", looked, |seen| match seen {
             Some(seen) => format!("captured by {}, {} entries so far", seen.last.pipeline, seen.end),
             None => "is made by the first run of the pipeline that captures into it".to_owned(),
@@ -124,15 +124,15 @@ impl Source for KafkaLogSource {
 
     async fn lineage(&self) -> Result<Option<Lineage>> {
         let seen = self.wait(|_| true).await?;
-        self.shapes().await?;
         Ok(Some(Lineage(seen.last.lineage.as_str().into())))
     }
 
     async fn open(&self, from: Option<Position>, context: SourceContext) -> Result<(Box<dyn Reader>, Box<dyn Acker>)> {
         let seen = self.wait(|_| true).await?;
-        let shapes = self.shapes().await?;
+        // From here on the client follows; whoever looks next has another one.
+        self.known().client = None;
         let (seen, spot) = match from {
-            None => self.begins(seen, &shapes.0).await?,
+            None => self.begins(seen).await?,
             Some(position) => {
                 let (spot, config) = (Spot::of(&position)?, self.config.clone());
                 blocking(move || {
@@ -143,7 +143,8 @@ impl Source for KafkaLogSource {
             }
         };
         let spot = Spot { epochs: seen.epochs_from(&spot), ..spot };
-        let (target, client) = (seen.end, Arc::new(seen.client));
+        let Seen { end: target, client, shapes, shapes_next, .. } = seen;
+        let shapes = (shapes, shapes_next);
         let follow = Follow::new(self.config.clone(), client.clone(), context.budget.clone(), &spot, shapes)?;
         let ended = Ended::default();
         let (here, at) = (self.here.clone(), (spot, target));
