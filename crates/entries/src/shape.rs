@@ -3,13 +3,13 @@
 //! The value is JSON: what a person reads, and the columns as an empty stream of Arrow IPC in base64, by which nothing of
 //! their types is lost.
 
-use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::SchemaRef;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use dujiang_core::schema::{Ddl, KeyEquality, SchemaChange};
 use dujiang_core::{Code, Result, ResultExt, TableId, TableSchema};
+use dujiang_format_ipc::read_schema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl Shapes {
     pub fn read(&mut self, bytes: &[u8]) -> Option<u64> {
         let text: ShapeText = serde_json::from_slice(bytes).ok()?;
         let stream = STANDARD.decode(&text.arrow).ok()?;
-        let arrow = StreamReader::try_new(stream.as_slice(), None).ok()?.schema();
+        let arrow = read_schema(&stream)?;
         if text.key.iter().any(|&column| column >= arrow.fields().len()) {
             return None;
         }

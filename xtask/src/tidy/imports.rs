@@ -20,6 +20,7 @@ const FORMATS: &[&str] = &[
     "arrow-schema",
     "arrow-data",
     "arrow-select",
+    "arrow-ipc",
     "arrow-json",
     "arrow-csv",
     "parquet",
@@ -43,7 +44,7 @@ const TABLE: &[Row] = &[
     Row { package: "crates/spool", ours: &["dujiang-core"], heavy: &["tokio"] },
     Row {
         package: "crates/entries",
-        ours: &["dujiang-core", "dujiang-format-text"],
+        ours: &["dujiang-core", "dujiang-format-*"],
         heavy: &["arrow-ipc", "arrow-schema"],
     },
     Row {

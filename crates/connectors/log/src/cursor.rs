@@ -210,7 +210,7 @@ impl Cursor {
                 let told = payload::shape_of(&raw).and_then(|shape| self.shapes.get_mut(&shape));
                 let told = told.ok_or_else(unreadable)?;
                 let table = told.table.clone();
-                Entry::Batch(payload::read_batch(raw, &table, &mut told.decoder).ok_or_else(unreadable)?)
+                Entry::Batch(payload::read_batch(raw, &table, &mut told.batches).ok_or_else(unreadable)?)
             }
         };
         Ok(Some(entry))

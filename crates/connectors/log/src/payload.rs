@@ -1,19 +1,19 @@
 //! What a frame holds, as bytes and back. Pure. Layout: `docs/reference/log-segment.md`.
 
 use crate::arrange::Numbers;
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_data::{BufferSpec, layout};
 use arrow_ipc::reader::{read_dictionary, read_record_batch};
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message};
 use arrow_ipc::{FieldNode, MetadataVersion};
-use arrow_schema::{DataType, Field, SchemaRef};
+use arrow_schema::{DataType, Field};
 use dujiang_core::batch::{Kind, Origin, Origins, TimePrecision};
 use dujiang_core::schema::{Ddl, KeyEquality, SchemaChange};
 use dujiang_core::sink::Milestone;
 use dujiang_core::{ChangeBatch, Code, Result, ResultExt, TableId, TableSchema};
+use dujiang_format_ipc::{Batches, metadata};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Arrow's 128-bit numbers want this; a batch can then be read where it lies.
@@ -55,7 +55,7 @@ pub(crate) struct ToldShape {
     pub(crate) statement: String,
     pub(crate) ddl: Ddl,
     /// Reads batches of this shape.
-    pub(crate) decoder: Decoder,
+    pub(crate) batches: Batches,
 }
 
 fn options() -> IpcWriteOptions {
@@ -101,8 +101,8 @@ pub(crate) fn write_shape(shape: u64, change: &SchemaChange, out: &mut Vec<u8>) 
 pub(crate) fn read_shape(bytes: &[u8]) -> Option<ToldShape> {
     let length = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
     let text: ShapeText = serde_json::from_slice(bytes.get(4..4 + length)?).ok()?;
-    let decoder = Decoder::new(bytes.get(padded(4 + length)..)?)?;
-    let arrow = decoder.schema.clone();
+    let batches = Batches::of(bytes.get(padded(4 + length)..)?)?;
+    let arrow = batches.schema().clone();
     if text.key.iter().any(|&column| column >= arrow.fields().len()) {
         return None;
     }
@@ -119,7 +119,7 @@ pub(crate) fn read_shape(bytes: &[u8]) -> Option<ToldShape> {
         DdlText::Drop => Ddl::Drop,
     };
     let (before, statement) = (text.before, text.statement);
-    Some(ToldShape { shape: text.shape, table: Arc::new(table), before, statement, ddl, decoder })
+    Some(ToldShape { shape: text.shape, table: Arc::new(table), before, statement, ddl, batches })
 }
 
 /// A batch as bytes: what its rows are and where they come from, then the rows as Arrow IPC messages. `numbers` tells which of
@@ -261,113 +261,8 @@ pub(crate) fn shape_of(bytes: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?))
 }
 
-/// Reads batches of one shape.
-pub(crate) struct Decoder {
-    schema: SchemaRef,
-    dictionaries: HashMap<i64, ArrayRef>,
-}
-
-/// An encapsulated message of Arrow IPC: marker, length of the metadata, metadata, body.
-/// <https://arrow.apache.org/docs/format/Columnar.html#encapsulated-message-format>
-const MESSAGE_HEAD: usize = 8;
-
-/// The metadata of the message at the beginning, and its length with all that is before it.
-fn metadata(bytes: &[u8]) -> Option<(arrow_ipc::Message<'_>, usize)> {
-    let head = bytes.get(..MESSAGE_HEAD)?;
-    if head[..4] != [0xff; 4] {
-        return None;
-    }
-    let end = MESSAGE_HEAD.checked_add(u32::from_le_bytes(head[4..].try_into().ok()?) as usize)?;
-    Some((arrow_ipc::root_as_message(bytes.get(MESSAGE_HEAD..end)?).ok()?, end))
-}
-
-impl Decoder {
-    fn new(schema: &[u8]) -> Option<Self> {
-        let schema = arrow_ipc::convert::fb_to_schema(metadata(schema)?.0.header_as_schema()?);
-        Some(Self { schema: Arc::new(schema), dictionaries: HashMap::new() })
-    }
-
-    /// Reads dictionaries and one batch; nothing may follow.
-    fn rows(&mut self, bytes: &Buffer) -> Option<RecordBatch> {
-        let mut rest = bytes.clone();
-        loop {
-            let (message, length) = metadata(&rest)?;
-            let body_length = usize::try_from(message.bodyLength()).ok()?;
-            let end = length.checked_add(body_length).filter(|&end| end <= rest.len())?;
-            let body = rest.slice_with_length(length, body_length);
-            let version = message.version();
-            if let Some(batch) = message.header_as_record_batch() {
-                let types = self.schema.fields().iter().map(|field| field.data_type());
-                is_sound(&batch, types, body_length).then_some(())?;
-                let (schema, dictionaries) = (self.schema.clone(), &self.dictionaries);
-                let rows = read_record_batch(&body, batch, schema, dictionaries, None, &version).ok()?;
-                return (end == rest.len()).then_some(rows);
-            }
-            let dictionary = message.header_as_dictionary_batch()?;
-            let data = dictionary.data()?;
-            let mut values = Vec::new();
-            self.schema.fields().iter().for_each(|field| dictionaries_of(field.data_type(), &mut values));
-            let mut values = values.into_iter().map(std::iter::once);
-            values.any(|values| is_sound(&data, values, body_length)).then_some(())?;
-            read_dictionary(&body, dictionary, &self.schema, &mut self.dictionaries, &version).ok()?;
-            let after = rest.slice(end);
-            rest = after;
-        }
-    }
-}
-
-/// Arrow's reader believes what a message says of its body: that its buffers lie in it, and that the mask of NULLs is as long
-/// as its column.
-fn is_sound<'a>(batch: &arrow_ipc::RecordBatch<'_>, types: impl Iterator<Item = &'a DataType>, body: usize) -> bool {
-    let lies_within = |buffer: &arrow_ipc::Buffer| {
-        let length = usize::try_from(buffer.length()).ok()?;
-        let end = usize::try_from(buffer.offset()).ok()?.checked_add(length)?;
-        (end <= body).then_some(length)
-    };
-    let buffers = batch.buffers().and_then(|buffers| buffers.iter().map(lies_within).collect::<Option<Vec<_>>>());
-    let (Some(buffers), Some(nodes)) = (buffers, batch.nodes()) else { return false };
-    let (mut buffers, mut nodes) = (buffers.into_iter(), nodes.iter());
-    types.map(|data_type| masks_fit(data_type, &mut nodes, &mut buffers)).all(|fits| fits.is_some())
-}
-
-fn masks_fit<'a>(
-    data_type: &DataType,
-    nodes: &mut dyn Iterator<Item = &'a FieldNode>,
-    buffers: &mut dyn Iterator<Item = usize>,
-) -> Option<()> {
-    let (node, layout) = (nodes.next()?, layout(data_type));
-    let length = u32::try_from(node.length()).ok()?;
-    let nulls = u32::try_from(node.null_count()).ok().filter(|nulls| *nulls <= length)?;
-    if layout.can_contain_null_mask {
-        let mask = buffers.next()?;
-        (nulls == 0 || mask >= length.div_ceil(8) as usize).then_some(())?;
-    }
-    layout.buffers.iter().try_for_each(|_| buffers.next().map(drop))?;
-    match data_type {
-        DataType::List(item)
-        | DataType::LargeList(item)
-        | DataType::FixedSizeList(item, _)
-        | DataType::Map(item, _) => masks_fit(item.data_type(), nodes, buffers),
-        DataType::Struct(fields) => fields.iter().try_for_each(|field| masks_fit(field.data_type(), nodes, buffers)),
-        _ => Some(()),
-    }
-}
-
-/// What the dictionaries of a column hold.
-fn dictionaries_of<'a>(data_type: &'a DataType, values: &mut Vec<&'a DataType>) {
-    match data_type {
-        DataType::Dictionary(_, held) => values.push(held),
-        DataType::List(item)
-        | DataType::LargeList(item)
-        | DataType::FixedSizeList(item, _)
-        | DataType::Map(item, _) => dictionaries_of(item.data_type(), values),
-        DataType::Struct(fields) => fields.iter().for_each(|field| dictionaries_of(field.data_type(), values)),
-        _ => {}
-    }
-}
-
 /// Reads what [`write_batch`] wrote; `None` when it cannot be.
-pub(crate) fn read_batch(bytes: Vec<u8>, table: &Arc<TableSchema>, decoder: &mut Decoder) -> Option<ChangeBatch> {
+pub(crate) fn read_batch(bytes: Vec<u8>, table: &Arc<TableSchema>, batches: &mut Batches) -> Option<ChangeBatch> {
     let mut parts = Parts { bytes: &bytes, at: 8 };
     let (images, spans, texts) = (parts.word()? as usize, parts.word()? as usize, parts.word()? as usize);
     let (renamed, database, name) = (parts.word()? == 1, parts.word()? as usize, parts.word()? as usize);
@@ -380,7 +275,7 @@ pub(crate) fn read_batch(bytes: Vec<u8>, table: &Arc<TableSchema>, decoder: &mut
     }
     let at = padded(parts.at);
     let length = bytes.len();
-    let rows = decoder.rows(&Buffer::from_vec(bytes).slice_with_length(at, length.checked_sub(at)?))?;
+    let rows = batches.read(&Buffer::from_vec(bytes).slice_with_length(at, length.checked_sub(at)?))?;
     ChangeBatch::new(table.clone(), rows, kinds?, origins).ok()
 }
 

@@ -1,8 +1,7 @@
 //! Looks at all that the bytes of a log say, however they are damaged: for fuzzing.
 //!
 //! Checksums keep nearly every damage from being looked at. Here they are made to match first, as if the bytes had been written
-//! so, and lengths are kept small enough that a decompressor may believe them. Shapes keep their own checksums: Arrow's reader
-//! of schemas believes what it is given.
+//! so, and lengths are kept small enough that a decompressor may believe them.
 
 use crate::cursor::{Bound, Cursor};
 use crate::disk::{Disk, DiskFile};
@@ -36,7 +35,8 @@ pub fn walk_segment(bytes: &[u8]) -> usize {
 /// When that shape cannot be written.
 pub fn walk_frame(table: &Arc<TableSchema>, bytes: &[u8]) -> Result<usize> {
     let [kind, codec, raw_low, raw_high, content @ ..] = bytes else { return Ok(0) };
-    let kind = [FrameKind::Batch, FrameKind::Marker][usize::from(*kind) % 2];
+    let kinds = [FrameKind::Batch, FrameKind::Marker, FrameKind::Schema, FrameKind::Shape];
+    let kind = kinds[usize::from(*kind) % 4];
     let codecs = [Codec::None, Codec::Lz4, Codec::Zstd];
     let (codec, arranged) = (codecs[usize::from(codec & 0x7f) % 3], codec & 0x80 != 0);
     let mut file = FileHeader { identity: IDENTITY, generation: 1, created_micros: 0 }.write();
@@ -103,12 +103,6 @@ fn mend_frames(bytes: &mut [u8], identity: &FileIdentity) {
         let stored = word(bytes, at + 8).min((bytes.len() - at - HEADER) as u32);
         let raw = word(bytes, at + 12).min(MOST_RAW);
         let payload = at + HEADER..at + HEADER + stored as usize;
-        let kind = bytes[at + 4];
-        if kind == FrameKind::Shape as u8 || kind == FrameKind::Schema as u8 {
-            next = next.wrapping_add(u64::from(kind == FrameKind::Schema as u8));
-            at = payload.end;
-            continue;
-        }
         put(bytes, at, b"DJLF");
         put(bytes, at + 8, &stored.to_le_bytes());
         put(bytes, at + 12, &raw.to_le_bytes());
@@ -117,7 +111,7 @@ fn mend_frames(bytes: &mut [u8], identity: &FileIdentity) {
         put(bytes, at + 24, &next.to_le_bytes());
         let checksum = crc32c::crc32c_append(seed, &bytes[at..at + 52]);
         put(bytes, at + 52, &checksum.to_le_bytes());
-        next = next.wrapping_add(1);
+        next = next.wrapping_add(u64::from(bytes[at + 4] != FrameKind::Shape as u8));
         at = payload.end;
     }
 }
