@@ -2,7 +2,7 @@
 
     python3 bench/log.py target/release/dujiang [--rows 2000000] [--pairs 9] [--compression zstd]
 
-Runs alternate; each begins with nothing. Then the log's disk is compared with plain writing and reading of as many bytes.
+Runs alternate; each begins with nothing. The same is the case `log` of run.py, which also puts the log alone beside its disk.
 """
 
 import argparse
@@ -13,8 +13,6 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-
-CHUNK = 1 << 20
 
 
 def pipeline(folder, rows, compression, log):
@@ -45,26 +43,26 @@ def run(binary, rows, compression, log, home):
         shutil.rmtree(folder)
 
 
-def raw(home, length):
-    """Seconds to write and to read as many bytes, with one fsync per 64 MB."""
-    path, block = Path(home) / "raw.bin", os.urandom(CHUNK)
-    begin = time.monotonic()
-    with open(path, "wb") as file:
-        for number in range(length // CHUNK):
-            file.write(block)
-            if number % 64 == 63:
-                file.flush()
-                os.fsync(file.fileno())
-        file.flush()
-        os.fsync(file.fileno())
-    written = time.monotonic() - begin
-    begin = time.monotonic()
-    with open(path, "rb") as file:
-        while file.read(CHUNK):
-            pass
-    read = time.monotonic() - begin
-    path.unlink()
-    return written, read
+def report(binary, rows, pairs, compression, home):
+    """Alternating runs after one warm-up of each, in words."""
+    results, lines = {False: [], True: []}, []
+    for pair in range(pairs + 1):
+        for log in (False, True):
+            sample = run(binary, rows, compression, log, home)
+            if pair > 0:
+                results[log].append(sample)
+    for log in (False, True):
+        rates = [rows / result[0] / 1000 for result in results[log]]
+        cpu = statistics.median(result[1] for result in results[log]) / rows * 1e6
+        name = f"with log ({compression})" if log else "without log"
+        lines.append(
+            f"{name}: {statistics.median(rates):.0f} thousand rows/s ({min(rates):.0f} to {max(rates):.0f}), {cpu:.2f} CPU-s per million rows"
+        )
+    ratios = sorted(a[0] / b[0] for a, b in zip(results[False], results[True]))
+    lines.append(f"throughput with log / without, per pair: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+    parquet, bytes_of_log = results[True][-1][2:]
+    lines.append(f"bytes: log {bytes_of_log}, Parquet files of the same rows {parquet}, ratio {bytes_of_log / parquet:.2f}")
+    return "\n".join(lines)
 
 
 def main():
@@ -76,22 +74,8 @@ def main():
     parser.add_argument("--home", default=None)
     arguments = parser.parse_args()
     binary = str(Path(arguments.binary).resolve())
-    results = {False: [], True: []}
-    for _ in range(arguments.pairs):
-        for log in (False, True):
-            results[log].append(run(binary, arguments.rows, arguments.compression, log, arguments.home))
-    for log in (False, True):
-        seconds = [result[0] for result in results[log]]
-        rates = [arguments.rows / s / 1000 for s in seconds]
-        cpu = statistics.median(result[1] for result in results[log]) / arguments.rows * 1e6
-        name = f"with log ({arguments.compression})" if log else "without log"
-        print(f"{name}: {statistics.median(rates):.0f} thousand rows/s ({min(rates):.0f} to {max(rates):.0f}), {cpu:.2f} CPU-s per million rows")
-    ratios = sorted(a[0] / b[0] for a, b in zip(results[False], results[True]))
-    print(f"throughput with log / without, per pair: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
-    parquet, bytes_of_log = results[True][-1][2:]
-    print(f"bytes: log {bytes_of_log}, Parquet {parquet}, ratio {bytes_of_log / parquet:.2f}")
-    written, read = raw(arguments.home or tempfile.gettempdir(), bytes_of_log)
-    print(f"as many bytes plainly: written in {written:.2f} s, read in {read:.2f} s")
+    print(report(binary, arguments.rows, arguments.pairs, arguments.compression, arguments.home))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ import tempfile
 import time
 import traceback
 
+import log as log_cost
 from database import Database, NARROW, NARROW_ROWS, WIDE16, WIDE16_ROWS, wide40
 from measure import Sample, alternate, run, spread
 from pipeline import BLACKHOLE, PARQUET, Bench
@@ -259,6 +260,16 @@ def kafka(bench, results):
     results.text("Kafka sink alone, beside `kafka-producer-perf-test` (aim: 0.8)", sample.output.decode().rstrip())
 
 
+def log(bench, results):
+    """What the embedded log costs a pipeline, and the log alone beside its disk."""
+    binary = os.path.abspath(bench.binary)
+    cost = log_cost.report(binary, bench.rows, bench.pairs, "zstd", bench.folder)
+    results.text("Generator -> Parquet with the embedded log and without (aims: 0.75 of the throughput, 1.5 times the bytes)", cost)
+    arguments = [os.path.join(bench.examples, "disk_bench"), bench.folder, str(bench.rows), str(bench.pairs)]
+    sample = run(arguments, stdout=subprocess.PIPE)
+    results.text("The embedded log alone, beside its disk", sample.output.decode().rstrip())
+
+
 def latency(bench, results):
     """From a commit to the message of it, at least once."""
     transactions = max(200, bench.rows // 500)
@@ -282,8 +293,8 @@ def check(bench, results):
     results.single("200 rules in 300 lines checked, CPU milliseconds of the process", spread([s.cpu * 1e3 for s in samples]), "< 50")
 
 
-CASES = {case.__name__: case for case in (starts, stream, offset, interleaved, formats, snapshot, encoder, memory, decoder, transform, kafka,
-                                          latency, check,
+CASES = {case.__name__: case for case in (starts, stream, offset, interleaved, formats, snapshot, encoder, memory, decoder, transform, log,
+                                          kafka, latency, check,
                                           postgres_snapshot, postgres_stream)}
 
 
