@@ -45,7 +45,8 @@ async fn main() -> Outcome<()> {
     let usage = "usage: disk_bench FOLDER ROWS PAIRS [COMPRESSION]";
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().ok_or(usage)?;
-    let (rows, pairs): (i64, usize) = (arguments.next().ok_or(usage)?.parse()?, arguments.next().ok_or(usage)?.parse()?);
+    let (rows, pairs): (i64, usize) =
+        (arguments.next().ok_or(usage)?.parse()?, arguments.next().ok_or(usage)?.parse()?);
     let compression = arguments.next().unwrap_or_else(|| "zstd".into());
     let place = Path::new(&folder).join(format!("dujiang-disk-{}", std::process::id()));
     let (mut appends, mut reads) = (Vec::new(), Vec::new());
@@ -128,11 +129,8 @@ fn batch(table: &Arc<TableSchema>, from: i64) -> Outcome<ChangeBatch> {
 /// Seconds, and how many commits there were.
 async fn append(path: &Path, compression: &str, rows: i64) -> Outcome<(f64, u64)> {
     let option = |key: &str, value: &str| RawOption::new(key, value, Place::CommandLine);
-    let raw = [
-        option("path", &path.display().to_string()),
-        option("compression", compression),
-        option("max-bytes", "100gb"),
-    ];
+    let raw =
+        [option("path", &path.display().to_string()), option("compression", compression), option("max-bytes", "100gb")];
     let pipeline = PipelineOptions { name: "bench".into(), parallelism: 1, memory_limit: 128 << 20 };
     let log = (LOG.build)(&raw, &pipeline).map_err(|problems| format!("{problems:?}"))?;
     let context = SinkContext {
@@ -158,7 +156,8 @@ async fn append(path: &Path, compression: &str, rows: i64) -> Outcome<(f64, u64)
             (epoch, ended) = (epoch + 1, bytes);
             let tokens = writer.prepare(Epoch(epoch)).await?;
             let (position, position_text) = (Position::new(vec![1]), String::new());
-            let request = CommitRequest { epoch: Epoch(epoch), generation: Generation(1), tokens, position, position_text };
+            let request =
+                CommitRequest { epoch: Epoch(epoch), generation: Generation(1), tokens, position, position_text };
             committer.commit(&request).await?;
         }
     }
