@@ -90,8 +90,7 @@ pub fn without_large(
     }
     large.dedup_by_key(|(row, _)| *row);
     out.forget(|row| large.binary_search_by_key(&row, |(row, _)| *row).is_ok());
-    let first = |row: usize| row - usize::from(batch.kinds[row] == Kind::UpdateAfter);
-    failed.extend(large.into_iter().map(|(row, bytes)| RowError { row: first(row), error: error(bytes) }));
+    failed.extend(large.into_iter().map(|(row, bytes)| RowError { row: batch.first_image(row), error: error(bytes) }));
     failed.sort_by_key(|failure| failure.row);
     failed
 }

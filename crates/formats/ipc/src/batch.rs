@@ -74,9 +74,9 @@ fn is_sound<'a>(batch: &arrow_ipc::RecordBatch<'_>, types: impl Iterator<Item = 
     types.map(|data_type| masks_fit(data_type, &mut nodes, &mut buffers)).all(|fits| fits.is_some())
 }
 
-fn masks_fit<'a>(
+fn masks_fit(
     data_type: &DataType,
-    nodes: &mut dyn Iterator<Item = &'a FieldNode>,
+    nodes: &mut dyn Iterator<Item = &FieldNode>,
     buffers: &mut dyn Iterator<Item = usize>,
 ) -> Option<()> {
     let (node, layout) = (nodes.next()?, layout(data_type));
