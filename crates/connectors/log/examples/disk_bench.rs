@@ -138,6 +138,7 @@ async fn append(path: &Path, compression: &str, rows: i64) -> Outcome<(f64, u64)
         generation: Generation(1),
         clock: Arc::new(Still),
         budget: Budget::new(128 << 20),
+        retries: Default::default(),
     };
     let table = table();
     let batches: Vec<ChangeBatch> = (0..64).map(|n| batch(&table, n * BATCH)).collect::<Outcome<_>>()?;

@@ -178,7 +178,7 @@ mod tests {
     use dujiang_core::clock::Clock;
     use dujiang_core::connector::PipelineOptions;
     use dujiang_core::options::{Place, RawOption};
-    use dujiang_core::sink::Milestone;
+    use dujiang_core::sink::{Milestone, Retries};
     use rdkafka::ClientConfig;
 
     struct Standing;
@@ -200,6 +200,7 @@ mod tests {
             generation: Generation(1),
             clock: Arc::new(Standing),
             budget: Budget::new(1 << 20),
+            retries: Retries::default(),
         })
     }
 
