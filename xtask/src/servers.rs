@@ -43,13 +43,16 @@ struct Server {
     /// The program in its `bin` by which a folder is known that was made by hand.
     program: &'static str,
     make: fn(&Path) -> Outcome,
+    /// Writes the scripts that start it: those of a folder made by an older version are brought up to date without fetching
+    /// anything anew.
+    scripts: fn(&Path) -> Outcome,
     /// What it takes of the machine at every start, not only while it is made, and the packages that have it.
     needs: &'static [&'static str],
     packages: &'static [&'static str],
 }
 
 const fn server(name: &'static str, program: &'static str, make: fn(&Path) -> Outcome) -> Server {
-    Server { name, program, make, needs: &[], packages: &[] }
+    Server { name, program, make, scripts: |_| Ok(()), needs: &[], packages: &[] }
 }
 
 /// In this order: MySQL 5.7 uses the libraries of `mysql`.
@@ -63,7 +66,12 @@ const SERVERS: &[Server] = &[
         packages: &["util-linux", "iproute2"],
         ..server("oceanbase", "seekdb", oceanbase)
     },
-    Server { needs: &["java"], packages: &["default-jre-headless"], ..server("kafka", "kafka-server", kafka) },
+    Server {
+        scripts: kafka_scripts,
+        needs: &["java"],
+        packages: &["default-jre-headless"],
+        ..server("kafka", "kafka-server", kafka)
+    },
 ];
 
 /// Makes sure that all servers are there.
@@ -105,7 +113,7 @@ fn one(servers: &Path, server: &Server) -> Outcome {
     // Also of one that is there: the folder may have come from another machine.
     programs(server.needs, server.packages)?;
     if stamped() {
-        return Ok(());
+        return (server.scripts)(&place);
     }
     eprintln!("xtask: server {name}");
     let fresh = servers.join(format!(".{name}-{}", std::process::id()));
@@ -227,11 +235,7 @@ fn kafka(place: &Path) -> Outcome {
     );
     write(&place.join("pom.xml"), &project)?;
     fetch_with_maven(place)?;
-    let java = format!("here=$(cd \"$(dirname \"$0\")/..\" && pwd)\nexec java {KAFKA_JAVA} -cp \"$here/lib/*\"");
-    // Libraries that it unpacks lie beside its settings, so that they go with them.
-    let server = "-Djava.io.tmpdir=\"$(dirname \"$1\")\" kafka.Kafka \"$@\"";
-    script(&place.join("bin/kafka-server"), &format!("{java} {server}\n"))?;
-    script(&place.join("bin/kafka-run"), &format!("{java} \"$@\"\n"))?;
+    kafka_scripts(place)?;
     let (template, settings) = (place.join("template"), place.join("format.properties"));
     let text = format!(
         "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\n\
@@ -245,6 +249,14 @@ fn kafka(place: &Path) -> Outcome {
         .args(["kafka.tools.StorageTool", "format", "--cluster-id", "ZHVqaWFuZy10ZXN0cy0tLQ", "--config"])
         .arg(&settings);
     output(&mut format).map(|_| ())
+}
+
+fn kafka_scripts(place: &Path) -> Outcome {
+    let java = format!("here=$(cd \"$(dirname \"$0\")/..\" && pwd)\nexec java {KAFKA_JAVA} -cp \"$here/lib/*\"");
+    // Libraries that it unpacks lie beside its settings, so that they go with them.
+    let server = "-Djava.io.tmpdir=\"$(dirname \"$1\")\" kafka.Kafka \"$@\"";
+    script(&place.join("bin/kafka-server"), &format!("{java} {server}\n"))?;
+    script(&place.join("bin/kafka-run"), &format!("{java} \"$@\"\n"))
 }
 
 /// Repositories answer badly for a moment now and then: tried three times.
@@ -297,9 +309,16 @@ fn wrapper(root: &str, path: &str, arguments: &str) -> String {
     )
 }
 
+/// One that is there already stays whole while it is replaced: it may be running.
 fn script(path: &Path, body: &str) -> Outcome {
-    fs::write(path, format!("#!/bin/sh\n{body}")).map_err(|e| told(path, &e))?;
-    make_program(path)
+    let text = format!("#!/bin/sh\n{body}");
+    if fs::read_to_string(path).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    let fresh = path.with_extension(std::process::id().to_string());
+    write(&fresh, &text)?;
+    make_program(&fresh)?;
+    fs::rename(&fresh, path).map_err(|e| told(path, &e))
 }
 
 fn make_program(path: &Path) -> Outcome {
@@ -378,7 +397,21 @@ fn told(path: &Path, error: &std::io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::mirror_in;
+    use super::{kafka_scripts, mirror_in};
+
+    #[test]
+    fn scripts_of_an_older_version_are_replaced() {
+        let place = std::env::temp_dir().join(format!("xtask-scripts-{}", std::process::id()));
+        std::fs::create_dir_all(place.join("bin")).unwrap();
+        std::fs::write(place.join("bin/kafka-server"), "#!/bin/sh\nexec java kafka.Kafka \"$@\"\n").unwrap();
+        for _ in 0..2 {
+            kafka_scripts(&place).unwrap();
+            let server = std::fs::read_to_string(place.join("bin/kafka-server")).unwrap();
+            assert!(server.contains("-Djava.io.tmpdir="), "{server}");
+            assert_eq!(std::fs::read_dir(place.join("bin")).unwrap().count(), 2);
+        }
+        std::fs::remove_dir_all(&place).unwrap();
+    }
 
     #[test]
     fn the_machines_own_mirror_is_found_in_both_forms() {

@@ -41,6 +41,36 @@ fn check_speaks_to_people_to_lines_and_to_programs() {
 }
 
 #[test]
+fn a_value_says_which_word_was_meant_and_what_it_is_where_no_line_shows_it() {
+    let place = Place::new();
+    place.file("word.yaml", &WRONG.replace("formt: parquet", "format: parqet").replace("nmae", "name"));
+    let said = place.run(["check", "word.yaml"]).code(1).out;
+    assert!(said.contains("did you mean `parquet`?"), "{said}");
+    place.file("ok.yaml", "source:\n  type: generator\nsink:\n  type: file\n  path: out\n");
+    let said = place.run(["check", "ok.yaml", "--set", "source.rows=many"]).code(1).out;
+    assert!(said.contains("found: `many`"), "{said}");
+    // What is listed in part says where all of it is.
+    place.file("many.yaml", "source:\n  type: mysql\n  xyz: 1\nsink:\n  type: file\n  path: out\n");
+    let said = place.run(["check", "many.yaml"]).code(1).out;
+    assert!(said.contains("more: `dujiang explain mysql`"), "{said}");
+}
+
+/// The flags of one command are those of the others.
+#[test]
+fn every_command_prints_json_by_the_same_flag() {
+    let place = Place::new();
+    place.file("ok.yaml", "source:\n  type: generator\nsink:\n  type: file\n  path: out\n");
+    for command in [&["check"][..], &["doctor"], &["plan"], &["config", "show"]] {
+        for flag in [&["-o", "json"][..], &["--output", "json"], &["--output-format", "json"]] {
+            let ended = place.dujiang().args(command).arg("ok.yaml").args(flag).output().expect("run dujiang");
+            let said = String::from_utf8(ended.stdout).expect("UTF-8");
+            assert!(serde_json::from_str::<serde_json::Value>(&said).is_ok(), "{command:?} {flag:?}: {said}");
+        }
+        assert!(place.dujiang().args(command).args(["ok.yaml", "-o", "text"]).status().expect("run dujiang").success());
+    }
+}
+
+#[test]
 fn check_accepts_the_examples() {
     let place = Place::new();
     let examples = root().join("examples");

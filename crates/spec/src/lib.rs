@@ -18,6 +18,7 @@ mod finding;
 mod formats;
 mod given;
 mod guarantee;
+mod hints;
 mod load;
 mod overrides;
 mod pages;

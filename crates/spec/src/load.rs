@@ -8,6 +8,7 @@ use crate::document;
 use crate::finding::{Finding, Findings};
 use crate::given::Given;
 use crate::guarantee::{self, Asked};
+use crate::hints::{self, quoted};
 use crate::overrides::{self, Setting, Target, Variable};
 use crate::pipeline::{Block, Guarantee, Pipeline, PipelineSettings, SchemaBehavior};
 use crate::references::{Origin, Resolver};
@@ -450,13 +451,13 @@ impl Loader<'_> {
         elsewhere: (&str, &[OptionDef]),
         problems: Vec<Problem>,
     ) {
-        let given = given_keys(raw, defs);
+        let given = hints::given_keys(raw, defs);
         for problem in problems {
             let mut finding = Finding::from(problem);
             match finding.code {
                 Code::UnknownKey => {
                     if finding.help.is_none() {
-                        finding.help = Some(help_for_unknown(&finding.message, defs, elsewhere));
+                        finding.help = Some(hints::for_unknown(&finding.message, whose, defs, elsewhere));
                     }
                     finding.message = format!("{} for {whose}", finding.message);
                 }
@@ -466,6 +467,7 @@ impl Loader<'_> {
                     }
                     finding.message = format!("{} for {whose}", finding.message);
                 }
+                Code::BadValue => hints::for_value(&mut finding, raw, defs),
                 _ => {}
             }
             if finding.place == Place::Block(None) {
@@ -541,37 +543,4 @@ fn connector_options(name: &str, settings: Option<&PipelineSettings>) -> Pipelin
         parallelism: usize::from(settings.parallelism.get()),
         memory_limit: settings.memory_limit.0,
     }
-}
-
-/// Unknown keys that are compared with the known ones, and known ones that are listed.
-const MAX_SUGGESTIONS: usize = 1_000;
-const MAX_LISTED: usize = 16;
-
-/// Keys that somebody meant to give although the parser does not find them: the value is reported as unreadable, or the
-/// key as misspelt.
-fn given_keys<'a>(raw: &'a RawBlock, defs: &'a [OptionDef]) -> Vec<&'a str> {
-    let unreadable = raw.unreadable.iter().map(|(key, _)| key.as_str());
-    let unknown = raw.options.iter().filter(|option| !defs.iter().any(|def| def.name == option.key));
-    let unknown = unknown.take(MAX_SUGGESTIONS);
-    unreadable.chain(unknown.filter_map(|option| nearest(&option.key, defs.iter().map(|def| def.name)))).collect()
-}
-
-/// Help for a key that resembles none of its block's.
-fn help_for_unknown(message: &str, defs: &[OptionDef], elsewhere: (&str, &[OptionDef])) -> String {
-    let has = |defs: &[OptionDef]| defs.iter().any(|def| message.contains(&format!("`{}`", def.name)));
-    if has(elsewhere.1) {
-        return format!("it is an option of the `{}` block", elsewhere.0);
-    }
-    if has(PipelineSettings::DEFS) {
-        return "it is an option of the `pipeline` block".to_owned();
-    }
-    let all = quoted(defs.iter().take(MAX_LISTED).map(|def| def.name));
-    match defs.len().saturating_sub(MAX_LISTED) {
-        0 => format!("the options are {all}"),
-        more => format!("the options are {all} and {more} more"),
-    }
-}
-
-fn quoted<'a>(words: impl Iterator<Item = &'a str>) -> String {
-    words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }

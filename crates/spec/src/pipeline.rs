@@ -104,8 +104,7 @@ dujiang_core::options! {
         "checkpoint.max-failures" => checkpoint_max_failures: NonZeroU32, default "3";
         /// Bytes the pipeline may hold in queues, builders and open writers.
         "memory.limit" => memory_limit: ByteSize, default "128mb";
-        /// What the output promises. Default: what the sink does unasked: exactly once; `kafka`, `datahub` and `values` at least
-        /// once.
+        /// What the output promises. Default: what the sink does unasked; its page says what that is.
         "guarantee" => guarantee: Guarantee, optional;
         /// What happens to a record that cannot be processed.
         "error.policy" => error_policy: ErrorPolicy, default "halt";

@@ -14,10 +14,11 @@ const FINDINGS: u8 = 1;
 #[derive(Args)]
 pub struct Arguments {
     /// Pipeline files
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// How mistakes are printed
-    #[arg(long, value_enum, default_value_t = OutputFormat::Full, value_name = "FORMAT")]
+    #[arg(short = 'o', long = "output", alias = "output-format", value_enum, default_value_t = OutputFormat::Full)]
+    #[arg(value_name = "FORMAT")]
     output_format: OutputFormat,
     /// Override one value of the file, as in `run`
     #[arg(long = "set", value_name = "PATH=VALUE")]
@@ -27,6 +28,7 @@ pub struct Arguments {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum OutputFormat {
     /// With the lines of the file and a caret
+    #[value(alias = "text")]
     Full,
     /// One line each
     Concise,

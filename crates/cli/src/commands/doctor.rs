@@ -23,7 +23,8 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "output_format")]
     sql: bool,
     /// How the examination is printed
-    #[arg(long, value_enum, default_value_t = OutputFormat::Full, value_name = "FORMAT")]
+    #[arg(short = 'o', long = "output", alias = "output-format", value_enum, default_value_t = OutputFormat::Full)]
+    #[arg(value_name = "FORMAT")]
     output_format: OutputFormat,
     /// This pipeline's own folder, as in `run`
     #[arg(long, value_name = "DIR")]
@@ -36,6 +37,7 @@ pub struct Arguments {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum OutputFormat {
     /// For people, every check with what was found
+    #[value(alias = "text")]
     Full,
     /// One JSON document for all pipelines
     Json,

@@ -22,10 +22,10 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 struct Named {
     /// Pipeline files
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// How it is printed
-    #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    #[arg(short, long, alias = "output-format", value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
     output: Output,
     /// Override one value of the file, as in `run`
     #[arg(long = "set", value_name = "PATH=VALUE")]

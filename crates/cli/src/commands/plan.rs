@@ -67,6 +67,10 @@ fn to_text(planned: &Planned) -> String {
         text.push_str(&format!("note: {warning}\n"));
     }
     let count = planned.tables.len();
+    // Of a source that could not be asked nothing is known.
+    if count == 0 && !planned.refusals.is_empty() {
+        return text;
+    }
     text.push_str(&if count == 1 { "1 table".to_owned() } else { format!("{count} tables") });
     // What nobody has estimated is not nothing.
     if planned.tables.iter().any(|table| table.rows.is_some()) {

@@ -25,7 +25,7 @@ dujiang_core::options! {
 /// The sink type, for the command's registry.
 pub const SPEC: SinkSpec = SinkSpec {
     kind: "blackhole",
-    summary: "counts changes and drops them; for benches",
+    summary: "counts changes and drops them, exactly once; for benches",
     options: BlackholeOptions::DEFS,
     build: |raw, _| BlackholeOptions::parse(raw).map(|_| Box::new(Blackhole) as Box<dyn Sink>),
 };

@@ -42,7 +42,7 @@ pub use crate::source::{Isolation, KafkaSourceOptions, Startup};
 /// The sink type, for the command's registry.
 pub const SINK: SinkSpec = SinkSpec {
     kind: "kafka",
-    summary: "topics of Kafka, at least once or exactly once",
+    summary: "topics of Kafka, at least once, or exactly once if asked to",
     options: KafkaSinkOptions::DEFS,
     build: |raw, pipeline| Ok(Box::new(KafkaSink::new(SinkConfig::parse(raw, pipeline)?))),
 };

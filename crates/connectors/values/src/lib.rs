@@ -47,7 +47,7 @@ dujiang_core::options! {
 /// The sink type, for the command's registry.
 pub const SPEC: SinkSpec = SinkSpec {
     kind: "values",
-    summary: "prints events on standard output; for trying out a pipeline",
+    summary: "prints events on standard output, at least once; for trying out a pipeline",
     options: ValuesOptions::DEFS,
     build: |raw, pipeline| {
         let options = ValuesOptions::parse(raw)?;

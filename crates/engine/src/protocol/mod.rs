@@ -221,8 +221,8 @@ pub enum Halt {
     },
     /// The sink cannot say what it holds, and a candidate needs to know.
     Untold(Epoch),
-    /// The checkpoint to go back to is not there.
-    NoCheckpoint(Epoch),
+    /// The checkpoint to go back to is not there; those that are, newest first.
+    NoCheckpoint(Epoch, Vec<Epoch>),
     /// Too many publishes failed in a row.
     PublishFailures(u32, Code),
     /// The store holds a checkpoint that is not ours.
@@ -251,9 +251,13 @@ impl Halt {
                 Error::new(Code::SinkMismatch, "the sink cannot tell whether the last epoch has been committed")
                     .fact("checkpoint", epoch.to_string())
             }
-            Halt::NoCheckpoint(epoch) => {
-                Error::new(Code::NoCheckpoint, format!("there is no checkpoint of epoch {epoch} to go back to"))
-                    .help("choose one of the files `checkpoint-<number>.ckpt` in the pipeline's state directory")
+            Halt::NoCheckpoint(epoch, kept) => {
+                let error = Error::new(Code::NoCheckpoint, format!("there is no checkpoint {epoch} to go back to"));
+                let kept: Vec<String> = kept.iter().map(Epoch::to_string).collect();
+                match kept.is_empty() {
+                    true => error.help("the pipeline has no checkpoints yet: start it without `--restore-from`"),
+                    false => error.fact("kept", kept.join(", ")).help("name one of those that are kept"),
+                }
             }
             Halt::PublishFailures(count, code) => {
                 Error::new(*code, format!("{count} checkpoints in a row could not be written"))

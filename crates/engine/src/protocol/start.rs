@@ -38,7 +38,8 @@ impl Machine {
         if let Some(epoch) = self.config.restore_from
             && !self.kept.iter().any(|c| c.epoch == epoch)
         {
-            return self.halt(Halt::NoCheckpoint(epoch));
+            let kept = self.kept.iter().map(|checkpoint| checkpoint.epoch).collect();
+            return self.halt(Halt::NoCheckpoint(epoch, kept));
         }
         // A source may keep its sink waiting for ever: a log that nobody has begun yet, or that is gone. Nothing has been read,
         // and what is published becomes visible with the next start.

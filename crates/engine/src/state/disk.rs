@@ -77,9 +77,15 @@ pub(super) fn write_error(path: &Path, error: io::Error, code: Code) -> Error {
 
 /// The error of a state folder that cannot be used at all.
 pub(super) fn unusable(path: &Path, error: io::Error) -> Error {
+    let help = match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            "a part of this path is a file: name a folder with --state-dir"
+        }
+        _ => "let this user write there, or name another folder with --state-dir",
+    };
     Error::new(Code::StateUnusable, format!("cannot use the state directory {}", path.display()))
         .with_source(error)
-        .help("check that the directory exists and that this user may write to it")
+        .help(help)
 }
 
 fn sync_error(path: &Path, error: io::Error) -> Error {

@@ -1,0 +1,64 @@
+//! What to do about an option with a mistake: what only the whole block can tell.
+
+use crate::blocks::RawBlock;
+use crate::finding::Finding;
+use crate::pipeline::PipelineSettings;
+use crate::secrets;
+use dujiang_core::options::{OptionDef, OptionType, Place, nearest};
+
+/// Unknown keys that are compared with the known ones, and known ones that are listed.
+const MAX_SUGGESTIONS: usize = 1_000;
+const MAX_LISTED: usize = 16;
+
+/// Keys that somebody meant to give although the parser does not find them: the value is reported as unreadable, or the
+/// key as misspelt.
+pub(crate) fn given_keys<'a>(raw: &'a RawBlock, defs: &'a [OptionDef]) -> Vec<&'a str> {
+    let unreadable = raw.unreadable.iter().map(|(key, _)| key.as_str());
+    let unknown = raw.options.iter().filter(|option| !defs.iter().any(|def| def.name == option.key));
+    let unknown = unknown.take(MAX_SUGGESTIONS);
+    unreadable.chain(unknown.filter_map(|option| nearest(&option.key, defs.iter().map(|def| def.name)))).collect()
+}
+
+/// A value that cannot be read: which word was meant, and, where no line of the file shows it, what it is.
+pub(crate) fn for_value(finding: &mut Finding, raw: &RawBlock, defs: &[OptionDef]) {
+    let Some(key) = finding.message.split('`').nth(1) else { return };
+    let (Some(def), Some(option)) = (defs.iter().find(|def| def.name == key), raw.get(key)) else { return };
+    if secrets::is_secret_option(defs, key) {
+        return;
+    }
+    if let (OptionType::Choice(words), None) = (def.kind, &finding.help) {
+        let near = nearest(&option.value.to_ascii_lowercase(), words.iter().copied());
+        finding.help = near.map(|near| format!("did you mean `{near}`?"));
+    }
+    if matches!(finding.place, Place::CommandLine | Place::Environment(_)) {
+        let shown: String = option.value.chars().take(MAX_SHOWN).collect();
+        finding.notes.push(format!("found: `{shown}`"));
+    }
+}
+
+/// Characters of a value that are shown.
+const MAX_SHOWN: usize = 60;
+
+/// Help for a key that resembles none of its block's.
+pub(crate) fn for_unknown(message: &str, whose: &str, defs: &[OptionDef], elsewhere: (&str, &[OptionDef])) -> String {
+    let has = |defs: &[OptionDef]| defs.iter().any(|def| message.contains(&format!("`{}`", def.name)));
+    if has(elsewhere.1) {
+        return format!("it is an option of the `{}` block", elsewhere.0);
+    }
+    if has(PipelineSettings::DEFS) {
+        return "it is an option of the `pipeline` block".to_owned();
+    }
+    let all = quoted(defs.iter().take(MAX_LISTED).map(|def| def.name));
+    match defs.len().saturating_sub(MAX_LISTED) {
+        0 => format!("the options are {all}"),
+        more => {
+            let page = whose.split('`').nth(1).unwrap_or_default();
+            format!("the options are {all} and {more} more: `dujiang explain {page}`")
+        }
+    }
+}
+
+/// `a`, `b`, `c`.
+pub(crate) fn quoted<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
