@@ -148,6 +148,11 @@ fn explain_knows_every_option_and_connector() {
 #[test]
 fn dead_letters_of_a_pipeline_that_never_ran_are_none_of_ours() {
     let place = Place::new();
+    place.file("letters.yaml", "source:\n  type: generator\n  rows: 1\n  rate: 0\nsink:\n  type: blackhole\n");
+    place.run(["run", "letters.yaml"]).code(0);
+    place.run(["dlq", "list", "letters.yaml", "--code", "e0700"]).code(0);
+    let wrong = place.run(["dlq", "list", "letters.yaml", "--code", "E700"]).code(2).err;
+    assert!(wrong.contains("did you mean `E0700`?"), "{wrong}");
     let ended = place.run(["dlq", "list", "nobody"]).code(73);
     assert!(ended.err.contains("E0605") && ended.err.contains("nobody"), "{}", ended.err);
 }

@@ -323,6 +323,8 @@ fn capture_goes_on_while_the_sink_is_full_and_nothing_is_lost() {
         }
         offset > 0 && end > grown_since + 3000
     });
+    let said = place.run(["doctor", "p.yaml"]).code(1).out;
+    assert!(said.contains("has only") && said.contains("E0502, p.yaml"), "{said}");
     disk.grow("500m");
     wait(&mut || progress(&place).1 > stuck_at + 100);
     terminate(&child);

@@ -5,6 +5,7 @@ use crate::console::{Console, print};
 use crate::pipeline_file;
 use crate::state_dir;
 use clap::{Args, Subcommand, ValueEnum};
+use dujiang_core::options::nearest;
 use dujiang_core::{Code, Error, Result};
 use dujiang_engine::state::inspect::{StoredLetter, list_dead_letters, show_dead_letter};
 use serde_json::{Value, json};
@@ -144,7 +145,21 @@ fn never_ran(name: &str, folder: &Path) -> Error {
         .help("check the name, or name the folder with --state-dir if the pipeline was run with it")
 }
 
+/// A code that there is not would find nothing for ever.
+fn must_be_a_code(wanted: &str) -> Result<()> {
+    let numbers = || Code::ALL.iter().map(|code| code.number());
+    if numbers().any(|number| number.eq_ignore_ascii_case(wanted)) {
+        return Ok(());
+    }
+    let error = Error::new(Code::Usage, format!("there is no error code `{wanted}`"));
+    Err(match nearest(&wanted.to_ascii_uppercase(), numbers()) {
+        Some(near) => error.help(format!("did you mean `{near}`?")),
+        None => error.help("`dujiang explain` lists all codes"),
+    })
+}
+
 fn list(place: &Place, arguments: &ListArguments, console: &Console) -> Result<()> {
+    arguments.code.as_deref().map_or(Ok(()), must_be_a_code)?;
     let mut letters = list_dead_letters(&place.folder)?;
     letters.retain(|letter| {
         let table = arguments.table.as_ref().is_none_or(|table| *table == letter.table);

@@ -8,6 +8,9 @@ use dujiang_core::{Code, Error, Lineage, Result};
 use rustix::fs::{Access, access, statvfs};
 use std::path::{Path, PathBuf};
 
+/// With less free space the next files soon find no room, whatever they hold.
+const LITTLE: u64 = 16_000_000;
+
 /// Looks at the folder; makes nothing, not even the folder.
 pub(crate) fn examine(config: &FileConfig, visit: &Visit) -> Examination {
     let mut examination = Examination::of(format!("files in {}", config.path.display()));
@@ -67,6 +70,10 @@ fn room(config: &FileConfig, visit: &Visit) -> Result<String> {
     })?;
     let free = volume.f_bavail.saturating_mul(volume.f_frsize);
     let free_text = in_words(free);
+    if free < LITTLE {
+        let message = format!("{} has only {free_text} free", there.display());
+        return Err(no_room(message));
+    }
     // What has been read is there already, and nobody knows how much of it.
     let Some(expected) = visit.expected_bytes.filter(|_| visit.position.is_none()) else {
         return Ok(format!("{free_text} free"));
@@ -79,11 +86,13 @@ fn room(config: &FileConfig, visit: &Visit) -> Result<String> {
     if free < needed {
         let message =
             format!("{} has {free_text} free, and the first snapshot may need {}", there.display(), in_words(needed));
-        return Err(Error::new(Code::SinkFull, message)
-            .fact("option", "sink.path")
-            .help("make room, or name a folder on a larger disk"));
+        return Err(no_room(message));
     }
     Ok(format!("{free_text} free; the first snapshot may need {}", in_words(needed)))
+}
+
+fn no_room(message: String) -> Error {
+    Error::new(Code::SinkFull, message).fact("option", "sink.path").help("make room, or name a folder on a larger disk")
 }
 
 fn in_words(bytes: u64) -> String {
