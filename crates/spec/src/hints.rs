@@ -3,8 +3,7 @@
 use crate::blocks::RawBlock;
 use crate::finding::Finding;
 use crate::pipeline::PipelineSettings;
-use crate::secrets;
-use dujiang_core::options::{OptionDef, OptionType, Place, nearest};
+use dujiang_core::options::{OptionDef, OptionType, nearest};
 
 /// Unknown keys that are compared with the known ones, and known ones that are listed.
 const MAX_SUGGESTIONS: usize = 1_000;
@@ -19,25 +18,15 @@ pub(crate) fn given_keys<'a>(raw: &'a RawBlock, defs: &'a [OptionDef]) -> Vec<&'
     unreadable.chain(unknown.filter_map(|option| nearest(&option.key, defs.iter().map(|def| def.name)))).collect()
 }
 
-/// A value that cannot be read: which word was meant, and, where no line of the file shows it, what it is.
+/// A value that cannot be read: which word was meant. The value itself is not told: it may be a secret in the wrong place.
 pub(crate) fn for_value(finding: &mut Finding, raw: &RawBlock, defs: &[OptionDef]) {
     let Some(key) = finding.message.split('`').nth(1) else { return };
     let (Some(def), Some(option)) = (defs.iter().find(|def| def.name == key), raw.get(key)) else { return };
-    if secrets::is_secret_option(defs, key) {
-        return;
-    }
     if let (OptionType::Choice(words), None) = (def.kind, &finding.help) {
         let near = nearest(&option.value.to_ascii_lowercase(), words.iter().copied());
         finding.help = near.map(|near| format!("did you mean `{near}`?"));
     }
-    if matches!(finding.place, Place::CommandLine | Place::Environment(_)) {
-        let shown: String = option.value.chars().take(MAX_SHOWN).collect();
-        finding.notes.push(format!("found: `{shown}`"));
-    }
 }
-
-/// Characters of a value that are shown.
-const MAX_SHOWN: usize = 60;
 
 /// Help for a key that resembles none of its block's.
 pub(crate) fn for_unknown(message: &str, whose: &str, defs: &[OptionDef], elsewhere: (&str, &[OptionDef])) -> String {
