@@ -43,7 +43,7 @@ fn log(service: &Datahub, more: &[(&str, &str)]) -> Log {
 }
 
 /// As another process sees it: nobody of this one captures.
-fn source(service: &Datahub, more: &[(&str, &str)]) -> Box<dyn Source> {
+pub(crate) fn source(service: &Datahub, more: &[(&str, &str)]) -> Box<dyn Source> {
     // By another name of the service it is another log to this process, which captures into none of that name.
     let endpoint = service.endpoint().replace("127.0.0.1", "localhost");
     let built = (dujiang_datahub::LOG_SOURCE.build)(&raw(&endpoint, more), &pipeline());
@@ -60,13 +60,13 @@ fn context(generation: u64) -> SinkContext {
     }
 }
 
-async fn open(source: &dyn Source, from: Option<Position>) -> Result<(Box<dyn Reader>, Box<dyn Acker>)> {
+pub(crate) async fn open(source: &dyn Source, from: Option<Position>) -> Result<(Box<dyn Reader>, Box<dyn Acker>)> {
     let SinkContext { identity, clock, budget, .. } = context(1);
     source.open(from, SourceContext { identity, clock, budget, work_dir: std::env::temp_dir() }).await
 }
 
 /// `id` BIGINT (the key), `text` TEXT.
-fn table(name: &str) -> Arc<TableSchema> {
+pub(crate) fn table(name: &str) -> Arc<TableSchema> {
     let fields = vec![Field::new("id", DataType::Int64, false), Field::new("text", DataType::Utf8, true)];
     TableSchema::by_value(TableId::new("shop", name), fields, vec![0])
 }
@@ -82,20 +82,20 @@ fn rows(schema: &Arc<TableSchema>, rows: &[(Kind, i64, &str)]) -> ChangeBatch {
     ChangeBatch::new(schema.clone(), batch, rows.iter().map(|row| row.0).collect(), origins).expect("a batch")
 }
 
-fn inserts(schema: &Arc<TableSchema>, ids: std::ops::Range<i64>) -> ChangeBatch {
+pub(crate) fn inserts(schema: &Arc<TableSchema>, ids: std::ops::Range<i64>) -> ChangeBatch {
     rows(schema, &ids.map(|id| (Kind::Insert, id, "text")).collect::<Vec<_>>())
 }
 
 /// A process that captures.
-struct Process {
+pub(crate) struct Process {
     committer: Box<dyn Committer>,
-    writer: Box<dyn Writer>,
-    generation: u64,
-    state: SinkState,
+    pub(crate) writer: Box<dyn Writer>,
+    pub(crate) generation: u64,
+    pub(crate) state: SinkState,
 }
 
 impl Process {
-    async fn start(service: &Datahub, generation: u64, tables: &[Arc<TableSchema>]) -> Result<Self> {
+    pub(crate) async fn start(service: &Datahub, generation: u64, tables: &[Arc<TableSchema>]) -> Result<Self> {
         let sink = log(service, &[]).sink;
         let mut committer = sink.committer(context(generation)).await?;
         let state = committer.open().await?;
@@ -104,14 +104,14 @@ impl Process {
         Ok(Self { committer, writer, generation, state })
     }
 
-    async fn prepare(&mut self, epoch: u64, batches: &[ChangeBatch]) -> Vec<Token> {
+    pub(crate) async fn prepare(&mut self, epoch: u64, batches: &[ChangeBatch]) -> Vec<Token> {
         for batch in batches {
             assert!(self.writer.write(batch).await.expect("write").is_empty());
         }
         self.writer.prepare(Epoch(epoch)).await.expect("prepare")
     }
 
-    async fn commit(&mut self, epoch: u64, tokens: Vec<Token>) -> Result<()> {
+    pub(crate) async fn commit(&mut self, epoch: u64, tokens: Vec<Token>) -> Result<()> {
         let request = CommitRequest {
             epoch: Epoch(epoch),
             generation: Generation(self.generation),
@@ -205,7 +205,7 @@ enum Told {
     SnapshotDone,
 }
 
-async fn next(reader: &mut Box<dyn Reader>) -> Result<SourceEvent> {
+pub(crate) async fn next(reader: &mut Box<dyn Reader>) -> Result<SourceEvent> {
     let waited = tokio::time::timeout(Duration::from_secs(60), reader.next()).await;
     waited.expect("`next` answers, if only with `Idle`")
 }

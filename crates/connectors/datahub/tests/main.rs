@@ -5,6 +5,7 @@
 mod conformance;
 mod failures;
 mod log;
+mod log_crashes;
 mod order;
 mod source;
 mod support;
