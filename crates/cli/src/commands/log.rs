@@ -1,5 +1,6 @@
 //! `dujiang log ls|cat|seek|verify|forget`: a pipeline's log, looked at from outside. Nothing is changed but by `forget`.
 
+mod datahub;
 mod embedded;
 mod entries;
 mod kafka;
@@ -17,7 +18,7 @@ use dujiang_spec::Block;
 use std::path::{Path, PathBuf};
 
 /// The kinds of logs that can be looked at.
-const KINDS: &[Kind] = &[embedded::KIND, kafka::KIND];
+const KINDS: &[Kind] = &[embedded::KIND, kafka::KIND, datahub::KIND];
 
 /// A kind of log: what blocks of that kind are called, and how the log of one is opened; with the pipeline's name.
 struct Kind {
