@@ -1,5 +1,6 @@
 //! As the kill loop, with a log in Kafka between source and files: capture and delivery are processes of their own, which die at
-//! any point, and now and then the delivery is away while the capture goes on.
+//! any point, now and then the delivery is away while the capture goes on, and now and then the broker dies under both and comes
+//! back: runs that live wait for it.
 //!
 //! `DUJIANG_KAFKA_LOG_KILLS` sets how many kills there are at least (100 by default); `DUJIANG_SEED` repeats a run's choices.
 
@@ -37,7 +38,7 @@ const LONGEST: u64 = 1_000;
 fn p07_files_are_the_source_after_kills_with_kafka_between() {
     let wanted = number("DUJIANG_KAFKA_LOG_KILLS", 100);
     let seed = seed();
-    let kafka = Kafka::start().expect("a broker");
+    let mut kafka = Kafka::start().expect("a broker");
     let plan =
         Plan { seed, facts: 3_000, chains: 1_000, range: 50, pause: Duration::from_millis(5), ..Plan::default() };
     let log = Log::Kafka(kafka.bootstrap());
@@ -49,8 +50,13 @@ fn p07_files_are_the_source_after_kills_with_kafka_between() {
     let watcher = Watcher::start(&river.out());
     river.load.start();
     let mut random = Random::new(seed);
-    let (mut kills, mut rounds) = (0, 0);
+    let (mut kills, mut rounds, mut outages) = (0, 0, 0);
     while kills < wanted {
+        if rounds % 16 == 5 {
+            outage(&river, &mut kafka, Duration::from_millis(random.below(300)));
+            outages += 1;
+            kills += 2;
+        }
         // Six rounds of twenty-four without a delivery: its sink is stopped.
         let away = rounds % 24 >= 18;
         let fault = |random: &mut Random, points: &[&str]| match random.chance(70) {
@@ -74,8 +80,30 @@ fn p07_files_are_the_source_after_kills_with_kafka_between() {
     report.must_be_clean();
     watcher.finish().must_be_clean();
     let messages = read_all(&kafka.bootstrap());
-    eprintln!("{kills} kills, {} images compared, {messages} messages", report.images);
+    eprintln!("{kills} kills, {outages} of a broker, {} images compared, {messages} messages", report.images);
     assert!(report.images > 5_000, "{report:?}");
+}
+
+/// The broker is killed under a capture and a delivery, both in the midst of their work, and comes back after `pause`; both wait
+/// for it and go on. Then they are killed.
+fn outage(river: &River, kafka: &mut Kafka, pause: Duration) {
+    let mut capture = river.spawn("", &[]);
+    let mut delivery = river.spawn_delivery("", &[]);
+    let mut goes_on = |epochs: u64| {
+        let reached = river.epoch() + epochs;
+        let goes_on = delivery.wait_until(|| river.epoch() >= reached);
+        assert!(goes_on, "the delivery has ended:\n{}", delivery.logged());
+    };
+    goes_on(2);
+    kafka.kill9();
+    // tidy: allow(sleep): for how long no broker is there is what is varied
+    std::thread::sleep(pause);
+    kafka.restart().expect("the broker again");
+    // What was under way is the first, what has been captured since then is behind it.
+    goes_on(3);
+    assert!(capture.ended().is_none(), "the capture has ended:\n{}", capture.logged());
+    finish(capture);
+    finish(delivery);
 }
 
 /// A run that ends by itself has met an error; there is none to meet.
