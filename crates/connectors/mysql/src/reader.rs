@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::ddl::model::Habits;
 use crate::marked::MarkedLog;
 use crate::place::Place;
-use crate::position::{self, Head, ServerName};
+use crate::position::{self, Head, Prepared, ServerName};
 use crate::server::{Instance, Resume};
 use crate::snapshot::{ChunkRead, OpenKey};
 use crate::stream::{Block, Ddl, Fed, Feed, FeedOptions, Machine, OpenKeys, Step, Tables, Unfit, worth_another_try};
@@ -512,17 +512,42 @@ impl Reader for MysqlReader {
             disconnected: self.disconnected.clone(),
             last_commit_micros: machine.last_commit(),
             lag_micros: lag,
-            position: describe(machine.boundary(), &machine.executed().to_string()),
+            position: describe(machine.boundary(), &machine.executed().to_string(), &machine.prepared()),
             kept: None,
             not_understood: self.not_understood.clone(),
         }
     }
 }
 
-/// `bin.000003:4711 (0-1-99)`.
-pub fn describe(place: &Place, gtids: &str) -> String {
+/// `bin.000003:4711 (0-1-99)`, and from where the log is needed if that is not all: `, needs bin.000002:99`.
+pub fn describe(place: &Place, gtids: &str, prepared: &[Prepared]) -> String {
     if place.is_number() && !gtids.is_empty() {
         return gtids.to_owned();
     }
-    if gtids.is_empty() { place.to_string() } else { format!("{place} ({gtids})") }
+    let read = if gtids.is_empty() { place.to_string() } else { format!("{place} ({gtids})") };
+    // In the order of the log.
+    let oldest = prepared.iter().find(|prepared| !prepared.empty);
+    oldest.map_or_else(|| read.clone(), |oldest| format!("{read}, needs {}", oldest.begin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_tells_which_part_of_the_log_must_not_be_purged() {
+        let place = Place::parse("bin.000003:4711").unwrap();
+        let prepared = |begin: &str, empty| Prepared {
+            xid: "X'61',X'',1".into(),
+            transaction: "0-1-7".into(),
+            begin: begin.into(),
+            before: String::new(),
+            empty,
+        };
+        assert_eq!(describe(&place, "", &[]), "bin.000003:4711");
+        let both = [prepared("bin.000001:4", true), prepared("bin.000002:99", false), prepared("bin.000003:5", false)];
+        assert_eq!(describe(&place, "0-1-99", &both), "bin.000003:4711 (0-1-99), needs bin.000002:99");
+        assert_eq!(describe(&place, "0-1-99", &both[..1]), "bin.000003:4711 (0-1-99)");
+        assert_eq!(describe(&Place::of_number(5), "u:1-4", &[]), "u:1-4");
+    }
 }

@@ -361,8 +361,11 @@ impl Source for MysqlSource {
     }
 
     fn describe(&self, position: &Position) -> String {
-        let head = position::decode_head(position).and_then(|head| Ok((head.boundary()?, head.gtid)));
-        head.map_or_else(|error| error.message().to_owned(), |(place, gtids)| describe(&place, &gtids))
+        let head = position::decode_head(position).and_then(|head| Ok((head.boundary()?, head)));
+        head.map_or_else(
+            |error| error.message().to_owned(),
+            |(place, head)| describe(&place, &head.gtid, &head.prepared),
+        )
     }
 
     fn schemas_at(&self, position: &Position) -> Vec<Arc<TableSchema>> {
