@@ -9,13 +9,15 @@ use crate::config::{Config, StartupMode};
 use crate::ddl::Reading;
 use crate::decode::event::{Header, event_type};
 use crate::decode::statement::Query;
+use crate::decode::transaction::MariaDbGtidList;
 use crate::decode::{Event, EventData, EventFormat};
-use crate::gtid::Executed;
+use crate::gtid::{Executed, MariaGtid, MariaPosition};
 use crate::place::{Place, next_offset};
-use crate::server::{Resume, binlog_files, executed_at, verify};
+use crate::position::ServerName;
+use crate::server::{Resume, binlog_files, executed_at, identify, verify};
 use crate::shape::Shape;
 use crate::stream::{Control, Names, Statement, Tables, effect};
-use crate::torn::{behind_torn_end, torn_file};
+use crate::torn::{behind_torn_end, committed_before, nothing_is_missing, torn_file};
 use dujiang_core::{Code, Error, Result};
 
 pub mod prepared;
@@ -224,6 +226,50 @@ pub struct Log {
     number: Option<u64>,
     is_whole: bool,
     until: Option<Place>,
+    /// The server, which must not be another when the dump has to begin anew.
+    server: ServerName,
+    read: Read,
+}
+
+/// The transactions of a MariaDB server that were read, for a proof that a torn end hides no others.
+#[derive(Default)]
+struct Read {
+    /// Those before the start; not known yet where that lies within a file.
+    before: Option<MariaPosition>,
+    since: MariaPosition,
+    current: Option<MariaGtid>,
+    /// A file had a torn end: the next one has to say what was committed before it.
+    torn_end: bool,
+}
+
+impl Read {
+    /// All that were read to their end.
+    fn whole(&self) -> Executed {
+        let mut all = self.before.clone().unwrap_or_default();
+        self.since.iter().for_each(|gtid| all.advance(gtid));
+        Executed::MariaDb(all)
+    }
+
+    fn begins(&mut self, gtid: MariaGtid, is_whole: bool) {
+        self.ends(is_whole);
+        self.current = Some(gtid);
+    }
+
+    fn ends(&mut self, is_whole: bool) {
+        if let Some(gtid) = self.current.take_if(|_| is_whole) {
+            self.since.advance(gtid);
+        }
+    }
+
+    fn file_goes_on(&mut self, list: &MariaDbGtidList<'_>) -> Result<()> {
+        if std::mem::take(&mut self.torn_end) {
+            return nothing_is_missing(&self.whole(), list);
+        }
+        if self.since.is_empty() {
+            self.before.get_or_insert_with(|| committed_before(list));
+        }
+        Ok(())
+    }
 }
 
 impl Log {
@@ -240,7 +286,12 @@ impl Log {
     /// # Errors
     /// As [`Connection::dump`].
     pub async fn up_to(config: &Config, start: BinlogStart, server_id: u32, until: Option<&Place>) -> Result<Self> {
-        let connection = Connection::connect(&config.endpoint).await?;
+        let mut connection = Connection::connect(&config.endpoint).await?;
+        let server = identify(&mut connection).await?;
+        let before = match &start {
+            BinlogStart::MariaDbGtids(gtids) => gtids.parse().ok(),
+            _ => None,
+        };
         let request = BinlogRequest {
             server_id,
             start,
@@ -260,6 +311,8 @@ impl Log {
             number: None,
             is_whole: false,
             until: until.cloned(),
+            server,
+            read: Read { before, ..Read::default() },
         })
     }
 
@@ -273,12 +326,26 @@ impl Log {
                     return Ok(!self.event.is_empty());
                 }
                 Err(error) if torn_file(&error).is_none() => return Err(error),
-                Err(error) => {
-                    let connection = Connection::connect(&self.endpoint).await?;
-                    self.stream = behind_torn_end(connection, &self.request, error).await?;
-                }
+                Err(error) => self.pass_torn_end(error).await?,
             }
         }
+    }
+
+    async fn pass_torn_end(&mut self, error: Error) -> Result<()> {
+        let mut connection = Connection::connect(&self.endpoint).await?;
+        if identify(&mut connection).await? != self.server {
+            return Err(error);
+        }
+        if let (None, BinlogStart::FilePosition { file, position }) = (&self.read.before, &self.request.start)
+            && let Some(start) = Place::new(file, *position)
+            && let Executed::MariaDb(before) = executed_at(&mut connection, &start).await?
+        {
+            self.read.before = Some(before);
+        }
+        self.read.ends(self.is_whole);
+        (self.read.current, self.read.torn_end) = (None, true);
+        self.stream = behind_torn_end(connection, &self.request, error).await?;
+        Ok(())
     }
 
     /// Goes to the next event; `None` at the end.
@@ -301,6 +368,12 @@ impl Log {
                 return Ok(None);
             }
             EventData::Gtid(gtid) => (self.number, self.is_whole) = (Some(gtid.number), false),
+            EventData::MariaDbGtid(gtid) => {
+                let server = event.header.server_id;
+                let gtid = MariaGtid { domain: gtid.domain, server, sequence: gtid.sequence };
+                self.read.begins(gtid, std::mem::take(&mut self.is_whole));
+            }
+            EventData::MariaDbGtidList(list) => self.read.file_goes_on(&list)?,
             EventData::Query(query) => self.is_whole |= is_last(&query),
             EventData::Xid(_) | EventData::XaPrepare(_) => self.is_whole = true,
             EventData::Rotate { file, position } => (self.file, self.next) = (file.to_owned(), position),

@@ -5,6 +5,8 @@
 //! log goes on in the next file. MySQL cuts the torn end off by itself when it recovers.
 
 use crate::client::{BinlogRequest, BinlogStart, BinlogStream, Connection, ServerFamily};
+use crate::decode::transaction::MariaDbGtidList;
+use crate::gtid::{Executed, MariaGtid, MariaPosition};
 use crate::server::binlog_files;
 use dujiang_core::{Code, Error, Result};
 
@@ -45,6 +47,37 @@ pub async fn behind_torn_end(
     );
     let start = BinlogStart::FilePosition { file: next.file().to_owned(), position: FIRST_EVENT };
     connection.dump(&BinlogRequest { start, ..request.clone() }).await
+}
+
+/// The transactions that a file says were committed before it.
+pub fn committed_before(list: &MariaDbGtidList<'_>) -> MariaPosition {
+    let mut before = MariaPosition::default();
+    list.iter().for_each(|(domain, server, sequence)| before.advance(MariaGtid { domain, server, sequence }));
+    before
+}
+
+/// The first file behind a torn end says what was committed before it: that proves that nothing but the transaction at the torn end
+/// was lost there (INV-6).
+///
+/// # Errors
+/// `LogDamaged`.
+pub fn nothing_is_missing(read: &Executed, list: &MariaDbGtidList<'_>) -> Result<()> {
+    let before = committed_before(list);
+    match read {
+        Executed::MariaDb(read) if read.covers(&before) => Ok(()),
+        read => Err(missing(read, &before)),
+    }
+}
+
+#[cold]
+fn missing(read: &Executed, before: &MariaPosition) -> Error {
+    Error::new(
+        Code::LogDamaged,
+        "transactions are missing between the torn end of a log file and the beginning of the next one",
+    )
+    .fact("read", read.to_string())
+    .fact("committed before the next file", before.to_string())
+    .help("see the server's error log; the pipeline needs a new snapshot")
 }
 
 #[cfg(test)]

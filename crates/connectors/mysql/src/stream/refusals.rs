@@ -1,6 +1,5 @@
 //! What in the log stops the stream.
 
-use crate::gtid::{Executed, MariaPosition};
 use dujiang_core::{Code, Error};
 
 /// The server says that its log has a hole.
@@ -22,18 +21,6 @@ pub fn unknown(event_type: u8) -> Error {
 pub fn torn(id: &str) -> Error {
     Error::new(Code::UnknownEvent, format!("the log holds transaction {id} without its end"))
         .help("the server crashed while writing it; start a new pipeline with a new snapshot")
-}
-
-/// More than the transaction at the torn end of a file is missing.
-#[cold]
-pub fn missing_at_torn_end(read: &Executed, before: &MariaPosition) -> Error {
-    Error::new(
-        Code::LogDamaged,
-        "transactions are missing between the torn end of a log file and the beginning of the next one",
-    )
-    .fact("read", read.to_string())
-    .fact("committed before the next file", before.to_string())
-    .help("see the server's error log; the pipeline needs a new snapshot")
 }
 
 /// A change outside of any transaction.

@@ -245,6 +245,43 @@ async fn the_torn_end_of_a_file_is_passed_when_nothing_else_is_missing() {
     }
 }
 
+/// Whoever looks at the log before the stream begins passes a torn end only with the same proof: here it hides a transaction too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv6_a_torn_end_that_hides_more_is_not_passed_by_a_start_either() {
+    let mut server = own();
+    server.sql("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY)").unwrap();
+    let first = server.session().unwrap().run("SHOW MASTER STATUS").unwrap()[0].clone();
+    server.sql("INSERT INTO d.t VALUES (1); INSERT INTO d.t VALUES (2)").unwrap();
+    let within = first[1].clone().unwrap();
+    let first = first[0].clone().unwrap();
+    crash_within_an_event(&mut server).await;
+    server.sql("INSERT INTO d.t VALUES (3)").unwrap();
+    let starts: [&[(&str, &str)]; 2] = [
+        &[("scan.startup.mode", "earliest-offset")],
+        &[
+            ("scan.startup.mode", "specific-offset"),
+            ("scan.startup.specific-offset.file", &first),
+            ("scan.startup.specific-offset.pos", &within),
+        ],
+    ];
+    for start in starts {
+        let mut pipeline = Pipeline::new(source(&server, "d.t", start));
+        pipeline.open().await.unwrap();
+        pipeline.until_gtid(&last_gtid(&server)).await.unwrap();
+        assert_eq!(pipeline.sink.rows["d.t"], rows_of(&server, "d.t", 1));
+    }
+    // The torn event, and the end of the transaction before it.
+    let file = std::fs::OpenOptions::new().write(true).open(server.data_dir().join(&first)).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 50).unwrap();
+    for start in starts {
+        let mut pipeline = Pipeline::new(source(&server, "d.t", start));
+        let error = pipeline.open().await.err().expect("a refusal");
+        assert_eq!(error.code(), Code::LogDamaged);
+        let told: Vec<_> = error.facts().iter().map(|(name, _)| *name).collect();
+        assert_eq!(told, ["read", "committed before the next file"], "{error:?}");
+    }
+}
+
 /// Kills the server, tears the end of its log as if it had been writing, and starts it again.
 async fn crash_within_an_event(server: &mut Server) {
     let name = server.session().unwrap().run("SHOW MASTER STATUS").unwrap()[0][0].clone().unwrap();

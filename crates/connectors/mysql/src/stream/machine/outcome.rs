@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::decode::transaction::MariaDbGtidList;
-use crate::gtid::{MariaGtid, MariaPosition};
 use crate::position::Prepared;
+use crate::torn::nothing_is_missing;
 
 impl Machine {
     /// The transaction only prepares a distributed one, or, MySQL, may turn out to do so.
@@ -101,12 +101,7 @@ impl Machine {
         if !std::mem::take(&mut self.torn_end) {
             return Ok(());
         }
-        let mut before = MariaPosition::default();
-        list.iter().for_each(|(domain, server, sequence)| before.advance(MariaGtid { domain, server, sequence }));
-        match &self.executed {
-            Executed::MariaDb(read) if read.covers(&before) => Ok(()),
-            read => Err(refusals::missing_at_torn_end(read, &before)),
-        }
+        nothing_is_missing(&self.executed, list)
     }
 
     /// Distributed transactions without an outcome, for a position.
