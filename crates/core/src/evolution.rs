@@ -121,8 +121,10 @@ impl SchemaEvent {
             }
             SchemaEvent::RenameColumns(renamed) => {
                 columns = rename(&table.arrow, renamed).fields().to_vec();
-                for (old, new) in renamed {
-                    key.iter_mut().filter(|name| *name == old).for_each(|name| *name = new.clone());
+                for name in &mut key {
+                    if let Some((_, new)) = renamed.iter().find(|(old, _)| old == name) {
+                        name.clone_from(new);
+                    }
                 }
             }
             SchemaEvent::DropColumns(dropped) => columns.retain(|c| !dropped.contains(c.name())),

@@ -39,6 +39,8 @@ pub struct NewType {
     pub unsigned: bool,
     /// `ZEROFILL`, which implies it.
     pub zerofill: bool,
+    /// `COMPRESSED` (MariaDB).
+    pub compressed: bool,
 }
 
 /// Reads `name type [attributes]`; `None` for what cannot be understood completely.
@@ -139,6 +141,12 @@ fn attribute(cursor: &mut Cursor<'_>, column: &mut NewColumn) -> Option<()> {
     match first {
         t if t.is("UNSIGNED") => column.column_type.unsigned = true,
         t if t.is("ZEROFILL") => column.column_type.zerofill = true,
+        t if t.is("COMPRESSED") => {
+            column.column_type.compressed = true;
+            if cursor.eat_symbol('=') {
+                cursor.next()?;
+            }
+        }
         t if t.is("NOT") => {
             if !cursor.eat("ENFORCED") {
                 cursor.eat("NULL").then_some(())?;

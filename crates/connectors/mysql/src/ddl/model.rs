@@ -38,16 +38,41 @@ pub struct Altered {
     pub cascades: bool,
 }
 
-/// Carries out alterations.
+/// Carries out alterations, in the server's order (`mysql_prepare_alter_table`): what exists is named as before the statement, and
+/// what is new is put among it and named in keys as it is called afterwards, wherever that stands in the statement.
 ///
 /// # Errors
 /// For people: why the shape cannot be told.
 pub fn alter(shape: &Shape, alterations: &[Alteration], habits: &Habits) -> Result<Altered, String> {
     let mut state = State::of(shape, habits);
-    for alteration in alterations {
-        state.apply(alteration)?;
+    for stage in Stage::ALL {
+        alterations.iter().try_for_each(|alteration| state.apply(alteration, stage))?;
     }
     state.finish(shape.id(), shape.version)
+}
+
+/// Parts of an ALTER TABLE in the order in which they count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Defaults,
+    OldKeys,
+    OldIndexNames,
+    OldColumns,
+    NewColumns,
+    NewKeys,
+    Conversion,
+}
+
+impl Stage {
+    const ALL: [Self; 7] = [
+        Self::Defaults,
+        Self::OldKeys,
+        Self::OldIndexNames,
+        Self::OldColumns,
+        Self::NewColumns,
+        Self::NewKeys,
+        Self::Conversion,
+    ];
 }
 
 /// The shape of a new table.
@@ -71,7 +96,7 @@ pub fn create(table: &TableId, definition: &Definition, habits: &Habits) -> Resu
         state.add(column, &ColumnPlace::Last, false)?;
     }
     for key in &definition.keys {
-        state.apply(key)?;
+        state.apply(key, Stage::NewKeys)?;
     }
     state.finish(table.clone(), 1)
 }
@@ -107,85 +132,117 @@ fn same_name(a: &str, b: &str) -> bool {
     a == b || a.to_lowercase() == b.to_lowercase()
 }
 
+/// A column on its way.
+struct Column {
+    shape: ShapeColumn,
+    /// Its name before the statement, if it was there.
+    was: Option<String>,
+    /// What keys know it by.
+    id: usize,
+}
+
 struct State<'a> {
     habits: &'a Habits,
-    columns: Vec<ShapeColumn>,
-    /// Names of the key's columns.
-    key: Vec<String>,
+    columns: Vec<Column>,
+    /// Ids of the key's columns.
+    key: Vec<usize>,
     key_name: Option<String>,
     collation: Option<String>,
     zero_dates: ZeroDates,
     /// Unique indexes met in the statement: they become the key if there is no better one.
     uniques: Vec<(Option<String>, Vec<String>)>,
-    renamed: Vec<(String, String)>,
+    next_id: usize,
     key_unsure: bool,
     cascades: bool,
 }
 
 impl<'a> State<'a> {
     fn of(shape: &Shape, habits: &'a Habits) -> Self {
+        let column =
+            |(id, column): (usize, &ShapeColumn)| Column { shape: column.clone(), was: Some(column.name.clone()), id };
         Self {
             habits,
-            columns: shape.columns.clone(),
-            key: shape.key.iter().map(|&at| shape.columns[at].name.clone()).collect(),
+            columns: shape.columns.iter().enumerate().map(column).collect(),
+            key: shape.key.clone(),
             key_name: shape.key_name.clone(),
             collation: shape.collation.clone(),
             zero_dates: shape.zero_dates,
             uniques: Vec::new(),
-            renamed: Vec::new(),
+            next_id: shape.columns.len(),
             key_unsure: false,
             cascades: false,
         }
     }
 
+    /// The column that has a name now.
     fn find(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|c| same_name(&c.name, name))
+        self.columns.iter().position(|c| same_name(&c.shape.name, name))
     }
 
-    fn apply(&mut self, alteration: &Alteration) -> Result<(), String> {
-        match alteration {
-            Alteration::Add { column, place, if_not_exists } => self.add(column, place, *if_not_exists)?,
-            Alteration::Drop { name, if_exists } => match self.find(name) {
-                Some(at) => self.drop_column(at),
-                None if *if_exists => {}
-                None => return Err(missing(name)),
-            },
-            Alteration::Change { old, column, place, if_exists } => match self.find(old) {
-                Some(at) => self.change(at, column, place.as_ref())?,
-                None if *if_exists => {}
-                None => return Err(missing(old)),
-            },
-            Alteration::Rename { old, new, if_exists } => match self.find(old) {
-                Some(at) => self.rename(at, new),
-                None if *if_exists => {}
-                None => return Err(missing(old)),
-            },
-            Alteration::AddPrimary { columns } => self.primary(columns)?,
-            Alteration::DropPrimary => {
+    /// The column that had a name before the statement; none if that is no mistake.
+    fn find_old(&self, name: &str, if_exists: bool) -> Result<Option<usize>, String> {
+        let found = self.columns.iter().position(|c| c.was.as_ref().is_some_and(|was| same_name(was, name)));
+        if found.is_none() && !if_exists { Err(missing(name)) } else { Ok(found) }
+    }
+
+    fn apply(&mut self, alteration: &Alteration, stage: Stage) -> Result<(), String> {
+        match (alteration, stage) {
+            (Alteration::Add { column, place, if_not_exists }, Stage::NewColumns) => {
+                self.add(column, place, *if_not_exists)?;
+            }
+            (Alteration::Drop { name, if_exists }, Stage::OldColumns) => {
+                if let Some(at) = self.find_old(name, *if_exists)? {
+                    self.drop_column(at);
+                }
+            }
+            (Alteration::Change { old, column, if_exists, .. }, Stage::OldColumns) => {
+                if let Some(at) = self.find_old(old, *if_exists)? {
+                    self.change(at, column)?;
+                }
+            }
+            (Alteration::Change { old, place: Some(place), .. }, Stage::NewColumns) => {
+                if let Some(at) = self.find_old(old, true)? {
+                    let column = self.columns.remove(at);
+                    let to = self.place(place)?;
+                    self.columns.insert(to, column);
+                }
+            }
+            (Alteration::Rename { old, new, if_exists }, Stage::OldColumns) => {
+                if let Some(at) = self.find_old(old, *if_exists)? {
+                    self.columns[at].shape.name = new.clone();
+                }
+            }
+            (Alteration::AddPrimary { columns }, Stage::NewKeys) => self.primary(columns)?,
+            (Alteration::DropPrimary, Stage::OldKeys) => {
                 if self.key_name.as_deref() == Some("PRIMARY") {
                     self.forget_key();
                 }
             }
-            Alteration::AddUnique { name, columns } => self.uniques.push((name.clone(), columns.clone())),
-            Alteration::DropIndex { name } => {
+            (Alteration::AddUnique { name, columns }, Stage::NewKeys) => {
+                self.uniques.push((name.clone(), columns.clone()));
+            }
+            (Alteration::DropIndex { name }, Stage::OldKeys) => {
                 if self.key_name.as_deref().is_some_and(|key| same_name(key, name)) {
                     self.forget_key();
                 }
             }
-            Alteration::RenameIndex { old, new } => {
+            (Alteration::RenameIndex { old, new }, Stage::OldIndexNames) => {
                 if self.key_name.as_deref().is_some_and(|key| same_name(key, old)) {
                     self.key_name = Some(new.clone());
                     // Among several unique keys the first by name is taken.
                     self.key_unsure = true;
                 }
             }
-            Alteration::Convert { charset, collation } => self.convert(charset.as_deref(), collation.as_deref())?,
-            Alteration::Defaults { charset, collation } => {
+            (Alteration::Convert { charset, collation }, Stage::Conversion) => {
+                self.convert(charset.as_deref(), collation.as_deref())?;
+            }
+            (Alteration::Defaults { charset, collation }, Stage::Defaults) => {
                 if let Some(name) = self.habits.default_collation(charset.as_deref(), collation.as_deref()) {
                     self.collation = Some(name);
                 }
             }
-            Alteration::Cascade => self.cascades = true,
+            (Alteration::Cascade, Stage::NewKeys) => self.cascades = true,
+            _ => {}
         }
         Ok(())
     }
@@ -197,15 +254,17 @@ impl<'a> State<'a> {
     }
 
     fn primary(&mut self, columns: &[String]) -> Result<(), String> {
-        self.key.clear();
-        for name in columns {
-            let at = self.find(name).ok_or_else(|| missing(name))?;
-            self.columns[at].nullable = false;
-            self.key.push(self.columns[at].name.clone());
-        }
+        let places: Result<Vec<usize>, String> =
+            columns.iter().map(|name| self.find(name).ok_or_else(|| missing(name))).collect();
+        self.primary_of(&places?);
+        Ok(())
+    }
+
+    fn primary_of(&mut self, places: &[usize]) {
+        places.iter().for_each(|&at| self.columns[at].shape.nullable = false);
+        self.key = places.iter().map(|&at| self.columns[at].id).collect();
         self.key_name = Some("PRIMARY".into());
         self.key_unsure = false;
-        Ok(())
     }
 
     fn place(&self, place: &ColumnPlace) -> Result<usize, String> {
@@ -221,26 +280,26 @@ impl<'a> State<'a> {
             return if if_not_exists { Ok(()) } else { Err(format!("there is a column {} already", new.name)) };
         }
         let at = self.place(place)?;
-        let column = self.column(new)?;
+        let column = Column { shape: self.column(new)?, was: None, id: self.next_id };
+        self.next_id += 1;
         self.columns.insert(at, column);
-        self.keys_of(new)
+        self.keys_of(at, new);
+        Ok(())
     }
 
-    fn keys_of(&mut self, new: &NewColumn) -> Result<(), String> {
+    fn keys_of(&mut self, at: usize, new: &NewColumn) {
         self.cascades |= new.cascades;
         if new.primary {
-            return self.primary(std::slice::from_ref(&new.name));
-        }
-        if new.unique {
+            self.primary_of(&[at]);
+        } else if new.unique {
             self.uniques.push((None, vec![new.name.clone()]));
         }
-        Ok(())
     }
 
     fn drop_column(&mut self, at: usize) {
         let gone = self.columns.remove(at);
-        if self.key.contains(&gone.name) {
-            self.key.retain(|name| *name != gone.name);
+        if self.key.contains(&gone.id) {
+            self.key.retain(|id| *id != gone.id);
             self.key_unsure = true;
             if self.key.is_empty() {
                 self.key_name = None;
@@ -248,31 +307,18 @@ impl<'a> State<'a> {
         }
     }
 
-    fn rename(&mut self, at: usize, new: &str) {
-        let old = std::mem::replace(&mut self.columns[at].name, new.to_owned());
-        self.key.iter_mut().filter(|name| **name == old).for_each(|name| *name = new.to_owned());
-        if old == new {
-            return;
-        }
-        match self.renamed.iter_mut().find(|(_, now)| *now == old) {
-            Some((_, now)) => *now = new.to_owned(),
-            None => self.renamed.push((old, new.to_owned())),
-        }
-    }
-
-    fn change(&mut self, at: usize, new: &NewColumn, place: Option<&ColumnPlace>) -> Result<(), String> {
-        self.rename(at, &new.name);
+    fn change(&mut self, at: usize, new: &NewColumn) -> Result<(), String> {
         let mut column = self.column(new)?;
-        if self.key_name.as_deref() == Some("PRIMARY") && self.key.contains(&column.name) {
-            column.nullable = false;
+        if self.key.contains(&self.columns[at].id) {
+            if self.key_name.as_deref() == Some("PRIMARY") {
+                column.nullable = false;
+            } else if column.nullable {
+                self.forget_key();
+            }
         }
-        self.columns[at] = column;
-        if let Some(place) = place {
-            let column = self.columns.remove(at);
-            let to = self.place(place)?;
-            self.columns.insert(to, column);
-        }
-        self.keys_of(new)
+        self.columns[at].shape = column;
+        self.keys_of(at, new);
+        Ok(())
     }
 
     /// The column as the catalog will have it.
@@ -327,7 +373,7 @@ impl<'a> State<'a> {
             return Err("character columns become binary".into());
         }
         let charset = charset_of(&to);
-        for column in self.columns.iter_mut().filter(|c| c.charset.is_some()) {
+        for column in self.columns.iter_mut().map(|c| &mut c.shape).filter(|c| c.charset.is_some()) {
             if widest(charset) > widest(column.charset.as_deref().unwrap_or_default()) {
                 let grown = match column.column_type.as_str() {
                     "tinytext" => "text",
@@ -348,22 +394,27 @@ impl<'a> State<'a> {
         if self.key.is_empty() {
             self.take_unique();
         }
-        let place = |name: &String| self.find(name).ok_or_else(|| missing(name));
-        let key = self.key.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+        let place = |id: &usize| self.columns.iter().position(|c| c.id == *id);
+        let key = self.key.iter().filter_map(place).collect();
         if self.columns.is_empty() {
             return Err("no column is left".into());
         }
+        let renamed = |column: &Column| {
+            let was = column.was.clone().filter(|was| *was != column.shape.name)?;
+            Some((was, column.shape.name.clone()))
+        };
+        let renamed = self.columns.iter().filter_map(renamed).collect();
         let shape = Shape {
             database: id.database.to_string(),
             table: id.table.to_string(),
             version,
-            columns: self.columns,
+            columns: self.columns.into_iter().map(|c| c.shape).collect(),
             key,
             key_name: self.key_name,
             collation: self.collation,
             zero_dates: self.zero_dates,
         };
-        Ok(Altered { shape, renamed: self.renamed, key_unsure: self.key_unsure, cascades: self.cascades })
+        Ok(Altered { shape, renamed, key_unsure: self.key_unsure, cascades: self.cascades })
     }
 
     /// The first unique index by name over columns that are not NULL, as the catalog is read.
@@ -378,8 +429,8 @@ impl<'a> State<'a> {
         for (name, columns) in uniques {
             let found: Option<Vec<usize>> = columns.iter().map(|c| self.find(c)).collect();
             let Some(found) = found.filter(|f| !f.is_empty()) else { continue };
-            if found.iter().all(|&at| !self.columns[at].nullable) {
-                self.key = found.iter().map(|&at| self.columns[at].name.clone()).collect();
+            if found.iter().all(|&at| !self.columns[at].shape.nullable) {
+                self.key = found.iter().map(|&at| self.columns[at].id).collect();
                 self.key_name = Some(name);
                 return;
             }

@@ -151,6 +151,12 @@ fn added_and_dropped_columns_are_carried_out() {
             format!("{ID}, {NAME}, {TOTAL}, g int(11), j longtext utf8mb4_bin, b text latin1_bin"),
         ),
         (
+            "ALTER TABLE orders ADD c varchar(9) COMPRESSED=zlib NOT NULL, ADD d blob COMPRESSED",
+            format!(
+                "{ID}, {NAME}, {TOTAL}, c varchar(9) /*M!100301 COMPRESSED*/ latin1_swedish_ci not null, d blob /*M!100301 COMPRESSED*/"
+            ),
+        ),
+        (
             "ALTER TABLE orders ADD x float(30), ADD y char(3) character set binary, ADD z nchar(2), ADD s serial",
             format!(
                 "{ID}, {NAME}, {TOTAL}, x double, y binary(3), z char(2) utf8mb3_general_ci, s bigint(20) unsigned not null"
@@ -212,6 +218,46 @@ fn changed_columns_are_carried_out() {
             assert_eq!(actual, expected, "{sql}");
         }
     }
+}
+
+/// What is there is named as it was before the statement, wherever a part stands in it.
+#[test]
+fn f43_parts_of_a_statement_do_not_see_each_other() {
+    for (sql, expected) in [
+        (
+            "ALTER TABLE orders CHANGE id total int not null, CHANGE total id int",
+            "total int(11) not null*, name varchar(20) latin1_swedish_ci, id int(11)".to_owned(),
+        ),
+        (
+            "ALTER TABLE orders RENAME COLUMN total TO id, RENAME COLUMN id TO total",
+            "total int(11) not null*, name varchar(20) latin1_swedish_ci, id decimal(10,2)".to_owned(),
+        ),
+        (
+            "ALTER TABLE orders ADD total int FIRST, DROP total, ADD x int AFTER n2, CHANGE name n2 int",
+            format!("total int(11), {ID}, n2 int(11), x int(11)"),
+        ),
+        (
+            "ALTER TABLE orders ADD PRIMARY KEY (nr), ADD nr int, DROP PRIMARY KEY, DROP id",
+            format!("{NAME}, {TOTAL}, nr int(11) not null*"),
+        ),
+        (
+            "ALTER TABLE orders MODIFY id int AFTER total, MODIFY name int FIRST, ADD y int AFTER id",
+            format!("name int(11), {TOTAL}, id int(11) not null*, y int(11)"),
+        ),
+        (
+            "ALTER TABLE orders ADD w char, DEFAULT CHARSET=utf8mb4",
+            format!("{ID}, {NAME}, {TOTAL}, w char(1) utf8mb4_general_ci"),
+        ),
+        ("ALTER TABLE orders CHANGE id a int, CHANGE a b int", "there is no column a".to_owned()),
+    ] {
+        assert_eq!(columns(sql), expected, "{sql}");
+    }
+    let Effect::Tables(actions) = read_as("ALTER TABLE orders CHANGE id total int, CHANGE total id int", MYSQL) else {
+        panic!()
+    };
+    let Some(Action::Alter { alterations, .. }) = actions.first() else { panic!() };
+    let renamed = alter(&shape("orders"), alterations, &habits(MYSQL)).unwrap().renamed;
+    assert_eq!(renamed, [("id", "total"), ("total", "id")].map(|(a, b)| (a.to_owned(), b.to_owned())));
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(super) fn spelled(column: &NewColumn, charset: &str, reading: &Reading) -> R
         _ => "",
     };
     let is_binary = charset == "binary";
-    Ok(match new.base.as_str() {
+    let spelled = match new.base.as_str() {
         base @ ("tinyint" | "smallint" | "mediumint" | "int" | "bigint") => {
             integer(base, number(0), new, reading) + sign
         }
@@ -63,7 +63,8 @@ pub(super) fn spelled(column: &NewColumn, charset: &str, reading: &Reading) -> R
             Some(argument) => format!("{base}({argument})"),
             None => base.to_owned(),
         },
-    })
+    };
+    Ok(if new.compressed { spelled + " /*M!100301 COMPRESSED*/" } else { spelled })
 }
 
 /// MySQL has shown no display widths since 8.0.19, other than that of TINYINT(1) and with ZEROFILL.
@@ -133,6 +134,6 @@ fn labels(new: &NewType) -> String {
 
 /// Whether values of a type are characters, so that it has a character set.
 pub(super) fn has_charset(spelled: &str) -> bool {
-    let base = spelled.split('(').next().unwrap_or_default();
+    let base = spelled.split(['(', ' ']).next().unwrap_or_default();
     matches!(base, "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "enum" | "set")
 }

@@ -354,7 +354,7 @@ fn agreed(told: &Altered, catalog: &Shape) -> Option<Shape> {
             || (a.name == b.name
                 && a.nullable == b.nullable
                 && a.collation == b.collation
-                && matches!((a.decoded(), b.decoded()), (Ok(a), Ok(b)) if a.column_type == b.column_type))
+                && matches!((a.decoded(), b.decoded()), (Ok(a), Ok(b)) if (&a.column_type, a.compressed) == (&b.column_type, b.compressed)))
     };
     let agree =
         same_key && said.columns.len() == catalog.columns.len() && said.columns.iter().zip(&catalog.columns).all(same);

@@ -166,8 +166,10 @@ impl Sink {
         let Some(before) = &change.before else { return };
         let old = before.arrow.fields();
         let value = |field: &arrow_schema::FieldRef, row: &[String]| {
-            let was = renamed.iter().find(|(_, new)| new == field.name()).map_or(field.name(), |(old, _)| old);
-            let at = old.iter().position(|o| o.name() == was);
+            let was = renamed.iter().find(|(_, new)| new == field.name()).map(|(old, _)| old);
+            let taken = renamed.iter().any(|(old, _)| old == field.name());
+            let was = was.or_else(|| (!taken).then_some(field.name()));
+            let at = old.iter().position(|o| Some(o.name()) == was);
             let same = |at: &usize| {
                 old[*at].data_type() == field.data_type() || change.after.key_names().any(|k| k == field.name())
             };
