@@ -4,12 +4,15 @@ use super::selector::{TableFilter, is_system};
 use crate::client::{Connection, TextRow, TextRows, quote};
 use crate::decode::ZeroDates;
 use crate::shape::{Shape, ShapeColumn};
-use dujiang_core::{Result, TableId};
+use dujiang_core::{Code, Error, Result, TableId};
 use std::collections::{BTreeMap, HashMap};
 
 /// Up to so many tables of a database are asked for one by one, in one query; for more, the whole database is read.
 /// (MariaDB opens every table it is asked about, and finds a table by equality only.)
 const NAMED_ONE_BY_ONE: usize = 50;
+
+/// Kinds of what is listed among tables and has no rows of its own.
+const NO_TABLES: [&str; 3] = ["VIEW", "SYSTEM VIEW", "SEQUENCE"];
 
 /// Tables of the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,7 +46,7 @@ pub async fn find_tables(connection: &mut Connection, filter: &TableFilter) -> R
     let mut found = Found::default();
     for row in rows.iter() {
         let (database, table, kind) = (row.required(0)?, row.required(1)?, row.text(2)?.unwrap_or_default());
-        if is_system(database) || matches!(kind, "VIEW" | "SYSTEM VIEW" | "SEQUENCE") {
+        if is_system(database) || NO_TABLES.contains(&kind) {
             continue;
         }
         let id = TableId::new(database, table);
@@ -90,15 +93,24 @@ async fn run(connection: &mut Connection, queries: Vec<String>) -> Result<Vec<Te
     Ok(all)
 }
 
-/// The shapes of tables, version 1, in the order given, under a policy. A table that is gone meanwhile is left out.
+/// The shapes of tables, version 1, in the order given, under a policy. A table that is gone meanwhile is left out, and so is a view
+/// that bears the name.
 ///
 /// # Errors
-/// `ConnectionLost`, `SourceQuery`.
+/// `NotSupported` for a table of a kind that cannot be captured; `ConnectionLost`, `SourceQuery`.
 pub async fn shapes(connection: &mut Connection, tables: &[TableId], zero_dates: ZeroDates) -> Result<Vec<Shape>> {
     let mut columns = read_columns(connection, tables).await?;
     let keys = read_keys(connection, tables).await?;
-    let mut collations = read_collations(connection, tables).await?;
+    let mut kinds = read_kinds(connection, tables).await?;
+    kinds.retain(|_, (kind, _)| !NO_TABLES.contains(&&**kind));
+    let kind = |id: &TableId| kinds.get(id).map(|(kind, _)| kind);
+    let unfit = tables.iter().find_map(|id| Some((id, kind(id).filter(|kind| *kind != "BASE TABLE")?)));
+    if let Some((id, kind)) = unfit {
+        return Err(Error::new(Code::NotSupported, format!("table {id} is of a kind that cannot be captured: {kind}"))
+            .help("leave it out with `tables.exclude`"));
+    }
     let shape = |id: &TableId| {
+        let (_, collation) = kinds.remove(id)?;
         let columns = columns.remove(id)?;
         let place = |name: &String| columns.iter().position(|c| c.name == *name);
         let usable = |(index, names): &(String, Vec<String>)| {
@@ -113,7 +125,7 @@ pub async fn shapes(connection: &mut Connection, tables: &[TableId], zero_dates:
             key,
             zero_dates,
             key_name,
-            collation: collations.remove(id),
+            collation,
         })
     };
     Ok(tables.iter().filter_map(shape).collect())
@@ -142,15 +154,16 @@ async fn read_columns(connection: &mut Connection, tables: &[TableId]) -> Result
     Ok(out.into_iter().map(in_order).collect())
 }
 
-/// The collation of columns for which a DDL names none.
-async fn read_collations(connection: &mut Connection, tables: &[TableId]) -> Result<HashMap<TableId, String>> {
-    let select = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_COLLATION FROM information_schema.TABLES";
+/// The kind of a table, and the collation of columns for which a DDL names none.
+type Kind = (String, Option<String>);
+
+async fn read_kinds(connection: &mut Connection, tables: &[TableId]) -> Result<HashMap<TableId, Kind>> {
+    let select = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, TABLE_COLLATION FROM information_schema.TABLES";
     let mut out = HashMap::with_capacity(tables.len());
     for rows in run(connection, queries(tables, select, "")).await? {
         for row in rows.iter() {
-            if let Some(collation) = row.text(2)? {
-                out.insert(table_of(&row)?, collation.to_owned());
-            }
+            let kind = row.text(2)?.unwrap_or_default().to_owned();
+            out.insert(table_of(&row)?, (kind, row.text(3)?.map(str::to_owned)));
         }
     }
     Ok(out)

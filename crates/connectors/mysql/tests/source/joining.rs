@@ -1,8 +1,9 @@
 //! Tables that join while the pipeline runs, are added to it, or leave it; and online schema changes.
 
 use super::harness::*;
+use crate::support;
 use dujiang_core::Kind as Change;
-use dujiang_scratch::{Kind, Random, Server};
+use dujiang_scratch::{Family, Kind, Options, Random, Server};
 
 async fn caught_up(server: &Server, pipeline: &mut Pipeline) {
     pipeline.until_gtid(&last_gtid(server)).await.unwrap();
@@ -353,5 +354,50 @@ async fn f44_without_the_option_the_copy_is_read() {
         let (server, pipeline) = online(kind, tables, "false", false).await;
         rows_by_id(&server, &pipeline);
         assert!(reads(&pipeline, "d.t") > 100);
+    }
+}
+
+/// A view is listed among tables and renamed as they are, and a sequence is a table with a row: they are none (F43).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_looks_like_a_table_does_not_join() {
+    for kind in Kind::ALL {
+        let server = support::own(&Options::default().on(kind));
+        server.sql("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY); INSERT INTO d.t VALUES (1)").unwrap();
+        let mut pipeline = Pipeline::new(source(&server, r"d.\.*", &[]));
+        pipeline.until("caught-up").await.unwrap();
+        server
+            .sql("CREATE VIEW d.v AS SELECT * FROM d.t; RENAME TABLE d.v TO d.w; INSERT INTO d.t VALUES (2)")
+            .unwrap();
+        if server.family() == Family::MariaDb {
+            server.sql("CREATE SEQUENCE d.s; SELECT NEXTVAL(d.s); RENAME TABLE d.s TO d.q; SELECT NEXTVAL(d.q); INSERT INTO d.t VALUES (3)").unwrap();
+        }
+        pipeline.until_gtid(&last_gtid(&server)).await.unwrap();
+        assert!(pipeline.changes.is_empty(), "{:?}", pipeline.changes);
+        assert_same(&server, &pipeline.sink, "d.t", 1);
+    }
+}
+
+/// A table that gets a history is refused while the stream runs as it is at a start: some of its rows would be of the past.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn system_versioned_tables_are_refused_by_name() {
+    let server = support::own(&Options::default());
+    server.sql("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY)").unwrap();
+    let explicit = "CREATE TABLE d.w (id INT PRIMARY KEY, a TIMESTAMP(6) GENERATED ALWAYS AS ROW START, b TIMESTAMP(6) GENERATED ALWAYS AS ROW END, \
+                    PERIOD FOR SYSTEM_TIME (a, b)) WITH SYSTEM VERSIONING";
+    for statement in ["ALTER TABLE d.t ADD SYSTEM VERSIONING", explicit] {
+        let mut pipeline = Pipeline::new(source(&server, r"d.\.*", &[]));
+        pipeline.until("caught-up").await.unwrap();
+        server.sql(statement).unwrap();
+        let error = loop {
+            if let Err(error) = pipeline.step().await {
+                break error;
+            }
+        };
+        assert_eq!(error.code(), dujiang_core::Code::NotSupported, "{error:?}");
+        assert!(error.message().ends_with("SYSTEM VERSIONED"), "{error:?}");
+        if statement != explicit {
+            dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
+            server.sql("ALTER TABLE d.t DROP SYSTEM VERSIONING").unwrap();
+        }
     }
 }
