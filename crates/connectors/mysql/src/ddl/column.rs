@@ -173,6 +173,7 @@ fn attribute(cursor: &mut Cursor<'_>, column: &mut NewColumn) -> Option<()> {
         t if t.is("BINARY") => column.binary = true,
         t if t.is("ASCII") => column.charset = Some("latin1".into()),
         t if t.is("UNICODE") => column.charset = Some("ucs2".into()),
+        t if t.is("BYTE") => column.charset = Some("binary".into()),
         t if t.is("DEFAULT") => skip_default(cursor)?,
         t if t.is("ON") => {
             cursor.eat("UPDATE").then_some(())?;

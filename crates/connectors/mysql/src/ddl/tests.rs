@@ -151,6 +151,10 @@ fn added_and_dropped_columns_are_carried_out() {
             format!("{ID}, {NAME}, {TOTAL}, g int(11), j longtext utf8mb4_bin, b text latin1_bin"),
         ),
         (
+            "ALTER TABLE orders ADD a char(3) BYTE, ADD b text BYTE",
+            format!("{ID}, {NAME}, {TOTAL}, a binary(3), b blob"),
+        ),
+        (
             "ALTER TABLE orders ADD c varchar(9) COMPRESSED=zlib NOT NULL, ADD d blob COMPRESSED",
             format!(
                 "{ID}, {NAME}, {TOTAL}, c varchar(9) /*M!100301 COMPRESSED*/ latin1_swedish_ci not null, d blob /*M!100301 COMPRESSED*/"
