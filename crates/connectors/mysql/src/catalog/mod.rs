@@ -10,4 +10,4 @@ mod tables;
 pub use foreign::{Cascade, cascades};
 pub use selector::{Selector, TableFilter};
 pub use server::{ServerFlavor, ServerProfile, Version};
-pub use tables::{Found, databases, estimated_rows, estimated_sizes, find_tables, shapes};
+pub use tables::{Found, databases, estimated_rows, estimated_sizes, find_tables, generated_columns, shapes};

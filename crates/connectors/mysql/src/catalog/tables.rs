@@ -169,6 +169,25 @@ async fn read_kinds(connection: &mut Connection, tables: &[TableId]) -> Result<H
     Ok(out)
 }
 
+/// The generated columns of tables, in order of table and name.
+///
+/// # Errors
+/// `ConnectionLost`, `SourceQuery`.
+pub async fn generated_columns(connection: &mut Connection, tables: &[TableId]) -> Result<Vec<(TableId, String)>> {
+    let select = "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS";
+    let and = " AND GENERATION_EXPRESSION IS NOT NULL AND EXTRA LIKE '%GENERATED%'";
+    let mut found = Vec::new();
+    for rows in run(connection, queries(tables, select, and)).await? {
+        for row in rows.iter() {
+            found.push((table_of(&row)?, row.required(2)?.to_owned()));
+        }
+    }
+    // Of many tables of a database all are read.
+    found.retain(|(table, _)| tables.contains(table));
+    found.sort();
+    Ok(found)
+}
+
 fn table_of(row: &TextRow<'_>) -> Result<TableId> {
     Ok(TableId::new(row.required(0)?, row.required(1)?))
 }

@@ -3,7 +3,7 @@
 use super::listed;
 use super::privileges::{account, grant_select, selects_everywhere};
 use crate::catalog::selector::is_system;
-use crate::catalog::{Cascade, Found, ServerProfile, TableFilter, Version, cascades, databases};
+use crate::catalog::{Cascade, Found, ServerProfile, TableFilter, Version, cascades, databases, generated_columns};
 use crate::client::{Connection, quote};
 use crate::decode::ZeroDates;
 use crate::shape::Shape;
@@ -197,15 +197,8 @@ pub(super) async fn generated(
     if !server.mariadb_since(Version(11, 8, 0)) {
         return Ok(None);
     }
-    let sql = "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS \
-               WHERE GENERATION_EXPRESSION IS NOT NULL AND EXTRA LIKE '%GENERATED%' ORDER BY 1, 2, 3";
-    let mut found = Vec::new();
-    for row in connection.query(sql).await?.iter() {
-        let id = TableId::new(row.required(0)?, row.required(1)?);
-        if captured.contains(&id) {
-            found.push(format!("{id}.{}", row.required(2)?));
-        }
-    }
+    let found = generated_columns(connection, captured).await?;
+    let found: Vec<String> = found.into_iter().map(|(table, column)| format!("{table}.{column}")).collect();
     let Some(first) = found.first() else { return Ok(None) };
     let message = format!("{} does not log generated columns of old rows, and {first} is one", server.name());
     let error = Error::new(Code::BinlogRowImage, message).help(
