@@ -94,7 +94,7 @@ impl<'a> Query<'a> {
     /// `UnknownEvent` when its character set is not one that can be read.
     pub fn text(&self) -> Result<Cow<'a, str>> {
         let utf8 = std::str::from_utf8(self.statement);
-        match (utf8, self.client_collation()) {
+        match (utf8, self.client_collation().map(padded)) {
             (Ok(text), _) if text.is_ascii() => Ok(Cow::Borrowed(text)),
             (Ok(text), collation) if collation.is_none_or(is_utf8) => Ok(Cow::Borrowed(text)),
             (_, Some(collation)) if LATIN1.contains(&collation) => {
@@ -115,9 +115,15 @@ impl<'a> Query<'a> {
 /// Numbers of the latin1 collations.
 const LATIN1: [u16; 8] = [5, 8, 15, 31, 47, 48, 49, 94];
 
-/// The utf8mb3, utf8mb4 and (their subset) ascii collations of both families; MariaDB's newer ones lie above 1024.
+/// MariaDB counts its collations without padding from 1024 as the others.
+fn padded(collation: u16) -> u16 {
+    if (1024..2048).contains(&collation) { collation - 1024 } else { collation }
+}
+
+/// The utf8mb3, utf8mb4 and (their subset) ascii collations of both families; MariaDB's newest ones are 2048 and above, 256 for each
+/// character set: utf8mb3, utf8mb4, and those that are no client's.
 fn is_utf8(collation: u16) -> bool {
-    matches!(collation, 11 | 33 | 45 | 46 | 65 | 76 | 83 | 192..=215 | 223..=247 | 255..=323 | 576..=623 | 1024..)
+    matches!(collation, 11 | 33 | 45 | 46 | 65 | 76 | 83 | 192..=215 | 223..=247 | 255..=323 | 576..=623 | 2048..=2559)
 }
 
 /// A statement that MariaDB compressed (`log_bin_compress=ON`).
@@ -153,6 +159,15 @@ mod tests {
     fn query(status: &[u8], statement: &[u8]) -> Vec<u8> {
         let head = [&[0; 8][..], &[1, 0, 0], &(status.len() as u16).to_le_bytes()].concat();
         [&head[..], status, b"d\0", statement].concat()
+    }
+
+    #[test]
+    fn collations_without_padding_are_of_the_same_character_set() {
+        let utf8 = [1035, 1057, 1069, 1248, 2048, 2304];
+        assert!(utf8.into_iter().all(|collation| is_utf8(padded(collation))));
+        let others = [1025, 1032, 1052, 1059, 2560];
+        assert!(!others.into_iter().any(|collation| is_utf8(padded(collation))));
+        assert!(LATIN1.contains(&padded(1032)) && LATIN1.contains(&padded(1071)));
     }
 
     #[test]
