@@ -512,7 +512,7 @@ impl Reader for MysqlReader {
             disconnected: self.disconnected.clone(),
             last_commit_micros: machine.last_commit(),
             lag_micros: lag,
-            position: describe(machine.boundary(), &machine.executed().to_string(), &machine.prepared()),
+            position: describe(machine.boundary(), &machine.executed().to_string(), &[]),
             kept: None,
             not_understood: self.not_understood.clone(),
         }

@@ -337,7 +337,9 @@ async fn f43_ddl_that_is_not_understood() {
     let mut pipeline = Pipeline::new(source(&server, r"d.\.*", &[]));
     pipeline.until("caught-up").await.unwrap();
     assert_eq!(pipeline.status().not_understood, None);
-    server.sql("USE d; SET sql_mode = ORACLE; ALTER TABLE t ADD n VARCHAR2(9); INSERT INTO t VALUES (2, 2, 'n')").unwrap();
+    server
+        .sql("USE d; SET sql_mode = ORACLE; ALTER TABLE t ADD n VARCHAR2(9); INSERT INTO t VALUES (2, 2, 'n')")
+        .unwrap();
     follow_on(&mut pipeline, &server).await.unwrap();
     let met = pipeline.status().not_understood.expect("the statement is told");
     assert_eq!((met.count, met.table.to_string().as_str(), met.kind), (1, "d.t", "ALTER"));
