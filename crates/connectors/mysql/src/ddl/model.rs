@@ -213,25 +213,15 @@ impl<'a> State<'a> {
                 }
             }
             (Alteration::AddPrimary { columns }, Stage::NewKeys) => self.primary(columns)?,
-            (Alteration::DropPrimary, Stage::OldKeys) => {
-                if self.key_name.as_deref() == Some("PRIMARY") {
-                    self.forget_key();
-                }
-            }
+            (Alteration::DropPrimary, Stage::OldKeys) if self.is_key("PRIMARY") => self.forget_key(),
             (Alteration::AddUnique { name, columns }, Stage::NewKeys) => {
                 self.uniques.push((name.clone(), columns.clone()));
             }
-            (Alteration::DropIndex { name }, Stage::OldKeys) => {
-                if self.key_name.as_deref().is_some_and(|key| same_name(key, name)) {
-                    self.forget_key();
-                }
-            }
-            (Alteration::RenameIndex { old, new }, Stage::OldIndexNames) => {
-                if self.key_name.as_deref().is_some_and(|key| same_name(key, old)) {
-                    self.key_name = Some(new.clone());
-                    // Among several unique keys the first by name is taken.
-                    self.key_unsure = true;
-                }
+            (Alteration::DropIndex { name }, Stage::OldKeys) if self.is_key(name) => self.forget_key(),
+            (Alteration::RenameIndex { old, new }, Stage::OldIndexNames) if self.is_key(old) => {
+                self.key_name = Some(new.clone());
+                // Among several unique keys the first by name is taken.
+                self.key_unsure = true;
             }
             (Alteration::Convert { charset, collation }, Stage::Conversion) => {
                 self.convert(charset.as_deref(), collation.as_deref())?;
@@ -245,6 +235,10 @@ impl<'a> State<'a> {
             _ => {}
         }
         Ok(())
+    }
+
+    fn is_key(&self, index: &str) -> bool {
+        self.key_name.as_deref().is_some_and(|key| same_name(key, index))
     }
 
     fn forget_key(&mut self) {
