@@ -91,3 +91,40 @@ pub fn lost(peer: &str, cause: io::Error) -> Error {
         .help("see whether the server is up and what its error log says")
         .with_source(cause)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn what_comes_during_a_rest_is_read_afterwards() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connecting = TcpStream::connect(listener.local_addr().unwrap());
+        let (ours, theirs) = tokio::join!(connecting, listener.accept());
+        let (mut transport, mut server) = (Transport::Tcp(ours.unwrap()), theirs.unwrap().0);
+        let mut space = [0; 8];
+        for _ in 0..3 {
+            let resting = transport.rest(Duration::from_millis(1));
+            let (rested, written) = tokio::join!(resting, server.write_all(b"there"));
+            rested.and(written).unwrap();
+            let n = transport.read(&mut space).await.unwrap();
+            assert_eq!(&space[..n], b"there");
+            transport.write_all(b"back").await.unwrap();
+            server.read_exact(&mut space[..4]).await.unwrap();
+            assert_eq!(&space[..4], b"back");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_file_has_no_rest() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut transport = Transport::Unix(ours);
+        transport.rest(Duration::from_secs(3_600)).await.unwrap();
+        theirs.write_all(b"x").await.unwrap();
+        assert_eq!(transport.read(&mut [0; 8]).await.unwrap(), 1);
+        let mut gone = Transport::Gone;
+        gone.rest(Duration::from_secs(3_600)).await.unwrap();
+        assert_eq!(gone.read(&mut [0; 8]).await.unwrap_err().kind(), io::ErrorKind::NotConnected);
+    }
+}
