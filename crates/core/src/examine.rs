@@ -96,16 +96,23 @@ impl Examination {
     /// The check came to this: what the user has to mend is a finding, any other error kept it from being made.
     pub fn record<T>(&mut self, name: &'static str, result: Result<T>, found: impl FnOnce(&T) -> String) -> Option<T> {
         match result {
+            Err(error) if error.fault() != Fault::User => {
+                self.unknown(name, error.message());
+                None
+            }
+            other => self.reach(name, other, found),
+        }
+    }
+
+    /// The check was whether something answers: whatever keeps it from that is a finding.
+    pub fn reach<T>(&mut self, name: &'static str, result: Result<T>, found: impl FnOnce(&T) -> String) -> Option<T> {
+        match result {
             Ok(value) => {
                 self.ok(name, found(&value));
                 Some(value)
             }
-            Err(error) if error.fault() == Fault::User => {
-                self.finding(name, error);
-                None
-            }
             Err(error) => {
-                self.unknown(name, error.message());
+                self.finding(name, error);
                 None
             }
         }
@@ -118,13 +125,17 @@ mod tests {
     use crate::Code;
 
     #[test]
-    fn only_what_the_user_can_mend_is_a_finding() {
+    fn what_the_user_can_mend_and_what_does_not_answer_are_findings() {
         let mut examination = Examination::of("a server");
         assert_eq!(examination.record("one", Ok(1), |n| n.to_string()), Some(1));
         for code in [Code::BinlogOff, Code::ConnectionLost] {
             assert_eq!(examination.record::<()>("two", Err(Error::new(code, "why")), |()| String::new()), None);
         }
+        let lost = Error::new(Code::ConnectionLost, "why");
+        assert_eq!(examination.reach::<()>("three", Err(lost), |()| String::new()), None);
         let outcomes: Vec<_> = examination.checks.iter().map(|check| &check.outcome).collect();
-        assert!(matches!(outcomes[..], [Outcome::Ok(_), Outcome::Finding(_), Outcome::Unknown(_)]), "{outcomes:?}");
+        let [first, mended, unknown, silent] = outcomes[..] else { panic!("{outcomes:?}") };
+        assert!(matches!((first, mended), (Outcome::Ok(_), Outcome::Finding(_))), "{outcomes:?}");
+        assert!(matches!((unknown, silent), (Outcome::Unknown(_), Outcome::Finding(_))), "{outcomes:?}");
     }
 }

@@ -49,7 +49,7 @@ impl Sink for DatahubSink {
         let project = &self.config.options.project;
         let seen = shared.client.project(&mut Connection::default(), project).await;
         let seen = seen.map_err(|failure| failure.into_error(&format!("project `{project}`"), Code::SinkWrite));
-        examination.record("project", seen, |()| format!("project `{project}` answers to this access key"));
+        examination.reach("project", seen, |()| format!("project `{project}` answers to this access key"));
         examination
     }
 

@@ -56,7 +56,7 @@ impl Sink for KafkaSink {
             Ok(admin) => admin.topics().await,
             Err(error) => Err(error),
         };
-        let Some(topics) = examination.record("brokers", topics, |topics| format!("{} topics", topics.len())) else {
+        let Some(topics) = examination.reach("brokers", topics, |topics| format!("{} topics", topics.len())) else {
             return examination;
         };
         if config.delivery == Delivery::ExactlyOnce {

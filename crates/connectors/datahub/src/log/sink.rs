@@ -60,9 +60,9 @@ impl Sink for LogSink {
         let seen = hub.client.project(&mut Connection::default(), &hub.project).await;
         let seen = seen.map_err(|failure| failure.into_error(&format!("project `{}`", hub.project), Code::SinkWrite));
         let there =
-            examination.record("project", seen, |()| format!("project `{}` answers to this access key", hub.project));
+            examination.reach("project", seen, |()| format!("project `{}` answers to this access key", hub.project));
         if there.is_some() {
-            examination.record("log", look(hub).await, |seen| described(hub, seen.as_ref()));
+            examination.reach("log", look(hub).await, |seen| described(hub, seen.as_ref()));
         }
         examination
     }

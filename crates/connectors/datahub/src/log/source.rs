@@ -86,7 +86,7 @@ impl Source for LogSource {
 
     async fn examine(&self, _visit: &Visit) -> Examination {
         let mut examination = Examination::of(format!("log in DataHub at {}", self.hub.client.endpoint.authority()));
-        let seen = examination.record("log", look(&self.hub).await, |seen| described(&self.hub, seen.as_ref()));
+        let seen = examination.reach("log", look(&self.hub).await, |seen| described(&self.hub, seen.as_ref()));
         examination.lineage = seen.flatten().map(|seen| Lineage(seen.last.lineage.as_str().into()));
         examination
     }

@@ -114,7 +114,7 @@ impl Source for KafkaLogSource {
             Examination::of(format!("log {} in Kafka at {}", self.config.prefix, self.config.bootstrap));
         let looked = async { look_once(&self.config, &connect(&self.config, &self.consumer)?).await };
         let looked = looked.await;
-        let seen = examination.record("log", looked, |seen| match seen {
+        let seen = examination.reach("log", looked, |seen| match seen {
             Some(seen) => format!("captured by {}, {} entries so far", seen.last.pipeline, seen.end),
             None => "is made by the first run of the pipeline that captures into it".to_owned(),
         });
