@@ -2,12 +2,14 @@
 
 #![allow(clippy::print_stdout, reason = "figures of a long test, shown when it fails or with --nocapture")]
 
+mod apart;
 mod bad_input;
 mod canary;
 mod commands;
 mod configuration;
 mod damage;
 mod datahub;
+mod datahub_log_kill_loop;
 mod doctor;
 mod e2e;
 mod fault_loop;

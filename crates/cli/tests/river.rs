@@ -2,10 +2,11 @@
 
 use crate::support::Place;
 use dujiang_scratch::{Options, Server};
+use dujiang_testkit::datahub::{ACCESS_ID, ACCESS_KEY, PROJECT};
 use dujiang_testkit::oracle::{self, Report};
 use dujiang_testkit::proxy::Proxy;
 use dujiang_testkit::workload::{Plan, Workload, specs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,38 @@ pub enum Log {
     Embedded,
     /// In Kafka at this address; a pipeline of its own delivers from it.
     Kafka(String),
+    /// In DataHub at this address; likewise.
+    Datahub(String),
+}
+
+impl Log {
+    /// The block, and the source of the pipeline that delivers from it, if that is one of its own.
+    fn blocks(&self, folder: &Path) -> (String, Option<String>) {
+        match self {
+            Log::None => (String::new(), None),
+            Log::Embedded => {
+                let folder = folder.display();
+                let log = format!(
+                    "log:\n  type: embedded\n  path: {folder}\n  commit.interval: 50ms\n  segment.size: 256kb\n  \
+                     max-bytes: 64mb\n  retention.age: 0s\n"
+                );
+                (log, None)
+            }
+            Log::Kafka(brokers) => {
+                let place = format!("  properties.bootstrap.servers: {brokers}\n  topic.prefix: river\n");
+                let log = format!("log:\n  type: kafka\n{place}  topic.partitions: 3\n  commit.interval: 50ms\n");
+                (log, Some(format!("source:\n  type: kafka-log\n{place}")))
+            }
+            Log::Datahub(endpoint) => {
+                let place = format!(
+                    "  endpoint: {endpoint}\n  project: {PROJECT}\n  topic: river\n  access-id: {ACCESS_ID}\n  \
+                     access-key: {ACCESS_KEY}\n  request.max-records: 200\n  poll.interval: 20ms\n"
+                );
+                let log = format!("log:\n  type: datahub\n{place}  commit.interval: 50ms\n");
+                (log, Some(format!("source:\n  type: datahub-log\n{place}")))
+            }
+        }
+    }
 }
 
 /// What the tests vary in the pipeline file.
@@ -65,29 +98,18 @@ impl River {
     fn write_pipeline(&self) {
         let Settings { chunk, interval, lanes, log, proxied } = &self.settings;
         let folder = self.place.path(&format!("out-{}", self.life)).join("log");
-        let log = match log {
-            Log::None => String::new(),
-            Log::Embedded => format!(
-                "log:\n  type: embedded\n  path: {}\n  commit.interval: 50ms\n  segment.size: 256kb\n  max-bytes: 64mb\n  \
-                 retention.age: 0s\n",
-                folder.display()
-            ),
-            Log::Kafka(brokers) => format!(
-                "log:\n  type: kafka\n  properties.bootstrap.servers: {brokers}\n  topic.prefix: river\n  \
-                 topic.partitions: 3\n  commit.interval: 50ms\n"
-            ),
-        };
+        let (log, delivery) = log.blocks(&folder);
         let files = format!("type: file\n  path: {}\n  format: parquet\n", self.out().display());
-        let sink = match &self.settings.log {
-            Log::Kafka(brokers) => {
+        let sink = match delivery {
+            Some(source) => {
                 let text = format!(
-                    "source:\n  type: kafka-log\n  properties.bootstrap.servers: {brokers}\n  topic.prefix: river\n\
-                     sink:\n  {files}pipeline:\n  name: delivery\n  parallelism: {lanes}\n  checkpoint.interval: {interval}\n",
+                    "{source}sink:\n  {files}pipeline:\n  name: delivery\n  parallelism: {lanes}\n  \
+                     checkpoint.interval: {interval}\n",
                 );
                 self.place.file("delivery.yaml", &text);
                 "type: blackhole\n".to_owned()
             }
-            _ => files,
+            None => files,
         };
         // A server that says nothing any more is to be noticed within a test's patience.
         let heartbeat = if *proxied { "  heartbeat.interval: 300ms\n" } else { "" };
@@ -114,7 +136,7 @@ impl River {
         Run::start(command, self.log_file(), faults)
     }
 
-    /// Starts the pipeline that delivers from the log in Kafka, with these faults.
+    /// Starts the pipeline that delivers from a log elsewhere, with these faults.
     pub fn spawn_delivery(&self, faults: &str, arguments: &[&str]) -> Run {
         let mut command = self.place.dujiang();
         command.args(["run", "delivery.yaml"]).args(arguments);
@@ -170,7 +192,7 @@ impl River {
         self.load.stop();
         let status = self.spawn(faults, &["--until", "caught-up"]).wait();
         assert!(status.success(), "the last run ended with {status}:\n{}", self.log());
-        if matches!(self.settings.log, Log::Kafka(_)) {
+        if matches!(self.settings.log, Log::Kafka(_) | Log::Datahub(_)) {
             let status = self.spawn_delivery(faults, &["--until", "caught-up"]).wait();
             let log = std::fs::read_to_string(self.place.path("delivery.log")).unwrap_or_default();
             assert!(status.success(), "the last delivery ended with {status}:\n{log}");
