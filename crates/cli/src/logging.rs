@@ -20,13 +20,15 @@ use tracing_subscriber::{EnvFilter, registry};
 const FILTER_VARIABLE: &str = "DUJIANG_LOG";
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// What log lines are told by: the crates that are in the binary.
-const PARTS: [&str; 19] = [
+const PARTS: [&str; 21] = [
     "dujiang",
     "dujiang_blackhole",
     "dujiang_core",
     "dujiang_datahub",
     "dujiang_engine",
+    "dujiang_entries",
     "dujiang_file",
+    "dujiang_format_ipc",
     "dujiang_format_parquet",
     "dujiang_format_text",
     "dujiang_generator",
