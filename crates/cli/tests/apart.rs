@@ -24,11 +24,12 @@ const DELIVERY: [&str; 6] =
 /// Shortest and longest life of two runs, milliseconds.
 const LIFE: (u64, u64) = (300, 1_000);
 
-/// Kills them so often at least; how often it was.
-pub fn kill(river: &River, wanted: u64, seed: u64) -> u64 {
+/// Kills them so often at least; how often it was. `disturb` does something else before a round, and tells how many kills that were.
+pub fn kill(river: &River, wanted: u64, seed: u64, mut disturb: impl FnMut(u64, &mut Random) -> u64) -> u64 {
     let mut random = Random::new(seed);
     let (mut kills, mut rounds) = (0, 0);
     while kills < wanted {
+        kills += disturb(rounds, &mut random);
         // Six rounds of twenty-four without a delivery: its sink is stopped.
         let away = rounds % 24 >= 18;
         let fault = |random: &mut Random, points: &[&str]| match random.chance(70) {
@@ -51,8 +52,8 @@ pub fn kill(river: &River, wanted: u64, seed: u64) -> u64 {
     kills
 }
 
-/// A run that ends by itself has met an error; there is none to meet.
-fn finish(mut run: Run) {
+/// Kills a run. One that has ended by itself has met an error; there is none to meet.
+pub fn finish(mut run: Run) {
     if let Some(status) = run.ended() {
         assert_eq!(status.signal(), Some(SIGKILL), "a run ended with {status}:\n{}", run.logged());
     }

@@ -38,7 +38,7 @@ fn p07_files_are_the_source_after_kills_with_datahub_between() {
     );
     let watcher = Watcher::start(&river.out());
     river.load.start();
-    let kills = apart::kill(&river, wanted, seed);
+    let kills = apart::kill(&river, wanted, seed, |_, _| 0);
     let report = river.settle();
     report.must_be_clean();
     watcher.finish().must_be_clean();

@@ -4,35 +4,18 @@
 //!
 //! `DUJIANG_KAFKA_LOG_KILLS` sets how many kills there are at least (100 by default); `DUJIANG_SEED` repeats a run's choices.
 
-use crate::river::{Log, River, Run, Settings};
+use crate::apart::{self, finish};
+use crate::river::{Log, River, Settings};
 use crate::support::{number, seed};
 use crate::topics;
-use dujiang_scratch::{Kafka, Options, Random};
+use dujiang_scratch::{Kafka, Options};
 use dujiang_testkit::watch::Watcher;
 use dujiang_testkit::workload::{DATABASE, Plan, specs};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::os::unix::process::ExitStatusExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-const SIGKILL: i32 = 9;
 const PARTITIONS: i32 = 3;
-/// Points at which a capture dies.
-const CAPTURE: [&str; 8] = [
-    "epoch.prepare",
-    "epoch.before-publish",
-    "epoch.after-publish",
-    "epoch.commit",
-    "epoch.after-commit",
-    "recovery.acquired",
-    "recovery.committed",
-    "stream.batch",
-];
-/// Points at which a delivery dies.
-const DELIVERY: [&str; 6] =
-    ["epoch.prepare", "epoch.after-publish", "epoch.commit", "recovery.committed", "file.staged", "file.published"];
-/// Longest life of two runs.
-const LONGEST: u64 = 1_000;
 
 #[test]
 fn p07_files_are_the_source_after_kills_with_kafka_between() {
@@ -49,33 +32,15 @@ fn p07_files_are_the_source_after_kills_with_kafka_between() {
     );
     let watcher = Watcher::start(&river.out());
     river.load.start();
-    let mut random = Random::new(seed);
-    let (mut kills, mut rounds, mut outages) = (0, 0, 0);
-    while kills < wanted {
-        if rounds % 16 == 5 {
-            outage(&river, &mut kafka, Duration::from_millis(random.below(300)));
-            outages += 1;
-            kills += 2;
+    let mut outages = 0;
+    let kills = apart::kill(&river, wanted, seed, |round, random| {
+        if round % 16 != 5 {
+            return 0;
         }
-        // Six rounds of twenty-four without a delivery: its sink is stopped.
-        let away = rounds % 24 >= 18;
-        let fault = |random: &mut Random, points: &[&str]| match random.chance(70) {
-            true => format!("{}@{}", random.pick(points), 1 + random.below(6)),
-            false => String::new(),
-        };
-        let mut capture = river.spawn(&fault(&mut random, &CAPTURE), &[]);
-        let mut delivery = (!away).then(|| river.spawn_delivery(&fault(&mut random, &DELIVERY), &[]));
-        let moment = Instant::now() + Duration::from_millis(300 + random.below(LONGEST - 300));
-        capture.wait_until(|| Instant::now() > moment);
-        if let Some(delivery) = &mut delivery {
-            delivery.wait_until(|| Instant::now() > moment);
-        }
-        for run in [Some(capture), delivery].into_iter().flatten() {
-            finish(run);
-            kills += 1;
-        }
-        rounds += 1;
-    }
+        outage(&river, &mut kafka, Duration::from_millis(random.below(300)));
+        outages += 1;
+        2
+    });
     let report = river.settle();
     report.must_be_clean();
     watcher.finish().must_be_clean();
@@ -104,14 +69,6 @@ fn outage(river: &River, kafka: &mut Kafka, pause: Duration) {
     assert!(capture.ended().is_none(), "the capture has ended:\n{}", capture.logged());
     finish(capture);
     finish(delivery);
-}
-
-/// A run that ends by itself has met an error; there is none to meet.
-fn finish(mut run: Run) {
-    if let Some(status) = run.ended() {
-        assert_eq!(status.signal(), Some(SIGKILL), "a run ended with {status}:\n{}", run.logged());
-    }
-    run.kill();
 }
 
 /// An ordinary reader of committed messages sees no number twice, and per key each change behind the one before it.
