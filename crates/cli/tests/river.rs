@@ -1,7 +1,7 @@
 //! A server under load, a pipeline that follows it, and ways to kill the pipeline.
 
 use crate::support::Place;
-use dujiang_scratch::{Options, Server};
+use dujiang_scratch::{Family, Options, Server};
 use dujiang_testkit::datahub::{ACCESS_ID, ACCESS_KEY, PROJECT};
 use dujiang_testkit::oracle::{self, Report};
 use dujiang_testkit::proxy::Proxy;
@@ -114,9 +114,10 @@ impl River {
         // A server that says nothing any more is to be noticed within a test's patience.
         let heartbeat = if *proxied { "  heartbeat.interval: 300ms\n" } else { "" };
         let text = format!(
-            "source:\n  type: mariadb\n  hostname: 127.0.0.1\n  port: {}\n  username: root\n  password: ''\n  tables: {}\n  \
+            "source:\n  type: {}\n  hostname: 127.0.0.1\n  port: {}\n  username: root\n  password: ''\n  tables: {}\n  \
              scan.incremental.snapshot.chunk.size: {chunk}\n{heartbeat}sink:\n  {sink}pipeline:\n  \
              name: river-{}\n  parallelism: {lanes}\n  checkpoint.interval: {interval}\n{log}",
+            if self.server.family() == Family::MariaDb { "mariadb" } else { "mysql" },
             self.proxy.as_ref().map_or(self.server.port(), Proxy::port),
             specs().iter().map(|table| table.name()).collect::<Vec<_>>().join(", "),
             self.life,

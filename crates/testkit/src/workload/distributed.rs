@@ -9,10 +9,10 @@ use super::writer::{connect, is_lost};
 use dujiang_scratch::{Random, Result, Server, Session};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Lock wait timeout, deadlock, and what they make of a distributed transaction.
 const GIVEN_UP: [u16; 5] = [1205, 1213, 1402, 1613, 1614];
@@ -20,6 +20,8 @@ const GIVEN_UP: [u16; 5] = [1205, 1213, 1402, 1613, 1614];
 const NOT_YET: u16 = 1397;
 /// Prepared ones at a time.
 const MOST_OPEN: usize = 3;
+/// How long the server may take until the last one is decided.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Ids of their rows lie behind those of all writers.
 const BASE: u64 = 15 * ID_SHARE;
 
@@ -43,16 +45,6 @@ struct Shared {
     committed: AtomicU64,
     rolled_back: AtomicU64,
     forgotten: AtomicU64,
-    spans: Mutex<Vec<Span>>,
-}
-
-/// In which files of the log a transaction lies.
-struct Span {
-    name: u64,
-    /// Number of the file that it begins in, or of an earlier one.
-    begin: u64,
-    /// Number of the file in which it was decided, or of a later one.
-    end: Option<u64>,
 }
 
 /// The distributed transactions on one server; no more of them once this is dropped.
@@ -71,13 +63,6 @@ impl Distributed {
         let mut coordinator = Coordinator::new(server.socket(), seed, shared.clone())?;
         let thread = std::thread::spawn(move || coordinator.run());
         Ok(Self { shared, thread: Some(thread) })
-    }
-
-    /// The number of the oldest file of the log that is needed to go on from a place in the file of number `from`.
-    pub fn needed_from(&self, from: u64) -> u64 {
-        let spans = lock(&self.shared);
-        let open = spans.iter().filter(|span| span.end.is_none_or(|end| end >= from));
-        open.map(|span| span.begin).min().unwrap_or(from).min(from)
     }
 
     /// What has become of them so far.
@@ -110,10 +95,6 @@ impl Drop for Distributed {
             let _ = thread.join();
         }
     }
-}
-
-fn lock(shared: &Shared) -> std::sync::MutexGuard<'_, Vec<Span>> {
-    shared.spans.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One that is prepared, or may be.
@@ -149,9 +130,12 @@ impl Coordinator {
     }
 
     fn run(&mut self) {
-        let mut asked = false;
+        let (mut asked, mut since) = (false, None);
         loop {
             let stopped = self.shared.stop.load(Ordering::Relaxed);
+            let waited = stopped.then(|| since.get_or_insert_with(Instant::now).elapsed()).unwrap_or_default();
+            let open: Vec<u64> = self.open.iter().map(|open| open.name).collect();
+            assert!(waited < PATIENCE, "distributed transactions could not be decided for {waited:?}: {open:?}");
             if stopped && self.open.is_empty() && !self.unsure {
                 if asked {
                     return;
@@ -184,7 +168,6 @@ impl Coordinator {
     fn prepare(&mut self, mut session: Session) -> Result<()> {
         self.next += 1;
         let name = self.next;
-        let begin = last_file(&mut session)?;
         let again = match self.random.chance(30) && !self.rows.is_empty() {
             true => Some(self.rows.swap_remove(self.random.below(self.rows.len() as u64) as usize)),
             false => None,
@@ -201,7 +184,6 @@ impl Coordinator {
             }
             Err(error) => return Err(error),
         }
-        lock(&self.shared).push(Span { name, begin, end: None });
         self.open.push(Open { name, sure: false, deciding: false });
         match session.run(&format!("XA PREPARE 'x{name}'")) {
             Ok(_) => {}
@@ -209,7 +191,6 @@ impl Coordinator {
             Err(error) if error.sql_code().is_some_and(|code| GIVEN_UP.contains(&code)) => {
                 self.open.pop();
                 self.rows.extend(again);
-                lock(&self.shared).retain(|span| span.name != name);
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -258,12 +239,6 @@ impl Coordinator {
         if commits {
             self.rows.push(name);
         }
-        self.ended(session, name)
-    }
-
-    fn ended(&self, session: &mut Session, name: u64) -> Result<()> {
-        let end = last_file(session)?;
-        lock(&self.shared).iter_mut().filter(|span| span.name == name).for_each(|span| span.end = Some(end));
         Ok(())
     }
 
@@ -284,27 +259,7 @@ impl Coordinator {
             if open.sure && !open.deciding {
                 self.shared.forgotten.fetch_add(1, Ordering::Relaxed);
             }
-            self.ended(session, open.name)?;
-        }
-        // One whose decision was lost with the connection may have ended in any file up to now.
-        let open: Vec<u64> = self.open.iter().map(|open| open.name).collect();
-        let end = last_file(session)?;
-        for span in lock(&self.shared).iter_mut() {
-            if span.end.is_none() && !open.contains(&span.name) {
-                span.end = Some(end);
-            }
         }
         Ok(())
     }
-}
-
-/// The number of the last file of the log.
-fn last_file(session: &mut Session) -> Result<u64> {
-    let files = session.run("SHOW BINARY LOGS")?;
-    let number = files.last().and_then(|row| row.first().cloned().flatten()).and_then(|name| number_of(&name));
-    Ok(number.expect("the server names its files with numbers"))
-}
-
-fn number_of(file: &str) -> Option<u64> {
-    file.rsplit_once('.')?.1.parse().ok()
 }
