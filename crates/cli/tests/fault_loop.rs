@@ -2,8 +2,8 @@
 //! is killed, connections are cut at any byte, the log is rotated, and purged as far as it was acknowledged, columns come,
 //! change and go while rows flow, and distributed transactions stay undecided meanwhile. Afterwards the files are the source.
 //!
-//! `DUJIANG_FAULT_KILLS` sets how many kills of the pipeline there are (60 by default, 24 on MySQL); `DUJIANG_SEED` repeats a run's choices,
-//! which every failure prints.
+//! `DUJIANG_FAULT_KILLS` sets how many kills of the pipeline there are (60 by default, 24 on MySQL); `DUJIANG_SEED` repeats a run's
+//! choices, which every failure prints.
 
 use crate::river::{Log, River, Run, Settings};
 use crate::support::{number, seed};

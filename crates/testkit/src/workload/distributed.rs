@@ -102,8 +102,9 @@ struct Open {
     name: u64,
     /// Whether the server has said that it is prepared.
     sure: bool,
-    /// Whether a decision was sent.
-    deciding: bool,
+    /// Whether it is to be committed, once that was sent. Nobody decides otherwise later: the server may have logged it, and have
+    /// crashed before it was carried out.
+    decided: Option<bool>,
 }
 
 struct Coordinator {
@@ -184,7 +185,7 @@ impl Coordinator {
             }
             Err(error) => return Err(error),
         }
-        self.open.push(Open { name, sure: false, deciding: false });
+        self.open.push(Open { name, sure: false, decided: None });
         match session.run(&format!("XA PREPARE 'x{name}'")) {
             Ok(_) => {}
             // Commits were held up for too long; it is rolled back.
@@ -221,16 +222,13 @@ impl Coordinator {
     /// Commits one or rolls it back, in a session that knows nothing of it.
     fn decide(&mut self, session: &mut Session) -> Result<()> {
         let at = self.random.below(self.open.len() as u64) as usize;
-        let commits = self.random.chance(70);
+        let drawn = self.random.chance(70);
         let open = &mut self.open[at];
+        let commits = *open.decided.get_or_insert(drawn);
         let (name, verb) = (open.name, if commits { "COMMIT" } else { "ROLLBACK" });
-        open.deciding = true;
         match session.run(&format!("XA {verb} 'x{name}'")) {
             Ok(_) => {}
-            Err(error) if error.sql_code() == Some(NOT_YET) => {
-                open.deciding = false;
-                return Ok(());
-            }
+            Err(error) if error.sql_code() == Some(NOT_YET) => return Ok(()),
             Err(error) => return Err(error),
         }
         self.open.remove(at);
@@ -253,10 +251,10 @@ impl Coordinator {
         }
         for open in std::mem::take(&mut self.open) {
             if there.contains(&format!("x{}", open.name)) {
-                self.open.push(Open { sure: true, deciding: false, ..open });
+                self.open.push(Open { sure: true, ..open });
                 continue;
             }
-            if open.sure && !open.deciding {
+            if open.sure && open.decided.is_none() {
                 self.shared.forgotten.fetch_add(1, Ordering::Relaxed);
             }
         }
