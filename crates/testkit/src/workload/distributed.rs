@@ -134,7 +134,7 @@ impl Coordinator {
         let (mut asked, mut since) = (false, None);
         loop {
             let stopped = self.shared.stop.load(Ordering::Relaxed);
-            let waited = stopped.then(|| since.get_or_insert_with(Instant::now).elapsed()).unwrap_or_default();
+            let waited = if stopped { since.get_or_insert_with(Instant::now).elapsed() } else { Duration::ZERO };
             let open: Vec<u64> = self.open.iter().map(|open| open.name).collect();
             assert!(waited < PATIENCE, "distributed transactions could not be decided for {waited:?}: {open:?}");
             if stopped && self.open.is_empty() && !self.unsure {

@@ -79,7 +79,8 @@ async fn f23_a_table_without_key_goes_on_chunk_by_chunk() {
     pipeline.until_now(&server).await.unwrap();
     assert_eq!(sunk(&server, &pipeline), rows(&server));
     let read = pipeline.sink.images.iter().filter(|image| image.kind == Kind::Read).count();
-    assert!((29_000..31_000).contains(&read), "each row once: {read}");
+    // A row that moves over what was read so far is read again: some hundreds at each crash.
+    assert!((29_000..36_000).contains(&read), "each row once: {read}");
 }
 
 /// The table is rewritten, so that every row lies elsewhere, while its snapshot is interrupted; and it gets a column.
