@@ -10,7 +10,7 @@ use crate::place::Place;
 use crate::position::{self, Head, Prepared, SnapshotTable, from_hex};
 use crate::preflight::{self, Demands};
 use crate::reader::{MysqlReader, SideTable, SnapshotSide, Start, describe, snapshot_id};
-use crate::server::{Instance, Resume, log_end, prepared_transactions, verify};
+use crate::server::{Instance, Resume, log_end, verify};
 use crate::shape::Shape;
 use crate::snapshot::{Chunk, Handoff, Job, LaggingLog, SnapshotContext};
 use crate::startup;
@@ -101,17 +101,16 @@ impl MysqlSource {
     }
 
     async fn fresh(&self, connection: &mut Connection, context: SourceContext) -> Result<Start> {
-        let names = prepared_transactions(connection).await?;
+        let asked = startup::prepared::Asked::now(connection).await?;
         let marked = MarkedLog::of(&self.config, &context);
         let (now, shapes) = self.begin_now(connection, marked.as_deref()).await?;
-        let uses_distributed = !names.is_empty() || !prepared_transactions(connection).await?.is_empty();
         let end_at_open = now.place.clone();
         let tables = startup::tables(connection, shapes).await?;
         let resume = startup::place(&self.config, connection, &now).await?;
         startup::check_shapes(&self.config, &resume, &now, &tables).await?;
         let mut prepared = Vec::new();
-        if uses_distributed && resume == now {
-            prepared = startup::prepared::find(&self.config, connection, &names, &now).await?;
+        if let Some(asked) = asked.filter(|_| resume == now) {
+            prepared = startup::prepared::find(&self.config, connection, &asked, &now).await?;
         }
         let undecided = self.undecided(&context, prepared, Vec::new())?;
         let machine = Machine::new(first_boundary(&resume), resume.executed.clone(), Vec::new(), undecided);

@@ -4,31 +4,60 @@
 //! were prepared is looked up in the log.
 
 use super::Log;
-use crate::client::{BinlogStart, Connection};
+use crate::client::{BinlogStart, Connection, ServerFamily};
 use crate::config::Config;
 use crate::decode::EventData;
 use crate::gtid::{Executed, GtidSet, MariaGtid, Sid};
 use crate::place::Place;
 use crate::position::Prepared;
-use crate::server::{Resume, binlog_files, executed_at};
+use crate::server::{Resume, binlog_files, end_of_log, executed_at, prepared_transactions};
+use crate::snapshot::told_place::ask_status;
 use crate::stream::{Control, Statement};
 use dujiang_core::{Code, Error, Result};
 
-/// The transactions that are undecided at `now`, in the order of the log. `names`: those that the server said to be prepared
-/// before, all of which have to be found.
+/// What the server says before the place to begin at is chosen.
+pub struct Asked {
+    /// The end of the log before.
+    end: Place,
+    /// The transactions that are prepared.
+    names: Vec<String>,
+}
+
+impl Asked {
+    /// Asks; None for OceanBase, which has no distributed transactions.
+    ///
+    /// # Errors
+    /// Those of [`end_of_log`].
+    pub async fn now(connection: &mut Connection) -> Result<Option<Self>> {
+        if connection.server().family == ServerFamily::OceanBase {
+            return Ok(None);
+        }
+        Ok(Some(Self { end: end_of_log(connection).await?, names: prepared_transactions(connection).await? }))
+    }
+}
+
+/// Whether the server has prepared any since it started.
+async fn has_prepared(connection: &mut Connection) -> Result<bool> {
+    let rows = ask_status(connection, "SHOW GLOBAL STATUS LIKE 'Com_xa_prepare'").await?;
+    let count: Option<u64> = rows.get(0).map(|row| row.parse(1)).transpose()?.flatten();
+    Ok(count.is_none_or(|count| count > 0))
+}
+
+/// The transactions that are undecided at `now`, in the order of the log. All that were prepared when the server was asked before have
+/// to be found; those that were prepared between that and `now` may be decided by now, and lie behind the log's end of then, or just
+/// before it. A server that has prepared none since its start has none of these.
 ///
 /// # Errors
 /// `PreparedBefore` for one whose rows the log no longer has; what reading the log can end in.
-pub async fn find(
-    config: &Config,
-    connection: &mut Connection,
-    names: &[String],
-    now: &Resume,
-) -> Result<Vec<Prepared>> {
+pub async fn find(config: &Config, connection: &mut Connection, asked: &Asked, now: &Resume) -> Result<Vec<Prepared>> {
+    let Asked { end, names } = asked;
+    if names.is_empty() && !has_prepared(connection).await? {
+        return Ok(Vec::new());
+    }
     let files = binlog_files(connection).await?;
     for file in files.iter().rev().filter(|file| file.number() <= now.place.number()) {
         let scan = Scan::of(config, &file.at(4), now).await?;
-        if names.iter().all(|name| scan.explains(name)) {
+        if file.number() <= end.number() && names.iter().all(|name| scan.explains(name)) {
             return scan.with_places(connection).await;
         }
     }
