@@ -122,6 +122,10 @@ impl Hunt {
         let mut run = self.river.spawn(&faults, &[]);
         // Or until it has met its point.
         run.wait_until(|| self.river.epoch() > epoch);
+        // Chance alone may leave it out.
+        if self.tally.crashes < (self.tally.kills + 1) / 10 {
+            self.crash(&mut run);
+        }
         for _ in 0..=self.random.below(3) {
             self.disturb(&mut run);
         }
