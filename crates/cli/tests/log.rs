@@ -137,11 +137,11 @@ fn only_the_pace_changes(place: &Place, log: &str, reader: &str) {
     place.run(["run", "third.yaml", "--until", "caught-up"]).code(0);
     assert_eq!(rows(&place.path("third")), rows(&place.path("one")));
     let summary = place.run(["log", "ls", "third.yaml", "-o", "json"]).code(0).out;
-    let summary: Value = serde_json::from_str(&summary).unwrap();
+    let summary: Value = serde_json::from_str(&summary).expect("JSON");
     assert_eq!((summary["pipeline"].as_str(), summary["first"].as_u64()), (Some("shop"), Some(0)), "{summary}");
     let lines = place.run(["log", "cat", "shop.yaml", "--table", "shop.orders"]).code(0).out;
     assert!(!lines.is_empty() && lines.lines().all(|line| line.contains("shop.orders")));
-    let end = summary["end"].as_u64().unwrap();
+    let end = summary["end"].as_u64().expect("a number");
     let last = place.run(["log", "cat", "shop.yaml", "--from", &format!("offset:{}", end - 1)]).code(0).out;
     assert!(last.contains("\"milestone\":\"end\""), "{last}");
     assert_eq!(place.run(["log", "seek", "shop.yaml", "2100-01-01T00:00:00Z"]).code(0).out.trim(), end.to_string());
