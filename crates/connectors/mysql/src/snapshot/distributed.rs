@@ -9,12 +9,12 @@
 //!   rows of what another session has prepared before it logs their commit (5.7.29). The table is locked as on MariaDB.
 //! - **MySQL since 8.0.30** commits them as it does others (`trx_coordinator::commit_in_engines` in `sql/tc_log.cc`; 9.7).
 
-use super::told_place::ask_status;
+use super::told_place::counter;
 use crate::catalog::Version;
 use crate::client::{Connection, ServerFamily, quote};
 use crate::place::Place;
 use crate::server::told_prepared;
-use dujiang_core::{Code, Error, Result};
+use dujiang_core::{Code, Result};
 
 /// Whether distributed transactions are prepared. On MariaDB: when there are none, what XA COMMIT has logged is visible. Where they
 /// may not be listed (XA_RECOVER_ADMIN), they count as prepared if it matters.
@@ -76,10 +76,4 @@ pub async fn are_out_of_order(connection: &mut Connection) -> Result<bool> {
         return Ok(false);
     }
     Ok(are_prepared(connection).await? || counter(connection, "Com_xa_start").await? > 0)
-}
-
-async fn counter(connection: &mut Connection, name: &str) -> Result<u64> {
-    let rows = ask_status(connection, &format!("SHOW GLOBAL STATUS LIKE '{name}'")).await?;
-    let value = rows.get(0).map(|row| row.parse(1)).transpose()?;
-    value.flatten().ok_or_else(|| Error::new(Code::Protocol, format!("the source does not count {name}")))
 }

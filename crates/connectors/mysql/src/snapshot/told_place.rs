@@ -38,6 +38,16 @@ pub async fn ask_status(connection: &mut Connection, sql: &str) -> Result<crate:
     connection.query(sql).await
 }
 
+/// A counter of the whole server.
+///
+/// # Errors
+/// `ConnectionLost`, `SourceQuery`; `Protocol` when the server does not count it.
+pub async fn counter(connection: &mut Connection, name: &str) -> Result<u64> {
+    let rows = ask_status(connection, &format!("SHOW GLOBAL STATUS LIKE '{name}'")).await?;
+    let value = rows.get(0).map(|row| row.parse(1)).transpose()?;
+    value.flatten().ok_or_else(|| Error::new(Code::Protocol, format!("the source does not count {name}")))
+}
+
 /// Answers to the same question, until enough of them agree.
 #[derive(Debug, Default)]
 struct Agreement {

@@ -11,7 +11,7 @@ use crate::gtid::{Executed, GtidSet, MariaGtid, Sid};
 use crate::place::Place;
 use crate::position::Prepared;
 use crate::server::{Resume, binlog_files, end_of_log, executed_at, prepared_transactions};
-use crate::snapshot::told_place::ask_status;
+use crate::snapshot::told_place::counter;
 use crate::stream::{Control, Statement};
 use dujiang_core::{Code, Error, Result};
 
@@ -36,13 +36,6 @@ impl Asked {
     }
 }
 
-/// Whether the server has prepared any since it started.
-async fn has_prepared(connection: &mut Connection) -> Result<bool> {
-    let rows = ask_status(connection, "SHOW GLOBAL STATUS LIKE 'Com_xa_prepare'").await?;
-    let count: Option<u64> = rows.get(0).map(|row| row.parse(1)).transpose()?.flatten();
-    Ok(count.is_none_or(|count| count > 0))
-}
-
 /// The transactions that are undecided at `now`, in the order of the log. All that were prepared when the server was asked before have
 /// to be found; those that were prepared between that and `now` may be decided by now, and lie behind the log's end of then, or just
 /// before it. A server that has prepared none since its start has none of these.
@@ -51,7 +44,7 @@ async fn has_prepared(connection: &mut Connection) -> Result<bool> {
 /// `PreparedBefore` for one whose rows the log no longer has; what reading the log can end in.
 pub async fn find(config: &Config, connection: &mut Connection, asked: &Asked, now: &Resume) -> Result<Vec<Prepared>> {
     let Asked { end, names } = asked;
-    if names.is_empty() && !has_prepared(connection).await? {
+    if names.is_empty() && counter(connection, "Com_xa_prepare").await? == 0 {
         return Ok(Vec::new());
     }
     let files = binlog_files(connection).await?;
