@@ -123,7 +123,7 @@ impl SnapshotSide {
     pub fn hold(&mut self, chunk: ChunkRead, tables: &Tables) {
         for table in tables.iter() {
             if let Some(handoff) = &table.handoff {
-                lock(handoff).prune(&chunk.view);
+                lock(handoff).shown_elsewhere(&chunk.view);
             }
         }
         self.held.push(chunk);

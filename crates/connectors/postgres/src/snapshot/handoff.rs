@@ -71,6 +71,8 @@ pub struct Handoff {
     open: Option<View>,
     /// A view is being opened beyond `ahead`.
     opening: bool,
+    /// The table is being read: a view of it may have been taken already.
+    begun: bool,
     /// Transactions of which changes beyond were dropped with no view open: every later view must show them. With the places of
     /// their commits, 0 where that is not known: a standby has replayed them long since.
     dropped: BTreeMap<u64, Lsn>,
@@ -123,13 +125,14 @@ impl Handoff {
     pub fn opening(&mut self) {
         debug_assert!(self.open.is_none(), "one chunk of a table is read at a time");
         self.opening = true;
+        self.begun = true;
     }
 
     /// Offers a view for the next chunk. Refused when it does not show what the stream has dropped: nothing has changed
     /// then.
     pub fn open(&mut self, view: &View) -> bool {
         debug_assert!(self.open.is_none(), "one chunk of a table is read at a time");
-        self.prune(view);
+        self.dropped.retain(|&xid, &mut place| !view.shows(Committed { xid, place }));
         if self.dropped.is_empty() {
             self.open = Some(view.clone());
             self.opening = false;
@@ -142,9 +145,12 @@ impl Handoff {
         self.dropped.extend(transactions.into_iter().map(|xid| (xid, Lsn(0))));
     }
 
-    /// Some view shows these: all later ones do as well.
-    pub fn prune(&mut self, view: &View) {
-        self.dropped.retain(|&xid, &mut place| !view.shows(Committed { xid, place }));
+    /// A view of another table shows these, and so does every view that is taken after it: a table that waits for its turn need
+    /// not remember them. One that is being read must: its own view may be older, on its way here or open for the next chunk.
+    pub fn shown_elsewhere(&mut self, view: &View) {
+        if !self.begun {
+            self.dropped.retain(|&xid, &mut place| !view.shows(Committed { xid, place }));
+        }
     }
 
     /// The chunk that was being read, or the view that was being opened, is given up. What the stream has dropped because of

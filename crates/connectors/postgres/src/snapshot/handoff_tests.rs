@@ -20,8 +20,13 @@ enum Action {
     RollBack(usize),
     /// The stream takes a change.
     Stream,
-    /// The snapshot goes a step on: opens a view, reads a chunk of so many keys.
+    /// A view is taken, and is on its way from the server.
+    View,
+    /// The snapshot goes a step on: with the view that is on its way, the last one once more, or a new one, it reads a chunk of so
+    /// many keys.
     Snapshot(u8),
+    /// A chunk of another table is read under a view of this moment.
+    Elsewhere,
     /// The reader hands out a chunk.
     HandOut,
     /// The snapshot's connection is lost.
@@ -80,6 +85,10 @@ struct Capture {
     next_key: u8,
     ahead: Vec<(u8, Option<u8>, View)>,
     frontier: u8,
+    /// On its way from the server.
+    taken: Option<View>,
+    /// Of the last chunk, still open on the server.
+    young: Option<View>,
 }
 
 type Saved = (Handoff, (usize, usize), BTreeMap<u8, BTreeSet<u64>>, u8);
@@ -109,23 +118,46 @@ impl Capture {
         true
     }
 
-    fn snapshot(&mut self, server: &Server, keys: u8) -> bool {
-        if self.handoff.is_read() || self.ahead.last().is_some_and(|(_, end, _)| end.is_none()) || self.ahead.len() > 1
-        {
-            return false;
+    fn may_read(&self) -> bool {
+        let last = self.ahead.last().is_some_and(|(_, end, _)| end.is_none());
+        !self.handoff.is_read() && !last && self.ahead.len() < 2
+    }
+
+    fn take_view(&mut self, server: &Server) {
+        if self.may_read() && self.taken.is_none() {
+            self.young = None;
+            self.handoff.opening();
+            self.taken = Some(server.view());
         }
-        self.handoff.opening();
-        let view = server.view();
-        if !self.handoff.open(&view) {
-            self.handoff.abandon();
-            return false;
+    }
+
+    fn snapshot(&mut self, server: &Server, keys: u8) {
+        if !self.may_read() {
+            return;
         }
+        let view = match self.young.take().filter(|view| self.handoff.open(view)) {
+            Some(view) => view,
+            None => {
+                self.take_view(server);
+                let view = self.taken.take().expect("a view was taken");
+                if !self.handoff.open(&view) {
+                    self.handoff.abandon();
+                    return;
+                }
+                view
+            }
+        };
         let first = self.next_key;
         let end = (first + keys < KEYS).then_some(first + keys);
         self.handoff.complete(end.map(|end| Self::key(end - 1)));
         self.next_key = end.unwrap_or(KEYS);
-        self.ahead.push((first, end, view));
-        true
+        self.ahead.push((first, end, view.clone()));
+        self.young = Some(view);
+    }
+
+    fn lose(&mut self) {
+        self.handoff.abandon();
+        (self.taken, self.young) = (None, None);
     }
 
     fn hand_out(&mut self, server: &Server) -> bool {
@@ -153,8 +185,8 @@ impl Capture {
             at: *at,
             sink: sink.clone(),
             next_key: *frontier,
-            ahead: Vec::new(),
             frontier: *frontier,
+            ..Self::default()
         };
     }
 }
@@ -166,7 +198,9 @@ fn action() -> impl Strategy<Value = Action> {
         3 => (0usize..4).prop_map(Action::Show),
         1 => (0usize..4).prop_map(Action::RollBack),
         6 => Just(Action::Stream),
+        1 => Just(Action::View),
         2 => (1u8..5).prop_map(Action::Snapshot),
+        1 => Just(Action::Elsewhere),
         2 => Just(Action::HandOut),
         1 => Just(Action::Lose),
         1 => Just(Action::Crash),
@@ -198,10 +232,12 @@ fn act(action: &Action, server: &mut Server, capture: &mut Capture, saved: &mut 
         }
         Action::RollBack(at) if *at < server.open.len() => drop(server.open.remove(*at)),
         Action::Stream => drop(capture.stream(server)),
-        Action::Snapshot(keys) => drop(capture.snapshot(server, *keys)),
+        Action::View => capture.take_view(server),
+        Action::Snapshot(keys) => capture.snapshot(server, *keys),
+        Action::Elsewhere => capture.handoff.shown_elsewhere(&server.view()),
         Action::HandOut => drop(capture.hand_out(server)),
         // What was read and not handed out is gone with the connection only before it is complete.
-        Action::Lose => capture.handoff.abandon(),
+        Action::Lose => capture.lose(),
         Action::Barrier => *saved = capture.save(),
         Action::Crash => capture.restore(saved),
         Action::Log(_) | Action::RollBack(_) => {}
