@@ -1,6 +1,5 @@
 //! The driver: feeds the protocol with what happened, and turns its actions into commands for the stages.
 
-use super::run::Parts;
 use crate::protocol::{Action, Cause, Config, Event, Halt, Machine};
 use crate::runtime::health::Health;
 use crate::runtime::job::{End, Job, Outcome, Settings, Until};
@@ -14,7 +13,8 @@ use crate::stages::transform::Chain;
 use crate::stages::write::Lane;
 use crate::stages::{EpochPart, ReadCommand, Report, broken};
 use dujiang_core::budget::Budget;
-use dujiang_core::checkpoint::PipelineIdentity;
+use dujiang_core::checkpoint::{CheckpointStore, PipelineIdentity};
+use dujiang_core::dead_letter::DeadLetterStore;
 use dujiang_core::schema::SchemaChange;
 use dujiang_core::sink::{SinkClass, SinkFigures, Writer};
 use dujiang_core::source::{Reader, Source};
@@ -32,6 +32,14 @@ const REPORTS: usize = 64;
 
 /// How long stages that have nothing left to do may take to end.
 const TO_END: Duration = Duration::from_secs(5);
+
+/// The parts of a run that keep its state.
+pub struct Parts {
+    /// Checkpoints.
+    pub store: Box<dyn CheckpointStore>,
+    /// Dead letters.
+    pub dead_letters: Box<dyn DeadLetterStore>,
+}
 
 /// One run's driver.
 pub(crate) struct Driver {

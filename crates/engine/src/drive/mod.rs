@@ -3,4 +3,5 @@
 mod driver;
 mod run;
 
-pub use run::{Parts, run, run_with};
+pub use driver::Parts;
+pub use run::{run, run_with};

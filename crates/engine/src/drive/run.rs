@@ -1,24 +1,14 @@
 //! One run of a pipeline, from acquiring its state to the last commit.
 
-use super::driver::Driver;
+use super::driver::{Driver, Parts};
 use crate::runtime::health::Health;
 use crate::runtime::job::{End, Guarantee, Job, Outcome};
 use crate::runtime::status::{PipelineState, StatusBoard};
 use crate::runtime::stop::StopSignal;
 use crate::state::{DiskStore, FileLetters};
-use dujiang_core::checkpoint::CheckpointStore;
-use dujiang_core::dead_letter::DeadLetterStore;
 use dujiang_core::sink::SinkClass;
 use dujiang_core::{Code, Error, Result};
 use std::sync::Arc;
-
-/// The parts of a run that keep its state.
-pub struct Parts {
-    /// Checkpoints.
-    pub store: Box<dyn CheckpointStore>,
-    /// Dead letters.
-    pub dead_letters: Box<dyn DeadLetterStore>,
-}
 
 /// Runs a pipeline with its state on the local disk, until it ends, is stopped or fails.
 ///

@@ -1,6 +1,6 @@
 //! The machine's state, and the dispatch of events by phase.
 
-use super::epoch::Closing;
+use super::closing::Closing;
 use super::recover;
 use super::{Action, Cause, Config, Event, Halt, Participant};
 use dujiang_core::checkpoint::{Checkpoint, Generation, ParticipantTokens, Token};

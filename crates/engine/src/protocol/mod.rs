@@ -9,6 +9,7 @@
 //! ```
 //! While an epoch is between its barrier and its commit the next one is open; there are never more than these two.
 
+mod closing;
 mod epoch;
 mod machine;
 mod recover;

@@ -1,7 +1,7 @@
 //! What tests do to a service whose records are read.
 
-use super::offsets::Subscription;
-use super::service::{Datahub, Fault, lock};
+use super::service::{Datahub, lock};
+use super::state::{Fault, Subscription};
 use std::collections::BTreeMap;
 
 impl Datahub {

@@ -12,5 +12,5 @@ mod read;
 mod service;
 mod state;
 
-pub use service::{ACCESS_ID, ACCESS_KEY, Datahub, Fault, PROJECT};
-pub use state::Stored;
+pub use service::{ACCESS_ID, ACCESS_KEY, Datahub, PROJECT};
+pub use state::{Fault, Stored};

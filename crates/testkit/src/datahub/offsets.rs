@@ -2,33 +2,8 @@
 
 use super::http::Answer;
 use super::read::Refusal;
-use super::service::{State, json_answer};
+use super::state::{NEVER, State};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-
-/// How far a subscription has come in a shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Offset {
-    pub(super) sequence: i64,
-    timestamp: i64,
-    version: i64,
-    session: i64,
-    batch_index: i64,
-}
-
-const NEVER: Offset = Offset { sequence: -1, timestamp: -1, version: 0, session: 0, batch_index: 0 };
-
-/// The shards of a subscription.
-#[derive(Debug, Default)]
-pub(super) struct Subscription(pub(super) BTreeMap<String, Offset>);
-
-impl Subscription {
-    /// As an operator does.
-    pub(super) fn reset(&mut self, shard: &str, sequence: i64) {
-        let offset = self.0.entry(shard.to_owned()).or_insert(NEVER);
-        (offset.sequence, offset.version) = (sequence, offset.version + 1);
-    }
-}
 
 fn wrong(why: &str) -> Refusal {
     (400, "InvalidParameter", why.to_owned())
@@ -50,7 +25,7 @@ pub(super) fn carry_out(state: &mut State, topic: &str, id: &str, body: &[u8]) -
                                    "SessionId": offset.session, "BatchIndex": offset.batch_index });
                 offsets.insert(shard.to_owned(), told);
             }
-            Ok(json_answer(200, &json!({ "Offsets": offsets })))
+            Ok(Answer::json(200, &json!({ "Offsets": offsets })))
         }
         "commit" => {
             let offsets = body["Offsets"].as_object().ok_or_else(|| wrong("Offsets"))?;
@@ -74,7 +49,7 @@ pub(super) fn carry_out(state: &mut State, topic: &str, id: &str, body: &[u8]) -
                 }
                 (known.sequence, known.timestamp, known.batch_index) = (sequence, timestamp, number("BatchIndex")?);
             }
-            Ok(json_answer(200, &json!({})))
+            Ok(Answer::json(200, &json!({})))
         }
         other => Err(wrong(other)),
     }

@@ -3,8 +3,7 @@
 use super::batch;
 use super::http::Answer;
 use super::read::{Refusal, frame, framed, varint};
-use super::service::{Fault, State, json_answer, no_topic};
-use super::state::{Shard, Stored, Topic};
+use super::state::{Fault, Shard, State, Stored, Topic};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -31,7 +30,7 @@ fn shard<'a>(topic: &'a Topic, name: &str, shard: &str) -> Result<(u32, &'a Shar
 pub(super) fn json_of_shard(state: &mut State, name: &str, id: &str, body: &[u8]) -> Result<Option<Answer>, Refusal> {
     let body: Value = serde_json::from_slice(body).map_err(|_| wrong("no JSON"))?;
     match body["Action"].as_str().unwrap_or_default() {
-        "cursor" => seek(state, name, id, &body).map(|body| Some(json_answer(200, &body))),
+        "cursor" => seek(state, name, id, &body).map(|body| Some(Answer::json(200, &body))),
         "sub" => {
             let cursor = body["Cursor"].as_str().ok_or_else(|| wrong("Cursor"))?;
             let limit = body["Limit"].as_u64().ok_or_else(|| wrong("Limit"))?;
@@ -50,7 +49,7 @@ pub(super) fn json_of_shard(state: &mut State, name: &str, id: &str, body: &[u8]
                         "Cursor": "", "NextCursor": "" })
             };
             let records: Vec<_> = records.iter().map(record).collect();
-            Ok(Some(json_answer(
+            Ok(Some(Answer::json(
                 200,
                 &json!({ "NextCursor": next, "RecordCount": records.len(), "StartSeq": 0, "Records": records,
                          "LatestSeq": latest.0, "LatestTime": latest.1 }),
@@ -61,7 +60,7 @@ pub(super) fn json_of_shard(state: &mut State, name: &str, id: &str, body: &[u8]
 }
 
 fn seek(state: &mut State, name: &str, id: &str, body: &Value) -> Result<Value, Refusal> {
-    let topic = state.topics.get(name).ok_or_else(|| no_topic(name))?;
+    let topic = state.topic(name)?;
     let (number, found) = shard(topic, name, id)?;
     if found.state == "CLOSED" && found.first > 0 && found.first >= found.end() {
         // Nothing of it is left, and nothing will come.
@@ -115,7 +114,7 @@ fn pull(
     let sequence = digits(12..28).filter(|_| made == Some(state.cursors as usize));
     let sequence = sequence.ok_or((400, "InvalidCursor", "The cursor is invalid".to_owned()))?;
     let cursors = state.cursors;
-    let topic = state.topics.get_mut(name).ok_or_else(|| no_topic(name))?;
+    let topic = state.topic_mut(name)?;
     let (number, found) = shard(topic, name, id)?;
     let unread = |parent: &&u32| topic.shards.get(parent).is_some_and(|parent| !parent.read_to_end);
     let mut unfair = Vec::new();

@@ -2,16 +2,14 @@
 
 use super::batch;
 use super::http::{self, Answer, Request};
-use super::offsets::{self, Subscription};
+use super::offsets;
 use super::pull;
 use super::read::{Refusal, Sent, body, check_signature, fields, frame, framed, records};
-use super::state::{Stored, Topic};
+use super::state::{Fault, State, Stored, Topic};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// The access key that the service knows.
@@ -20,36 +18,6 @@ pub const ACCESS_ID: &str = "testid";
 pub const ACCESS_KEY: &str = "testkey";
 /// The project that the service has.
 pub const PROJECT: &str = "prj";
-
-/// What goes wrong with a put.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
-    /// It is refused with this status and code.
-    Refuse(u16, &'static str),
-    /// It is carried out, and the connection breaks before the answer.
-    LoseAnswer,
-    /// The connection breaks, and nothing is carried out.
-    LoseRequest,
-    /// It is carried out, and a byte of the answer is another one.
-    DamageAnswer,
-    /// JSON: the records at these places are refused with a code, the others are taken.
-    Partly(Vec<usize>, &'static str),
-}
-
-#[derive(Default)]
-pub(super) struct State {
-    pub(super) topics: BTreeMap<String, Topic>,
-    faults: VecDeque<Option<Fault>>,
-    puts: watch::Sender<u64>,
-    pub(super) read_faults: VecDeque<Fault>,
-    pub(super) pulls: watch::Sender<u64>,
-    /// Cursors of another number have expired.
-    pub(super) cursors: u32,
-    /// By topic and number.
-    pub(super) subscriptions: BTreeMap<(String, String), Subscription>,
-    /// What a client must never do.
-    pub(super) violations: Vec<String>,
-}
 
 /// A running service. It ends when it is dropped.
 pub struct Datahub {
@@ -208,13 +176,9 @@ async fn answer(request: &Request, state: &Mutex<State>) -> Option<Answer> {
     match answered {
         Ok(answer) => answer,
         Err((status, code, words)) => {
-            Some(json_answer(status, &json!({ "RequestId": "r", "ErrorCode": code, "ErrorMessage": words })))
+            Some(Answer::json(status, &json!({ "RequestId": "r", "ErrorCode": code, "ErrorMessage": words })))
         }
     }
-}
-
-pub(super) fn json_answer(status: u16, body: &Value) -> Answer {
-    Answer { status, content_type: "application/json", body: body.to_string().into_bytes() }
 }
 
 async fn carry_out(request: &Request, state: &Mutex<State>) -> Result<Option<Answer>, Refusal> {
@@ -226,7 +190,7 @@ async fn carry_out(request: &Request, state: &Mutex<State>) -> Result<Option<Ans
         return Err((404, "NoSuchProject", format!("The specified project name does not exist: {project}")));
     }
     let ["topics", topic, rest @ ..] = rest else {
-        return Ok(Some(json_answer(200, &json!({ "Comment": "", "CreateTime": 1, "LastModifyTime": 1 }))));
+        return Ok(Some(Answer::json(200, &json!({ "Comment": "", "CreateTime": 1, "LastModifyTime": 1 }))));
     };
     let body = body(request)?;
     let batches = request.header("content-type") == Some("application/x-binary");
@@ -249,19 +213,15 @@ async fn carry_out(request: &Request, state: &Mutex<State>) -> Result<Option<Ans
     }
 }
 
-pub(super) fn no_topic(topic: &str) -> Refusal {
-    (404, "NoSuchTopic", format!("The specified topic name does not exist: {topic}"))
-}
-
 fn describe(state: &State, name: &str) -> Result<Answer, Refusal> {
-    let topic = state.topics.get(name).ok_or_else(|| no_topic(name))?;
+    let topic = state.topic(name)?;
     let fields: Vec<_> = topic.fields.iter().map(|(name, kind)| json!({ "name": name, "type": kind })).collect();
     let schema = json!({ "fields": fields }).to_string();
     let body = json!({
         "ProjectName": PROJECT, "TopicName": name, "ShardCount": topic.shards.len(), "Lifecycle": 3,
         "RecordType": if topic.blob { "BLOB" } else { "TUPLE" }, "RecordSchema": schema, "CreateTime": topic.created, "NewThing": { "a": [1] },
     });
-    Ok(json_answer(200, &body))
+    Ok(Answer::json(200, &body))
 }
 
 fn change_topic(state: &mut State, name: &str, body: &[u8]) -> Result<Answer, Refusal> {
@@ -280,26 +240,26 @@ fn change_topic(state: &mut State, name: &str, body: &[u8]) -> Result<Answer, Re
                 let mut topic = Topic::new(vec![("content".into(), "STRING".into())], shards as u32);
                 topic.blob = true;
                 state.topics.insert(name.to_owned(), topic);
-                return Ok(json_answer(201, &json!({})));
+                return Ok(Answer::json(201, &json!({})));
             }
             let schema: Value = serde_json::from_str(&text("RecordSchema")?).map_err(|_| wrong("schema"))?;
             let field = |field: &Value| Some((field["name"].as_str()?.to_owned(), field["type"].as_str()?.to_owned()));
             let fields: Option<Vec<_>> = schema["fields"].as_array().map(|all| all.iter().filter_map(field).collect());
             let topic = Topic::new(fields.ok_or_else(|| wrong("fields"))?, shards as u32);
             state.topics.insert(name.to_owned(), topic);
-            Ok(json_answer(201, &json!({})))
+            Ok(Answer::json(201, &json!({})))
         }
         "appendfield" => {
-            let topic = state.topics.get_mut(name).ok_or_else(|| no_topic(name))?;
+            let topic = state.topic_mut(name)?;
             topic.fields.push((text("FieldName")?, text("FieldType")?));
-            Ok(json_answer(200, &json!({})))
+            Ok(Answer::json(200, &json!({})))
         }
         other => Err(wrong(other)),
     }
 }
 
 fn list_shards(state: &mut State, name: &str) -> Result<Answer, Refusal> {
-    let topic = state.topics.get_mut(name).ok_or_else(|| no_topic(name))?;
+    let topic = state.topic_mut(name)?;
     let mut shards = Vec::new();
     for (id, shard) in &mut topic.shards {
         if shard.state == "OPENING" {
@@ -314,7 +274,7 @@ fn list_shards(state: &mut State, name: &str) -> Result<Answer, Refusal> {
             "ParentShardIds": shard.parents.iter().map(u32::to_string).collect::<Vec<_>>(), "LeftShardId": "4294967295", "RightShardId": "4294967295",
         }));
     }
-    Ok(json_answer(200, &json!({ "Shards": shards, "Protocol": "http1.1", "Interval": 60_000 })))
+    Ok(Answer::json(200, &json!({ "Shards": shards, "Protocol": "http1.1", "Interval": 60_000 })))
 }
 
 /// Counts a put as it comes, and waits a little, so that requests that overlap are seen.
@@ -323,7 +283,7 @@ async fn enter(state: &Mutex<State>, name: &str, shard: u32) -> Result<Option<Fa
         let mut state = lock(state);
         state.puts.send_modify(|puts| *puts += 1);
         let fault = state.faults.pop_front().flatten();
-        let topic = state.topics.get_mut(name).ok_or_else(|| no_topic(name))?;
+        let topic = state.topic_mut(name)?;
         let Some(found) = topic.shards.get_mut(&shard) else {
             return Err((400, "NoSuchShard", format!("Shard is not exist: {PROJECT}/{name}/{shard}")));
         };
@@ -365,7 +325,7 @@ async fn put_framed(
     let message = framed(body)?;
     {
         let mut state = lock(state);
-        let topic = state.topics.get_mut(name).ok_or_else(|| no_topic(name))?;
+        let topic = state.topic_mut(name)?;
         let sent = if batches { batch_of(message, &topic.fields)? } else { records(message)? };
         check_count(&sent)?;
         // All records or none.
@@ -435,7 +395,7 @@ async fn put_json(state: &Mutex<State>, name: &str, body: &[u8]) -> Result<Optio
     };
     let mut failed = Vec::new();
     let mut state = lock(state);
-    let topic = state.topics.get_mut(name).ok_or_else(|| no_topic(name))?;
+    let topic = state.topic_mut(name)?;
     for (index, (shard, record)) in sent.into_iter().enumerate() {
         let on_purpose = refused.as_ref().filter(|(places, _)| places.contains(&index)).map(|(_, code)| *code);
         let why = topic.misfit(&record);
@@ -448,5 +408,5 @@ async fn put_json(state: &Mutex<State>, name: &str, body: &[u8]) -> Result<Optio
         }
     }
     let body = json!({ "FailedRecordCount": failed.len(), "FailedRecords": failed });
-    Ok(Some(json_answer(200, &body)))
+    Ok(Some(Answer::json(200, &body)))
 }

@@ -1,7 +1,76 @@
 //! What the service holds.
 
-use super::read::{Sent, check_value};
-use std::collections::BTreeMap;
+use super::read::{Refusal, Sent, check_value};
+use std::collections::{BTreeMap, VecDeque};
+use tokio::sync::watch;
+
+/// What goes wrong with a put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// It is refused with this status and code.
+    Refuse(u16, &'static str),
+    /// It is carried out, and the connection breaks before the answer.
+    LoseAnswer,
+    /// The connection breaks, and nothing is carried out.
+    LoseRequest,
+    /// It is carried out, and a byte of the answer is another one.
+    DamageAnswer,
+    /// JSON: the records at these places are refused with a code, the others are taken.
+    Partly(Vec<usize>, &'static str),
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) topics: BTreeMap<String, Topic>,
+    pub(super) faults: VecDeque<Option<Fault>>,
+    pub(super) puts: watch::Sender<u64>,
+    pub(super) read_faults: VecDeque<Fault>,
+    pub(super) pulls: watch::Sender<u64>,
+    /// Cursors of another number have expired.
+    pub(super) cursors: u32,
+    /// By topic and number.
+    pub(super) subscriptions: BTreeMap<(String, String), Subscription>,
+    /// What a client must never do.
+    pub(super) violations: Vec<String>,
+}
+
+impl State {
+    pub(super) fn topic(&self, name: &str) -> Result<&Topic, Refusal> {
+        self.topics.get(name).ok_or_else(|| no_topic(name))
+    }
+
+    pub(super) fn topic_mut(&mut self, name: &str) -> Result<&mut Topic, Refusal> {
+        self.topics.get_mut(name).ok_or_else(|| no_topic(name))
+    }
+}
+
+fn no_topic(name: &str) -> Refusal {
+    (404, "NoSuchTopic", format!("The specified topic name does not exist: {name}"))
+}
+
+/// How far a subscription has come in a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Offset {
+    pub(super) sequence: i64,
+    pub(super) timestamp: i64,
+    pub(super) version: i64,
+    pub(super) session: i64,
+    pub(super) batch_index: i64,
+}
+
+pub(super) const NEVER: Offset = Offset { sequence: -1, timestamp: -1, version: 0, session: 0, batch_index: 0 };
+
+/// The shards of a subscription.
+#[derive(Debug, Default)]
+pub(super) struct Subscription(pub(super) BTreeMap<String, Offset>);
+
+impl Subscription {
+    /// As an operator does.
+    pub(super) fn reset(&mut self, shard: &str, sequence: i64) {
+        let offset = self.0.entry(shard.to_owned()).or_insert(NEVER);
+        (offset.sequence, offset.version) = (sequence, offset.version + 1);
+    }
+}
 
 /// A record that stands in a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]

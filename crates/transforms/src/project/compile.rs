@@ -1,7 +1,7 @@
 //! A rule compiled for one version of one table.
 
-use super::{Clause, Context, META_PARTITION_KEYS, META_TABLE_OPTIONS, Mistake, Rule, keys};
-use crate::error::{SqlError, nearest, with_place};
+use super::{Clause, Context, META_PARTITION_KEYS, META_TABLE_OPTIONS, Mistake, Rule, Source, keys};
+use crate::error::{SqlError, with_place};
 use crate::expr::ast::{Item, Kind, Span};
 use crate::expr::bind::{self, Binder, Typed};
 use crate::expr::input::{Input, InputKind, Meta};
@@ -38,15 +38,6 @@ pub(super) struct Expressions {
     pub clause: &'static str,
     /// Where each of them begins in the text, and the output column it is for, if it is for one.
     pub places: Vec<(usize, Option<String>)>,
-}
-
-/// Where an output column comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
-    /// A column of the table, untouched.
-    Column(usize),
-    /// A computed one.
-    Computed(usize),
 }
 
 /// An output column before it is compiled.
@@ -289,15 +280,6 @@ fn bind_filter(
     let condition = binder.condition(&node);
     mistakes.extend(std::mem::take(&mut binder.errors).into_iter().map(mistake));
     Some(Expressions::new(binder.inputs, vec![condition?.expr], vec![(node.span.start, None)], text, "filter"))
-}
-
-/// The error of a key that is no output column.
-pub(super) fn no_such_output(clause: Clause, name: &str, fields: &[FieldRef]) -> Mistake {
-    let mut mistake = Mistake::key(clause, name, format!("the output has no column `{name}`"));
-    if let Some(near) = nearest(name, fields.iter().map(|f| f.name().as_str())) {
-        mistake.error = mistake.error.help(format!("did you mean `{near}`?"));
-    }
-    mistake
 }
 
 fn reads(input: &TableSchema, columns: &[Source], inputs: &[Input]) -> Vec<bool> {

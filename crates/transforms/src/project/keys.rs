@@ -1,8 +1,7 @@
 //! The key of the output.
 
-use super::compile::{Source, no_such_output};
-use super::{Clause, Mistake, Rule};
-use crate::error::SqlError;
+use super::{Clause, Mistake, Rule, Source};
+use crate::error::{SqlError, nearest};
 use arrow_schema::{DataType, Field, FieldRef};
 use dujiang_core::schema::KeyEquality;
 use dujiang_core::{Code, TableSchema};
@@ -58,6 +57,15 @@ pub(super) fn choose(
     }
     let by_value = columns.iter().all(|at| compares_by_value(input, sources[*at], &fields[*at]));
     Key { columns, equality: if by_value { KeyEquality::ByValue } else { KeyEquality::ServerOnly } }
+}
+
+/// The error of a key that is no output column.
+fn no_such_output(clause: Clause, name: &str, fields: &[FieldRef]) -> Mistake {
+    let mut mistake = Mistake::key(clause, name, format!("the output has no column `{name}`"));
+    if let Some(near) = nearest(name, fields.iter().map(|f| f.name().as_str())) {
+        mistake.error = mistake.error.help(format!("did you mean `{near}`?"));
+    }
+    mistake
 }
 
 fn no_key(field: &Field) -> String {

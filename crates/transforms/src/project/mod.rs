@@ -61,6 +61,15 @@ pub struct Mistake {
     pub error: SqlError,
 }
 
+/// Where an output column comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// A column of the table, untouched.
+    Column(usize),
+    /// A computed one.
+    Computed(usize),
+}
+
 impl Rule {
     /// What is wrong with the rule whatever the table: syntax, unknown functions, aggregates, missing names. Takes bounded
     /// time and memory.

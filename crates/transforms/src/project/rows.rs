@@ -1,6 +1,7 @@
 //! One batch through a compiled rule.
 
-use super::compile::{Compiled, Expressions, Source};
+use super::Source;
+use super::compile::{Compiled, Expressions};
 use super::meta;
 use crate::eval::row_error;
 use crate::expr::input::InputKind;

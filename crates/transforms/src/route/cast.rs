@@ -3,8 +3,7 @@
 //! Every value keeps its meaning or its row comes back as an error: a number with more digits than its column, a time beyond
 //! the range of nanoseconds or with a fraction that is not kept, a column that is NOT NULL at the sink and that the source no longer has.
 
-use super::exact::{self, exactly, safely};
-use arrow_array::builder::StringBuilder;
+use super::exact::{self, exactly, safely, text};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Date32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType};
 use arrow_array::types::{TimestampNanosecondType, TimestampSecondType, UInt64Type};
@@ -12,7 +11,6 @@ use arrow_array::{Array, ArrayRef, Int64Array, PrimitiveArray, RecordBatch, Reco
 use arrow_schema::{DataType, Field, FieldRef, TimeUnit};
 use chrono::{DateTime, Duration, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::Tz;
-use dujiang_core::cells::Cells;
 use dujiang_core::dialect::type_name;
 use dujiang_core::schema::TableSchema;
 use dujiang_core::{Code, Error, Result, ResultExt};
@@ -142,23 +140,6 @@ fn cast(from: &Field, to: &Field, column: &ArrayRef, zone: Tz, unfit: &mut Unfit
         }
     }
     Ok(out)
-}
-
-/// Every value as plain text.
-pub(super) fn text(from: &Field, column: &ArrayRef) -> Result<ArrayRef> {
-    let cells = Cells::new(from, column.as_ref())?;
-    let mut out = StringBuilder::with_capacity(column.len(), column.len() * 8);
-    let mut value = Vec::new();
-    for row in 0..column.len() {
-        if cells.is_null(row) {
-            out.append_null();
-            continue;
-        }
-        value.clear();
-        cells.write_plain(row, &mut value);
-        out.append_value(String::from_utf8_lossy(&value));
-    }
-    Ok(Arc::new(out.finish()))
 }
 
 /// The first moment of each day; days beyond the unit's range become NULL.

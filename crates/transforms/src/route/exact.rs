@@ -3,14 +3,16 @@
 //! Arrow's safe cast turns into NULL only what is out of range; it rounds decimals, cuts fractions and times, and takes every
 //! number but 0 for true. So a value counts as held when the way back gives it again.
 
-use super::cast::text;
+use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type};
 use arrow_array::{Array, ArrayRef, BooleanArray, new_null_array};
 use arrow_cast::{CastOptions, can_cast_types, cast_with_options};
 use arrow_ord::ord::make_comparator;
 use arrow_schema::{DataType, Field, SortOptions};
+use dujiang_core::cells::Cells;
 use dujiang_core::{Code, Result, ResultExt};
+use std::sync::Arc;
 
 /// A column under another type; values that it cannot hold become NULL, for the caller to see. Zones of time are not looked at.
 pub(super) fn exactly(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
@@ -33,6 +35,23 @@ pub(super) fn exactly(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> 
     }
     let bent = different(column, &safely(&out, from)?)?;
     without(&out, &bent)
+}
+
+/// Every value as plain text.
+pub(super) fn text(from: &Field, column: &ArrayRef) -> Result<ArrayRef> {
+    let cells = Cells::new(from, column.as_ref())?;
+    let mut out = StringBuilder::with_capacity(column.len(), column.len() * 8);
+    let mut value = Vec::new();
+    for row in 0..column.len() {
+        if cells.is_null(row) {
+            out.append_null();
+            continue;
+        }
+        value.clear();
+        cells.write_plain(row, &mut value);
+        out.append_value(String::from_utf8_lossy(&value));
+    }
+    Ok(Arc::new(out.finish()))
 }
 
 /// Text read as another type; text that is not how the value is written becomes NULL (`1.005` for two digits, `007`), but for

@@ -2,7 +2,7 @@
 
 use super::begin::Begun;
 use super::place::ShardPlace;
-use super::shard::{Following, Shared, Told};
+use super::shard::{Following, Id, Shared, Told};
 use crate::client::{Connection, ShardState};
 use dujiang_core::{Code, Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,9 +13,6 @@ use tokio::task::JoinSet;
 
 /// How soon the list of shards is read again while some are on their way.
 const SOON: Duration = Duration::from_millis(200);
-
-/// A shard: the place of its topic among the topics, and its number.
-pub(super) type Id = (usize, String);
 
 /// How a shard's task ended.
 type Ended = (Id, Result<()>);

@@ -1,11 +1,11 @@
 //! Hands out what the shards have brought.
 
 use super::begin::{Begun, lost};
-use super::feed::{Feed, Id};
+use super::feed::Feed;
 use super::options::SourceConfig;
 use super::place::{Place, ShardPlace};
 use super::shape::{self, Reading, shown};
-use super::shard::{Piece, Shared, Told};
+use super::shard::{Id, Piece, Shared, Told};
 use crate::client::{Client, Row};
 use async_trait::async_trait;
 use dujiang_core::batch::TimePrecision;

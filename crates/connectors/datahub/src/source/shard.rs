@@ -1,7 +1,6 @@
 //! Follows one shard.
 
 use super::begin::lost;
-use super::feed::Id;
 use super::options::SourceConfig;
 use super::place::ShardPlace;
 use crate::client::{Class, Client, Connection, Failure, Field, Form, Pulled, Seek, ShardPath};
@@ -16,6 +15,9 @@ use tokio::sync::{Semaphore, mpsc};
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Answers that may be on their way or wait, of all shards together.
 const ANSWERS: usize = 4;
+
+/// A shard: the place of its topic among the topics, and its number.
+pub(super) type Id = (usize, String);
 
 /// What the shards have in common.
 pub(super) struct Shared {

@@ -5,13 +5,15 @@
 //! row. All rows that are equal in it lie in one chunk.
 
 use super::sortable::{Part, bad, read_binary, write_binary, write_text};
-use super::whole::SMALL_TABLE;
 use crate::catalog::{Collates, Collation, TableDetail};
 use crate::client::wire::Reader;
 use crate::pgoutput::{Cell, Tuple};
 use crate::shape::Shape;
 use crate::values::PgKind;
 use dujiang_core::{Code, Error, Result};
+
+/// A table that has no more bytes is handed out in one piece, if its keys cannot be ordered here.
+pub const SMALL_TABLE: u64 = 16 << 20;
 
 /// A column by which a table is ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

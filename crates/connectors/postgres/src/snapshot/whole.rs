@@ -2,12 +2,10 @@
 
 use super::handoff::lock;
 use super::job::Job;
+use super::order::SMALL_TABLE;
 use super::reader::{Begun, CHUNK_BYTES, Worker, append, retry};
 use crate::shape::Shape;
 use dujiang_core::{ChangeBatch, Code, Error, Result, fault};
-
-/// A table that has no more bytes is handed out in one piece, if its keys cannot be ordered here.
-pub const SMALL_TABLE: u64 = 16 << 20;
 
 impl Worker {
     /// Reads a table in one go, as it lies on disk. Until a row has been handed over it can be begun anew.
