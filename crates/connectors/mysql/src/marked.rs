@@ -5,7 +5,7 @@
 
 use crate::client::{BinlogRequest, BinlogStart, BinlogStream, Connection, quote};
 use crate::config::Config;
-use crate::decode::event::{Header, event_type};
+use crate::decode::header::{Header, event_type};
 use crate::gtid::{Executed, GtidSet};
 use crate::oceanbase;
 use crate::place::Place;

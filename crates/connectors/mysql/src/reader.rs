@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod announced;
 mod catalog;
 mod ddl;
 mod explain;
@@ -97,7 +98,7 @@ pub struct MysqlReader {
     /// What the server adds to statements by itself.
     habits: Option<Habits>,
     /// Told; applied by the next call of `next`.
-    announced: Option<ddl::Announced>,
+    announced: Option<announced::Announced>,
     told_at: Instant,
     snapshot_told: bool,
     caught_up_told: bool,

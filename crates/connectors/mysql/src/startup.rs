@@ -7,7 +7,7 @@ use crate::catalog::{ServerFlavor, ServerProfile, Version};
 use crate::client::{BinlogRequest, BinlogStart, BinlogStream, Connection, Endpoint};
 use crate::config::{Config, StartupMode};
 use crate::ddl::Reading;
-use crate::decode::event::{Header, event_type};
+use crate::decode::header::{Header, event_type};
 use crate::decode::statement::Query;
 use crate::decode::transaction::MariaDbGtidList;
 use crate::decode::{Event, EventData, EventFormat};

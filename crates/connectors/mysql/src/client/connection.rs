@@ -3,6 +3,7 @@
 use super::channel::Channel;
 use super::packet::Taken;
 use super::refusal::Refusal;
+use super::server::ServerInfo;
 use super::wire::Reader;
 use super::{BinaryRows, ColumnDefinition, Endpoint, Param, Statement, TextRows, handshake, statement};
 use dujiang_core::{Code, Error, Result};
@@ -23,30 +24,6 @@ const ERR: u8 = 0xff;
 const SESSION: &str = "SET SESSION sql_mode='', autocommit=1, time_zone='+00:00', sql_select_limit=18446744073709551615, \
     max_join_size=18446744073709551615, sql_big_selects=1, net_write_timeout=3600, net_read_timeout=3600, \
     wait_timeout=86400 /*!50708 , max_execution_time=0 */ /*M!100101 , max_statement_time=0 */";
-
-/// Which family's dialect a server speaks, as far as its greeting tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ServerFamily {
-    /// MySQL and everything that calls itself so.
-    MySql,
-    /// MariaDB.
-    MariaDb,
-    /// OceanBase in MySQL mode with its Binlog Service. Its greeting does not tell: the endpoint says so.
-    OceanBase,
-}
-
-/// What a server says of itself when greeting.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerInfo {
-    /// Version as greeted, without MariaDB's `5.5.5-` disguise: `10.11.11-MariaDB-0+deb12u1-log`, `8.4.3`.
-    pub version: String,
-    /// The family the version text tells.
-    pub family: ServerFamily,
-    /// Id of this session in the server's process list.
-    pub connection_id: u32,
-    /// Whether the session is encrypted.
-    pub encrypted: bool,
-}
 
 /// What a statement without rows did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

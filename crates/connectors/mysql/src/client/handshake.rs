@@ -2,8 +2,8 @@
 
 use super::auth::{Exchange, NONCE, Plugin};
 use super::channel::Channel;
-use super::connection::{ServerFamily, ServerInfo};
 use super::refusal::Refusal;
+use super::server::{ServerFamily, ServerInfo};
 use super::wire::{Reader, put_lenenc_bytes};
 use super::{Endpoint, TlsMode};
 use dujiang_core::{Code, Error, Result};

@@ -17,16 +17,18 @@ mod handshake;
 mod packet;
 pub mod quote;
 mod refusal;
+mod server;
 mod statement;
 mod text;
 mod wire;
 
 pub use binlog::{BinlogRequest, BinlogStart, BinlogStream};
 pub use column::{ColumnDefinition, column_flags};
-pub use connection::{Connection, Done, ServerFamily, ServerInfo};
+pub use connection::{Connection, Done};
 pub use dujiang_net::{Tls, TlsMode};
 pub use endpoint::Endpoint;
 pub(crate) use refusal::AS_OF;
+pub use server::{ServerFamily, ServerInfo};
 pub use statement::{BinaryRows, Param, Statement};
 pub use text::{TextRow, TextRows};
 

@@ -3,7 +3,8 @@
 use super::charset::Charset;
 use super::columns::{ByteRun, OpenColumn, Unfit, Values};
 use super::decimal::{self, DecimalPlan};
-use super::plan::{Op, Size, Step};
+use super::op::{Op, Size};
+use super::plan::Step;
 use super::value::BadValue;
 use super::walk::{NULL, Walk, length};
 use super::{compressed, fixed_text, jsonb, labels, print, temporal};

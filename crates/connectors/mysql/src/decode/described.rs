@@ -2,7 +2,7 @@
 //! of which nothing else is known.
 
 use super::cursor::{Cursor, Malformed};
-use super::table_map::TableMap;
+use super::table_map::{Charsets, TableMap};
 use super::types::Column;
 use super::wire::{self, Metadata, WireType};
 use dujiang_core::Result;
@@ -76,15 +76,6 @@ pub fn described(map: &TableMap<'_>, years: bool) -> Result<Option<Vec<Described
         });
     }
     Ok(Some(out))
-}
-
-/// Numbers of the collations of character columns: one for each, or a default and exceptions (index, collation).
-#[derive(Debug, Clone, Copy)]
-pub enum Charsets<'a> {
-    /// One for each.
-    Each(&'a [u8]),
-    /// A default, then pairs.
-    Default(&'a [u8]),
 }
 
 fn collations(charsets: Option<Charsets<'_>>, columns: usize) -> Result<Vec<u16>, Malformed> {

@@ -1,7 +1,7 @@
 //! Binlog files as they lie on the server's disk; for tests, benches and tools.
 
 use super::cursor::Malformed;
-use super::event::{HEADER_LENGTH, Header};
+use super::header::{HEADER_LENGTH, Header};
 
 const MAGIC: [u8; 4] = [0xfe, b'b', b'i', b'n'];
 

@@ -1,6 +1,7 @@
 //! Single row images: what a filter may look at before a change is decoded.
 
-use super::plan::{Op, RowPlan};
+use super::op::Op;
+use super::plan::RowPlan;
 use super::types::Column;
 use super::value::BadValue;
 use super::walk::{after, length};

@@ -6,7 +6,8 @@
 
 use super::cursor::{Cursor, Malformed};
 use super::json_diff;
-use super::plan::{Op, RowPlan};
+use super::op::Op;
+use super::plan::RowPlan;
 use super::rows::{RowsEvent, RowsKind};
 use super::walk::after;
 

@@ -1,17 +1,9 @@
 //! Dates and times as the server prints them, also those that are none: for columns that carry text.
 
-use super::plan::Op;
+use super::op::Op;
 use super::temporal;
 use super::value::BadValue;
 use std::io::Write;
-
-/// Year, month, day, hour, minute, second, microseconds; in any combination that a column can hold.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Parts {
-    pub date: (u32, u32, u32),
-    pub clock: (u32, u32, u32),
-    pub micros: u32,
-}
 
 /// Appends the text of a cell, with `fsp` digits of the fraction.
 pub(super) fn append(op: &Op, cell: &[u8], fsp: u8, out: &mut Vec<u8>) -> Result<(), BadValue> {

@@ -6,7 +6,7 @@
 use super::decimal::DecimalPlan;
 use super::image::RowImage;
 use super::labels;
-use super::plan::Op;
+use super::op::Op;
 use super::print;
 use super::temporal;
 use super::types::{Column, ColumnType};

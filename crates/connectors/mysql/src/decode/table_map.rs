@@ -1,7 +1,15 @@
 //! TABLE_MAP_EVENT: which table the row events that follow belong to, and the wire types of its columns.
 
 use super::cursor::{Cursor, Malformed};
-use super::described::Charsets;
+
+/// Numbers of the collations of character columns: one for each, or a default and exceptions (index, collation).
+#[derive(Debug, Clone, Copy)]
+pub enum Charsets<'a> {
+    /// One for each.
+    Each(&'a [u8]),
+    /// A default, then pairs.
+    Default(&'a [u8]),
+}
 
 /// A table map, borrowed from its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! Dates and times: from the log's packed layouts and the parts of result rows to days and microseconds.
 
-use super::plan::Op;
-use super::print::Parts;
+use super::op::Op;
 use super::value::BadValue;
 use dujiang_core::calendar::civil;
 
@@ -150,6 +149,14 @@ fn span(negative: bool, (hour, minute, second): (u32, u32, u32), micros: i64) ->
     }
     let absolute = i64::from(hour * 3600 + minute * 60 + second) * MICROS + micros;
     Ok(if negative { -absolute } else { absolute })
+}
+
+/// Year, month, day, hour, minute, second, microseconds; in any combination that a column can hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Parts {
+    pub date: (u32, u32, u32),
+    pub clock: (u32, u32, u32),
+    pub micros: u32,
 }
 
 /// DATE, DATETIME or TIMESTAMP of a result row. Parts that are zero are left out.

@@ -1,7 +1,7 @@
 //! Events that frame transactions: GTIDs of both flavours, XA, compressed transactions.
 
 use super::cursor::{Cursor, Malformed};
-use super::event::{HEADER_LENGTH, Header};
+use super::header::{HEADER_LENGTH, Header};
 use dujiang_core::{Code, Error, Result};
 use std::fmt;
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};

@@ -1,7 +1,8 @@
 //! First pass over row images: where each cell lies. Every length is checked here, so that the second pass, column by
 //! column, reads only what is known to be there.
 
-use super::plan::{RowPlan, Segment, Size};
+use super::op::Size;
+use super::plan::{RowPlan, Segment};
 
 /// Rows per pass: enough to amortise the per-column work, few enough for the positions to stay in the first cache.
 pub(super) const CHUNK: usize = 256;

@@ -3,7 +3,7 @@
 use super::charset::Charset;
 use super::cursor::{Cursor, Malformed};
 use super::decimal::DecimalPlan;
-use super::plan::{Op, Size};
+use super::op::{Op, Size};
 use super::types::{Column, ColumnType, ZeroDates};
 
 // `enum_field_types` of MySQL and MariaDB, as far as they appear in a table map.

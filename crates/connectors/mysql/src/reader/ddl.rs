@@ -1,46 +1,14 @@
 //! Statements that change captured tables: what they make of them is worked out, told, and then carried through.
 
+use super::announced::{Announced, Carry, change};
 use super::catalog::Later;
-use super::join::Joining;
 use super::*;
 use crate::ddl::model::Altered;
 use crate::ddl::plan::{After, Fate, Plan, Told, plan};
 use crate::shape::Shape;
 use crate::stream::{Riddle, shortened};
+use dujiang_core::TableId;
 use dujiang_core::schema::Ddl as Kind;
-use dujiang_core::{TableId, TableSchema};
-
-/// Changes of tables that have been met: told one after another, and carried through when all are. Until then the position
-/// lies before them, so that a crash meets all of them again.
-pub struct Announced {
-    /// For the engine, in order.
-    pub changes: VecDeque<SchemaChange>,
-    /// Whether the engine has been told the first of them.
-    pub told: bool,
-    steps: Vec<Carry>,
-    /// Captured tables of which the statement does not say what becomes of them.
-    unread: Vec<TableId>,
-    /// The statement that is complete with them, if it is one.
-    finishes: Option<Box<Ddl>>,
-}
-
-/// One thing to be carried through.
-pub(super) enum Carry {
-    /// A captured table has another shape.
-    Reshape(usize, Shape),
-    /// Nothing of what a table held is left: its snapshot has nothing to read.
-    Empty(usize),
-    /// A table is captured no more.
-    Remove(usize),
-    /// A table is captured from now on.
-    Add(Shape, Option<Joining>),
-    /// A table's rows are read anew.
-    Begin(usize, Shape, Joining),
-    /// A shape is remembered, or forgotten.
-    Shadow(TableId, Option<Shape>),
-    /// A table's shape is not known.
-    Riddle(usize, Riddle),
-}
 
 /// A table's shape after a statement.
 enum Resolved {
@@ -321,23 +289,6 @@ impl MysqlReader {
                  new pipeline with a new snapshot",
             ))
     }
-}
-
-/// An empty announcement.
-pub(super) fn nothing() -> Announced {
-    Announced { changes: VecDeque::new(), told: false, steps: Vec::new(), unread: Vec::new(), finishes: None }
-}
-
-/// A change of one captured table that is not the work of a statement in the log.
-pub(super) fn reshaped(at: usize, before: Arc<TableSchema>, shape: Shape, statement: &str) -> Result<Announced> {
-    let mut out = nothing();
-    out.changes.push_back(change(Some(before), shape.decodable()?.schema, statement, Kind::default()));
-    out.steps.push(Carry::Reshape(at, shape));
-    Ok(out)
-}
-
-fn change(before: Option<Arc<TableSchema>>, after: Arc<TableSchema>, statement: &str, ddl: Kind) -> SchemaChange {
-    SchemaChange { before, after, statement: statement.to_owned(), ddl }
 }
 
 fn key_names(shape: &Shape) -> Vec<&str> {

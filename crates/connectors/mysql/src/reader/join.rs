@@ -4,27 +4,16 @@
 //! that place is in the rows that its snapshot reads; whatever comes after is the stream's. So its history before is never
 //! needed.
 
+use super::announced::{Joining, nothing, reshaped};
 use super::catalog::Beginning;
-use super::ddl::{nothing, reshaped};
 use super::*;
 use crate::config::StartupMode;
-use crate::place::Place;
 use crate::shape::Shape;
 use crate::snapshot::view::is_locked;
 use crate::snapshot::{Chunk, Handoff, Job, LaggingLog, SnapshotContext};
 use dujiang_core::TableId;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Mutex;
-
-/// How a table joins.
-pub struct Joining {
-    from: Place,
-    estimated: u64,
-    /// Whether the rows that it holds are read.
-    reads: bool,
-    context: Option<Arc<SnapshotContext>>,
-    instance: Instance,
-}
 
 impl MysqlReader {
     /// The table as it is now, under this version, and how it joins; none when it does not exist.

@@ -5,56 +5,20 @@
 //! key: where the log has a change of a key, its last image is the row at the marker, whatever the snapshot shows; where it
 //! has none, the snapshot's row is. So the chunk is exactly the table at the marker, and the stream takes over there.
 
+use super::context::SnapshotContext;
 use super::key::key_of;
-use super::reader::SnapshotContext;
+use super::lagging::Window;
 use super::weights::ServerOrder;
 use crate::client::Connection;
 use crate::decode::{Column, KeyPlan};
-use crate::gtid::GtidSet;
 use crate::place::Place;
 use crate::shape::Shape;
 use arrow_select::concat::concat_batches;
-use async_trait::async_trait;
 use dujiang_core::batch::{Kind, Origins, UnfitCell};
-use dujiang_core::budget::Held;
 use dujiang_core::{ChangeBatch, Code, Error, Origin, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
-
-/// A log that shows transactions later than the database does.
-#[async_trait]
-pub trait LaggingLog: Send + Sync {
-    /// What the log holds by now.
-    ///
-    /// # Errors
-    /// `BinlogServiceOff`, `ConnectionLost`.
-    async fn known(&self, connection: &mut Connection) -> Result<GtidSet>;
-
-    /// Writes a marker, and reads the log from after `known` up to it.
-    ///
-    /// # Errors
-    /// `MarkerTable`, `MarkerUnseen`, `WindowTooLarge`; `ConnectionLost`.
-    async fn window(&self, known: &GtidSet, shape: &Shape) -> Result<Window>;
-
-    /// A place behind everything that is committed now.
-    ///
-    /// # Errors
-    /// As [`LaggingLog::window`].
-    async fn end(&self, connection: &mut Connection) -> Result<Place>;
-}
-
-/// What the log holds of a table between two places.
-pub struct Window {
-    /// The marker's.
-    pub point: Place,
-    /// The table was altered in between: its changes before and after do not go together.
-    pub altered: bool,
-    /// The changes, in order.
-    pub changes: Vec<ChangeBatch>,
-    /// Their bytes.
-    pub held: Held,
-}
 
 /// The last image of a row: batch and row; none when it was deleted.
 type Image = Option<(usize, u32)>;

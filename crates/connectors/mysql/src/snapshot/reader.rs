@@ -1,6 +1,7 @@
 //! The connections that read chunks.
 
 use super::chunk_query::{chunk_query, parameters};
+use super::context::SnapshotContext;
 use super::handoff::{SharedHandoff, lock};
 use super::key::{OwnedParam, key_of};
 use super::view::{self, View};
@@ -22,12 +23,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 mod as_of;
-mod context;
 mod rows;
 mod waiting;
 
 use as_of::{at_point, origin};
-pub use context::SnapshotContext;
 use rows::Rows;
 use waiting::{Chunks, MISSING_PAUSE, has_moved_on, retry};
 

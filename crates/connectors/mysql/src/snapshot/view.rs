@@ -14,10 +14,10 @@
 //!
 //! Distributed transactions are a case of their own on each of them: [`super::distributed`].
 
+use super::context::SnapshotContext;
 use super::distributed::{are_out_of_order, are_prepared, may_commit_between};
 use super::fold::{self, Folding};
 use super::handoff::{SharedHandoff, lock as locked};
-use super::reader::SnapshotContext;
 use super::told_place::{agreed, ends_a_transaction};
 use crate::client::{Connection, ServerFamily, quote};
 use crate::place::Place;

@@ -3,12 +3,13 @@
 //! Pure in the sense that it neither connects nor waits: the reader shows it one event after another, and it answers
 //! what to do next. An event that has to wait is shown again.
 
+use super::at::At;
 use super::nested::Nested;
 use super::tables::{Appended, RowsOf, ServerKeys, Tables, Whose};
 use super::transaction::{Gtid, Transaction, Use, merge, micros, seconds};
 use super::undecided::{Undecided, is_known};
 use super::{query, refusals};
-use crate::decode::event::{Header, event_type};
+use crate::decode::header::{Header, event_type};
 use crate::decode::rows::{Fragments, RowsFragment};
 use crate::decode::transaction::XaPrepare;
 use crate::decode::{Event, EventData, EventFormat, OwnedTableMap, RowsEvent, TableMap};
@@ -53,14 +54,6 @@ pub struct OpenKeys {
     pub table: usize,
     /// The keys.
     pub keys: Vec<(Option<OpenKey>, Option<OpenKey>)>,
-}
-
-/// Where an event lies, and how events there are laid out.
-pub(super) struct At<'a> {
-    pub begin: &'a Place,
-    /// Where the next one begins; none for events that are not in the file.
-    pub next: Option<&'a Place>,
-    pub format: &'a EventFormat,
 }
 
 /// The state of the stream.

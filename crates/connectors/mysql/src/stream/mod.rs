@@ -1,5 +1,6 @@
 //! Reading the binlog.
 
+mod at;
 mod feed;
 mod machine;
 mod nested;

@@ -1,6 +1,6 @@
 //! Events inside an event: those of a compressed transaction, and those that a commit lets go.
 
-use super::machine::At;
+use super::at::At;
 use crate::decode::event::EventData;
 use crate::decode::transaction::{PayloadEvents, TransactionPayload};
 use crate::decode::{Event, EventFormat};

@@ -1,7 +1,7 @@
 //! The transaction that is being read.
 
 use super::tables::RowMark;
-use crate::decode::event::Header;
+use crate::decode::header::Header;
 use crate::gtid::{Executed, MariaGtid, Sid};
 use crate::place::Place;
 use crate::position::Inside;

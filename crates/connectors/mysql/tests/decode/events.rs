@@ -3,8 +3,9 @@
 use super::capture::{Host, Table, is_mariadb, origin};
 use super::types::assert_all_equal;
 use dujiang_core::Code;
-use dujiang_mysql::decode::event::{Event, EventData, EventFormat, event_type};
+use dujiang_mysql::decode::event::{Event, EventData, EventFormat};
 use dujiang_mysql::decode::file::FileEvents;
+use dujiang_mysql::decode::header::event_type;
 use dujiang_scratch::Options;
 use proptest::prelude::*;
 use std::sync::LazyLock;

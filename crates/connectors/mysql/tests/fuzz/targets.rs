@@ -3,8 +3,8 @@
 //! The tests run these over mutations of the corpora (`tests/fuzz/mod.rs`), `cargo fuzz` for as long as one likes (`fuzz/`).
 
 use dujiang_core::{Error, Position};
-use dujiang_mysql::decode::event::HEADER_LENGTH;
 use dujiang_mysql::decode::file::FileEvents;
+use dujiang_mysql::decode::header::HEADER_LENGTH;
 use dujiang_mysql::decode::{RowsEvent, RowsKind, TableBuilder, TableMap, ZeroDates};
 use dujiang_mysql::gtid::{Executed, GtidSet, MariaPosition};
 use dujiang_mysql::place::Place;

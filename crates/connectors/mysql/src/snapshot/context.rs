@@ -1,7 +1,7 @@
 //! What the connections of a snapshot have in common.
 
-use super::super::fold::LaggingLog;
-use super::super::told_place::Heads;
+use super::lagging::LaggingLog;
+use super::told_place::Heads;
 use crate::client::{Connection, Endpoint, ServerFamily};
 use crate::config::Config;
 use crate::oceanbase;
