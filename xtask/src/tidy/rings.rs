@@ -6,15 +6,29 @@ use crate::lexer::{Source, is_word};
 use std::collections::{BTreeMap, BTreeSet};
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
+/// The path of a module within its crate, and its text.
+type Module<'s> = (Vec<String>, &'s Source);
 
-/// Every ring of top-level modules of one crate.
+/// Every ring of modules that stand beside each other, at the root of a crate or in one of its folders.
 pub fn measure(tree: &Tree) -> Vec<Measured> {
     let packages: BTreeSet<&str> = tree.files.iter().filter_map(File::package).collect();
     packages.into_iter().flat_map(|package| rings_of(tree, package)).collect()
 }
 
 fn rings_of(tree: &Tree, package: &str) -> Vec<Measured> {
-    let graph = graph_of(tree, package);
+    let source_folder = format!("{package}/src/");
+    let files: Vec<Module<'_>> = tree
+        .rust()
+        .filter(|(file, _)| !file.is_test() || package.ends_with("testkit"))
+        .filter_map(|(file, source)| Some((module_path(file.path.strip_prefix(&source_folder)?), source)))
+        .collect();
+    let folders: BTreeSet<&[String]> = files.iter().filter_map(|(path, _)| Some(path.split_last()?.1)).collect();
+    folders.into_iter().flat_map(|folder| rings_in(&files, package, folder)).collect()
+}
+
+fn rings_in(files: &[Module<'_>], package: &str, folder: &[String]) -> Vec<Measured> {
+    let graph = graph_of(files, folder);
+    let inside = folder.iter().map(|name| format!("/{name}")).collect::<String>();
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
     for module in graph.keys() {
@@ -28,8 +42,8 @@ fn rings_of(tree: &Tree, package: &str) -> Vec<Measured> {
         let names: Vec<&str> = ring.iter().copied().collect();
         let advice =
             format!("modules import each other in a ring: {}; move what they share into one below", names.join(", "));
-        let name = format!("{package}:{}", names.join("+"));
-        found.push(Measured { rule: "ring", name, size: names.len(), place: format!("{package}/src"), advice });
+        let name = format!("{package}{inside}:{}", names.join("+"));
+        found.push(Measured { rule: "ring", name, size: names.len(), place: format!("{package}/src{inside}"), advice });
     }
     found
 }
@@ -47,22 +61,17 @@ fn reachable<'a>(graph: &'a Graph, from: &str) -> BTreeSet<&'a str> {
     seen
 }
 
-fn graph_of(tree: &Tree, package: &str) -> Graph {
-    let source_folder = format!("{package}/src/");
-    let files: Vec<(&str, &File, &Source)> = tree
-        .rust()
-        .filter(|(file, _)| !file.is_test() || package.ends_with("testkit"))
-        .filter_map(|(file, source)| Some((file.path.strip_prefix(&source_folder)?, file, source)))
-        .collect();
-    let is_root = |path: &str| matches!(path, "lib.rs" | "main.rs");
-    let reexports = files.iter().find(|(path, ..)| *path == "lib.rs").map(|(_, _, s)| reexports(s)).unwrap_or_default();
+/// Which of the modules in a folder import which.
+fn graph_of(files: &[Module<'_>], folder: &[String]) -> Graph {
+    let of_folder = files.iter().find(|(path, _)| path == folder);
+    let reexports = of_folder.map(|(_, source)| reexports(source)).unwrap_or_default();
     let mut graph = Graph::new();
-    for (path, _, source) in files.iter().filter(|(path, ..)| !is_root(path)) {
-        let modules = module_path(path);
-        let uses = graph.entry(modules[0].clone()).or_default();
-        for name in crate_names(source, modules.len()) {
+    for (path, source) in files.iter().filter(|(path, _)| path.len() > folder.len() && path.starts_with(folder)) {
+        let own = &path[folder.len()];
+        let uses = graph.entry(own.clone()).or_default();
+        for name in names_from(source, folder, path.len()) {
             let module = reexports.get(&name).cloned().unwrap_or(name);
-            if module != modules[0] {
+            if module != *own {
                 uses.insert(module);
             }
         }
@@ -72,17 +81,18 @@ fn graph_of(tree: &Tree, package: &str) -> Graph {
     graph
 }
 
-/// `a/b.rs` -> a, b; `a/mod.rs` -> a.
+/// `a/b.rs` -> a, b; `a/mod.rs` -> a; the root of the crate -> nothing.
 fn module_path(path: &str) -> Vec<String> {
     let plain = path.trim_end_matches(".rs").trim_end_matches("/mod");
-    plain.split('/').map(str::to_owned).collect()
+    plain.split('/').filter(|name| !matches!(*name, "lib" | "main")).map(str::to_owned).collect()
 }
 
-/// The names that follow `crate::`, or as many `super::` as lead to the root of the crate.
-fn crate_names(source: &Source, depth: usize) -> BTreeSet<String> {
-    let up = "super::".repeat(depth);
+/// The names that follow the folder's path from the root, or as many `super::` as lead to it.
+fn names_from(source: &Source, folder: &[String], depth: usize) -> BTreeSet<String> {
+    let up = "super::".repeat(depth - folder.len());
+    let down = folder.iter().fold("crate::".to_owned(), |path, name| format!("{path}{name}::"));
     let mut names = BTreeSet::new();
-    for prefix in ["crate::", up.as_str()] {
+    for prefix in [down.as_str(), up.as_str()] {
         for at in source.find(prefix).filter(|at| !source.in_tests(*at)) {
             let longer = source.code[..at].ends_with("super::");
             if !longer {
@@ -159,6 +169,20 @@ mod tests {
         ]);
         let found: Vec<String> = measure(&ring).into_iter().map(|m| m.name).collect();
         assert_eq!(found, ["crates/x:a+b+c"]);
+    }
+
+    #[test]
+    fn a_ring_in_a_folder_is_found() {
+        let ring = tree(&[
+            ("lib.rs", "mod a;"),
+            ("a/mod.rs", "mod b; mod c; mod d; pub use c::Thing;"),
+            ("a/b.rs", "use super::Thing; use super::d::Other;"),
+            ("a/c/mod.rs", "mod inner;"),
+            ("a/c/inner.rs", "use crate::a::{b, d};"),
+            ("a/d.rs", "use super::*;"),
+        ]);
+        let found: Vec<String> = measure(&ring).into_iter().map(|m| m.name).collect();
+        assert_eq!(found, ["crates/x/a:b+c"]);
     }
 
     #[test]

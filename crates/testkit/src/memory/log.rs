@@ -3,6 +3,7 @@
 
 use super::World;
 use super::chaos::Fate;
+use super::script::Images;
 use super::source::decode;
 use async_trait::async_trait;
 use dujiang_core::checkpoint::{Generation, Lineage, PipelineIdentity, Standing, Token};
@@ -12,14 +13,11 @@ use dujiang_core::sink::{
 };
 use dujiang_core::source::{Acker, Reader, Source, SourceContext, SourceEvent, SourceStatus};
 use dujiang_core::transform::RowError;
-use dujiang_core::{ChangeBatch, Code, Epoch, Error, Kind, Position, Result, TableId, TableSchema};
+use dujiang_core::{ChangeBatch, Code, Epoch, Error, Position, Result, TableId, TableSchema};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Per table, the images of a log or of a script in order: (transaction, ordinal, kind).
-pub type Images = BTreeMap<TableId, Vec<(String, u64, Kind)>>;
 
 enum Entry {
     Batch { batch: ChangeBatch, goes_on: bool },

@@ -14,8 +14,8 @@ mod store;
 
 pub use chaos::{Chaos, Fate, Rates, Rng};
 pub use letters::MemoryLetters;
-pub use log::{Images, MemoryDelivery, MemoryLog};
-pub use script::{Change, Effect, Flag, Script, ScriptOptions, Step, TABLES, schema_at};
+pub use log::{MemoryDelivery, MemoryLog};
+pub use script::{Change, Effect, Flag, Images, Script, ScriptOptions, Step, TABLES, schema_at};
 pub use sink::MemorySink;
 pub use source::MemorySource;
 pub use store::MemoryStore;

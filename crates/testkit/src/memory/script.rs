@@ -8,6 +8,9 @@ use dujiang_core::{ChangeBatch, Kind, Origin, Origins, TableId, TableSchema};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Per table, the images of a log or of a script in order: (transaction, ordinal, kind).
+pub type Images = BTreeMap<TableId, Vec<(String, u64, Kind)>>;
+
 /// Tables of a script. The last one has text keys that only the "server" can compare: upper and lower case are equal.
 pub const TABLES: usize = 3;
 
@@ -165,8 +168,8 @@ impl Script {
     }
 
     /// The images of all changes as a log has to hold them.
-    pub fn images(&self) -> super::Images {
-        let mut images = super::Images::new();
+    pub fn images(&self) -> Images {
+        let mut images = Images::new();
         for change in self.changes() {
             let rows = images.entry(table_id(change.table)).or_default();
             if change.kind == Kind::UpdateAfter {

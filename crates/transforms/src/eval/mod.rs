@@ -9,7 +9,6 @@ pub(crate) mod float;
 pub(crate) mod like;
 pub(crate) mod logic;
 pub(crate) mod number;
-pub(crate) mod pattern;
 pub(crate) mod regex;
 pub(crate) mod text;
 pub(crate) mod time;

@@ -5,7 +5,7 @@ use super::packet::Taken;
 use super::refusal::Refusal;
 use super::server::ServerInfo;
 use super::wire::Reader;
-use super::{BinaryRows, ColumnDefinition, Endpoint, Param, Statement, TextRows, handshake, statement};
+use super::{ColumnDefinition, Endpoint, Param, Statement, TextRows, handshake, statement};
 use dujiang_core::{Code, Error, Result};
 
 const COM_QUIT: u8 = 0x01;
@@ -282,16 +282,6 @@ impl Connection {
         self.command(COM_STMT_CLOSE, &statement.id.to_le_bytes()).await?;
         self.expecting = Expecting::Nothing;
         Ok(())
-    }
-
-    /// Runs a prepared query; its rows stay in their binary form. Same as [`Connection::start_rows`] with a handle that
-    /// borrows the connection.
-    ///
-    /// # Errors
-    /// As [`Connection::execute`].
-    pub async fn execute_stmt<'c>(&'c mut self, statement: &Statement, params: &[Param<'_>]) -> Result<BinaryRows<'c>> {
-        self.start_rows(statement, params).await?;
-        Ok(BinaryRows::new(self))
     }
 
     /// Runs a prepared query; its rows are then taken by [`Connection::next_row`] until that says `None`.

@@ -8,6 +8,7 @@
 //! <https://mariadb.com/kb/en/clientserver-protocol/>.
 
 mod auth;
+mod binary_rows;
 mod binlog;
 mod channel;
 mod column;
@@ -22,6 +23,7 @@ mod statement;
 mod text;
 mod wire;
 
+pub use binary_rows::BinaryRows;
 pub use binlog::{BinlogRequest, BinlogStart, BinlogStream};
 pub use column::{ColumnDefinition, column_flags};
 pub use connection::{Connection, Done};
@@ -29,7 +31,7 @@ pub use dujiang_net::{Tls, TlsMode};
 pub use endpoint::Endpoint;
 pub(crate) use refusal::AS_OF;
 pub use server::{ServerFamily, ServerInfo};
-pub use statement::{BinaryRows, Param, Statement};
+pub use statement::{Param, Statement};
 pub use text::{TextRow, TextRows};
 
 /// A payload larger than this has a buffer of its own, which can be taken instead of copied.

@@ -1,6 +1,6 @@
 //! Prepared statements and rows of the binary protocol.
 
-use super::{ColumnDefinition, Connection};
+use super::ColumnDefinition;
 use dujiang_core::{Code, Error, Result};
 
 pub(super) const COM_STMT_EXECUTE: u8 = 0x17;
@@ -86,37 +86,4 @@ pub(super) fn execute_payload(statement: &Statement, params: &[Param<'_>]) -> Re
     params.iter().for_each(|p| out.extend_from_slice(&p.wire_type()));
     params.iter().for_each(|p| p.put(&mut out));
     Ok(out)
-}
-
-/// The rows of one execution, borrowed from the connection. Dropping it before the last row leaves the connection in the
-/// middle of an answer ([`Connection::is_idle`]).
-pub struct BinaryRows<'c> {
-    connection: &'c mut Connection,
-}
-
-impl<'c> BinaryRows<'c> {
-    pub(super) fn new(connection: &'c mut Connection) -> Self {
-        Self { connection }
-    }
-
-    /// The columns.
-    pub fn columns(&self) -> &[ColumnDefinition] {
-        self.connection.row_columns()
-    }
-
-    /// See [`Connection::next_row`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn next(&mut self) -> Result<Option<&[u8]>> {
-        self.connection.next_row().await
-    }
-
-    /// See [`Connection::try_next_row`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn try_next_buffered(&mut self) -> Result<Option<&[u8]>> {
-        self.connection.try_next_row()
-    }
 }

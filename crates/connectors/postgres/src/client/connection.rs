@@ -1,12 +1,12 @@
 //! One session with a server.
 
+use super::Endpoint;
 use super::channel::Channel;
 use super::frame::Frame;
-use super::login::{self, Greeting};
+use super::login::{self, Greeting, Session};
 use super::refusal::Refusal;
 use super::rows::{self, Rows};
 use super::wire::Reader;
-use super::{CopyOut, Endpoint, Replication};
 use bytes::BytesMut;
 use dujiang_core::{Code, Error, Result, ResultExt};
 use postgres_protocol::IsNull;
@@ -18,15 +18,6 @@ const SESSION: &str = "SET datestyle = 'ISO, YMD'; SET intervalstyle = 'iso_8601
     SET extra_float_digits = 3; SET bytea_output = 'hex'; SET xmloption = 'content'; SET lc_monetary = 'C'; \
     SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
     SET search_path = ''; SET standard_conforming_strings = on; SET row_security = off";
-
-/// What a session is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Session {
-    /// Queries.
-    Ordinary,
-    /// Queries of the simple kind, and the commands of logical replication.
-    Replication,
-}
 
 /// One session with a server.
 ///
@@ -227,26 +218,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Runs `COPY ... TO STDOUT` and hands out its data.
-    ///
-    /// # Errors
-    /// As [`Connection::execute`].
-    pub async fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>> {
-        let binary = self.begin_copy(sql, b'H').await?;
-        Ok(CopyOut::new(self, binary))
-    }
-
-    /// Runs `START_REPLICATION` and becomes its stream.
-    ///
-    /// # Errors
-    /// As [`Connection::execute`].
-    pub async fn replicate(mut self, sql: &str) -> Result<Replication> {
-        self.begin_copy(sql, b'W').await?;
-        Ok(Replication::new(self))
-    }
-
     /// Whether the copy is in binary.
-    async fn begin_copy(&mut self, sql: &str, expected: u8) -> Result<bool> {
+    pub(super) async fn begin_copy(&mut self, sql: &str, expected: u8) -> Result<bool> {
         let mut out = BytesMut::new();
         frontend::query(sql, &mut out).or_code(Code::Bug, || "a statement has a zero byte".into())?;
         self.command(sql, &out).await?;

@@ -12,8 +12,19 @@ pub struct CopyOut<'c> {
     first: bool,
 }
 
+impl Connection {
+    /// Runs `COPY ... TO STDOUT` and hands out its data.
+    ///
+    /// # Errors
+    /// As [`Connection::execute`].
+    pub async fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>> {
+        let binary = self.begin_copy(sql, b'H').await?;
+        Ok(CopyOut::new(self, binary))
+    }
+}
+
 impl<'c> CopyOut<'c> {
-    pub(super) fn new(connection: &'c mut Connection, binary: bool) -> Self {
+    fn new(connection: &'c mut Connection, binary: bool) -> Self {
         Self { connection, binary, first: binary }
     }
 

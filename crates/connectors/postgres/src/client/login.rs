@@ -3,12 +3,21 @@
 use super::channel::Channel;
 use super::refusal::Refusal;
 use super::wire::Reader;
-use super::{Endpoint, Session, TlsMode, auth};
+use super::{Endpoint, TlsMode, auth};
 use bytes::BytesMut;
 use dujiang_core::{Code, Error, Result, ResultExt};
 use dujiang_net::{Stage, Transport};
 use postgres_protocol::message::frontend;
 use std::collections::BTreeMap;
+
+/// What a session is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Session {
+    /// Queries.
+    Ordinary,
+    /// Queries of the simple kind, and the commands of logical replication.
+    Replication,
+}
 
 /// What is known once logged in.
 #[derive(Debug, Clone, Default)]

@@ -21,10 +21,11 @@ mod retry;
 mod rows;
 pub mod wire;
 
-pub use connection::{Connection, Session};
+pub use connection::Connection;
 pub use copy::CopyOut;
 pub use dujiang_net::{Tls, TlsMode};
 pub use endpoint::Endpoint;
+pub use login::Session;
 pub use refusal::sqlstate;
 pub use replication::{Block, EPOCH_MICROS, Message, Messages, Replication, Status};
 pub use retry::worth_another_try;

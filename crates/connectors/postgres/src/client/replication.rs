@@ -30,8 +30,19 @@ pub struct Status {
     pub ask: bool,
 }
 
+impl Connection {
+    /// Runs `START_REPLICATION` and becomes its stream.
+    ///
+    /// # Errors
+    /// As [`Connection::execute`].
+    pub async fn replicate(mut self, sql: &str) -> Result<Replication> {
+        self.begin_copy(sql, b'W').await?;
+        Ok(Replication::new(self))
+    }
+}
+
 impl Replication {
-    pub(super) fn new(connection: Connection) -> Self {
+    fn new(connection: Connection) -> Self {
         Self { connection, out: BytesMut::new() }
     }
 

@@ -1,8 +1,8 @@
 //! Times to text and back by a pattern, and seconds since 1970.
 
-use super::super::pattern::{Moment, Pattern};
 use super::super::{Args, Kernel, bad_argument, out_of_range, primitive_rows, some, text_rows};
 use super::civil;
+use super::pattern::{Moment, Pattern};
 use crate::types::Type;
 use arrow_array::types::{Date32Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType};
 use arrow_schema::DataType;

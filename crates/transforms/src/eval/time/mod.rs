@@ -4,3 +4,4 @@ pub(crate) mod arithmetic;
 pub(crate) mod civil;
 pub(crate) mod extract;
 pub(crate) mod format;
+pub(crate) mod pattern;

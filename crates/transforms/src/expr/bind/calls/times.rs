@@ -6,8 +6,8 @@ use super::super::{Binder, Bound, Typed, type_error};
 use super::Call;
 use crate::error::{SqlError, nearest};
 use crate::eval::cast::Target;
-use crate::eval::pattern::Pattern;
 use crate::eval::time::arithmetic::{self, Unit};
+use crate::eval::time::pattern::Pattern;
 use crate::eval::time::{extract, format};
 use crate::types::Type;
 

@@ -1,6 +1,6 @@
 //! Java's patterns of dates and times (`yyyy-MM-dd HH:mm:ss.SSS`), for printing and for reading.
 
-use super::time::civil;
+use super::civil;
 use chrono::{Datelike, NaiveDate, Offset, TimeZone};
 use chrono_tz::Tz;
 use dujiang_core::Error;
