@@ -33,7 +33,14 @@ const TABLE: &[Row] = &[
     Row { package: "crates/formats/*", ours: &["dujiang-core"], heavy: FORMATS },
     Row {
         package: "crates/connectors/*",
-        ours: &["dujiang-core", "dujiang-format-*", "dujiang-net", "dujiang-spool", "dujiang-entries"],
+        ours: &[
+            "dujiang-core",
+            "dujiang-format-*",
+            "dujiang-net",
+            "dujiang-spool",
+            "dujiang-entries",
+            "dujiang-database",
+        ],
         heavy: &["*"],
     },
     Row {
@@ -42,6 +49,7 @@ const TABLE: &[Row] = &[
         heavy: &["rustix", "rustls", "rustls-native-certs", "tokio", "tokio-rustls"],
     },
     Row { package: "crates/spool", ours: &["dujiang-core"], heavy: &["tokio"] },
+    Row { package: "crates/database", ours: &["dujiang-core"], heavy: &["zstd"] },
     Row {
         package: "crates/entries",
         ours: &["dujiang-core", "dujiang-format-*"],

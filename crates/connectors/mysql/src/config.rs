@@ -7,6 +7,7 @@ use crate::oceanbase;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{ByteSize, OptionDef, OptionType, OptionValue, Place, Presence, Problem, RawOption};
 use dujiang_core::{Code, Secret, TableId};
+use dujiang_database::foreign::{self, Properties};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -210,8 +211,11 @@ impl Config {
         let mut problems = unsupported(&options);
         problems.extend(contradictions(&options));
         let mut endpoint = endpoint(&options);
-        let mut warnings = without_effect(raw);
-        map_foreign(raw, &options, &mut endpoint, &mut warnings, &mut problems);
+        let mut warnings = foreign::without_effect(raw, WITHOUT_EFFECT);
+        let properties = Properties { jdbc: &options.jdbc, debezium: &options.debezium };
+        let mapped = foreign::map(raw, properties, &mut endpoint, (jdbc_property, debezium_property));
+        warnings.extend(mapped.0);
+        problems.extend(mapped.1);
         let filter = TableFilter::parse(&options.tables, options.tables_exclude.as_deref()).map_err(|(key, why)| {
             problems.push(Problem::new(Code::BadValue, format!("`{key}` {why}"), options.place(key)));
         });
@@ -382,60 +386,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "chunk-key.even-distribution.factor.upper-bound",
     "chunk-key.even-distribution.factor.lower-bound",
 ];
-
-fn without_effect(raw: &[RawOption]) -> Vec<Problem> {
-    let set = raw.iter().filter(|o| WITHOUT_EFFECT.contains(&o.key.as_str()));
-    let warning = |o: &RawOption| {
-        let message = format!("option `{}` is accepted and has no effect", o.key);
-        Problem::new(Code::NotSupported, message, o.key_place.clone())
-    };
-    set.map(warning).collect()
-}
-
-/// Properties of Debezium that decide which data come through: passing them over could reveal or lose some.
-const DECIDES_DATA: &[&str] = &[
-    "column.include.list",
-    "column.exclude.list",
-    "column.mask",
-    "column.truncate",
-    "skipped.operations",
-    "snapshot.select.statement.overrides",
-    "transforms",
-];
-
-/// Maps the properties of a JDBC driver and of Debezium that mean something here. The others are warned about, or
-/// refused if they decide which data come through.
-fn map_foreign(
-    raw: &[RawOption],
-    options: &MysqlOptions,
-    endpoint: &mut Endpoint,
-    warnings: &mut Vec<Problem>,
-    problems: &mut Vec<Problem>,
-) {
-    let place = |key: &str| {
-        raw.iter().find(|option| option.key == key).map_or_else(|| options.place(key), |o| o.key_place.clone())
-    };
-    let without_meaning = |key: &str| {
-        let message = format!("option `{key}` has no meaning here and is ignored");
-        Problem::new(Code::NotSupported, message, place(key))
-    };
-    for (key, value) in &options.jdbc {
-        if !jdbc_property(key, value, endpoint) {
-            warnings.push(without_meaning(&format!("jdbc.properties.{key}")));
-        }
-    }
-    for (key, value) in &options.debezium {
-        let full = format!("debezium.{key}");
-        let neutral = key == "skipped.operations" && value == "none";
-        if !neutral && DECIDES_DATA.iter().any(|known| key == known || key.starts_with(&format!("{known}."))) {
-            let message = format!("`{full}` decides which data come through, and is not supported");
-            let help = "remove it; choose columns and rows with `transform` (`projection`, `filter`)";
-            problems.push(Problem::new(Code::NotSupported, message, place(&full)).help(help));
-        } else if !debezium_property(key, value, endpoint) {
-            warnings.push(without_meaning(&full));
-        }
-    }
-}
 
 /// Whether a property of MySQL's JDBC driver has been mapped, or says what holds anyway.
 fn jdbc_property(key: &str, value: &str, endpoint: &mut Endpoint) -> bool {

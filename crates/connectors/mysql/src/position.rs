@@ -1,14 +1,11 @@
-//! What a position holds, and its bytes.
-//!
-//! Two sections: a head that changes with every barrier, and the shapes of the tables, which change with a DDL only and
-//! are kept serialised. Layout: `1` (format), length of the head as 4 bytes little-endian, head as JSON, shapes as
-//! zstd-compressed JSON.
+//! What a position holds. Its bytes: `dujiang_database::position`.
 
 use crate::gtid::Executed;
 use crate::place::Place;
 use crate::shape::Shape;
-use bytes::Bytes;
-use dujiang_core::{Code, Error, Position, Result, ResultExt};
+use dujiang_core::{Position, Result};
+use dujiang_database::position::{self, damaged};
+pub use dujiang_database::position::{encode_shapes, from_hex, to_hex};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -191,90 +188,34 @@ impl Head {
     }
 }
 
-fn damaged(what: &str) -> Error {
-    Error::new(Code::CheckpointDamaged, format!("the position in the checkpoint cannot be read: {what}"))
-}
-
-/// The serialised shapes.
-///
-/// # Errors
-/// `Bug`.
-pub fn encode_shapes(shapes: &[&Shape]) -> Result<Bytes> {
-    let json = serde_json::to_vec(shapes).or_code(Code::Bug, || "write the shapes of a position".into())?;
-    let packed = zstd::bulk::compress(&json, 1).or_code(Code::Bug, || "compress the shapes of a position".into())?;
-    Ok(packed.into())
-}
-
 /// A position of its two sections.
 ///
 /// # Errors
 /// `Bug`.
 pub fn encode(head: &Head, shapes: &[u8]) -> Result<Position> {
-    let json = serde_json::to_vec(head).or_code(Code::Bug, || "write a position".into())?;
-    let mut out = Vec::with_capacity(5 + json.len() + shapes.len());
-    out.push(FORMAT);
-    out.extend_from_slice(&(json.len() as u32).to_le_bytes());
-    out.extend_from_slice(&json);
-    out.extend_from_slice(shapes);
-    Ok(Position::new(out))
+    position::encode(FORMAT, head, shapes)
 }
 
 /// The head of a position.
 ///
 /// # Errors
-/// `CheckpointDamaged`, or `StateVersion` for a format of another version.
+/// As [`position::decode_head`].
 pub fn decode_head(position: &Position) -> Result<Head> {
-    Ok(sections(position)?.0)
+    position::decode_head(FORMAT, position)
 }
 
 /// Both sections of a position.
 ///
 /// # Errors
-/// As [`decode_head`].
+/// As [`position::decode_head`].
 pub fn decode(position: &Position) -> Result<(Head, Vec<Shape>)> {
-    let (head, packed) = sections(position)?;
-    let json = zstd::stream::decode_all(packed).map_err(|e| damaged("its shapes").with_source(e))?;
-    let shapes = serde_json::from_slice(&json).map_err(|e| damaged("its shapes").with_source(e))?;
-    Ok((head, shapes))
-}
-
-fn sections(position: &Position) -> Result<(Head, &[u8])> {
-    let bytes = position.as_bytes();
-    let (&format, rest) = bytes.split_first().ok_or_else(|| damaged("it is empty"))?;
-    if format != FORMAT {
-        let message = format!("the position in the checkpoint has format {format}, this version reads {FORMAT}");
-        return Err(Error::new(Code::StateVersion, message).help("run the version that wrote it"));
-    }
-    let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(|| damaged("it is too short"))?;
-    let length = u32::from_le_bytes(*length) as usize;
-    let json = rest.get(..length).ok_or_else(|| damaged("it is too short"))?;
-    let head = serde_json::from_slice(json).map_err(|e| damaged("its head").with_source(e))?;
-    Ok((head, &rest[length..]))
-}
-
-/// Bytes as hexadecimal digits.
-pub fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        for nibble in [byte >> 4, byte & 15] {
-            text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
-        }
-        text
-    })
-}
-
-/// The bytes of hexadecimal digits.
-///
-/// # Errors
-/// `CheckpointDamaged`.
-pub fn from_hex(text: &str) -> Result<Vec<u8>> {
-    let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
-    let pair = |p: &[u8]| Some(digit(*p.first()?)? << 4 | digit(*p.get(1)?)?);
-    text.as_bytes().chunks(2).map(pair).collect::<Option<_>>().ok_or_else(|| damaged("a key"))
+    position::decode(FORMAT, position)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dujiang_core::Code;
 
     fn head() -> Head {
         Head {
@@ -328,7 +269,7 @@ mod tests {
 
     #[test]
     fn damage_is_named() {
-        let position = encode(&head(), &encode_shapes(&[]).unwrap()).unwrap();
+        let position = encode(&head(), &encode_shapes::<Shape>(&[]).unwrap()).unwrap();
         for cut in 0..position.as_bytes().len() {
             let error = decode(&Position::new(position.as_bytes()[..cut].to_vec())).unwrap_err();
             assert_eq!(error.code(), Code::CheckpointDamaged);
