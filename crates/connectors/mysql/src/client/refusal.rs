@@ -217,6 +217,13 @@ const BINLOG_RULES: &[Rule] = &[
         help: "connect to the server the pipeline followed, or to one of its replicas that has caught up",
     },
     Rule {
+        texts: &["is missing the gtid"],
+        code: Code::OtherServer,
+        sentence: "the log of {peer} has transactions before and after one that the pipeline has read, and not that one",
+        help: "the server has lost a part of its log (a crash without sync_binlog=1), or was put back to an older state: take a new \
+               snapshot",
+    },
+    Rule {
         texts: &[
             "purged",
             "could not find gtid state",
@@ -302,6 +309,10 @@ mod tests {
             (
                 "Client requested master to start replication from impossible position; the first event 'bin.000001' at 9999",
                 Code::PositionLost,
+            ),
+            (
+                "The binlog on the master is missing the GTID 0-1-15903 requested by the slave (even though both a prior and a subsequent sequence number does exist), and GTID strict mode is enabled",
+                Code::OtherServer,
             ),
             ("Cannot replicate because the source purged required binary logs.", Code::PositionLost),
             ("Slave has more GTIDs than the master has, using the master's SERVER_UUID.", Code::OtherServer),

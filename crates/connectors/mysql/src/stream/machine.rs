@@ -381,6 +381,9 @@ impl Machine {
         if let Use::Spool(xid) = &t.rows {
             self.undecided.torn(xid);
         }
+        if let (true, Gtid::MariaDb(gtid)) = (t.known, &t.gtid) {
+            self.undecided.comes_again(*gtid);
+        }
         if tables.take_back(t.serial, &t.touched, None) { Ok(()) } else { Err(refusals::torn(&t.id)) }
     }
 

@@ -130,6 +130,12 @@ impl Undecided {
         }
     }
 
+    /// A transaction before the position came to no end, since the server crashed: it gives the number to the next one, and that is the
+    /// one that was read.
+    pub fn comes_again(&mut self, gtid: MariaGtid) {
+        self.catching_up.entry(gtid.domain).or_insert(gtid);
+    }
+
     /// Whether the rows of this transaction have to be read again.
     pub fn misses(&self, transaction: &str) -> bool {
         self.entries.iter().any(|entry| !entry.held && entry.saved.transaction == transaction)
@@ -296,6 +302,19 @@ mod tests {
 
     fn names(undecided: &Undecided) -> Vec<String> {
         undecided.saved().into_iter().map(|saved| saved.xid).collect()
+    }
+
+    #[test]
+    fn a_number_that_a_torn_transaction_had_before_is_read_once() {
+        let gtids = |text: &str| Executed::MariaDb(text.parse().unwrap());
+        let gtid = |text: &str| text.parse::<MariaGtid>().unwrap();
+        let mut undecided = undecided();
+        undecided.entries.iter_mut().for_each(|entry| entry.saved.before = "0-1-4".into());
+        undecided.begin_stream(&place("bin.000003:900"), &gtids("0-1-6"));
+        assert!(undecided.is_before_position(gtid("0-1-5")) && undecided.is_before_position(gtid("0-1-6")));
+        undecided.comes_again(gtid("0-1-6"));
+        assert!(undecided.is_before_position(gtid("0-1-6")), "in the next file");
+        assert!(!undecided.is_before_position(gtid("0-1-7")));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Raw binlog events, and every way a server refuses to send them.
 
-use crate::support::{connect, own, root, shared, user};
+use crate::support::{connect, own, reads_as_written, root, shared, user};
 use dujiang_core::{Code, Error};
 use dujiang_mysql::client::{BinlogRequest, BinlogStart, BinlogStream, Connection};
-use dujiang_scratch::{Options, Server};
+use dujiang_scratch::{Kind, Options, Server};
 use std::time::Duration;
 
 const ROTATE: u8 = 4;
@@ -63,6 +63,18 @@ async fn events_come_from_a_file_position_and_from_a_gtid() {
     );
     // Without our capability a MariaDB server would replace GTID events by BEGIN.
     assert!(first.iter().any(|e| e.0 == MARIADB_GTID) && !first.iter().any(|e| e.0 == QUERY && e.1 < 60));
+}
+
+/// INV-6: MariaDB tells a hole in the numbers of its log from a position that it never came to.
+#[tokio::test]
+async fn inv6_a_hole_where_the_position_lies_is_named() {
+    for kind in [Kind::MariaDb, Kind::MariaDbNewest] {
+        let server = own(&Options::default().on(kind));
+        server.sql("CREATE DATABASE b; SET gtid_seq_no = 9; CREATE DATABASE c").unwrap();
+        let error = error_of(&server, &request(7, BinlogStart::MariaDbGtids("0-1-4".into()))).await;
+        assert_eq!(error.code(), Code::OtherServer, "{error:?}");
+        reads_as_written(&error, &[(&format!("127.0.0.1:{}", server.port()), "<server>")]);
+    }
 }
 
 #[tokio::test]
