@@ -1,5 +1,6 @@
 //! Row groups: one that takes rows as they come, or one that is written column by column.
 
+use crate::runs::Runs;
 use crate::{Compression, DICTIONARY_BYTES, File, ParquetOptions, properties, schema};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch};
@@ -28,21 +29,57 @@ const SAMPLE: usize = 128 << 10;
 /// A row group with a writer for every column.
 pub(crate) struct OpenGroup {
     schema: SchemaRef,
-    writers: Vec<ArrowColumnWriter>,
+    leaves: Vec<Leaf>,
     rows: usize,
+}
+
+/// A leaf of the schema.
+struct Leaf {
+    /// As long as its values come in runs.
+    runs: Option<Runs>,
+    writer: ArrowColumnWriter,
+}
+
+impl Leaf {
+    /// Adds rows to the runs; hands all of them to the writer once they come in runs no more.
+    fn add_to_runs(&mut self, field: &FieldRef, column: &ArrayRef) -> Result<()> {
+        let mut runs = self.runs.take().unwrap_or_default();
+        runs.add(column.as_string());
+        if !runs.are_too_many() {
+            self.runs = Some(runs);
+            return Ok(());
+        }
+        runs.rows().try_for_each(|rows| write_column(field, &rows, &mut std::iter::once(&mut self.writer)))
+    }
+
+    fn size(&self) -> usize {
+        self.runs.as_ref().map_or_else(|| self.writer.get_estimated_total_bytes(), Runs::size)
+    }
+
+    /// What it holds. Pages that wait for their dictionary are part of a writer's size, not of what it says it holds.
+    fn memory(&self) -> usize {
+        let writer = &self.writer;
+        let written = || writer.memory_size().max(writer.get_estimated_total_bytes()) + COMPRESSOR;
+        self.runs.as_ref().map_or_else(written, Runs::memory)
+    }
 }
 
 impl OpenGroup {
     pub(crate) fn new(file: &File) -> Result<Self> {
         let writers = file.factory.create_column_writers(file.writer.flushed_row_groups().len())?;
-        Ok(Self { schema: file.schema.clone(), writers, rows: 0 })
+        let leaf = |(writer, in_runs): (_, &bool)| Leaf { runs: in_runs.then(Runs::default), writer };
+        let leaves = writers.into_iter().zip(&file.in_runs).map(leaf).collect();
+        Ok(Self { schema: file.schema.clone(), leaves, rows: 0 })
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.rows += batch.num_rows();
-        let mut writers = self.writers.iter_mut();
+        let mut leaves = self.leaves.iter_mut().peekable();
         for (field, column) in self.schema.fields().iter().zip(batch.columns()) {
-            write_column(field, column, &mut writers)?;
+            match leaves.next_if(|leaf| leaf.runs.is_some()) {
+                Some(leaf) => leaf.add_to_runs(field, column)?,
+                None => write_column(field, column, &mut leaves.by_ref().map(|leaf| &mut leaf.writer))?,
+            }
         }
         Ok(())
     }
@@ -53,21 +90,24 @@ impl OpenGroup {
 
     /// Estimated size if it were closed now.
     pub(crate) fn size(&self) -> usize {
-        self.writers.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum()
+        self.leaves.iter().map(Leaf::size).sum()
     }
 
-    /// What the writers hold. Pages that wait for their dictionary are part of their size, not of what they say they hold.
     pub(crate) fn memory(&self) -> usize {
-        let of = |writer: &ArrowColumnWriter| writer.memory_size().max(writer.get_estimated_total_bytes()) + COMPRESSOR;
-        self.writers.iter().map(of).sum()
+        self.leaves.iter().map(Leaf::memory).sum()
     }
 
     /// Ends the group; its columns leave one after the other.
     pub(crate) fn close(self, file: &mut File) -> Result<()> {
         file.writer.inner_mut().reserve_exact(self.size());
+        let columns = file.writer.schema_descr().columns().to_vec();
+        let properties = file.writer.properties().clone();
         let mut group = file.writer.next_row_group()?;
-        for writer in self.writers {
-            writer.close()?.append_to_row_group(&mut group)?;
+        for (leaf, column) in self.leaves.into_iter().zip(columns) {
+            match leaf.runs {
+                None => leaf.writer.close()?.append_to_row_group(&mut group)?,
+                Some(runs) => runs.append_to(column, &properties, &mut group)?,
+            }
         }
         group.close()?;
         Ok(())
@@ -92,9 +132,18 @@ pub(crate) fn write_columns(file: &mut File, batches: Vec<RecordBatch>, options:
     let mut columns: Vec<_> = batches.into_iter().map(|batch| batch.columns().to_vec().into_iter()).collect();
     let types = file.writer.schema_descr().root_schema().get_fields().to_vec();
     let usual = Arc::new(properties(options).build());
+    let in_runs: Vec<_> = file.schema.fields().iter().map(|field| file.run_column(field.name())).collect();
     let mut group = file.writer.next_row_group()?;
-    for (field, of) in file.schema.fields().iter().zip(types) {
+    for ((field, of), in_runs) in file.schema.fields().iter().zip(types).zip(in_runs) {
         let arrays: Vec<ArrayRef> = columns.iter_mut().filter_map(Iterator::next).collect();
+        if let Some(column) = in_runs {
+            let mut runs = Runs::default();
+            arrays.iter().for_each(|array| runs.add(array.as_string()));
+            if !runs.are_too_many() {
+                runs.append_to(column, &usual, &mut group)?;
+                continue;
+            }
+        }
         let is_large = |array: &ArrayRef| array.get_array_memory_size() / array.len().max(1) > LARGE_VALUE;
         let properties = match arrays.iter().find(|array| is_large(array)) {
             Some(array) => large_values(array, options)?,

@@ -12,20 +12,21 @@
 #![warn(missing_docs)]
 
 mod group;
+mod runs;
 mod schema;
 mod waiting;
 
 use crate::group::{OpenGroup, write_columns};
 use crate::waiting::Waiting;
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, SchemaRef};
 use dujiang_core::{Code, Result, ResultExt};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, ArrowWriterOptions};
 use parquet::basic::{Compression as Codec, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::ColumnPath;
+use parquet::schema::types::{ColumnDescPtr, ColumnPath};
 use std::sync::Arc;
 
 /// How pages are compressed.
@@ -51,6 +52,8 @@ pub struct ParquetOptions {
     /// Columns whose values hardly ever repeat but share their beginnings (event ids): stored as differences to the
     /// value before instead of through a dictionary.
     pub unique_columns: Vec<String>,
+    /// Required columns of text in which the same value stands many times in a row (transactions): written as runs, uncompressed.
+    pub run_columns: Vec<String>,
     /// Columns that nobody searches by range: no minimum and maximum are kept, which is a tenth of their cost.
     pub without_statistics: Vec<String>,
 }
@@ -62,6 +65,7 @@ impl Default for ParquetOptions {
             row_group_bytes: 32 << 20,
             file_bytes: 128 << 20,
             unique_columns: Vec::new(),
+            run_columns: Vec::new(),
             without_statistics: Vec::new(),
         }
     }
@@ -101,6 +105,8 @@ pub(crate) struct File {
     schema: SchemaRef,
     writer: SerializedFileWriter<Vec<u8>>,
     factory: ArrowRowGroupWriterFactory,
+    /// Of every leaf whether its values come in runs.
+    in_runs: Vec<bool>,
 }
 
 impl ParquetEncoder {
@@ -243,7 +249,19 @@ impl File {
             .with_parquet_schema(schema::descriptor(schema)?);
         let writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), writer_options)?;
         let (writer, factory) = writer.into_serialized_writer()?;
-        Ok(Self { schema: schema.clone(), writer, factory })
+        let is_text = |name: &str| schema.field_with_name(name).is_ok_and(|field| *field.data_type() == DataType::Utf8);
+        let in_runs = |leaf: &ColumnDescPtr| {
+            let plain = leaf.path().parts().len() == 1 && leaf.max_def_level() == 0;
+            plain && options.run_columns.iter().any(|name| name == leaf.name() && is_text(name))
+        };
+        let in_runs = writer.schema_descr().columns().iter().map(in_runs).collect();
+        Ok(Self { schema: schema.clone(), writer, factory, in_runs })
+    }
+
+    /// The leaf that a column of this name is, if its values come in runs.
+    fn run_column(&self, name: &str) -> Option<ColumnDescPtr> {
+        let leaves = self.writer.schema_descr().columns().iter().zip(&self.in_runs);
+        leaves.filter(|(_, in_runs)| **in_runs).map(|(leaf, _)| leaf.clone()).find(|leaf| leaf.name() == name)
     }
 }
 

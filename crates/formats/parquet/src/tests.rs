@@ -158,3 +158,53 @@ fn a_large_value_that_does_not_get_smaller_is_not_compressed() {
     assert_eq!(codec, parquet::basic::Compression::UNCOMPRESSED);
     assert_eq!(read(file), [rows]);
 }
+
+/// Required columns of text, in runs of so many rows of so many values.
+fn runs(counts: &[(usize, u8)]) -> RecordBatch {
+    let texts = |prefix: &'static str| {
+        let of = move |&(rows, value): &(usize, u8)| std::iter::repeat_n(format!("{prefix}{value}"), rows);
+        Arc::new(StringArray::from(counts.iter().flat_map(of).collect::<Vec<_>>())) as ArrayRef
+    };
+    let fields = ["run", "other", "last"].map(|name| Field::new(name, DataType::Utf8, false));
+    let columns = vec![texts("r"), texts("other "), texts("")];
+    RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), columns).unwrap()
+}
+
+fn in_runs(file_bytes: usize) -> ParquetOptions {
+    let run_columns = vec!["run".to_owned(), "last".to_owned()];
+    ParquetOptions { run_columns, file_bytes, without_statistics: vec!["last".to_owned()], ..Default::default() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn p11_runs_are_read_as_the_rows_they_were(
+        counts in prop::collection::vec((1usize..400, 0u8..5), 1..40),
+        single in prop::sample::select(vec![0u32, 1000, 1024, 2000]).prop_map(|n| (0..n).map(|n| (1, n as u8)).collect::<Vec<_>>()),
+        more in prop::collection::vec((1usize..30_000, any::<u8>()), 0..3),
+        file_bytes in prop::sample::select(vec![1usize, 128 << 20]),
+    ) {
+        let batches: Vec<_> = [counts, single, more].iter().filter(|part| !part.is_empty()).map(|part| runs(part)).collect();
+        let back = read(encode(&in_runs(file_bytes), &batches));
+        let schema = batches[0].schema();
+        let all = arrow_select::concat::concat_batches(&schema, &batches).unwrap();
+        let back = arrow_select::concat::concat_batches(&schema, &back).unwrap();
+        prop_assert_eq!(back.columns(), all.columns());
+    }
+}
+
+#[test]
+fn runs_take_bytes_by_the_run_and_say_their_least_and_greatest() {
+    for file_bytes in [1, 128 << 20] {
+        let file = reader(encode(&in_runs(file_bytes), &[runs(&[(70_000, 3), (1, 200), (70_000, 17)])]));
+        let group = file.metadata().row_group(0);
+        let column = group.column(0);
+        assert!(column.compressed_size() < 200, "{}", column.compressed_size());
+        assert_eq!(column.compression(), parquet::basic::Compression::UNCOMPRESSED);
+        let statistics = column.statistics().unwrap();
+        assert_eq!((statistics.min_bytes_opt(), statistics.max_bytes_opt()), (Some(&b"r17"[..]), Some(&b"r3"[..])));
+        assert!(group.column(2).statistics().is_none());
+        assert!(matches!(group.column(1).compression(), parquet::basic::Compression::ZSTD(_)));
+    }
+}
