@@ -4,7 +4,7 @@ use crate::metadata;
 use crate::schema::read_schema;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_buffer::Buffer;
-use arrow_data::layout;
+use arrow_data::{BufferSpec, layout};
 use arrow_ipc::FieldNode;
 use arrow_ipc::reader::{read_dictionary, read_record_batch};
 use arrow_schema::{DataType, SchemaRef};
@@ -57,8 +57,8 @@ impl Batches {
     }
 }
 
-/// Arrow's reader believes what a message says of its body: that its buffers lie in it, and that the mask of NULLs is as long
-/// as its column.
+/// Arrow's reader believes what a message says of its body: that its buffers lie in it and hold whole values, and that the mask of
+/// NULLs is as long as its column.
 fn is_sound<'a>(batch: &arrow_ipc::RecordBatch<'_>, types: impl Iterator<Item = &'a DataType>, body: usize) -> bool {
     if batch.compression().is_some() {
         return false;
@@ -86,7 +86,12 @@ fn masks_fit(
         let mask = buffers.next()?;
         (nulls == 0 || mask >= length.div_ceil(8) as usize).then_some(())?;
     }
-    layout.buffers.iter().try_for_each(|_| buffers.next().map(drop))?;
+    for buffer in &layout.buffers {
+        let found = buffers.next()?;
+        if let BufferSpec::FixedWidth { alignment, .. } = buffer {
+            found.is_multiple_of(*alignment).then_some(())?;
+        }
+    }
     match data_type {
         DataType::List(item)
         | DataType::LargeList(item)
@@ -107,5 +112,32 @@ fn dictionaries_of<'a>(data_type: &'a DataType, values: &mut Vec<&'a DataType>) 
         | DataType::Map(item, _) => dictionaries_of(item.data_type(), values),
         DataType::Struct(fields) => fields.iter().for_each(|field| dictionaries_of(field.data_type(), values)),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::StringArray;
+    use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message};
+    use arrow_schema::{Field, Schema};
+    use std::sync::Arc;
+
+    /// Found by fuzzing: offsets of a text column that end amid a number.
+    #[test]
+    fn a_buffer_that_ends_amid_a_value_is_refused() {
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Utf8, false)]));
+        let rows = RecordBatch::try_new(schema.clone(), vec![Arc::new(StringArray::from(vec!["x", "yz"]))]).unwrap();
+        let (generator, options) = (IpcDataGenerator::default(), IpcWriteOptions::default());
+        let mut tracker = DictionaryTracker::new(false);
+        let mut bytes = Vec::new();
+        let encoded = generator.encode(&rows, &mut tracker, &options, &mut Default::default()).unwrap().1;
+        write_message(&mut bytes, encoded, &options).unwrap();
+        let mut batches = Batches { schema, dictionaries: HashMap::new() };
+        assert_eq!(batches.read(&Buffer::from(bytes.as_slice())), Some(rows));
+        // Three offsets of four bytes, and one byte more: the length of the buffer, as the message tells it.
+        let told = bytes.windows(8).position(|window| window == 12_u64.to_le_bytes()).unwrap();
+        bytes[told] = 13;
+        assert_eq!(batches.read(&Buffer::from(bytes)), None);
     }
 }
