@@ -1,6 +1,6 @@
 //! Schema changes as the dialect's events: what they are, how two shapes differ, what an event makes of a shape.
 
-use crate::schema::{Ddl, TableId, TableSchema};
+use crate::schema::{Ddl, SchemaChange, TableId, TableSchema};
 use arrow_schema::{Field, FieldRef, Schema};
 use std::sync::Arc;
 
@@ -223,6 +223,16 @@ impl SinkChange {
     /// The table at the sink.
     pub fn table(&self) -> &TableId {
         &self.after.id
+    }
+
+    /// The same as the source would tell it, for sinks that keep changes whole.
+    pub fn as_told(&self) -> SchemaChange {
+        let ddl = match &self.event {
+            SchemaEvent::TruncateTable => Ddl::Truncate,
+            SchemaEvent::DropTable => Ddl::Drop,
+            _ => Ddl::default(),
+        };
+        SchemaChange { ddl, ..SchemaChange::of_shapes(self.before.as_ref(), &self.after) }
     }
 }
 

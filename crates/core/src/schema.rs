@@ -132,6 +132,13 @@ pub struct SchemaChange {
     pub ddl: Ddl,
 }
 
+impl SchemaChange {
+    /// One of which two shapes say everything.
+    pub fn of_shapes(before: Option<&Arc<TableSchema>>, after: &Arc<TableSchema>) -> Self {
+        Self { before: before.cloned(), after: after.clone(), statement: String::new(), ddl: Ddl::default() }
+    }
+}
+
 /// What a statement did to a table, as far as two shapes cannot tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ddl {

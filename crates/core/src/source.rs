@@ -62,6 +62,12 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 
+    /// Whether a start waits for as long as the source cannot be reached, as a reader does that has been opened; otherwise it
+    /// ends with the error. Logs are waited for: a delivery may be started before them.
+    fn is_awaited(&self) -> bool {
+        false
+    }
+
     /// What the block sets that has no effect here, or another one than elsewhere; shown by `check` and `run`.
     fn warnings(&self) -> Vec<Problem> {
         Vec::new()
@@ -78,8 +84,11 @@ pub trait Source: Send + Sync {
 
     /// The tables and their shapes as the position carries them, if it does; so that a sink can be prepared before the
     /// first row. Default: none.
-    fn schemas_at(&self, _position: &Position) -> Vec<Arc<TableSchema>> {
-        Vec::new()
+    ///
+    /// # Errors
+    /// As [`Source::open`], where it has to look elsewhere for them.
+    async fn schemas_at(&self, _position: &Position) -> Result<Vec<Arc<TableSchema>>> {
+        Ok(Vec::new())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The numbers of entries: what is written next, and what of it belongs to which epoch.
 
+use dujiang_core::schema::{Ddl, SchemaChange};
 use dujiang_core::sink::Milestone;
 use dujiang_core::{TableId, TableSchema};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,8 @@ struct State {
     committed: u64,
     milestones: VecDeque<(u64, Milestone)>,
     told: Vec<u64>,
+    /// The change of a shape that was told last, and the number behind what had been numbered by then.
+    told_last: Option<(SchemaChange, u64)>,
     /// The shape that each table has, and the entry that told it.
     shapes: HashMap<TableId, (u64, Arc<TableSchema>)>,
 }
@@ -86,11 +89,21 @@ impl Entries {
         self.state().shapes.get(table).cloned()
     }
 
-    /// Remembers a shape that entry `number` tells.
-    pub fn told(&self, number: u64, shape: &Arc<TableSchema>) {
+    /// Remembers a change of a shape that entry `number` tells.
+    pub fn told(&self, number: u64, change: &SchemaChange) {
         let mut state = self.state();
         state.told.push(number);
-        state.shapes.insert(shape.id.clone(), (number, shape.clone()));
+        state.shapes.insert(change.after.id.clone(), (number, change.after.clone()));
+        state.told_last = Some((change.clone(), state.next));
+    }
+
+    /// Whether the log knows a change already: one comes again when telling it has failed halfway.
+    pub fn is_told(&self, change: &SchemaChange) -> bool {
+        let state = self.state();
+        match change.ddl {
+            Ddl::Columns { .. } => state.shapes.get(&change.after.id).is_some_and(|(_, known)| *known == change.after),
+            _ => state.told_last.as_ref().is_some_and(|(last, next)| last == change && state.next == *next),
+        }
     }
 
     /// Ends an epoch: the number behind its last entry, if it has any.
@@ -139,5 +152,22 @@ mod tests {
         entries.committed(end);
         let part = entries.part(entries.cut().unwrap(), Ranges::new());
         assert_eq!((part.from, part.end, part.milestones), (14, 15, vec![(14, "caught-up".to_owned())]));
+    }
+
+    #[test]
+    fn a_change_of_a_shape_that_comes_again_is_known() {
+        let entries = Entries::default();
+        let shape = TableSchema::by_value(TableId::new("shop", "orders"), vec![], vec![]);
+        let first = SchemaChange::of_shapes(None, &shape);
+        assert!(!entries.is_told(&first));
+        entries.told(entries.take(1), &first);
+        assert!(entries.is_told(&first));
+        let emptied = SchemaChange { ddl: Ddl::Truncate, ..first.clone() };
+        assert!(!entries.is_told(&emptied));
+        entries.told(entries.take(1), &emptied);
+        assert!(entries.is_told(&emptied));
+        entries.take(1);
+        assert!(!entries.is_told(&emptied), "rows lie between: it is another one");
+        assert!(entries.is_told(&first));
     }
 }

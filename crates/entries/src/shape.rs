@@ -149,6 +149,11 @@ impl Shapes {
         earlier.map(|(n, change)| (change.after.id.clone(), (*n, change.after.clone()))).collect()
     }
 
+    /// The tables that are known before entry `number`.
+    pub fn tables(&self, number: u64) -> Vec<Arc<TableSchema>> {
+        self.before(number).into_values().map(|(_, table)| table).collect()
+    }
+
     /// The first number from `number` on at which no shape is told.
     pub fn behind(&self, mut number: u64) -> u64 {
         while self.told.contains_key(&number) {

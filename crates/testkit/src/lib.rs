@@ -7,6 +7,7 @@
 //! - [`messages`]: what users read of each error, written down.
 //! - [`power`]: a disk whose power fails.
 //! - [`proxy`]: a TCP proxy that delays, cuts, drips, stalls, swallows and flips.
+//! - [`sample`]: tables with a number and a text, and rows of them.
 //! - [`workload`]: a load of real transactions on a real server, made so that loss, repetition and reordering show.
 //! - [`oracle`]: compares files with the source, row by row and change by change, through an independent reader.
 //! - [`watch`]: lists a sink's folder all the time, as a reader who must never see uncommitted data.
@@ -21,5 +22,6 @@ pub mod messages;
 pub mod oracle;
 pub mod power;
 pub mod proxy;
+pub mod sample;
 pub mod watch;
 pub mod workload;

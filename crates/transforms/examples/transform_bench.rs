@@ -9,7 +9,7 @@ use arrow_array::types::Decimal128Type;
 use arrow_array::{ArrayRef, Int64Array, PrimitiveArray, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use dujiang_core::batch::TimePrecision;
-use dujiang_core::clock::Clock;
+use dujiang_core::clock::Standing;
 use dujiang_core::{ChangeBatch, Kind, Origin, Origins, TableId, TableSchema};
 use dujiang_transforms::{Compiled, Context, Rule, Tz};
 use std::sync::Arc;
@@ -20,14 +20,6 @@ const FILTER: &str = "n3 > 100 AND t3 <> 'never'";
 /// Rows per measurement.
 const ROWS: usize = 2_000_000;
 const ROUNDS: usize = 9;
-
-struct Standing;
-
-impl Clock for Standing {
-    fn now_micros(&self) -> i64 {
-        0
-    }
-}
 
 fn column(nth: usize, rows: usize) -> (Field, ArrayRef) {
     let value = |row: usize| (row * 31 + nth * 17) % 1_000;
@@ -85,7 +77,7 @@ fn cpu() -> f64 {
 }
 
 fn main() {
-    let context = Context { time_zone: Tz::UTC, clock: Arc::new(Standing), metadata: vec![] };
+    let context = Context { time_zone: Tz::UTC, clock: Arc::new(Standing(0)), metadata: vec![] };
     let rule = Rule { projection: Some(PROJECTION.to_owned()), filter: Some(FILTER.to_owned()), ..Rule::default() };
     for rows in [8_192, 100] {
         let batch = batch(rows);

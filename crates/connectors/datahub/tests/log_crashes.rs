@@ -1,12 +1,13 @@
 //! A capture and a delivery of a log in DataHub that die at any point, instances that go on after they were given up, and answers
 //! that are lost: what is delivered is the source, each change once and in order.
 
-use crate::log::{Process, inserts, next, open, source, table};
-use arrow_array::Int64Array;
+use crate::log::{capture, source};
 use dujiang_core::sink::SinkState;
 use dujiang_core::source::{Reader, SourceEvent};
 use dujiang_core::{Epoch, Position, TableSchema};
+use dujiang_testkit::conformance::log::{Capture, next, open};
 use dujiang_testkit::datahub::{Datahub, Fault};
+use dujiang_testkit::sample::{self, inserts, table};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,8 +46,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct World {
     service: Datahub,
     orders: Arc<TableSchema>,
-    now: Process,
-    old: Option<Process>,
+    now: Capture,
+    old: Option<Capture>,
     /// The next number of the source, and the epoch.
     next: i64,
     epoch: u64,
@@ -60,7 +61,7 @@ struct World {
 impl World {
     async fn start() -> Self {
         let (service, orders) = (Datahub::start().await, table("orders"));
-        let now = Process::start(&service, 1, std::slice::from_ref(&orders)).await.expect("a capture");
+        let now = capture(&service, 1, std::slice::from_ref(&orders)).await.expect("a capture");
         let (kept, candidate, delivered, position) = ((0, 0), None, Vec::new(), None);
         Self { service, orders, now, old: None, next: 0, epoch: 0, kept, candidate, delivered, position }
     }
@@ -98,7 +99,7 @@ impl World {
     /// Another capture goes on from what the log holds.
     async fn begin(&mut self) {
         let generation = self.now.generation + 1;
-        let new = Process::start(&self.service, generation, std::slice::from_ref(&self.orders)).await.expect("begin");
+        let new = capture(&self.service, generation, std::slice::from_ref(&self.orders)).await.expect("begin");
         let held = match new.state {
             SinkState::Holds { epoch, .. } => epoch.0,
             _ => 0,
@@ -153,8 +154,7 @@ impl World {
 async fn read_one(reader: &mut Box<dyn Reader>, ids: &mut Vec<i64>) -> bool {
     match next(reader).await.expect("next") {
         SourceEvent::Batch(batch) => {
-            let column = batch.rows.column(0).as_any().downcast_ref::<Int64Array>().expect("ids");
-            ids.extend(column.values());
+            ids.extend(sample::ids(&batch));
             true
         }
         event => !matches!(event, SourceEvent::CaughtUp),

@@ -1,6 +1,6 @@
 //! DataHub as a source.
 
-use crate::support::Standing;
+use crate::support::CLOCK;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use dujiang_core::budget::Budget;
@@ -39,7 +39,7 @@ fn source(hub: &Datahub, more: &[(&str, &str)]) -> Box<dyn Source> {
 async fn open(source: &dyn Source, from: Option<Position>) -> Result<(Box<dyn Reader>, Box<dyn Acker>)> {
     let context = SourceContext {
         identity: PipelineIdentity { name: "river".into(), lineage: Lineage("00000000000000aa".into()) },
-        clock: Arc::new(Standing),
+        clock: Arc::new(CLOCK),
         budget: Budget::new(64 << 20),
         work_dir: std::env::temp_dir(),
     };
@@ -422,7 +422,7 @@ async fn fields_that_are_appended_become_columns() {
         let once_more = read(&mut again, 3 - told.images()).await;
         assert_eq!(once_more.changes.len(), 1);
         // Behind it the position carries the shape.
-        assert_eq!(source.schemas_at(&behind)[0].arrow.fields().len(), 3);
+        assert_eq!(source.schemas_at(&behind).await.unwrap()[0].arrow.fields().len(), 3);
         let (mut later, _acker) = open(&*source, Some(behind)).await.unwrap();
         hub.put("orders", 0, &[Some("6"), None, None], &[]);
         let later = read(&mut later, 1).await;

@@ -5,7 +5,7 @@ use arrow_schema::{DataType, Field};
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::budget::Budget;
 use dujiang_core::checkpoint::{Generation, PipelineIdentity};
-use dujiang_core::clock::Clock;
+use dujiang_core::clock::Standing;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::options::{Place, RawOption};
@@ -15,13 +15,7 @@ use dujiang_core::{ChangeBatch, Kind, Lineage, Origin, Origins, Result, TableId,
 use dujiang_testkit::datahub::{ACCESS_ID, ACCESS_KEY, Datahub, PROJECT, Stored};
 use std::sync::Arc;
 
-pub(crate) struct Standing;
-
-impl Clock for Standing {
-    fn now_micros(&self) -> i64 {
-        1_795_186_800_000_000
-    }
-}
+pub(crate) const CLOCK: Standing = Standing(1_795_186_800_000_000);
 
 /// Where the service is asked, and as whom.
 pub(crate) const PROJECT_OPTIONS: [(&str, &str); 3] =
@@ -86,7 +80,7 @@ impl Hub {
         let context = SinkContext {
             identity: PipelineIdentity { name: "river".into(), lineage: Lineage("00000000000000aa".into()) },
             generation: Generation(1),
-            clock: Arc::new(Standing),
+            clock: Arc::new(CLOCK),
             budget: Budget::new(64 << 20),
             retries: Default::default(),
         };

@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArra
 use arrow_schema::{DataType, Field, TimeUnit};
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::budget::Budget;
-use dujiang_core::clock::Clock;
+use dujiang_core::clock::Standing;
 use dujiang_core::options::{Place, RawOption};
 use dujiang_core::sink::{Sink, SinkContext};
 use dujiang_core::{
@@ -27,14 +27,6 @@ fn cpu_seconds() -> f64 {
     let fields: Vec<&str> = stat[stat.rfind(')').expect("a name in brackets") + 2..].split(' ').collect();
     let ticks: u64 = fields[11..13].iter().map(|n| n.parse::<u64>().expect("a number")).sum();
     ticks as f64 / 100.0
-}
-
-struct Still;
-
-impl Clock for Still {
-    fn now_micros(&self) -> i64 {
-        1_795_196_305_123_456
-    }
 }
 
 /// Name and options of what is measured; without options, the crate alone.
@@ -105,7 +97,7 @@ async fn ours(folder: &Path, batches: &[ChangeBatch], options: &[(&str, &str)]) 
     let context = SinkContext {
         identity: PipelineIdentity { name: "bench".into(), lineage: Lineage("00000000000000aa".into()) },
         generation: Generation(1),
-        clock: Arc::new(Still),
+        clock: Arc::new(Standing(1_795_196_305_123_456)),
         budget: Budget::new(128 << 20),
         retries: Default::default(),
     };

@@ -430,19 +430,11 @@ mod tests {
     use dujiang_core::batch::TimePrecision;
     use dujiang_core::budget::Budget;
     use dujiang_core::checkpoint::{Generation, Lineage, PipelineIdentity};
-    use dujiang_core::clock::Clock;
+    use dujiang_core::clock::Standing;
     use dujiang_core::options::{Place, RawOption};
     use dujiang_core::sink::Retries;
     use dujiang_core::{Kind, Origin, Origins, TableSchema};
     use std::path::Path;
-
-    struct NoClock;
-
-    impl Clock for NoClock {
-        fn now_micros(&self) -> i64 {
-            1_700_000_000_000_000
-        }
-    }
 
     fn lane(path: &Path, retries: Retries) -> Lane {
         let raw = [("path", path.display().to_string()), ("format", "json".to_owned())]
@@ -451,7 +443,7 @@ mod tests {
         let context = SinkContext {
             identity: PipelineIdentity { name: "orders".into(), lineage: Lineage("aa".into()) },
             generation: Generation(1),
-            clock: Arc::new(NoClock),
+            clock: Arc::new(Standing(1_700_000_000_000_000)),
             budget: Budget::new(1 << 20),
             retries,
         };

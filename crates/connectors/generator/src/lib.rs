@@ -128,8 +128,8 @@ impl Source for Generator {
         Place::read(position, &self.shop).map_or_else(|error| error.message().to_owned(), |place| place.describe())
     }
 
-    fn schemas_at(&self, position: &Position) -> Vec<Arc<TableSchema>> {
-        Place::read(position, &self.shop).map_or_else(|_| Vec::new(), |place| self.schemas(place.altered))
+    async fn schemas_at(&self, position: &Position) -> Result<Vec<Arc<TableSchema>>> {
+        Ok(Place::read(position, &self.shop).map_or_else(|_| Vec::new(), |place| self.schemas(place.altered)))
     }
 }
 

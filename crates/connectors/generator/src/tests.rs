@@ -3,25 +3,17 @@
 use super::*;
 use dujiang_core::budget::Budget;
 use dujiang_core::checkpoint::{Lineage, PipelineIdentity};
-use dujiang_core::clock::Clock;
+use dujiang_core::clock::Standing;
 use dujiang_core::options::Place as Where;
 use dujiang_core::source::SourceEvent;
 use dujiang_core::{ChangeBatch, Kind, text};
 use std::collections::HashMap;
 
-struct StoppedClock(i64);
-
-impl Clock for StoppedClock {
-    fn now_micros(&self) -> i64 {
-        self.0
-    }
-}
-
 fn context() -> SourceContext {
     let identity = PipelineIdentity { name: "p".into(), lineage: Lineage("0123456789abcdef".into()) };
     SourceContext {
         identity,
-        clock: Arc::new(StoppedClock(1_800_000_000_000_000)),
+        clock: Arc::new(Standing(1_800_000_000_000_000)),
         budget: Budget::new(1 << 30),
         work_dir: "unused".into(),
     }
@@ -96,7 +88,7 @@ async fn an_alter_met_at_a_barrier_comes_again() {
     assert!(matches!(again.next().await.unwrap(), SourceEvent::SchemaChange(_)));
     again.next().await.unwrap();
     let position = again.barrier(&mut Vec::new()).unwrap();
-    assert_eq!(source.schemas_at(&position)[0].version, 2);
+    assert_eq!(source.schemas_at(&position).await.unwrap()[0].version, 2);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use arrow_schema::{DataType, Field};
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::budget::Budget;
 use dujiang_core::checkpoint::{Generation, Lineage, PipelineIdentity};
-use dujiang_core::clock::Clock;
+use dujiang_core::clock::Standing;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{Place, RawOption};
 use dujiang_core::sink::{CommitRequest, SinkContext};
@@ -35,14 +35,6 @@ const BATCH: i64 = 8192;
 const PAYLOADS: i64 = 10_000;
 /// Both clients: what the sink sets, and Java's default batch of 16 KiB raised to the other one's.
 const SETTINGS: [(&str, &str); 2] = [("linger.ms", "5"), ("batch.size", "1000000")];
-
-struct Still;
-
-impl Clock for Still {
-    fn now_micros(&self) -> i64 {
-        1_700_000_000_000_000
-    }
-}
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
@@ -154,7 +146,7 @@ async fn ours(kafka: &Kafka, topic: &str, guarantee: &str, rows: i64) -> Outcome
     let context = SinkContext {
         identity: PipelineIdentity { name: topic.into(), lineage: Lineage("00000000000000aa".into()) },
         generation: Generation(1),
-        clock: Arc::new(Still),
+        clock: Arc::new(Standing(1_700_000_000_000_000)),
         budget: Budget::new(128 << 20),
         retries: Default::default(),
     };

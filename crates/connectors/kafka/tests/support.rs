@@ -1,16 +1,13 @@
 //! A broker for all tests of this binary, and an ordinary reader of its topics.
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrow_schema::{DataType, Field};
-use dujiang_core::batch::TimePrecision;
-use dujiang_core::budget::Budget;
-use dujiang_core::checkpoint::{Generation, Lineage, PipelineIdentity, Token};
-use dujiang_core::clock::Clock;
+use dujiang_core::checkpoint::{Generation, Token};
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{Place, RawOption};
 use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkContext, SinkState, Writer};
-use dujiang_core::{ChangeBatch, Epoch, Kind, Origin, Origins, Position, Result, TableId, TableSchema};
+use dujiang_core::{Epoch, Position, Result, TableSchema};
 use dujiang_scratch::{Kafka, KafkaOptions};
+pub use dujiang_testkit::conformance::log::context as context_of;
+pub use dujiang_testkit::sample::{inserts, rows, table};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -61,27 +58,9 @@ pub fn sink(bootstrap: &str, more: &[(&str, &str)]) -> Box<dyn Sink> {
     (dujiang_kafka::SINK.build)(&raw(bootstrap, more), &pipeline).expect("good options")
 }
 
-struct Standing;
-
-impl Clock for Standing {
-    fn now_micros(&self) -> i64 {
-        1_700_000_000_000_000
-    }
-}
-
+/// Of a pipeline that shares its name: those that write in transactions to the same brokers shut each other out.
 pub fn context(generation: u64) -> SinkContext {
     context_of("test", generation)
-}
-
-/// Of a pipeline of its own: those that write in transactions to the same brokers must not shut each other out.
-pub fn context_of(pipeline: &str, generation: u64) -> SinkContext {
-    SinkContext {
-        identity: PipelineIdentity { name: pipeline.into(), lineage: Lineage("00000000000000aa".into()) },
-        generation: Generation(generation),
-        clock: Arc::new(Standing),
-        budget: Budget::new(64 << 20),
-        retries: Default::default(),
-    }
 }
 
 /// A process that writes: a committer and one writer.
@@ -123,35 +102,6 @@ impl Process {
         let request = self.request(epoch, tokens);
         self.committer.commit(&request).await
     }
-}
-
-/// `id` BIGINT (the key), `text` TEXT.
-pub fn table(name: &str) -> Arc<TableSchema> {
-    let fields = vec![Field::new("id", DataType::Int64, false), Field::new("text", DataType::Utf8, true)];
-    TableSchema::by_value(TableId::new("shop", name), fields, vec![0])
-}
-
-/// Rows of such a table.
-pub fn rows(schema: &Arc<TableSchema>, rows: &[(Kind, i64, &str)]) -> ChangeBatch {
-    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.1)));
-    let texts: ArrayRef = Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.2)));
-    let batch = RecordBatch::try_new(schema.arrow.clone(), vec![ids, texts]).expect("columns fit");
-    let mut origins = Origins::default();
-    let transaction = format!("tx{}", rows[0].1);
-    let origin = Origin {
-        transaction: &transaction,
-        position: "bin.1:4",
-        commit_micros: 1_700_000_000_000_000,
-        precision: TimePrecision::Micros,
-        first_ordinal: 0,
-    };
-    origins.push(rows.len(), origin);
-    ChangeBatch::new(schema.clone(), batch, rows.iter().map(|row| row.0).collect(), origins).expect("a batch")
-}
-
-pub fn inserts(schema: &Arc<TableSchema>, ids: std::ops::Range<i64>) -> ChangeBatch {
-    let all: Vec<_> = ids.map(|id| (Kind::Insert, id, "text")).collect();
-    rows(schema, &all)
 }
 
 /// A message as a reader sees it.

@@ -11,7 +11,7 @@ use arrow_schema::{DataType, Field};
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::budget::Budget;
 use dujiang_core::checkpoint::{Generation, Lineage, PipelineIdentity};
-use dujiang_core::clock::Clock;
+use dujiang_core::clock::Standing;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{Place, RawOption};
 use dujiang_core::sink::{CommitRequest, SinkContext};
@@ -31,14 +31,6 @@ const BATCH: i64 = 8192;
 /// Bytes of the log between two commits, about.
 const EPOCH: u64 = 64 << 20;
 const BLOCK: usize = 1 << 20;
-
-struct Still;
-
-impl Clock for Still {
-    fn now_micros(&self) -> i64 {
-        1_700_000_000_000_000
-    }
-}
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
@@ -136,7 +128,7 @@ async fn append(path: &Path, compression: &str, rows: i64) -> Outcome<(f64, u64)
     let context = SinkContext {
         identity: PipelineIdentity { name: "bench".into(), lineage: Lineage("00000000000000aa".into()) },
         generation: Generation(1),
-        clock: Arc::new(Still),
+        clock: Arc::new(Standing(1_700_000_000_000_000)),
         budget: Budget::new(128 << 20),
         retries: Default::default(),
     };

@@ -6,8 +6,8 @@ use crate::store::{End, EpochEnd, Store};
 use crate::writer::LogWriter;
 use async_trait::async_trait;
 use dujiang_core::checkpoint::{Generation, Token};
-use dujiang_core::evolution::{SchemaEvent, SinkChange};
-use dujiang_core::schema::{Ddl, SchemaChange};
+use dujiang_core::evolution::SinkChange;
+use dujiang_core::schema::SchemaChange;
 use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkClass, SinkContext, SinkState, Writer};
 use dujiang_core::{Code, Epoch, Error, Result, TableId, TableSchema};
 use std::sync::Arc;
@@ -99,23 +99,11 @@ impl Committer for LogCommitter {
     }
 
     async fn apply_schema(&mut self, expected: Option<&Arc<TableSchema>>, next: &Arc<TableSchema>) -> Result<()> {
-        let change = SchemaChange {
-            before: expected.cloned(),
-            after: next.clone(),
-            statement: String::new(),
-            ddl: Ddl::default(),
-        };
-        self.apply_change(&change).await
+        self.apply_change(&SchemaChange::of_shapes(expected, next)).await
     }
 
     async fn apply_shapes(&mut self, shapes: &[Arc<TableSchema>]) -> Result<()> {
-        let first = |after: &Arc<TableSchema>| SchemaChange {
-            before: None,
-            after: after.clone(),
-            statement: String::new(),
-            ddl: Ddl::default(),
-        };
-        let changes: Vec<SchemaChange> = shapes.iter().map(first).collect();
+        let changes: Vec<SchemaChange> = shapes.iter().map(|shape| SchemaChange::of_shapes(None, shape)).collect();
         let (generation, now) = (self.generation(), self.context.clock.now_micros());
         self.on(move |store| store.change_shapes(generation, &changes, now)).await
     }
@@ -126,13 +114,7 @@ impl Committer for LogCommitter {
     }
 
     async fn apply_event(&mut self, change: &SinkChange) -> Result<()> {
-        let ddl = match &change.event {
-            SchemaEvent::TruncateTable => Ddl::Truncate,
-            SchemaEvent::DropTable => Ddl::Drop,
-            _ => Ddl::default(),
-        };
-        let (before, after) = (change.before.clone(), change.after.clone());
-        self.apply_change(&SchemaChange { before, after, statement: String::new(), ddl }).await
+        self.apply_change(&change.as_told()).await
     }
 
     async fn withdraw_after(&mut self, epoch: Epoch) -> Result<()> {

@@ -13,7 +13,7 @@ use dujiang_core::sink::Milestone;
 use dujiang_core::source::{Acker, Reader, Source, SourceContext, SourceEvent, SourceStatus, Survey, SurveyedTable};
 use dujiang_core::{ChangeBatch, Code, Error, Position, Result, ResultExt, Start, TableSchema};
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -96,24 +96,6 @@ impl LogSource {
         seen.cursor(disk, offset)
     }
 
-    fn cursor_at(&self, seen: &Seen, spot: &Spot) -> Result<Cursor> {
-        if spot.log != seen.identity.log {
-            return Err(Error::new(Code::LogOther, "the checkpoint's position belongs to another log")
-                .fact("folder", self.place.disk.describe(""))
-                .help("bring the log back, or begin the delivery anew with an empty state directory and sink"));
-        }
-        if spot.offset < seen.first {
-            return Err(trimmed(seen, spot.offset));
-        }
-        if spot.offset > seen.bound.end {
-            return Err(Error::new(Code::LogOther, "the delivery has read what the log no longer has")
-                .fact("position", format!("offset {}", spot.offset))
-                .fact("the log ends at", format!("offset {}", seen.bound.end))
-                .help("bring the log's folder and the delivery's state back to the same moment"));
-        }
-        seen.cursor(&self.place.disk, spot.offset)
-    }
-
     async fn register(&self, seen: &Seen, offset: Option<u64>, now_micros: i64) -> Result<()> {
         consumers::check_name(&self.consumer)?;
         let (disk, name, first) = (self.place.disk.clone(), self.consumer.clone(), seen.first);
@@ -130,6 +112,24 @@ impl LogSource {
         })
         .await
     }
+}
+
+fn cursor_at(place: &Place, seen: &Seen, spot: &Spot) -> Result<Cursor> {
+    if spot.log != seen.identity.log {
+        return Err(Error::new(Code::LogOther, "the checkpoint's position belongs to another log")
+            .fact("folder", place.disk.describe(""))
+            .help("bring the log back, or begin the delivery anew with an empty state directory and sink"));
+    }
+    if spot.offset < seen.first {
+        return Err(trimmed(seen, spot.offset));
+    }
+    if spot.offset > seen.bound.end {
+        return Err(Error::new(Code::LogOther, "the delivery has read what the log no longer has")
+            .fact("position", format!("offset {}", spot.offset))
+            .fact("the log ends at", format!("offset {}", seen.bound.end))
+            .help("bring the log's folder and the delivery's state back to the same moment"));
+    }
+    seen.cursor(&place.disk, spot.offset)
 }
 
 fn trimmed(seen: &Seen, offset: u64) -> Error {
@@ -200,7 +200,7 @@ impl Source for LogSource {
         *source.begins() = *self.begins();
         let at = seen.clone();
         let cursor = blocking(move || match spot {
-            Some(spot) => source.cursor_at(&at, &spot),
+            Some(spot) => cursor_at(&source.place, &at, &spot),
             None => source.first_cursor(&at),
         })
         .await?;
@@ -231,15 +231,15 @@ impl Source for LogSource {
         Spot::of(position).map_or_else(|error| error.message().to_owned(), |spot| format!("offset {}", spot.offset))
     }
 
-    /// Reads the shapes of one segment; what is wrong with it is told when the source is opened.
-    fn schemas_at(&self, position: &Position) -> Vec<Arc<TableSchema>> {
-        let shapes = || {
-            let (seen, spot) = (self.place.look()?, Spot::of(position)?);
-            seen.map(|seen| Ok(self.cursor_at(&seen, &spot)?.shapes())).transpose()
-        };
-        let shapes: Result<_> = shapes();
-        let shapes = shapes.ok().flatten().unwrap_or_default();
-        shapes.into_values().map(|(_, table)| table).collect()
+    /// Reads the shapes of one segment.
+    async fn schemas_at(&self, position: &Position) -> Result<Vec<Arc<TableSchema>>> {
+        let (place, spot) = (self.place.clone(), Spot::of(position)?);
+        let shapes = blocking(move || {
+            let Some(seen) = place.look()? else { return Ok(BTreeMap::new()) };
+            Ok(cursor_at(&place, &seen, &spot)?.shapes())
+        })
+        .await?;
+        Ok(shapes.into_values().map(|(_, table)| table).collect())
     }
 }
 

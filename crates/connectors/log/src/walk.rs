@@ -8,7 +8,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::files::{COMMITS_MAGIC, Commits, FILE_HEADER, FileHeader, SEGMENT_MAGIC};
 use crate::frame::{self, Codec, FileIdentity, FrameHeader, FrameKind, HEADER};
 use crate::payload;
-use dujiang_core::schema::{Ddl, SchemaChange};
+use dujiang_core::schema::SchemaChange;
 use dujiang_core::{Result, TableSchema};
 use std::io;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub fn walk_frame(table: &Arc<TableSchema>, bytes: &[u8]) -> Result<usize> {
     let codecs = [Codec::None, Codec::Lz4, Codec::Zstd];
     let (codec, arranged) = (codecs[usize::from(codec & 0x7f) % 3], codec & 0x80 != 0);
     let mut file = FileHeader { identity: IDENTITY, generation: 1, created_micros: 0 }.write();
-    let first = SchemaChange { before: None, after: table.clone(), statement: String::new(), ddl: Ddl::default() };
+    let first = SchemaChange::of_shapes(None, table);
     let mut shape = Vec::new();
     payload::write_shape(0, &first, &mut shape)?;
     let header = FrameHeader::new(FrameKind::Shape, Codec::None, shape.len(), shape.len())?;

@@ -5,7 +5,7 @@ use arrow_array::types::Int64Type;
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::budget::Budget;
 use dujiang_core::checkpoint::{Generation, Lineage, PipelineIdentity, Token};
-use dujiang_core::clock::Clock;
+use dujiang_core::clock::Standing;
 use dujiang_core::connector::{Log, PipelineOptions};
 use dujiang_core::options::{Place, RawOption};
 use dujiang_core::sink::{CommitRequest, Committer, SinkContext, Writer};
@@ -17,14 +17,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub const NOW: i64 = 1_700_000_000_000_000;
-
-pub struct Standing;
-
-impl Clock for Standing {
-    fn now_micros(&self) -> i64 {
-        NOW
-    }
-}
 
 /// Demands that an error reads as it is written down in `tests/snapshots`.
 #[track_caller]
@@ -59,7 +51,7 @@ pub fn sink_context(generation: u64) -> SinkContext {
     SinkContext {
         identity: identity(),
         generation: Generation(generation),
-        clock: Arc::new(Standing),
+        clock: Arc::new(Standing(NOW)),
         budget: Budget::new(64 << 20),
         retries: Default::default(),
     }
@@ -67,7 +59,7 @@ pub fn sink_context(generation: u64) -> SinkContext {
 
 pub fn source_context() -> SourceContext {
     let budget = Budget::new(64 << 20);
-    SourceContext { identity: identity(), clock: Arc::new(Standing), budget, work_dir: "unused".into() }
+    SourceContext { identity: identity(), clock: Arc::new(Standing(NOW)), budget, work_dir: "unused".into() }
 }
 
 /// The side that captures.

@@ -138,7 +138,7 @@ async fn every_position_knows_its_tables() {
     for at in 0..120 {
         batches(&mut reader, 1).await;
         let position = reader.barrier(&mut Vec::new()).unwrap();
-        assert_eq!(source.schemas_at(&position).len(), 2, "after batch {at}");
+        assert_eq!(source.schemas_at(&position).await.unwrap().len(), 2, "after batch {at}");
         if at < 119 {
             let (mut other, _) = source.open(Some(position), source_context()).await.unwrap();
             batches(&mut other, 1).await;

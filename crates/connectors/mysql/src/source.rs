@@ -367,9 +367,9 @@ impl Source for MysqlSource {
         )
     }
 
-    fn schemas_at(&self, position: &Position) -> Vec<Arc<TableSchema>> {
+    async fn schemas_at(&self, position: &Position) -> Result<Vec<Arc<TableSchema>>> {
         let shapes = position::decode(position).map(|(_, shapes)| shapes).unwrap_or_default();
-        shapes.iter().filter_map(|shape| Some(shape.decodable().ok()?.schema)).collect()
+        Ok(shapes.iter().filter_map(|shape| Some(shape.decodable().ok()?.schema)).collect())
     }
 }
 

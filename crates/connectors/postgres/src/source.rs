@@ -507,9 +507,9 @@ impl Source for PostgresSource {
         position::decode_head(position).map_or_else(|error| error.message().to_owned(), |head| head.place)
     }
 
-    fn schemas_at(&self, position: &Position) -> Vec<Arc<TableSchema>> {
+    async fn schemas_at(&self, position: &Position) -> Result<Vec<Arc<TableSchema>>> {
         let shapes = position::decode(position).map(|(_, shapes)| shapes).unwrap_or_default();
-        shapes.iter().map(|shape| shape.decodable().schema).collect()
+        Ok(shapes.iter().map(|shape| shape.decodable().schema).collect())
     }
 }
 

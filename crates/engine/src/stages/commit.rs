@@ -226,7 +226,7 @@ impl CommitStage {
     async fn open_source(&mut self, from: Option<Position>) -> Result<Report> {
         let context = self.context()?;
         let mut tables = match &from {
-            Some(position) => self.source.schemas_at(position),
+            Some(position) => self.source.schemas_at(position).await?,
             // The only checkpoint was a candidate that never became real.
             None if self.held.discovered.is_empty() => self.source.discover().await?,
             None => std::mem::take(&mut self.held.discovered),

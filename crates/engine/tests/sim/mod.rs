@@ -14,7 +14,7 @@ mod two_loops;
 
 pub use options::Options;
 use routing::Merging;
-pub use run::{Ended, compare, run_process_with, violations};
+pub use run::{Ended, NO_CLOCK, compare, run_process_with, violations};
 use run::{replay, replay_on_threads};
 use transform::Picky;
 use two_loops::replay_with_log;

@@ -1,7 +1,7 @@
 //! One seed: processes that live and die, then the comparison.
 
 use super::{Merging, Options, Picky};
-use dujiang_core::clock::Clock;
+use dujiang_core::clock::Standing;
 use dujiang_core::routing::Routing;
 use dujiang_core::sink::SinkClass;
 use dujiang_core::{Code, Error};
@@ -17,13 +17,7 @@ pub(super) const STUCK: Duration = Duration::from_secs(1200);
 pub(super) const PROCESSES: u64 = 2000;
 
 /// A clock that stands still: nothing in the protocol may depend on it.
-pub struct NoClock;
-
-impl Clock for NoClock {
-    fn now_micros(&self) -> i64 {
-        1_700_000_000_000_000
-    }
-}
+pub const NO_CLOCK: Standing = Standing(1_700_000_000_000_000);
 
 /// How a process ended.
 #[derive(Debug)]
@@ -120,7 +114,7 @@ pub async fn run_process_with(world: &World, options: &Options, stop: StopSignal
         state_dir: PathBuf::from("unused"),
         until: options.until,
         restore_from: options.restore_from,
-        clock: Arc::new(NoClock),
+        clock: Arc::new(NO_CLOCK),
     };
     let parts = Parts { store: Box::new(world.store()), dead_letters: Box::new(world.letters()) };
     let process = world.chaos.process();

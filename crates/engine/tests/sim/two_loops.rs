@@ -2,7 +2,7 @@
 //! as in the simulation of one loop; at every moment the log holds a beginning of what the source tells, and each delivery's
 //! sink a beginning of what it has to show.
 
-use super::run::{Ended, NoClock, PROCESSES, STUCK, may_end, prefix, settle};
+use super::run::{Ended, NO_CLOCK, PROCESSES, STUCK, may_end, prefix, settle};
 use super::{Merging, Options, Picky, compare, violations};
 use dujiang_core::routing::Routing;
 use dujiang_core::sink::SinkClass;
@@ -118,7 +118,7 @@ fn jobs(river: &River, options: &Options) -> Vec<(Job, Parts)> {
         state_dir: PathBuf::from("unused"),
         until: None,
         restore_from: None,
-        clock: Arc::new(NoClock),
+        clock: Arc::new(NO_CLOCK),
     };
     let parts = |world: &World| Parts { store: Box::new(world.store()), dead_letters: Box::new(world.letters()) };
     let settings = Settings { parallelism: 1, ..options.settings.clone() };

@@ -1,6 +1,6 @@
 //! What every at-least-once [`Sink`] promises: sinks that make visible at once, such as queues.
 
-use super::StandingClock;
+use super::clock;
 use super::sink::{rows, table};
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use dujiang_core::batch::TimePrecision;
@@ -42,7 +42,7 @@ impl Process {
         let context = SinkContext {
             identity: PipelineIdentity { name: "conformance".into(), lineage: Lineage("00000000000000aa".into()) },
             generation: Generation(generation),
-            clock: Arc::new(StandingClock),
+            clock: clock(),
             budget: Budget::new(64 << 20),
             retries: Default::default(),
         };

@@ -1,6 +1,6 @@
 //! What every [`Sink`] promises, for staged and transactional sinks.
 
-use super::StandingClock;
+use super::clock;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use dujiang_core::batch::TimePrecision;
@@ -73,7 +73,7 @@ impl Process {
         let context = SinkContext {
             identity: PipelineIdentity { name: name.into(), lineage: test.lineage() },
             generation: Generation(generation),
-            clock: Arc::new(StandingClock),
+            clock: clock(),
             budget: Budget::new(64 << 20),
             retries: Default::default(),
         };

@@ -1,13 +1,12 @@
 //! What every [`Source`] promises, on a source that has something to tell and then ends or is idle.
 
-use super::StandingClock;
+use super::clock;
 use dujiang_core::budget::Budget;
 use dujiang_core::checkpoint::{Lineage, PipelineIdentity};
 use dujiang_core::source::{Reader, Source, SourceContext, SourceEvent};
 use dujiang_core::text::write_event_id;
 use dujiang_core::{ChangeBatch, Kind, Position};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ fn work_dir() -> PathBuf {
 fn context() -> SourceContext {
     SourceContext {
         identity: PipelineIdentity { name: "conformance".into(), lineage: Lineage("00000000000000aa".into()) },
-        clock: Arc::new(StandingClock),
+        clock: clock(),
         budget: Budget::new(64 << 20),
         work_dir: work_dir(),
     }

@@ -7,7 +7,7 @@ use super::script::Images;
 use super::source::decode;
 use async_trait::async_trait;
 use dujiang_core::checkpoint::{Generation, Lineage, PipelineIdentity, Standing, Token};
-use dujiang_core::schema::{Ddl, SchemaChange};
+use dujiang_core::schema::SchemaChange;
 use dujiang_core::sink::{
     CommitRequest, Committer, Detached, Milestone, Sink, SinkClass, SinkContext, SinkFigures, SinkState, Writer,
 };
@@ -322,19 +322,12 @@ impl Committer for LogCommitter {
     }
 
     async fn apply_schema(&mut self, expected: Option<&Arc<TableSchema>>, next: &Arc<TableSchema>) -> Result<()> {
-        let (before, after, ddl) = (expected.cloned(), next.clone(), Ddl::default());
-        self.apply_change(&SchemaChange { before, after, statement: String::new(), ddl }).await
+        self.apply_change(&SchemaChange::of_shapes(expected, next)).await
     }
 
     /// All at once: a delivery that begins meanwhile knows all tables or none.
     async fn apply_shapes(&mut self, shapes: &[Arc<TableSchema>]) -> Result<()> {
-        let first = |after: &Arc<TableSchema>| SchemaChange {
-            before: None,
-            after: after.clone(),
-            statement: String::new(),
-            ddl: Ddl::default(),
-        };
-        let work = |_| shapes.iter().try_for_each(|shape| self.change_now(&first(shape)));
+        let work = |_| shapes.iter().try_for_each(|shape| self.change_now(&SchemaChange::of_shapes(None, shape)));
         self.world.chaos.call(self.process, "log.schema", refused("take shapes"), work).await
     }
 
@@ -420,9 +413,9 @@ impl Source for MemoryDelivery {
         format!("offset {}", decode(position))
     }
 
-    fn schemas_at(&self, position: &Position) -> Vec<Arc<TableSchema>> {
+    async fn schemas_at(&self, position: &Position) -> Result<Vec<Arc<TableSchema>>> {
         let log = &self.log.durable().log;
-        log.shapes(decode(position).min(log.end)).into_values().cloned().collect()
+        Ok(log.shapes(decode(position).min(log.end)).into_values().cloned().collect())
     }
 }
 

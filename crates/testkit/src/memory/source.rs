@@ -86,9 +86,9 @@ impl Source for MemorySource {
         format!("step {}", decode(position))
     }
 
-    fn schemas_at(&self, position: &Position) -> Vec<Arc<TableSchema>> {
+    async fn schemas_at(&self, position: &Position) -> Result<Vec<Arc<TableSchema>>> {
         let upto = decode(position);
-        (0..TABLES).map(|table| schema_at(table, self.world.script.alters_before(table, upto))).collect()
+        Ok((0..TABLES).map(|table| schema_at(table, self.world.script.alters_before(table, upto))).collect())
     }
 }
 

@@ -5,19 +5,16 @@ use arrow_schema::{DataType, Field};
 use datafusion_expr::ColumnarValue;
 use datafusion_physical_expr::PhysicalExpr;
 use dujiang_core::batch::TimePrecision;
+use dujiang_core::clock::Standing;
 use dujiang_core::transform::Transform;
 use dujiang_core::{ChangeBatch, Kind, Origin, Origins, TableId, TableSchema};
 
-struct Fixed;
-
-impl Clock for Fixed {
-    fn now_micros(&self) -> i64 {
-        1_700_000_000_123_456
-    }
-}
-
 fn context() -> Context {
-    Context { time_zone: chrono_tz::Tz::UTC, clock: Arc::new(Fixed), metadata: vec!["op_ts".to_owned()] }
+    Context {
+        time_zone: chrono_tz::Tz::UTC,
+        clock: Arc::new(Standing(1_700_000_000_123_456)),
+        metadata: vec!["op_ts".to_owned()],
+    }
 }
 
 fn schema() -> Arc<TableSchema> {

@@ -3,23 +3,14 @@
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use dujiang_core::batch::TimePrecision;
-use dujiang_core::clock::Clock;
+use dujiang_core::clock::Standing;
 use dujiang_core::schema::KeyEquality;
 use dujiang_core::{ChangeBatch, Kind, Origin, Origins, TableId, TableSchema};
 use dujiang_transforms::{Compiled, Context, Mistake, Rule, Tz};
 use std::sync::Arc;
 
-/// A clock that stands.
-pub struct Standing;
-
-impl Clock for Standing {
-    fn now_micros(&self) -> i64 {
-        1_700_000_000_123_456
-    }
-}
-
 pub fn context() -> Context {
-    Context { time_zone: Tz::UTC, clock: Arc::new(Standing), metadata: Vec::new() }
+    Context { time_zone: Tz::UTC, clock: Arc::new(Standing(1_700_000_000_123_456)), metadata: Vec::new() }
 }
 
 pub fn table(arrow: Arc<Schema>) -> Arc<TableSchema> {

@@ -56,8 +56,7 @@ impl LogView for InDatahub {
     }
 
     fn verify(&self) -> Verified {
-        let dujiang_datahub::log::inspect::Verified { entries, images, epochs, problem } = self.0.verify();
-        Verified { entries, images, commits: (epochs, "epochs"), problems: problem.into_iter().collect() }
+        self.0.verify().into()
     }
 
     fn forget(&self, consumer: &str) -> Result<()> {

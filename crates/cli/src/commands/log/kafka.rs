@@ -50,8 +50,7 @@ impl LogView for InKafka {
     }
 
     fn verify(&self) -> Verified {
-        let dujiang_kafka::log::inspect::Verified { entries, images, epochs, problem } = self.0.verify();
-        Verified { entries, images, commits: (epochs, "epochs"), problems: problem.into_iter().collect() }
+        self.0.verify().into()
     }
 
     fn forget(&self, consumer: &str) -> Result<()> {

@@ -67,6 +67,13 @@ pub struct Verified {
     pub problems: Vec<Error>,
 }
 
+impl From<dujiang_entries::Verified> for Verified {
+    fn from(of: dujiang_entries::Verified) -> Self {
+        let (commits, problems) = ((of.epochs, "epochs"), of.problem.into_iter().collect());
+        Self { entries: of.entries, images: of.images, commits, problems }
+    }
+}
+
 impl Summary {
     fn behind(&self, offset: u64) -> u64 {
         self.end.saturating_sub(offset)

@@ -1,21 +1,13 @@
 //! Follows a log, in a task of its own.
 
-use super::order::{Item, Order};
+use super::order::Order;
+use super::place::{Item, Piece};
 use super::tail::Tail;
 use crate::client::Row;
 use dujiang_core::Result;
 use dujiang_core::budget::{Budget, Held};
 use std::time::Duration;
 use tokio::sync::mpsc;
-
-/// Entries in order.
-pub(crate) struct Piece {
-    pub(crate) items: Vec<Item>,
-    /// Number behind the last entry that is known to be committed.
-    pub(crate) end: u64,
-    /// Given back when it has been handed over.
-    _held: Held,
-}
 
 /// Reads on and on.
 pub(crate) struct Follow {
@@ -63,7 +55,7 @@ impl Follow {
         if !items.is_empty() || end > self.told {
             self.told = end;
             let held = self.budget.hold(items.iter().map(Item::memory).sum());
-            if out.send(Ok(Piece { items, end, _held: held })).await.is_err() {
+            if out.send(Ok(Piece { items, end, held })).await.is_err() {
                 return Ok(false);
             }
         }

@@ -1,14 +1,15 @@
 //! Looking at a log without changing it, for people and scripts. Waits for the service.
 
 use super::config::{self, Hub, LogConfig};
-use super::look::{Seen, Spot, look};
-use super::order::{Entry, Item};
+use super::look::{Seen, look};
+use super::place::{Item, Spot};
 use super::waiting;
 use crate::client::Row;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{Problem, RawOption};
 use dujiang_core::source::SourceEvent;
 use dujiang_core::{Code, Error, Result, Start};
+use dujiang_entries::{Verified, each};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -60,19 +61,6 @@ pub struct Summary {
     pub position: String,
     /// The topic, and the numbers of the oldest and newest record of its shard.
     pub topic: (String, u64, u64),
-}
-
-/// What a whole reading found.
-#[derive(Debug, Default)]
-pub struct Verified {
-    /// Entries read.
-    pub entries: u64,
-    /// Images in them.
-    pub images: u64,
-    /// Epochs read.
-    pub epochs: u64,
-    /// What stands in the way of reading all of it.
-    pub problem: Option<Error>,
 }
 
 /// What a reading brings: entries, and how many epochs were committed meanwhile.
@@ -134,14 +122,14 @@ impl View {
     /// `LogTrimmed`, `LogRangeDamaged`; what `take` returns.
     pub fn each(&self, from: Start, mut take: impl FnMut(u64, SourceEvent) -> Result<bool>) -> Result<()> {
         self.read(from, |item| {
-            let (number, event) = event(item);
+            let (number, event) = item.into_event();
             take(number, event)
         })
         .map(drop)
     }
 
     /// How many epochs were read.
-    fn read(&self, from: Start, mut take: impl FnMut(Item) -> Result<bool>) -> Result<u64> {
+    fn read(&self, from: Start, take: impl FnMut(Item) -> Result<bool>) -> Result<u64> {
         let (sender, mut pieces) = mpsc::channel(PIECES);
         let (hub, seen) = (self.hub.clone(), self.seen.clone());
         let thread = std::thread::spawn(move || {
@@ -153,29 +141,13 @@ impl View {
                 Ok(())
             })
         });
-        let (mut outcome, mut epochs) = (Ok(()), 0);
-        'reading: while let Some(piece) = pieces.blocking_recv() {
-            let items = match piece {
-                Ok((items, more)) => {
-                    epochs = more;
-                    items
-                }
-                Err(error) => {
-                    outcome = Err(error);
-                    break;
-                }
-            };
-            for item in items {
-                match take(item) {
-                    Ok(true) => {}
-                    Ok(false) => break 'reading,
-                    Err(error) => {
-                        outcome = Err(error);
-                        break 'reading;
-                    }
-                }
-            }
-        }
+        let mut epochs = 0;
+        let read = std::iter::from_fn(|| pieces.blocking_recv()).map(|piece| {
+            let (items, more) = piece?;
+            epochs = more;
+            Ok(items)
+        });
+        let outcome = each(read, take);
         drop(pieces);
         let _ = thread.join();
         outcome.map(|()| epochs)
@@ -185,13 +157,7 @@ impl View {
     pub fn verify(&self) -> Verified {
         let mut verified = Verified::default();
         let read = self.read(Start::Earliest, |item| {
-            match &item.entry {
-                Entry::Batch { batch, .. } => {
-                    verified.images += batch.images() as u64;
-                    verified.entries += batch.changes() as u64;
-                }
-                _ => verified.entries += 1,
-            }
+            verified.count(&item.into_event().1);
             Ok(true)
         });
         match read {
@@ -214,7 +180,7 @@ impl View {
 /// Reads what is committed by now.
 async fn follow(hub: &Arc<Hub>, seen: &Seen, from: Start, out: &mpsc::Sender<Piece>) -> Result<()> {
     let (spot, _) = seen.find(hub, from).await?;
-    let mut tail = seen.tail_at(hub, spot.segment).await?;
+    let mut tail = seen.tail_at(hub, spot.at.segment).await?;
     let (mut order, mut row) = (seen.order_from(hub, spot.number), Row::default());
     while order.committed() < seen.end {
         let pulled = tail.pull().await?;
@@ -231,12 +197,4 @@ async fn follow(hub: &Arc<Hub>, seen: &Seen, from: Start, out: &mpsc::Sender<Pie
         outcome?;
     }
     Ok(())
-}
-
-fn event(item: Item) -> (u64, SourceEvent) {
-    match item.entry {
-        Entry::Batch { batch, .. } => (item.number - batch.changes() as u64, SourceEvent::Batch(batch)),
-        Entry::Schema(change) => (item.number - 1, SourceEvent::SchemaChange(change)),
-        Entry::Milestone(milestone, _) => (item.number - 1, SourceEvent::from(milestone)),
-    }
 }

@@ -6,7 +6,7 @@ use super::record::{By, Kind, Mark, Record, Segment, json, write};
 use super::tail::{Tail, Trouble};
 use super::topic::{Topic, unfit};
 use crate::client::{Class, Connection, Row};
-use dujiang_core::schema::{Ddl, SchemaChange};
+use dujiang_core::schema::SchemaChange;
 use dujiang_core::{Code, Error, Result};
 use dujiang_entries::{Entries, write_shape};
 use std::collections::VecDeque;
@@ -16,16 +16,37 @@ use tokio::sync::Notify;
 
 /// First and longest pause when the service gives no good answer.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-/// Bytes after which a new segment begins: what a delivery reads again, at most, when it starts.
-const SEGMENT_BYTES: u64 = 32 << 20;
 /// Instances that a segment names.
 const FENCES: usize = 64;
+
+/// When a new segment begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Renewal {
+    /// After so many bytes: what a delivery reads again, at most, when it starts.
+    pub(crate) bytes: u64,
+    /// After that time, or sooner: several times while records stay.
+    pub(crate) every: Duration,
+}
+
+impl Default for Renewal {
+    fn default() -> Self {
+        Self { bytes: 32 << 20, every: Duration::from_secs(86_400) }
+    }
+}
+
+impl Renewal {
+    /// The time between two segments in which nothing happens, where records stay so long.
+    fn pause(self, lifecycle: Duration) -> Duration {
+        (lifecycle / 8).min(self.every)
+    }
+}
 
 /// Shared by the writer and the committer of a log.
 pub(crate) struct Line {
     pub(crate) hub: Arc<Hub>,
     pub(crate) entries: Entries,
     publish_timeout: Duration,
+    renewal: Renewal,
     outbox: Mutex<Outbox>,
     /// Rings when what waited may go.
     pub(crate) opened: Notify,
@@ -60,10 +81,11 @@ pub(crate) struct Putting {
 }
 
 impl Line {
-    pub(crate) fn new(hub: Arc<Hub>, publish_timeout: Duration) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>, publish_timeout: Duration, renewal: Renewal) -> Self {
         let outbox = Mutex::new(Outbox::new(hub.max_records));
         let (entries, opened, trouble, by) = Default::default();
-        Self { hub, entries, publish_timeout, outbox, opened, trouble, putting: tokio::sync::Mutex::default(), by }
+        let putting = tokio::sync::Mutex::default();
+        Self { hub, entries, publish_timeout, renewal, outbox, opened, trouble, putting, by }
     }
 
     pub(crate) fn outbox(&self) -> MutexGuard<'_, Outbox> {
@@ -253,10 +275,20 @@ impl Line {
         let putting = putting.as_mut().ok_or_else(not_open)?;
         // Nothing of an open epoch may stand before it.
         let quiet = putting.end <= putting.last.log.end;
-        if quiet && (anyway || putting.bytes >= SEGMENT_BYTES) {
+        if quiet && (anyway || putting.bytes >= self.renewal.bytes) {
             return self.begin_segment(putting).await;
         }
         Ok(())
+    }
+
+    /// Begins a segment again and again, well before the last one expires.
+    pub(crate) async fn keep(&self, lifecycle: Duration) {
+        loop {
+            tokio::time::sleep(self.renewal.pause(lifecycle)).await;
+            if let Err(error) = self.renew(true).await {
+                tracing::warn!(%error, "the last mark of the log could not be written again");
+            }
+        }
     }
 
     async fn mend(&self, putting: &mut Putting) -> Result<()> {
@@ -277,9 +309,7 @@ impl Line {
         push(Kind::Segment, &json(&segment)?);
         let shapes = self.entries.shapes();
         for (number, after) in &shapes {
-            let (before, statement, ddl) = (None, String::new(), Ddl::default());
-            let change = SchemaChange { before, after: after.clone(), statement, ddl };
-            push(Kind::Known, &write_shape(*number, &change)?);
+            push(Kind::Known, &write_shape(*number, &SchemaChange::of_shapes(None, after))?);
         }
         putting.torn = true;
         for chunk in &chunks {

@@ -2,40 +2,14 @@
 
 use super::config::Hub;
 use super::order::{Order, trimmed};
+use super::place::{FromSegment, Spot};
 use super::record::{Kind, Mark, Record, Segment};
 use super::tail::Tail;
 use super::topic::{self, Topic};
 use crate::client::{Connection, Row, Seek};
-use dujiang_core::{Code, Error, Position, Result, Start};
+use dujiang_core::{Result, Start};
 use dujiang_entries::Shapes;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// A place in the log, as the checkpoints of a delivery hold it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Spot {
-    /// Which log.
-    pub(crate) log: String,
-    /// Number of the next entry.
-    pub(crate) number: u64,
-    /// The number in the shard of a segment from which that entry is found.
-    pub(crate) segment: u64,
-}
-
-impl Spot {
-    pub(crate) fn of(position: &Position) -> Result<Self> {
-        serde_json::from_slice(position.as_bytes()).map_err(|error| {
-            Error::new(Code::LogOther, "the checkpoint's position is not one of a log in DataHub")
-                .help("the pipeline has read from another source until now; give this one another `pipeline.name`")
-                .with_source(error)
-        })
-    }
-
-    pub(crate) fn write(&self) -> Result<Position> {
-        let bytes = serde_json::to_vec(self);
-        bytes.map(Position::new).map_err(|e| Error::new(Code::Bug, "a position cannot be written").with_source(e))
-    }
-}
 
 /// The log as it is at the moment.
 pub(crate) struct Seen {
@@ -140,7 +114,7 @@ impl Seen {
     }
 
     fn spot(&self, number: u64, segment: u64) -> Spot {
-        Spot { log: self.log.clone(), number, segment }
+        Spot { log: self.log.clone(), number, at: FromSegment { segment } }
     }
 
     /// What reads entries from a number on.
@@ -243,7 +217,7 @@ impl Seen {
     /// # Errors
     /// `LogTrimmed`.
     pub(crate) async fn walk(&self, hub: &Arc<Hub>, at: Option<Spot>) -> Result<(Spot, Shapes)> {
-        let mut tail = self.tail_at(hub, at.as_ref().map_or(0, |spot| spot.segment)).await?;
+        let mut tail = self.tail_at(hub, at.as_ref().map_or(0, |spot| spot.at.segment)).await?;
         let (mut order, mut row) = (self.order_from(hub, u64::MAX), Row::default());
         let newest = self.tail.last().unwrap_or_default();
         let wanted = |order: &Order| at.as_ref().map_or(order.first().0, |spot| spot.number);
@@ -270,18 +244,6 @@ impl Seen {
     /// # Errors
     /// `LogOther`.
     pub(crate) fn check(&self, spot: &Spot) -> Result<()> {
-        if spot.log != self.log {
-            return Err(Error::new(Code::LogOther, "the checkpoint's position belongs to another log")
-                .fact("log", self.log.as_str())
-                .fact("the position's", spot.log.as_str())
-                .help("bring the log back, or begin the delivery anew with an empty state directory and sink"));
-        }
-        if spot.number > self.end {
-            return Err(Error::new(Code::LogOther, "the delivery has read what the log no longer has")
-                .fact("position", format!("offset {}", spot.number))
-                .fact("the log ends at", format!("offset {}", self.end))
-                .help("bring the log's topic and the delivery's state back to the same moment"));
-        }
-        Ok(())
+        spot.check(&self.log, self.end)
     }
 }

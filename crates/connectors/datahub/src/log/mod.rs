@@ -22,8 +22,11 @@ mod line;
 mod look;
 mod order;
 mod outbox;
+mod place;
 mod reader;
 mod record;
+#[cfg(test)]
+mod segments;
 mod sink;
 mod source;
 mod tail;
@@ -33,6 +36,7 @@ mod writer;
 pub use config::{DatahubLogOptions, DatahubLogSourceOptions};
 
 use self::config::LogConfig;
+use self::line::Renewal;
 use self::sink::LogSink;
 use self::source::LogSource;
 use dujiang_core::connector::{Built, Log, LogSpec, PipelineOptions, SourceSpec};
@@ -68,7 +72,7 @@ fn log(raw: &[RawOption], pipeline: &PipelineOptions) -> Result<Log, Vec<Problem
     let here = Here::of(&hub.service(), &hub.topic);
     // Who has the block captures, in this process.
     here.expect_capture();
-    let sink = Box::new(LogSink::new(&config, here.clone()));
+    let sink = Box::new(LogSink::new(&config, here.clone(), Renewal::default()));
     let deliver = Box::new(move |_: &str| {
         let source: Box<dyn Source> = Box::new(LogSource::new(hub.clone(), here.clone(), start));
         source

@@ -3,43 +3,11 @@
 //! A fence ends what older instances have begun, and everything they write behind it is passed over. What was not marked
 //! before a fence is forgotten. A record whose number was seen is a repeat. A number that is missing is told (INV-6).
 
+use super::place::{FromSegment, Item};
 use super::record::{Kind, Mark, Record, Segment, read_milestone};
-use dujiang_core::schema::SchemaChange;
-use dujiang_core::sink::Milestone;
-use dujiang_core::{ChangeBatch, Code, Error, Result};
-use dujiang_entries::{Head, Joined, Rows, Shapes, messages};
+use dujiang_core::{Code, Error, Result};
+use dujiang_entries::{Entry, Head, Joined, Rows, Shapes, messages};
 use std::collections::VecDeque;
-
-/// What an entry is.
-#[derive(Debug)]
-pub(crate) enum Entry {
-    Batch {
-        batch: ChangeBatch,
-        goes_on: bool,
-    },
-    Schema(SchemaChange),
-    /// With the instance that captured it.
-    Milestone(Milestone, u64),
-}
-
-/// An entry, and the place behind it.
-#[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) entry: Entry,
-    /// Number behind it.
-    pub(crate) number: u64,
-    /// The segment from which the number is found.
-    pub(crate) segment: u64,
-}
-
-impl Item {
-    pub(crate) fn memory(&self) -> usize {
-        match &self.entry {
-            Entry::Batch { batch, .. } => batch.memory(),
-            _ => 64,
-        }
-    }
-}
 
 /// What the records so far come to.
 pub(crate) struct Order {
@@ -346,7 +314,7 @@ impl Order {
         let ended = self.rows.end()?;
         self.keep_rows(ended, number);
         if wanted {
-            let item = Item { entry, number: number + 1, segment };
+            let item = Item { entry, number: number + 1, at: FromSegment { segment } };
             self.bytes += item.memory();
             self.open.push_back(item);
         }
@@ -357,7 +325,7 @@ impl Order {
     fn keep_rows(&mut self, joined: Option<Joined>, number: u64) {
         let Some(Joined { batch, goes_on }) = joined else { return };
         let segment = self.begun.as_ref().map_or(0, |begun| begun.segment);
-        let item = Item { entry: Entry::Batch { batch, goes_on }, number, segment };
+        let item = Item { entry: Entry::Batch { batch, goes_on }, number, at: FromSegment { segment } };
         self.bytes += item.memory();
         self.open.push_back(item);
     }
@@ -389,7 +357,8 @@ pub(crate) fn trimmed(topic: &str, number: u64, first: Option<u64>) -> Error {
 mod tests {
     use super::*;
     use crate::log::record::{By, json, milestone};
-    use dujiang_core::schema::Ddl;
+    use dujiang_core::schema::SchemaChange;
+    use dujiang_core::sink::Milestone;
     use dujiang_core::{TableId, TableSchema};
     use dujiang_entries::{Part, write_shape};
     use proptest::prelude::*;
@@ -446,8 +415,8 @@ mod tests {
         Arc::new(TableSchema { version: version as u32, ..(*first).clone() })
     }
 
-    fn change(after: Arc<TableSchema>) -> SchemaChange {
-        SchemaChange { before: None, after, statement: String::new(), ddl: Ddl::default() }
+    fn shape(number: u64, after: &Arc<TableSchema>) -> Vec<u8> {
+        write_shape(number, &SchemaChange::of_shapes(None, after)).unwrap()
     }
 
     impl World {
@@ -495,7 +464,7 @@ mod tests {
                 Step::Shape => {
                     let (number, version) = (instance.next, 1000 + instance.next * 10 + generation);
                     let after = schema(version);
-                    self.put(generation, Kind::Shape, write_shape(number, &change(after.clone())).unwrap());
+                    self.put(generation, Kind::Shape, shape(number, &after));
                     instance.open.push((number, version));
                     instance.shapes = vec![(number, after)];
                     instance.next += 1;
@@ -515,8 +484,8 @@ mod tests {
                     let fences = self.fences.iter().copied().filter(|(g, _)| *g <= generation).collect();
                     let segment = Segment { last: instance.last.clone(), previous: None, fences };
                     self.put(generation, Kind::Segment, json(&segment).unwrap());
-                    for (number, shape) in &instance.shapes {
-                        self.put(generation, Kind::Known, write_shape(*number, &change(shape.clone())).unwrap());
+                    for (number, known) in &instance.shapes {
+                        self.put(generation, Kind::Known, shape(*number, known));
                     }
                 }
                 Step::Begin => return self.begin(),
@@ -550,7 +519,7 @@ mod tests {
                         Entry::Schema(change) => u64::from(change.after.version),
                         Entry::Batch { .. } => unreachable!("there are no rows"),
                     };
-                    ((item.number - 1, what), item.number, item.segment)
+                    ((item.number - 1, what), item.number, item.at.segment)
                 }));
                 if let Err(error) = taken {
                     return (told, Some(error));

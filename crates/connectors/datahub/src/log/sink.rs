@@ -1,7 +1,7 @@
 //! The log as the sink of the capture.
 
 use super::config::{Hub, LogConfig};
-use super::line::{Line, Putting, fenced};
+use super::line::{Line, Putting, Renewal, fenced};
 use super::look::{Seen, look, look_at};
 use super::order::Order;
 use super::record::{By, Kind, Mark, Record};
@@ -11,9 +11,9 @@ use super::writer::LogWriter;
 use crate::client::{Connection, Row};
 use async_trait::async_trait;
 use dujiang_core::checkpoint::{Generation, Token};
-use dujiang_core::evolution::{SchemaEvent, SinkChange};
+use dujiang_core::evolution::SinkChange;
 use dujiang_core::examine::{Examination, Visit};
-use dujiang_core::schema::{Ddl, SchemaChange};
+use dujiang_core::schema::SchemaChange;
 use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkClass, SinkContext, SinkState, Writer};
 use dujiang_core::{Code, Epoch, Error, Result, TableId, TableSchema};
 use dujiang_entries::{Here, Part, Ranges, messages, write_shape};
@@ -30,9 +30,14 @@ pub(crate) struct LogSink {
 }
 
 impl LogSink {
-    pub(crate) fn new(config: &LogConfig, here: Arc<Here>) -> Self {
-        let line = Arc::new(Line::new(config.hub.clone(), config.publish_timeout));
+    pub(crate) fn new(config: &LogConfig, here: Arc<Here>, renewal: Renewal) -> Self {
+        let line = Arc::new(Line::new(config.hub.clone(), config.publish_timeout, renewal));
         Self { line, lifecycle: config.lifecycle, here }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
     }
 }
 
@@ -69,7 +74,7 @@ impl Sink for LogSink {
 
     async fn committer(&self, context: SinkContext) -> Result<Box<dyn Committer>> {
         let (line, here, lifecycle) = (self.line.clone(), self.here.clone(), self.lifecycle);
-        Ok(Box::new(LogCommitter { line, lifecycle, here, context, held: 0, last: None, keeper: None }))
+        Ok(Box::new(LogCommitter { line, lifecycle, here, context, held: 0, keeper: None }))
     }
 
     async fn writer(&self, _lane: usize, context: SinkContext) -> Result<Box<dyn Writer>> {
@@ -92,8 +97,6 @@ struct LogCommitter {
     context: SinkContext,
     /// The last epoch whose data is visible.
     held: u64,
-    /// The change of a shape that was told last, and the number behind it.
-    last: Option<(SchemaChange, u64)>,
     /// Writes the last mark again before it expires.
     keeper: Option<Keeper>,
 }
@@ -230,29 +233,13 @@ impl LogCommitter {
     /// Writes the last mark again, well before it expires.
     fn keep(&mut self, lifecycle: Duration) {
         let line = self.line.clone();
-        self.keeper = Some(Keeper(tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(lifecycle / 8).await;
-                if let Err(error) = line.renew(true).await {
-                    tracing::warn!(%error, "the last mark of the log could not be written again");
-                }
-            }
-        })));
-    }
-
-    /// Whether the log knows it already: a change comes again when telling it has failed halfway.
-    fn is_told(&self, change: &SchemaChange) -> bool {
-        let entries = &self.line.entries;
-        match change.ddl {
-            Ddl::Columns { .. } => entries.shape(&change.after.id).is_some_and(|(_, known)| known == change.after),
-            _ => self.last.as_ref().is_some_and(|(last, next)| last == change && entries.next() == *next),
-        }
+        self.keeper = Some(Keeper(tokio::spawn(async move { line.keep(lifecycle).await })));
     }
 
     async fn tell(&mut self, changes: &[SchemaChange]) -> Result<()> {
         let format = messages(&self.line.hub.topic);
         for change in changes {
-            if self.is_told(change) {
+            if self.line.entries.is_told(change) {
                 continue;
             }
             // What could not be read back is refused before anything of it is captured.
@@ -261,16 +248,11 @@ impl LogCommitter {
             let number = self.line.entries.take(1);
             let shape = self.line.single(Kind::Shape, &write_shape(number, change)?);
             self.line.outbox().push(&shape.body, number + 1);
-            self.line.entries.told(number, &change.after);
-            self.last = Some((change.clone(), self.line.entries.next()));
+            self.line.entries.told(number, change);
         }
         while self.line.pump().await? {}
         Ok(())
     }
-}
-
-fn first(after: &Arc<TableSchema>) -> SchemaChange {
-    SchemaChange { before: None, after: after.clone(), statement: String::new(), ddl: Ddl::default() }
 }
 
 /// The number behind the last entry that a token names.
@@ -334,12 +316,11 @@ impl Committer for LogCommitter {
     }
 
     async fn apply_schema(&mut self, expected: Option<&Arc<TableSchema>>, next: &Arc<TableSchema>) -> Result<()> {
-        let change = SchemaChange { before: expected.cloned(), ..first(next) };
-        self.tell(&[change]).await
+        self.tell(&[SchemaChange::of_shapes(expected, next)]).await
     }
 
     async fn apply_shapes(&mut self, shapes: &[Arc<TableSchema>]) -> Result<()> {
-        let changes: Vec<SchemaChange> = shapes.iter().map(first).collect();
+        let changes: Vec<SchemaChange> = shapes.iter().map(|shape| SchemaChange::of_shapes(None, shape)).collect();
         self.tell(&changes).await
     }
 
@@ -348,13 +329,7 @@ impl Committer for LogCommitter {
     }
 
     async fn apply_event(&mut self, change: &SinkChange) -> Result<()> {
-        let ddl = match &change.event {
-            SchemaEvent::TruncateTable => Ddl::Truncate,
-            SchemaEvent::DropTable => Ddl::Drop,
-            _ => Ddl::default(),
-        };
-        let (before, after) = (change.before.clone(), change.after.clone());
-        self.tell(&[SchemaChange { before, after, statement: String::new(), ddl }]).await
+        self.tell(&[change.as_told()]).await
     }
 
     async fn withdraw_after(&mut self, epoch: Epoch) -> Result<()> {

@@ -2,8 +2,9 @@
 
 use super::config::Hub;
 use super::follow::Follow;
-use super::look::{Seen, Spot, look};
-use super::reader::{LogAcker, LogReader};
+use super::look::{Seen, look};
+use super::place::Spot;
+use super::reader::{LogAcker, Task};
 use super::sink::described;
 use super::tail::Trouble;
 use async_trait::async_trait;
@@ -11,7 +12,7 @@ use dujiang_core::checkpoint::Lineage;
 use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::source::{Acker, Reader, Source, SourceContext, Survey, SurveyedTable};
 use dujiang_core::{Position, Result, Start, TableSchema};
-use dujiang_entries::{Here, Shapes};
+use dujiang_entries::{Here, LogReader, Shapes};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,10 +26,6 @@ pub(crate) struct LogSource {
     start: Start,
     /// Where the first start begins, and the shapes that are known there.
     begins: Mutex<Option<(Spot, Shapes)>>,
-}
-
-fn tables(shapes: &Shapes, number: u64) -> Vec<Arc<TableSchema>> {
-    shapes.before(number).into_values().map(|(_, table)| table).collect()
 }
 
 impl LogSource {
@@ -67,13 +64,13 @@ impl Source for LogSource {
     async fn discover(&self) -> Result<Vec<Arc<TableSchema>>> {
         let seen = self.wait(|seen| seen.end > 0).await?;
         let (spot, shapes) = self.begins(&seen).await?;
-        Ok(tables(&shapes, spot.number))
+        Ok(shapes.tables(spot.number))
     }
 
     async fn survey(&self) -> Survey {
         match look(&self.hub).await {
             Ok(Some(seen)) => {
-                let tables = tables(seen.shapes(), seen.end);
+                let tables = seen.shapes().tables(seen.end);
                 Survey { tables: tables.into_iter().map(SurveyedTable::new).collect(), ..Survey::default() }
             }
             Ok(None) => {
@@ -107,26 +104,28 @@ impl Source for LogSource {
             }
         };
         let trouble = Trouble::default();
-        let tail = seen.tail_at(&self.hub, spot.segment).await?.persistent(trouble.clone());
+        let tail = seen.tail_at(&self.hub, spot.at.segment).await?.persistent(trouble.clone());
         let order = seen.order_from(&self.hub, spot.number);
         let follow = Follow::new(tail, order, context.budget.clone(), self.hub.poll_interval);
-        let reader = LogReader::start(follow, self.here.clone(), (spot, seen.end), trouble, context.clock);
+        let task = Task::start(follow, trouble);
+        let reader = LogReader::new(task, self.here.clone(), (spot, seen.end), context.clock);
         Ok((Box::new(reader), Box::new(LogAcker)))
     }
 
-    fn describe(&self, position: &Position) -> String {
-        Spot::of(position).map_or_else(|error| error.message().to_owned(), |spot| format!("offset {}", spot.number))
+    fn is_awaited(&self) -> bool {
+        true
     }
 
-    /// Reads from the segment before; what is wrong with it is told when the source is opened.
-    fn schemas_at(&self, position: &Position) -> Vec<Arc<TableSchema>> {
-        let (Ok(spot), hub) = (Spot::of(position), self.hub.clone()) else { return Vec::new() };
+    fn describe(&self, position: &Position) -> String {
+        Spot::describe(position)
+    }
+
+    /// Reads from the segment before.
+    async fn schemas_at(&self, position: &Position) -> Result<Vec<Arc<TableSchema>>> {
+        let spot = Spot::of(position)?;
+        let Some(seen) = look(&self.hub).await? else { return Ok(Vec::new()) };
+        seen.check(&spot)?;
         let number = spot.number;
-        let shapes = super::waiting(async move {
-            let Some(seen) = look(&hub).await? else { return Ok(Shapes::default()) };
-            seen.check(&spot)?;
-            Ok(seen.walk(&hub, Some(spot)).await?.1)
-        });
-        tables(&shapes.unwrap_or_default(), number)
+        Ok(seen.walk(&self.hub, Some(spot)).await?.1.tables(number))
     }
 }

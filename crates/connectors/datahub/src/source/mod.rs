@@ -74,8 +74,8 @@ impl Source for DatahubSource {
         Place::read(position).map_or_else(|error| error.message().to_owned(), |place| place.describe())
     }
 
-    fn schemas_at(&self, position: &Position) -> Vec<Arc<TableSchema>> {
+    async fn schemas_at(&self, position: &Position) -> Result<Vec<Arc<TableSchema>>> {
         // What is wrong with a position is told by `open`.
-        Place::read(position).and_then(|place| tables(&self.config, &place)).unwrap_or_default()
+        Ok(Place::read(position).and_then(|place| tables(&self.config, &place)).unwrap_or_default())
     }
 }

@@ -2,16 +2,15 @@
 
 use super::look::{Epoch, trimmed};
 use super::partitions::{PartitionId, Partitions};
-use super::place::Spot;
+use super::place::{FromEpoch, Item, Piece, Spot};
 use crate::client::of_client;
 use crate::names::ReadConfig;
 use crate::reading::{Client, is_marker};
 use crate::state::foreign;
-use dujiang_core::budget::{Budget, Held};
-use dujiang_core::schema::SchemaChange;
+use dujiang_core::Result;
+use dujiang_core::budget::Budget;
 use dujiang_core::sink::Milestone;
-use dujiang_core::{ChangeBatch, Result};
-use dujiang_entries::{HEADER, Head, Joined, Part, Rows, Shapes, messages};
+use dujiang_entries::{Entry, HEADER, Head, Joined, Part, Rows, Shapes, messages};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
@@ -26,34 +25,11 @@ const PIECE_BYTES: usize = 1 << 20;
 /// How long a poll waits when nothing is there.
 const TURN: Duration = Duration::from_millis(100);
 
-/// What an entry is.
-pub(crate) enum Entry {
-    Batch {
-        batch: ChangeBatch,
-        goes_on: bool,
-    },
-    Schema(SchemaChange),
-    /// With the instance that captured it.
-    Milestone(Milestone, u64),
-}
+/// An epoch that was read to its end: number behind its last entry, place behind its record, what that says.
+pub(crate) type Ended = (u64, i64, Part);
 
-/// An entry and the place behind it.
-pub(crate) struct Item {
-    pub(crate) entry: Entry,
-    pub(crate) number: u64,
-    pub(crate) epochs: i64,
-}
-
-/// Entries in order.
-pub(crate) struct Piece {
-    pub(crate) items: Vec<Item>,
-    /// The epochs that end in it: number behind the last entry, place behind the record, what it says.
-    pub(crate) ended: Vec<(u64, i64, Part)>,
-    /// Number behind the last entry that is known to be there.
-    pub(crate) end: u64,
-    /// Given back when it has been handed over.
-    _held: Held,
-}
+/// Entries in order, and the epochs that end in them.
+pub(crate) type Told = (Piece, Vec<Ended>);
 
 /// What waits for entries before it.
 enum Waiting {
@@ -75,7 +51,7 @@ pub(crate) struct Follow {
     rows: Rows,
     items: Vec<Item>,
     bytes: usize,
-    ended: Vec<(u64, i64, Part)>,
+    ended: Vec<Ended>,
 }
 
 impl Follow {
@@ -89,7 +65,7 @@ impl Follow {
     ) -> Result<Self> {
         let failed = |error: KafkaError| of_client("read the log", &config.bootstrap, error);
         let mut assigned = TopicPartitionList::new();
-        assigned.add_partition_offset(&config.prefix, 0, Offset::Offset(spot.epochs)).map_err(failed)?;
+        assigned.add_partition_offset(&config.prefix, 0, Offset::Offset(spot.at.epochs)).map_err(failed)?;
         assigned.add_partition_offset(&config.state_topic(), 0, Offset::Offset(shapes_next)).map_err(failed)?;
         client.assign(&assigned).map_err(failed)?;
         let mut follow = Self {
@@ -98,7 +74,7 @@ impl Follow {
             client,
             budget,
             number: spot.number,
-            epochs_from: spot.epochs,
+            epochs_from: spot.at.epochs,
             epochs: VecDeque::new(),
             waiting: BTreeMap::new(),
             partitions: Partitions::default(),
@@ -114,7 +90,7 @@ impl Follow {
     }
 
     /// Works until nobody listens; an error is the last thing told.
-    pub(crate) fn run(mut self, out: &mpsc::Sender<Result<Piece>>) {
+    pub(crate) fn run(mut self, out: &mpsc::Sender<Result<Told>>) {
         loop {
             match self.turn(out) {
                 Ok(true) => {}
@@ -129,7 +105,7 @@ impl Follow {
     }
 
     /// One poll; false when nobody listens.
-    pub(crate) fn turn(&mut self, out: &mpsc::Sender<Result<Piece>>) -> Result<bool> {
+    pub(crate) fn turn(&mut self, out: &mpsc::Sender<Result<Told>>) -> Result<bool> {
         let client = self.client.clone();
         let idle = self.items.is_empty() && self.ended.is_empty();
         let polled = client.poll(if idle { TURN } else { Duration::ZERO });
@@ -293,7 +269,7 @@ impl Follow {
     }
 
     fn hand_out(&mut self, entry: Entry) {
-        self.items.push(Item { entry, number: self.number, epochs: self.epochs_from });
+        self.items.push(Item { entry, number: self.number, at: FromEpoch { epochs: self.epochs_from } });
     }
 
     /// Partitions that are far ahead of the others are read on later.
@@ -309,14 +285,14 @@ impl Follow {
         Ok(())
     }
 
-    fn tell(&mut self, out: &mpsc::Sender<Result<Piece>>) -> Result<bool> {
+    fn tell(&mut self, out: &mpsc::Sender<Result<Told>>) -> Result<bool> {
         if self.items.is_empty() && self.ended.is_empty() {
             return Ok(!out.is_closed());
         }
         let (items, ended) = (std::mem::take(&mut self.items), std::mem::take(&mut self.ended));
         let end = self.epochs.back().map_or(self.number, |epoch| epoch.part.end);
-        let piece = Piece { items, ended, end, _held: self.budget.hold(std::mem::take(&mut self.bytes)) };
-        Ok(out.blocking_send(Ok(piece)).is_ok())
+        let piece = Piece { items, end, held: self.budget.hold(std::mem::take(&mut self.bytes)) };
+        Ok(out.blocking_send(Ok((piece, ended))).is_ok())
     }
 
     fn fault(&self, error: KafkaError) -> Result<()> {

@@ -1,9 +1,8 @@
 //! Looking at a log without changing it, for people and scripts. Waits for brokers.
 
 use super::config::{self, LogConfig};
-use super::follow::{Entry, Follow, Item};
+use super::follow::Follow;
 use super::look::{PATIENCE, Seen, connect, epochs, look, missing};
-use super::place::Spot;
 use crate::client::of_client;
 use crate::names::ReadConfig;
 use dujiang_core::budget::Budget;
@@ -11,6 +10,7 @@ use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{Problem, RawOption};
 use dujiang_core::source::SourceEvent;
 use dujiang_core::{Code, Error, Result, Start};
+use dujiang_entries::{Verified, each};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -51,19 +51,6 @@ pub struct Summary {
     pub partitions: Vec<(String, i32, i64, i64)>,
     /// Consumers, with the first entry that each has not confirmed as far as Kafka knows.
     pub consumers: Vec<(String, u64)>,
-}
-
-/// What a whole reading found.
-#[derive(Debug, Default)]
-pub struct Verified {
-    /// Entries read.
-    pub entries: u64,
-    /// Images in them.
-    pub images: u64,
-    /// Epochs read.
-    pub epochs: u64,
-    /// What stands in the way of reading all of it.
-    pub problem: Option<Error>,
 }
 
 /// What is to be looked at, from a `log:` block.
@@ -176,7 +163,7 @@ impl View {
     /// `LogTrimmed`, `LogRangeDamaged`; what `take` returns.
     pub fn each(&self, from: Start, mut take: impl FnMut(u64, SourceEvent) -> Result<bool>) -> Result<()> {
         let spot = self.seen.find(&self.config, from)?;
-        let spot = Spot { epochs: self.seen.epochs_from(&spot), ..spot };
+        let spot = self.seen.held(spot);
         if spot.number >= self.seen.end {
             return Ok(());
         }
@@ -185,28 +172,12 @@ impl View {
         let follow = Follow::new(self.config.clone(), client, Budget::new(MEMORY), &spot, shapes)?;
         let (sender, mut pieces) = mpsc::channel(PIECES);
         let thread = std::thread::spawn(move || follow.run(&sender));
-        let mut outcome = Ok(());
-        'reading: while let Some(piece) = pieces.blocking_recv() {
-            let items = match piece {
-                Ok(piece) => piece.items,
-                Err(error) => {
-                    outcome = Err(error);
-                    break;
-                }
-            };
-            for item in items {
-                let last = item.number >= self.seen.end;
-                let (first, event) = event(item);
-                match take(first, event) {
-                    Ok(true) if !last => {}
-                    Ok(_) => break 'reading,
-                    Err(error) => {
-                        outcome = Err(error);
-                        break 'reading;
-                    }
-                }
-            }
-        }
+        let read = std::iter::from_fn(|| pieces.blocking_recv()).map(|told| Ok(told?.0.items));
+        let outcome = each(read, |item| {
+            let more = item.number < self.seen.end;
+            let (first, event) = item.into_event();
+            Ok(take(first, event)? && more)
+        });
         drop(pieces);
         let _ = thread.join();
         outcome
@@ -216,12 +187,7 @@ impl View {
     pub fn verify(&self) -> Verified {
         let mut verified = Verified::default();
         let read = self.each(Start::Earliest, |_, event| {
-            if let SourceEvent::Batch(batch) = &event {
-                verified.images += batch.images() as u64;
-                verified.entries += batch.changes() as u64;
-            } else {
-                verified.entries += 1;
-            }
+            verified.count(&event);
             Ok(true)
         });
         let counted = epochs(&self.seen.client, &self.config, self.seen.low(), |_| {
@@ -242,13 +208,5 @@ impl View {
                 "remove the group with Kafka's tool: kafka-consumer-groups --delete --group {}",
                 self.config.group(consumer)
             )))
-    }
-}
-
-fn event(item: Item) -> (u64, SourceEvent) {
-    match item.entry {
-        Entry::Batch { batch, .. } => (item.number - batch.changes() as u64, SourceEvent::Batch(batch)),
-        Entry::Schema(change) => (item.number - 1, SourceEvent::SchemaChange(change)),
-        Entry::Milestone(milestone, _) => (item.number - 1, SourceEvent::from(milestone)),
     }
 }

@@ -1,6 +1,6 @@
 //! What a log holds, as a look at its epochs tells. Everything here waits for brokers.
 
-use super::place::Spot;
+use super::place::{FromEpoch, Spot};
 use crate::client::{blocking, of_client, topics_of};
 use crate::marker::{Marker, parse};
 use crate::names::ReadConfig;
@@ -105,9 +105,13 @@ pub(crate) fn epochs(
 }
 
 impl Seen {
+    fn spot(&self, number: u64, epochs: i64) -> Spot {
+        Spot { log: self.log.clone(), number, at: FromEpoch { epochs } }
+    }
+
     /// The place behind everything.
     pub(crate) fn end(&self) -> Spot {
-        Spot { log: self.log.clone(), number: self.end, epochs: self.high }
+        self.spot(self.end, self.high)
     }
 
     /// The oldest record that is still there.
@@ -128,7 +132,7 @@ impl Seen {
         // The first one that is whole, and the first one that is wanted.
         let (mut whole, mut wanted): (Option<Spot>, Option<Spot>) = (None, None);
         epochs(&self.client, config, self.low, |epoch| {
-            let spot = Spot { log: self.log.clone(), number: epoch.part.from, epochs: epoch.offset };
+            let spot = self.spot(epoch.part.from, epoch.offset);
             if lows.cut(&epoch.part)? {
                 (whole, wanted) = (None, None);
                 return Ok(true);
@@ -160,19 +164,8 @@ impl Seen {
     /// # Errors
     /// `LogOther`, `LogTrimmed`.
     pub(crate) fn check(&self, config: &ReadConfig, spot: &Spot) -> Result<()> {
-        if spot.log != self.log {
-            return Err(Error::new(Code::LogOther, "the checkpoint's position belongs to another log")
-                .fact("log", self.log.as_str())
-                .fact("the position's", spot.log.as_str())
-                .help("bring the log back, or begin the delivery anew with an empty state directory and sink"));
-        }
-        if spot.number > self.end {
-            return Err(Error::new(Code::LogOther, "the delivery has read what the log no longer has")
-                .fact("position", format!("offset {}", spot.number))
-                .fact("the log ends at", format!("offset {}", self.end))
-                .help("bring the log's topics and the delivery's state back to the same moment"));
-        }
-        if spot.epochs >= self.low {
+        spot.check(&self.log, self.end)?;
+        if spot.at.epochs >= self.low {
             return Ok(());
         }
         // Old records are gone, which is a loss only if they tell of entries that come next.
@@ -187,9 +180,9 @@ impl Seen {
         }
     }
 
-    /// From where the epochs have to be read.
-    pub(crate) fn epochs_from(&self, spot: &Spot) -> i64 {
-        spot.epochs.max(self.low)
+    /// The same place, with epochs that are still there.
+    pub(crate) fn held(&self, spot: Spot) -> Spot {
+        Spot { at: FromEpoch { epochs: spot.at.epochs.max(self.low) }, ..spot }
     }
 }
 

@@ -6,9 +6,9 @@ use crate::gate::Gate;
 use crate::sink::{KafkaCommitter, KafkaSink};
 use async_trait::async_trait;
 use dujiang_core::checkpoint::Token;
-use dujiang_core::evolution::{SchemaEvent, SinkChange};
+use dujiang_core::evolution::SinkChange;
 use dujiang_core::examine::{Examination, Visit};
-use dujiang_core::schema::{Ddl, SchemaChange};
+use dujiang_core::schema::SchemaChange;
 use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkClass, SinkContext, SinkState, Writer};
 use dujiang_core::{Epoch, Result, TableId, TableSchema};
 use dujiang_entries::{Here, write_shape};
@@ -28,7 +28,7 @@ impl LogSink {
 
     fn log_committer(&self, context: SinkContext) -> LogCommitter {
         let (kafka, here) = (self.kafka.kafka_committer(context), self.here.clone());
-        LogCommitter { kafka, here, number: None, last: None }
+        LogCommitter { kafka, here, number: None }
     }
 }
 
@@ -69,26 +69,15 @@ struct LogCommitter {
     here: Arc<Here>,
     /// A number that was taken for a change that could not be told: the next one has it, or it would be missing for ever.
     number: Option<u64>,
-    /// The change that was told last, and the entries there were behind it.
-    last: Option<(SchemaChange, u64)>,
 }
 
 impl LogCommitter {
-    /// Whether the log knows it already: a change comes again when telling it has failed halfway.
-    fn is_told(&self, change: &SchemaChange) -> bool {
-        let entries = &self.kafka.shared.entries;
-        match change.ddl {
-            Ddl::Columns { .. } => entries.shape(&change.after.id).is_some_and(|(_, known)| known == change.after),
-            _ => self.last.as_ref().is_some_and(|(last, next)| last == change && entries.next() == *next),
-        }
-    }
-
     async fn tell(&mut self, changes: &[SchemaChange]) -> Result<()> {
         let shared = self.kafka.shared.clone();
         shared.targets(changes.iter().map(|change| &change.after.id)).await?;
         let (_, producer) = shared.producer()?;
         for change in changes {
-            if !self.is_told(change) {
+            if !shared.entries.is_told(change) {
                 self.tell_one(&producer, change).await?;
             }
         }
@@ -107,21 +96,16 @@ impl LogCommitter {
         shared.gate(Gate::fill);
         self.kafka.send_own(producer, &shared.config.commit_topic, number.to_string().as_bytes(), &value).await?;
         self.number = None;
-        shared.entries.told(number, &change.after);
-        self.last = Some((change.clone(), shared.entries.next()));
+        shared.entries.told(number, change);
         Ok(())
     }
-}
-
-fn first(after: &Arc<TableSchema>) -> SchemaChange {
-    SchemaChange { before: None, after: after.clone(), statement: String::new(), ddl: Ddl::default() }
 }
 
 #[async_trait]
 impl Committer for LogCommitter {
     async fn open(&mut self) -> Result<SinkState> {
         let state = self.kafka.open().await?;
-        (self.number, self.last) = (None, None);
+        self.number = None;
         self.here.captures(self.kafka.generation());
         Ok(state)
     }
@@ -139,12 +123,11 @@ impl Committer for LogCommitter {
     }
 
     async fn apply_schema(&mut self, expected: Option<&Arc<TableSchema>>, next: &Arc<TableSchema>) -> Result<()> {
-        let change = SchemaChange { before: expected.cloned(), ..first(next) };
-        self.tell(&[change]).await
+        self.tell(&[SchemaChange::of_shapes(expected, next)]).await
     }
 
     async fn apply_shapes(&mut self, shapes: &[Arc<TableSchema>]) -> Result<()> {
-        let changes: Vec<SchemaChange> = shapes.iter().map(first).collect();
+        let changes: Vec<SchemaChange> = shapes.iter().map(|shape| SchemaChange::of_shapes(None, shape)).collect();
         self.tell(&changes).await
     }
 
@@ -153,13 +136,7 @@ impl Committer for LogCommitter {
     }
 
     async fn apply_event(&mut self, change: &SinkChange) -> Result<()> {
-        let ddl = match &change.event {
-            SchemaEvent::TruncateTable => Ddl::Truncate,
-            SchemaEvent::DropTable => Ddl::Drop,
-            _ => Ddl::default(),
-        };
-        let (before, after) = (change.before.clone(), change.after.clone());
-        self.tell(&[SchemaChange { before, after, statement: String::new(), ddl }]).await
+        self.tell(&[change.as_told()]).await
     }
 
     async fn withdraw_after(&mut self, epoch: Epoch) -> Result<()> {
@@ -175,19 +152,11 @@ mod tests {
     use arrow_schema::{DataType, Field};
     use dujiang_core::budget::Budget;
     use dujiang_core::checkpoint::{Generation, Lineage, PipelineIdentity};
-    use dujiang_core::clock::Clock;
+    use dujiang_core::clock::Standing;
     use dujiang_core::connector::PipelineOptions;
     use dujiang_core::options::{Place, RawOption};
     use dujiang_core::sink::{Milestone, Retries};
     use rdkafka::ClientConfig;
-
-    struct Standing;
-
-    impl Clock for Standing {
-        fn now_micros(&self) -> i64 {
-            0
-        }
-    }
 
     /// A committer whose brokers are not there.
     fn committer() -> LogCommitter {
@@ -198,7 +167,7 @@ mod tests {
         LogSink::new(sink, Here::of(&read.bootstrap, &read.prefix)).log_committer(SinkContext {
             identity: PipelineIdentity { name: "p".into(), lineage: Lineage("aa".into()) },
             generation: Generation(1),
-            clock: Arc::new(Standing),
+            clock: Arc::new(Standing(0)),
             budget: Budget::new(1 << 20),
             retries: Retries::default(),
         })
@@ -213,7 +182,7 @@ mod tests {
 
     fn change(table: &str) -> SchemaChange {
         let fields = vec![Field::new("id", DataType::Int64, false)];
-        first(&TableSchema::by_value(TableId::new("shop", table), fields, vec![0]))
+        SchemaChange::of_shapes(None, &TableSchema::by_value(TableId::new("shop", table), fields, vec![0]))
     }
 
     /// A change that could not be handed over keeps its number for the next try: a number that nobody has ends reading.

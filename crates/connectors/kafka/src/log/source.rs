@@ -3,7 +3,7 @@
 use super::follow::Follow;
 use super::look::{Seen, connect, look_once};
 use super::place::Spot;
-use super::reader::{Ended, LogAcker, LogReader};
+use super::reader::{LogAcker, Thread, Unacked};
 use crate::client::blocking;
 use crate::names::ReadConfig;
 use crate::reading::Client;
@@ -12,7 +12,7 @@ use dujiang_core::checkpoint::Lineage;
 use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::source::{Acker, Reader, Source, SourceContext, Survey, SurveyedTable};
 use dujiang_core::{Position, Result, Start, TableSchema};
-use dujiang_entries::{Here, Shapes};
+use dujiang_entries::{Here, LogReader, Shapes};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,10 +36,6 @@ struct Known {
     shapes: Shapes,
     /// One looks again and again, and then follows.
     client: Option<Arc<Client>>,
-}
-
-fn tables(shapes: &Shapes, number: u64) -> Vec<Arc<TableSchema>> {
-    shapes.before(number).into_values().map(|(_, table)| table).collect()
 }
 
 impl KafkaLogSource {
@@ -89,13 +85,13 @@ impl Source for KafkaLogSource {
     async fn discover(&self) -> Result<Vec<Arc<TableSchema>>> {
         let seen = self.wait(|seen| seen.end > 0).await?;
         let (seen, spot) = self.begins(seen).await?;
-        Ok(tables(&seen.shapes, spot.number))
+        Ok(seen.shapes.tables(spot.number))
     }
 
     async fn survey(&self) -> Survey {
         let looked = async {
             let seen = look_once(&self.config, &connect(&self.config, &self.consumer)?).await?;
-            Ok::<_, dujiang_core::Error>(seen.map(|seen| tables(&seen.shapes, seen.end)))
+            Ok::<_, dujiang_core::Error>(seen.map(|seen| seen.shapes.tables(seen.end)))
         };
         match looked.await {
             Ok(Some(tables)) => {
@@ -142,24 +138,28 @@ impl Source for KafkaLogSource {
                 .await?
             }
         };
-        let spot = Spot { epochs: seen.epochs_from(&spot), ..spot };
+        let spot = seen.held(spot);
         let Seen { end: target, client, shapes, shapes_next, .. } = seen;
         let shapes = (shapes, shapes_next);
         let follow = Follow::new(self.config.clone(), client.clone(), context.budget.clone(), &spot, shapes)?;
-        let ended = Ended::default();
-        let (here, at) = (self.here.clone(), (spot, target));
-        let reader = LogReader::start(follow, client.clone(), here, at, ended.clone(), context.clock)?;
-        let acker = LogAcker { client, prefix: self.config.prefix.clone(), ended };
+        let unacked = Unacked::default();
+        let thread = Thread::start(follow, client.clone(), unacked.clone())?;
+        let reader = LogReader::new(thread, self.here.clone(), (spot, target), context.clock);
+        let acker = LogAcker { client, prefix: self.config.prefix.clone(), unacked };
         Ok((Box::new(reader), Box::new(acker)))
     }
 
+    fn is_awaited(&self) -> bool {
+        true
+    }
+
     fn describe(&self, position: &Position) -> String {
-        Spot::of(position).map_or_else(|error| error.message().to_owned(), |spot| format!("offset {}", spot.number))
+        Spot::describe(position)
     }
 
     /// As far as they have been looked up: [`Source::lineage`] does that first.
-    fn schemas_at(&self, position: &Position) -> Vec<Arc<TableSchema>> {
-        let shapes = self.known().shapes.clone();
-        Spot::of(position).map_or_else(|_| Vec::new(), |spot| tables(&shapes, spot.number))
+    async fn schemas_at(&self, position: &Position) -> Result<Vec<Arc<TableSchema>>> {
+        let spot = Spot::of(position)?;
+        Ok(self.known().shapes.tables(spot.number))
     }
 }

@@ -99,8 +99,8 @@ impl Source for KafkaSource {
         Place::read(position).map_or_else(|error| error.message().to_owned(), |place| place.describe())
     }
 
-    fn schemas_at(&self, _position: &Position) -> Vec<Arc<TableSchema>> {
-        self.tables()
+    async fn schemas_at(&self, _position: &Position) -> Result<Vec<Arc<TableSchema>>> {
+        Ok(self.tables())
     }
 }
 

@@ -98,8 +98,7 @@ impl Store {
     fn tell_shapes(&self, tail: &mut Tail) -> Result<()> {
         let mut payload = Vec::new();
         for (shape, table) in self.shapes.values() {
-            let change =
-                SchemaChange { before: None, after: table.clone(), statement: String::new(), ddl: Ddl::default() };
+            let change = SchemaChange::of_shapes(None, table);
             payload::write_shape(*shape, &change, &mut payload)?;
             let header = FrameHeader::new(FrameKind::Shape, Codec::None, payload.len(), payload.len())?;
             let header = FrameHeader { offset: self.next, generation: self.generation, ..header };
