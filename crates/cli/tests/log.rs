@@ -1,7 +1,9 @@
 //! A log between source and sinks, through the real binary.
 
+use crate::river::Run;
 use crate::support::{Place, terminate};
 use dujiang_testkit::datahub::{ACCESS_ID, ACCESS_KEY, Datahub, PROJECT};
+use dujiang_testkit::proxy::Proxy;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -178,6 +180,74 @@ fn p06_a_log_in_datahub_changes_nothing_but_the_pace() {
     let log = format!("log:\n  type: datahub\n{hub}  commit.interval: 100ms\n");
     only_the_pace_changes(&place, &log, &format!("source:\n  type: datahub-log\n{hub}"));
     assert!(place.run(["log", "ls", "shop.yaml"]).code(0).out.contains("shop_log"));
+    assert_eq!(service.violations(), Vec::<String>::new());
+}
+
+/// What a start says that waits for its source.
+const WAITS: &str = "the source is asked again until it answers";
+
+/// A delivery that is started while nobody answers says so and waits, ends at once when it is stopped, and begins as soon as
+/// somebody answers. `log` and `reader` as above; `away` lets the service go, or come back.
+fn deliveries_wait_for_a_log(place: &Place, log: &str, reader: &str, mut away: impl FnMut(bool)) {
+    place.file("shop.yaml", &format!("{}{log}sink:\n{}pipeline:\n  name: shop\n", source(1000), files("one")));
+    place.run(["run", "shop.yaml"]).code(0);
+    let start = |name: &str| {
+        let rest = "pipeline:\n  retry.pause: 100ms\n";
+        let file = place.file(&format!("{name}.yaml"), &format!("{reader}sink:\n{}{rest}", files(name)));
+        let mut command = place.dujiang();
+        command.arg("run").arg(file).args(["--until", "caught-up"]);
+        Run::start(command, place.path(&format!("{name}.log")), "")
+    };
+    away(true);
+    let (mut stopped, mut waiting) = (start("stopped"), start("third"));
+    for (run, log) in [(&mut stopped, "stopped.log"), (&mut waiting, "third.log")] {
+        let log = place.path(log);
+        let says = || std::fs::read_to_string(&log).unwrap_or_default().contains(WAITS);
+        assert!(run.wait_until(says), "it has ended:\n{}", run.logged());
+    }
+    stopped.terminate();
+    assert!(stopped.wait().success());
+    let said = std::fs::read_to_string(place.path("stopped.log")).expect("a log");
+    assert!(said.contains("stopped as asked") && !said.contains("the stop waits for"), "{said}");
+    away(false);
+    assert!(waiting.wait().success());
+    let said = std::fs::read_to_string(place.path("third.log")).expect("a log");
+    assert!(said.contains("\"recovered\""), "{said}");
+    assert_eq!(rows(&place.path("third")), rows(&place.path("one")));
+}
+
+#[test]
+fn a_delivery_waits_for_kafka() {
+    let mut kafka = dujiang_scratch::Kafka::start().expect("a broker");
+    let place = Place::new();
+    let brokers = format!("  properties.bootstrap.servers: {}\n", kafka.bootstrap());
+    let log = format!("log:\n  type: kafka\n{brokers}  topic.partitions: 1\n  commit.interval: 100ms\n");
+    let reader = format!("source:\n  type: kafka-log\n{brokers}  topic.prefix: dujiang-log-shop\n");
+    deliveries_wait_for_a_log(&place, &log, &reader, |away| match away {
+        true => kafka.kill9(),
+        false => kafka.restart().expect("the broker again"),
+    });
+}
+
+#[test]
+fn a_delivery_waits_for_datahub() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let service = runtime.block_on(Datahub::start());
+    let endpoint = service.endpoint();
+    let (_, port) = endpoint.rsplit_once(':').expect("a port");
+    let proxy = Proxy::to_port(port.parse().expect("a port")).expect("a proxy");
+    let place = Place::new();
+    let hub = format!(
+        "  endpoint: http://127.0.0.1:{}\n  project: {PROJECT}\n  topic: shop_log\n  access-id: {ACCESS_ID}\n  \
+         access-key: {ACCESS_KEY}\n  poll.interval: 20ms\n",
+        proxy.port()
+    );
+    let log = format!("log:\n  type: datahub\n{hub}  commit.interval: 100ms\n");
+    deliveries_wait_for_a_log(&place, &log, &format!("source:\n  type: datahub-log\n{hub}"), |away| {
+        proxy.refuse(away);
+        proxy.cut();
+    });
     assert_eq!(service.violations(), Vec::<String>::new());
 }
 

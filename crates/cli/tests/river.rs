@@ -247,6 +247,11 @@ impl Run {
         }
     }
 
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        crate::support::terminate(&self.child);
+    }
+
     pub fn logged(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+mod awaited;
 mod faults_are_told;
 mod model;
 mod properties;

@@ -38,6 +38,11 @@ impl Concern {
             Concern::Schema => "schema",
         }
     }
+
+    /// Whether a run that is asked to end waits for it: what is read no more needs no source.
+    fn holds_up_a_stop(self) -> bool {
+        !matches!(self, Concern::Source | Concern::Kept)
+    }
 }
 
 struct OpenFault {
@@ -113,7 +118,7 @@ impl Health {
         let mut state = self.lock();
         state.stopping = true;
         tracing::info!("asked to stop: the open epoch is finished first");
-        if let Some((concern, fault)) = state.open.first_key_value() {
+        if let Some((concern, fault)) = state.open.iter().find(|(concern, _)| concern.holds_up_a_stop()) {
             tell_what_a_stop_waits_for(*concern, fault);
         }
     }
@@ -132,7 +137,7 @@ impl Health {
         cause.clone_into(&mut fault.why);
         tracing::warn!(what = concern.name(), times = fault.times, cause, position, next_step, "fault");
         let fault = &state.open[&concern];
-        if state.stopping {
+        if state.stopping && concern.holds_up_a_stop() {
             tell_what_a_stop_waits_for(concern, fault);
         }
         self.show(&state, "");

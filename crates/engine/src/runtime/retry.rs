@@ -3,7 +3,10 @@
 use super::health::{Concern, Health};
 use super::job::{ErrorPolicy, Settings};
 use dujiang_core::codes::Retry;
+use dujiang_core::source::Source;
 use dujiang_core::{Code, Error, Result};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +22,9 @@ pub fn pause_before_next(error: &Error, failures: u32, settings: &Settings) -> O
         Retry::Endless => Some(growing_pause(failures, settings)),
     }
 }
+
+/// What a source answers.
+pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 /// Carries the policy out, and tells of it.
 #[derive(Clone)]
@@ -44,6 +50,38 @@ impl Retrier {
         self.health.board().update(|s| s.retries += 1);
         tokio::time::sleep(pause).await;
         Ok(failures)
+    }
+
+    /// Asks the source for what a start needs. One that is [awaited](Source::is_awaited) is asked until it can be reached; what
+    /// others fail with is final, because they have tried as often as they were told.
+    ///
+    /// # Errors
+    /// What trying again cannot mend.
+    pub(crate) async fn ask<'a, T>(
+        &self,
+        source: &'a dyn Source,
+        question: impl Fn(&'a dyn Source) -> Answer<'a, T>,
+    ) -> Result<T> {
+        let mut failures = 0;
+        loop {
+            match question(source).await {
+                Ok(answer) => {
+                    self.health.recovered(Concern::Source);
+                    return Ok(answer);
+                }
+                Err(error) if source.is_awaited() && error.retry() != Retry::Never => {
+                    failures += 1;
+                    self.health.fault(
+                        Concern::Source,
+                        &error.to_string(),
+                        "the source is asked again until it answers",
+                    );
+                    self.health.board().update(|s| s.retries += 1);
+                    tokio::time::sleep(growing_pause(failures, &self.settings)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 

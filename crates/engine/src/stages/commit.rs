@@ -147,7 +147,7 @@ impl CommitStage {
         self.take_lineage().await?;
         if self.held.fresh && self.held.discovered.is_empty() {
             // Whatever is wrong with the source is said before the sink is touched.
-            self.held.discovered = self.source.discover().await?;
+            self.held.discovered = self.discover().await?;
         }
         // What passes by itself (a full disk) is waited out here as everywhere else.
         let mut failures = 0;
@@ -164,11 +164,18 @@ impl CommitStage {
 
     /// Changes that come from a log keep the lineage under which they were captured.
     async fn take_lineage(&mut self) -> Result<()> {
-        if let (Some(lineage), Some(context)) = (self.source.lineage().await?, &mut self.held.context) {
+        let (source, retrier) = (self.source.clone(), self.retrier.clone());
+        let lineage = retrier.ask(&*source, |source| source.lineage()).await?;
+        if let (Some(lineage), Some(context)) = (lineage, &mut self.held.context) {
             context.identity.lineage = lineage;
             self.identity.send_replace(Some(context.identity.clone()));
         }
         Ok(())
+    }
+
+    async fn discover(&mut self) -> Result<Vec<Arc<TableSchema>>> {
+        let (source, retrier) = (self.source.clone(), self.retrier.clone());
+        retrier.ask(&*source, |source| source.discover()).await
     }
 
     async fn try_open_sink(&mut self) -> Result<SinkState> {
@@ -224,15 +231,15 @@ impl CommitStage {
     }
 
     async fn open_source(&mut self, from: Option<Position>) -> Result<Report> {
-        let context = self.context()?;
+        let (context, source, retrier) = (self.context()?, self.source.clone(), self.retrier.clone());
         let mut tables = match &from {
-            Some(position) => self.source.schemas_at(position).await?,
+            Some(position) => retrier.ask(&*source, |source| source.schemas_at(position)).await?,
             // The only checkpoint was a candidate that never became real.
-            None if self.held.discovered.is_empty() => self.source.discover().await?,
+            None if self.held.discovered.is_empty() => self.discover().await?,
             None => std::mem::take(&mut self.held.discovered),
         };
         if from.is_some() && !self.chain.fits(&tables) {
-            let now = self.source.discover().await?;
+            let now = self.discover().await?;
             tables = self.chain.without_outgrown(tables, &now)?;
         }
         let kept = from.as_ref().and_then(|from| self.held.shapes.iter().find(|(position, _)| position == from));
@@ -243,13 +250,13 @@ impl CommitStage {
         for lane in 0..self.settings.parallelism {
             writers.push(self.sink.writer(lane, context.clone()).await?);
         }
-        let source = SourceContext {
+        let opened = SourceContext {
             identity: context.identity,
             clock: context.clock,
             budget: context.budget,
             work_dir: self.work_dir.clone(),
         };
-        let (reader, acker) = self.source.open(from, source).await?;
+        let (reader, acker) = retrier.ask(&*source, |source| source.open(from.clone(), opened.clone())).await?;
         self.held.acker = Some(acker);
         Ok(Report::Opened(reader, writers))
     }
