@@ -268,6 +268,11 @@ impl ChangeBatch {
         self
     }
 
+    /// What the source shows in a cell whose value could not be carried.
+    pub fn unfit_cell(&self, row: usize, column: usize) -> Option<&UnfitCell> {
+        self.unfit.iter().find(|cell| (cell.row as usize, cell.column as usize) == (row, column))
+    }
+
     /// The row that stands for a record: of an update, its before image.
     pub fn first_image(&self, row: usize) -> usize {
         row - usize::from(self.kinds[row] == Kind::UpdateAfter)

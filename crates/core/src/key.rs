@@ -8,9 +8,13 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 ///
 /// The canonical bytes of a key are equal iff the key columns' values are equal, independent of the batch and of the
 /// width an integer is stored in. They are length-prefixed per column, so that no two keys run into each other. Both
-/// zeros of a float are equal, and so are all its NaNs. A table without key has no bytes.
+/// zeros of a float are equal, and so are all its NaNs. A table without key has no bytes. A value that could not be carried
+/// ([`ChangeBatch::unfit`]) counts as what the source shows, and is equal to no value of the column.
 #[derive(Debug)]
-pub struct Keys<'a>(Vec<Cells<'a>>);
+pub struct Keys<'a> {
+    columns: Vec<Cells<'a>>,
+    batch: &'a ChangeBatch,
+}
 
 impl<'a> Keys<'a> {
     /// Looks up the key columns.
@@ -22,13 +26,16 @@ impl<'a> Keys<'a> {
             Cells::new(batch.schema.arrow.field(index), batch.rows.column(index).as_ref())
                 .expect("invariant: sources use only types that cells can be read of")
         };
-        Self(batch.schema.key.iter().map(column).collect())
+        Self { columns: batch.schema.key.iter().map(column).collect(), batch }
     }
 
     /// Appends the canonical bytes of a row's key.
     pub fn write(&self, row: usize, out: &mut Vec<u8>) {
-        for cells in &self.0 {
-            write_part(cells, row, out);
+        for (cells, &column) in self.columns.iter().zip(&self.batch.schema.key) {
+            match self.batch.unfit_cell(row, column) {
+                Some(unfit) => write_unfit(&unfit.text, out),
+                None => write_part(cells, row, out),
+            }
         }
     }
 
@@ -44,7 +51,7 @@ impl<'a> Keys<'a> {
 
     /// Appends the last part of a row's event id: of a snapshot row the digest of its key, else its ordinal.
     pub fn write_event_end(&self, kind: Kind, row: usize, ordinal: u64, out: &mut Vec<u8>) {
-        if kind == Kind::Read && !self.0.is_empty() {
+        if kind == Kind::Read && !self.columns.is_empty() {
             self.write_digest(row, out);
         } else {
             out.extend_from_slice(itoa::Buffer::new().format(ordinal).as_bytes());
@@ -52,12 +59,12 @@ impl<'a> Keys<'a> {
     }
 
     /// One 64-bit hash per row, a function of the row's canonical key bytes alone, computed column by column into `out`
-    /// (cleared first). All zero for a table without key.
+    /// (cleared first). All zero for a table without key. Rows with values that could not be carried come to no lane.
     pub fn hash(&self, rows: usize, out: &mut Vec<u64>) {
         out.clear();
         out.resize(rows, 0);
         let mut part = Vec::new();
-        for (index, cells) in self.0.iter().enumerate() {
+        for (index, cells) in self.columns.iter().enumerate() {
             for (row, hash) in out.iter_mut().enumerate() {
                 part.clear();
                 write_part(cells, row, &mut part);
@@ -72,7 +79,7 @@ impl<'a> Keys<'a> {
         self.write(a, scratch);
         let end = scratch.len();
         self.write(b, scratch);
-        !self.0.is_empty() && scratch[..end] == scratch[end..]
+        !self.columns.is_empty() && scratch[..end] == scratch[end..]
     }
 }
 
@@ -148,6 +155,12 @@ fn write_part(cells: &Cells<'_>, row: usize, out: &mut Vec<u8>) {
             parts.iter().for_each(|(_, cells)| write_part(cells, row, out));
         }
     }
+}
+
+/// No value has the length that stands here.
+fn write_unfit(text: &str, out: &mut Vec<u8>) {
+    write_length(usize::MAX - 1, out);
+    write_bytes(text.as_bytes(), out);
 }
 
 fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {

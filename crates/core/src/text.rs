@@ -63,7 +63,7 @@ pub fn write_json_row(batch: &ChangeBatch, row: usize, out: &mut Vec<u8>) {
         }
         write_json_string(field.name(), out);
         out.push(b':');
-        match batch.unfit.iter().find(|cell| (cell.row as usize, cell.column as usize) == (row, index)) {
+        match batch.unfit_cell(row, index) {
             Some(unfit) => write_json_string(&unfit.text, out),
             None => write_json_value(field, batch.rows.column(index).as_ref(), row, out),
         }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::batch::{Kind, Origins, TimePrecision};
+use crate::batch::{Kind, Origins, TimePrecision, UnfitCell};
 use crate::schema::{LOGICAL_JSON, LOGICAL_NUMBER, TableId, TableSchema, field};
 use arrow_array::*;
 use arrow_buffer::i256;
@@ -151,6 +151,17 @@ fn p39_event_ids_name_transaction_table_and_ordinal() {
     let digest = read.strip_prefix("00ff/0-1-99/shop.t/").unwrap();
     assert!(digest.len() == 32 && digest.bytes().all(|b| b.is_ascii_hexdigit()), "{read}");
     assert_eq!(event_id(&one_row(TableId::new("shop", "t"), Kind::Read, vec![])), "00ff/0-1-99/shop.t/3");
+}
+
+/// The column of the key holds a placeholder then, the same for all of them.
+#[test]
+fn p39_snapshot_rows_whose_keys_cannot_be_carried_have_ids_of_their_own() {
+    let row = || one_row(TableId::new("shop", "t"), Kind::Read, vec![0]);
+    let unfit = |text: &str| UnfitCell { row: 0, column: 0, text: text.into(), why: "why".into() };
+    let id = |text: &str| event_id(&row().with_unfit(vec![unfit(text)]));
+    assert_eq!(id("0000-00-00"), id("0000-00-00"));
+    assert_ne!(id("0000-00-00"), id("2026-00-15"));
+    assert_ne!(id("7"), event_id(&row()));
 }
 
 /// An independent calendar: counts days year by year and month by month.

@@ -68,8 +68,7 @@ pub(crate) fn halting(table: &TableId, batch: &ChangeBatch, failed: RowError) ->
 /// `id=7, day=2026-11-28`; nothing for a table without a key.
 fn key(batch: &ChangeBatch, row: usize) -> String {
     let one = |at: &usize| {
-        let unfit = batch.unfit.iter().find(|cell| (cell.row as usize, cell.column as usize) == (row, *at));
-        if let Some(unfit) = unfit {
+        if let Some(unfit) = batch.unfit_cell(row, *at) {
             // The column has only a placeholder.
             return Some(format!("{}={}", batch.schema.arrow.field(*at).name(), unfit.text));
         }
