@@ -1,8 +1,9 @@
 //! Foreign keys that change rows without the log showing it.
 
 use crate::client::{Connection, quote};
+use crate::ddl::{self, ForeignKey};
 use dujiang_core::{Result, TableId};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// A foreign key of a captured table by which the server changes or deletes the table's rows on its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,19 +22,50 @@ pub struct Cascade {
     pub on_update: String,
 }
 
+/// Columns of one foreign key, and the table they refer to.
+#[derive(Debug, Default)]
+struct Key {
+    parent: Option<TableId>,
+    columns: Vec<(String, String)>,
+}
+
 /// The cascading foreign keys of these tables, in order.
 ///
+/// `REFERENTIAL_CONSTRAINTS` has the rules, too, but MariaDB and MySQL 5.7 hide its rows from users who may only read a table.
+///
 /// # Errors
-/// `ConnectionLost`, `SourceQuery`.
+/// `ConnectionLost`, `SourceQuery`, `Protocol`.
 pub async fn cascades(connection: &mut Connection, tables: &[TableId]) -> Result<Vec<Cascade>> {
+    let mut out = Vec::new();
+    for (child, keys) in foreign_keys(connection, tables).await? {
+        let rules = rules(connection, &child).await?;
+        for (constraint, key) in keys {
+            let rule = rules.iter().find(|rule| rule.constraint == constraint);
+            // Better refused by mistake than taken for harmless.
+            let (on_delete, on_update) = rule.map_or(("unknown", "unknown"), |r| (r.on_delete, r.on_update));
+            if [on_delete, on_update].iter().all(|rule| ["RESTRICT", "NO ACTION"].contains(rule)) {
+                continue;
+            }
+            let parent = key.parent.unwrap_or_else(|| child.clone());
+            let (on_delete, on_update) = (on_delete.to_owned(), on_update.to_owned());
+            out.push(Cascade { child: child.clone(), constraint, parent, columns: key.columns, on_delete, on_update });
+        }
+    }
+    out.sort();
+    Ok(out)
+}
+
+type Keys = BTreeMap<TableId, BTreeMap<String, Key>>;
+
+async fn foreign_keys(connection: &mut Connection, tables: &[TableId]) -> Result<Keys> {
     let wanted: HashSet<&TableId> = tables.iter().collect();
     let databases: BTreeSet<&str> = tables.iter().map(|t| &*t.database).collect();
-    let mut out = Vec::new();
+    let mut out = Keys::new();
     for database in databases {
         let sql = format!(
-            "SELECT TABLE_NAME, CONSTRAINT_NAME, UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME, DELETE_RULE, UPDATE_RULE \
-             FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = {} AND \
-             (DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION') OR UPDATE_RULE NOT IN ('RESTRICT', 'NO ACTION'))",
+            "SELECT TABLE_NAME, CONSTRAINT_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, COLUMN_NAME, \
+             REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = {} AND \
+             REFERENCED_TABLE_NAME IS NOT NULL ORDER BY TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION",
             quote::text(database)
         );
         for row in connection.query(&sql).await?.iter() {
@@ -41,32 +73,16 @@ pub async fn cascades(connection: &mut Connection, tables: &[TableId]) -> Result
             if !wanted.contains(&child) {
                 continue;
             }
-            out.push(Cascade {
-                child,
-                constraint: row.required(1)?.to_owned(),
-                parent: TableId::new(row.text(2)?.unwrap_or(database), row.required(3)?),
-                columns: Vec::new(),
-                on_delete: row.required(4)?.to_owned(),
-                on_update: row.required(5)?.to_owned(),
-            });
+            let key = out.entry(child).or_default().entry(row.required(1)?.to_owned()).or_default();
+            key.parent = Some(TableId::new(row.text(2)?.unwrap_or(database), row.required(3)?));
+            key.columns.push((row.required(4)?.to_owned(), row.text(5)?.unwrap_or_default().to_owned()));
         }
     }
-    for cascade in &mut out {
-        cascade.columns = columns(connection, cascade).await?;
-    }
-    out.sort();
     Ok(out)
 }
 
-async fn columns(connection: &mut Connection, cascade: &Cascade) -> Result<Vec<(String, String)>> {
-    let sql = format!(
-        "SELECT COLUMN_NAME, REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE CONSTRAINT_SCHEMA = {} \
-         AND TABLE_SCHEMA = {0} AND TABLE_NAME = {} AND CONSTRAINT_NAME = {} AND REFERENCED_COLUMN_NAME IS NOT NULL \
-         ORDER BY ORDINAL_POSITION",
-        quote::text(&cascade.child.database),
-        quote::text(&cascade.child.table),
-        quote::text(&cascade.constraint)
-    );
-    let rows = connection.query(&sql).await?;
-    rows.iter().map(|row| Ok((row.required(0)?.to_owned(), row.required(1)?.to_owned()))).collect()
+async fn rules(connection: &mut Connection, table: &TableId) -> Result<Vec<ForeignKey>> {
+    let rows = connection.query(&format!("SHOW CREATE TABLE {}", quote::table(table)?)).await?;
+    let create = rows.iter().next().map(|row| row.required(1)).transpose()?.unwrap_or_default();
+    Ok(ddl::foreign_keys(create).unwrap_or_default())
 }

@@ -6,6 +6,7 @@
 mod alter;
 mod column;
 mod create;
+mod foreign;
 mod lexer;
 pub mod model;
 pub mod plan;
@@ -18,5 +19,6 @@ mod types;
 pub use alter::{Alteration, ColumnPlace};
 pub use column::{NewColumn, NewType};
 pub use create::{Definition, Origin};
+pub use foreign::{ForeignKey, foreign_keys};
 pub use lexer::Reading;
 pub use statement::{Action, Effect, effect};

@@ -2,11 +2,13 @@
 
 use crate::support::{connect, own, shared, user};
 use dujiang_core::{Code, Error, TableId};
-use dujiang_mysql::catalog::{ServerFlavor, ServerProfile, TableFilter, estimated_rows, find_tables, shapes};
+use dujiang_mysql::catalog::{
+    Cascade, ServerFlavor, ServerProfile, TableFilter, cascades, estimated_rows, find_tables, shapes,
+};
 use dujiang_mysql::client::Connection;
 use dujiang_mysql::decode::ZeroDates;
 use dujiang_mysql::preflight::{Checked, Demands, check};
-use dujiang_scratch::{Options, Server};
+use dujiang_scratch::{Kind, Options, Server};
 
 async fn check_as(connection: &mut Connection, tables: &str, accept_cascades: bool) -> Result<Checked, Error> {
     let filter = TableFilter::parse(tables, None).unwrap();
@@ -253,6 +255,33 @@ async fn cascading_foreign_keys_of_captured_children_are_refused_unless_accepted
     assert!(error.help_text().unwrap().contains("foreign-keys.cascade.accept"));
     assert!(check_as(&mut c, r"pre_fk.p, pre_fk.c3", false).await.is_ok());
     assert_eq!(check_as(&mut c, r"pre_fk.\.*", true).await.unwrap().tables.len(), 4);
+}
+
+/// MariaDB and MySQL 5.7 hide `REFERENTIAL_CONSTRAINTS` from whoever may only read a table.
+#[tokio::test]
+async fn cascading_foreign_keys_are_seen_by_a_user_who_may_only_read() {
+    for kind in Kind::ALL {
+        let server = own(&Options::default().on(kind));
+        server
+            .sql(
+                "CREATE DATABASE fk; USE fk; CREATE TABLE p (id INT, n INT, PRIMARY KEY (id, n));
+                 CREATE TABLE c (id INT PRIMARY KEY COMMENT 'ON DELETE', `o``p` INT, n INT, CONSTRAINT `f``1`
+                 FOREIGN KEY (`o``p`, n) REFERENCES p (id, n) ON DELETE CASCADE ON UPDATE SET NULL);
+                 CREATE USER reader IDENTIFIED BY 'a password'; GRANT SELECT ON fk.c TO reader",
+            )
+            .unwrap();
+        let mut c = Connection::connect(&user(&server, "reader", "a password")).await.unwrap();
+        let found = cascades(&mut c, &[TableId::new("fk", "c")]).await.unwrap();
+        let expected = Cascade {
+            child: TableId::new("fk", "c"),
+            constraint: "f`1".into(),
+            parent: TableId::new("fk", "p"),
+            columns: vec![("o`p".into(), "id".into()), ("n".into(), "n".into())],
+            on_delete: "CASCADE".into(),
+            on_update: "SET NULL".into(),
+        };
+        assert_eq!(found, [expected], "{kind:?}");
+    }
 }
 
 #[tokio::test]
