@@ -21,13 +21,26 @@ use dujiang_core::options::Problem;
 use dujiang_core::{Code, Error, Result, TableId};
 use std::time::Duration;
 
-/// Refuses a tenant whose changes are in no binlog.
+/// Refuses a tenant whose changes are in no binlog, and another server, about which nothing that is true of OceanBase's log holds.
 ///
 /// # Errors
-/// `OracleMode`, `BinlogServiceOff`; `ConnectionLost`.
+/// `OracleMode`, `BinlogServiceOff`, `NotADatabase`; `ConnectionLost`.
 pub async fn check(connection: &mut Connection) -> Result<()> {
-    let rows = connection.query("SHOW VARIABLES LIKE 'ob_compatibility_mode'").await?;
-    let mode = rows.get(0).map(|row| row.text(1)).transpose()?.flatten();
+    let sql = "SHOW VARIABLES WHERE Variable_name IN ('ob_compatibility_mode', 'version', 'version_comment')";
+    let rows = connection.query(sql).await?;
+    let (mut mode, mut named) = (None, false);
+    for row in rows.iter() {
+        match (row.required(0)?, row.text(1)?) {
+            ("ob_compatibility_mode", value) => mode = value,
+            (_, value) => named |= value.is_some_and(|value| value.contains("OceanBase")),
+        }
+    }
+    if mode.is_none() && !named {
+        let message = format!("{} is not OceanBase", connection.address());
+        return Err(Error::new(Code::NotADatabase, message)
+            .fact("missing", "the variable ob_compatibility_mode")
+            .help("name the proxy (ODP) of the tenant, or write `type: mysql` or `type: mariadb`"));
+    }
     if mode.is_some_and(|mode| mode.eq_ignore_ascii_case("ORACLE")) {
         let message = format!("{} is a tenant in Oracle mode", connection.address());
         return Err(Error::new(Code::OracleMode, message)
@@ -196,7 +209,8 @@ pub fn no_marker(mode: &str, place: dujiang_core::options::Place) -> Problem {
     let message =
         format!("`scan.startup.mode: {mode}` needs `scan.marker.table`, a table that the pipeline may write to");
     Problem::new(Code::MarkerTable, message, place).help(
-        "Binlog Service lags behind the database: only a row that the pipeline itself writes tells when a snapshot is in the \
-         log; or begin with `scan.startup.mode: latest-offset`",
+        "name one, such as `scan.marker.table: ops.dujiang_marker`, and let `dujiang doctor --sql` print the statements that \
+         make it: Binlog Service lags behind the database, and only a row that the pipeline itself writes tells when a \
+         snapshot is in the log; or begin with `scan.startup.mode: latest-offset`",
     )
 }

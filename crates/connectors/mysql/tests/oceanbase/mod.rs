@@ -197,6 +197,15 @@ async fn a_tenant_in_oracle_mode_is_refused() {
     assert_eq!(Pipeline::new(source(service.port)).step().await.unwrap_err().code(), Code::OracleMode);
 }
 
+/// What holds of OceanBase's log (rows that foreign keys change are in it) does not of another server's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_server_is_not_taken_for_a_tenant() {
+    let (server, _service) = tenant().await;
+    let error = source(server.port()).discover().await.unwrap_err();
+    assert_eq!(error.code(), Code::NotADatabase, "{error:?}");
+    assert!(error.help_text().is_some_and(|help| help.contains("type: mysql")), "{error:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_of_tenant_and_cluster_are_the_proxys_business() {
     let (server, service) = tenant().await;
