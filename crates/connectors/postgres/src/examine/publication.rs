@@ -24,8 +24,11 @@ pub(super) async fn examine(
     if let Some(position) = &visit.position
         && let Ok((_, shapes)) = position::decode(position)
     {
-        // Tables that came since are taken in by the pipeline.
-        ids.retain(|id| shapes.iter().any(|shape| shape.id() == *id));
+        // Those that the pipeline goes on with: tables that came since are taken in by it, and those that went halt it.
+        ids = shapes.iter().map(|shape| shape.id()).collect();
+        let captured = ids.iter().map(|id| config.filter.captures(id)).collect::<Result<Vec<bool>>>()?;
+        let mut captured = captured.into_iter();
+        ids.retain(|_| captured.next().unwrap_or_default());
     }
     if ids.is_empty() {
         return Ok(());

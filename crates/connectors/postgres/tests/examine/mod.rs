@@ -241,7 +241,7 @@ async fn clocks_that_differ_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_position_whose_slot_is_gone_is_told_before_a_run() {
+async fn a_position_whose_table_or_slot_is_gone_is_told_before_a_run() {
     let server = shop();
     let options = [("slot.name", "s")];
     let mut pipeline = Pipeline::new(harness::source(&server, "postgres.shop.orders", &options));
@@ -253,6 +253,10 @@ async fn a_position_whose_slot_is_gone_is_told_before_a_run() {
     in_order(&examine_as(&server, "postgres", SHOP, &options, &with).await);
     pipeline.crash();
     while server.sql("SELECT active FROM pg_replication_slots").unwrap().trim() == "t" {}
+    server.sql("ALTER TABLE shop.orders RENAME TO renamed").unwrap();
+    let examination = examine_as(&server, "postgres", SHOP, &options, &with).await;
+    only(&examination, "publication", true, Code::TableGone);
+    server.sql("ALTER TABLE shop.renamed RENAME TO orders").unwrap();
     server.sql("SELECT pg_drop_replication_slot('s')").unwrap();
     let examination = examine_as(&server, "postgres", SHOP, &options, &with).await;
     only(&examination, "position", true, Code::SlotLost);
