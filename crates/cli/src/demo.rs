@@ -254,7 +254,7 @@ fn introduce(folder: &Folder, shop: Option<&Shop>, seconds: Option<u64>) {
 
 fn conclude(folder: &Folder, played: Option<u64>) {
     if let Some(changes) = played {
-        print(&format!("the shop made {changes} row changes while you watched\n"));
+        print(&format!("the shop made {changes} row changes; those after the last epoch are in no file\n"));
     }
     if folder.keep {
         print(&format!("kept      {}\n", folder.path.display()));

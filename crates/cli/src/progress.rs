@@ -63,13 +63,12 @@ impl Progress {
         if status.snapshot_done && !std::mem::replace(&mut self.snapshot_told, true) && status.rows_in.reads > 0 {
             let tables = status.source.snapshot.len();
             let rows = status.rows_in.reads;
-            tracing::info!(
-                tables,
-                rows,
-                "snapshot read: {}, {}",
-                counted(tables as u64, "table", "tables"),
-                counted(rows, "row", "rows")
-            );
+            // A delivery from a log knows no tables of a snapshot.
+            let of_tables = match tables {
+                0 => String::new(),
+                n => format!("{}, ", counted(n as u64, "table", "tables")),
+            };
+            tracing::info!(tables, rows, "snapshot read: {of_tables}{}", counted(rows, "row", "rows"));
         }
         if status.caught_up && !std::mem::replace(&mut self.caught_up_told, true) {
             tracing::info!(position = status.source.position, "caught up with the source");

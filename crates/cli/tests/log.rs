@@ -283,7 +283,8 @@ fn a_log_is_looked_at_and_begun_anywhere() {
         assert!(changes >= least && changes < 2000, "{name}: {changes}");
     }
     place.run(["log", "forget", "p.yaml", "a"]).code(0);
-    place.run(["log", "forget", "p.yaml", "nobody"]).code(78);
+    let told = place.run(["log", "forget", "p.yaml", "nobody"]).code(78).err;
+    assert!(told.contains("help: `dujiang log ls FILE` lists"), "{told}");
     assert!(!place.run(["log", "ls", "log"]).code(0).out.contains("\na  "));
 }
 

@@ -195,7 +195,7 @@ fn show(folder: &Path, arguments: &ShowArguments) -> Result<()> {
 fn table(letters: &[StoredLetter], terminal: bool) -> String {
     let head = ["ID", "CODE", "TABLE", "OP", "STAGE", "POSITION", "MESSAGE"].map(str::to_owned);
     let row = |l: &StoredLetter| {
-        let cells = [&l.id, &l.code, &l.table, &l.op, l.stage.name(), &l.position, &l.message];
+        let cells = [&l.id, &l.code, &l.table, &l.op, l.stage.name(), &l.position, sentence(l)];
         cells.map(|cell: &str| cell.replace(['\t', '\n'], " "))
     };
     let rows: Vec<[String; 7]> = std::iter::once(head).chain(letters.iter().map(row)).collect();
@@ -215,6 +215,12 @@ fn table(letters: &[StoredLetter], terminal: bool) -> String {
     text
 }
 
+/// The message without its code, which stands in a place of its own.
+fn sentence(letter: &StoredLetter) -> &str {
+    let message = letter.message.as_str();
+    message.strip_prefix(&*letter.code).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(message)
+}
+
 fn page(letter: &StoredLetter) -> String {
     let image = |image: &Option<String>| image.clone().unwrap_or_else(|| "-".into());
     let mut committed = Vec::new();
@@ -224,7 +230,7 @@ fn page(letter: &StoredLetter) -> String {
          after        {}\nposition     {}\ntransaction  {}\ncommitted    {}\nevent id     {}\nepoch        {}\n",
         letter.id,
         letter.code,
-        letter.message,
+        sentence(letter),
         letter.stage.name(),
         letter.table,
         letter.op,

@@ -146,7 +146,9 @@ impl View {
     /// `BadValue` when there is no such consumer; as the file system says.
     pub fn forget(&self, consumer: &str) -> Result<()> {
         if consumers::find(&*self.disk, consumer)?.is_none() {
-            return Err(Error::new(Code::BadValue, "the log has no such consumer").fact("name", consumer.to_owned()));
+            return Err(Error::new(Code::BadValue, "the log has no such consumer")
+                .fact("name", consumer.to_owned())
+                .help("`dujiang log ls FILE` lists those it has"));
         }
         consumers::forget(&*self.disk, consumer)
     }

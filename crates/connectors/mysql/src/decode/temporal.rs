@@ -230,10 +230,12 @@ pub(super) fn time_parts(bytes: &[u8]) -> Result<i64> {
     span(at(0) != 0, (days * 24 + at(5), at(6), at(7)), micros.into())
 }
 
+const NO_SUCH_DAY: &str = "there is no such day; `zero-dates: null` and `zero-dates: text` carry it";
+
 #[cold]
 #[inline(never)]
 fn no_date(year: u32, month: u32, day: u32) -> BadValue {
-    BadValue::unrepresentable(format!("{year:04}-{month:02}-{day:02}"), "there is no such day")
+    BadValue::unrepresentable(format!("{year:04}-{month:02}-{day:02}"), NO_SUCH_DAY)
 }
 
 #[cold]
@@ -241,7 +243,7 @@ fn no_date(year: u32, month: u32, day: u32) -> BadValue {
 fn no_datetime((year, month, day): (u32, u32, u32), (h, m, s): (u32, u32, u32), micros: i64) -> BadValue {
     let fraction = if micros == 0 { String::new() } else { format!(".{micros:06}") };
     let text = format!("{year:04}-{month:02}-{day:02} {h:02}:{m:02}:{s:02}{fraction}");
-    BadValue::unrepresentable(text, "there is no such day")
+    BadValue::unrepresentable(text, NO_SUCH_DAY)
 }
 
 #[cfg(test)]

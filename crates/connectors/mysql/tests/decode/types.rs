@@ -319,7 +319,9 @@ fn f47_dates_that_are_none_are_refused_by_name_and_alone() {
                 assert_eq!(batch.images(), 3);
                 let [(1, error)] = &batch.unfit_records()[..] else { panic!("{:?}", batch.unfit) };
                 assert_eq!(error.code(), Code::BadRecord);
-                let sentence = format!("column v: {shown} cannot be carried: there is no such day");
+                let sentence = format!(
+                    "column v: {shown} cannot be carried: there is no such day; `zero-dates: null` and `zero-dates: text` carry it"
+                );
                 assert!(error.message().ends_with(&sentence) && error.message().starts_with("dec_db.t"), "{error:?}");
                 let mut row = Vec::new();
                 dujiang_core::text::write_json_row(&batch, 1, &mut row);
