@@ -86,6 +86,27 @@ fn check_accepts_the_examples() {
     }
 }
 
+/// A file with what Flink CDC has and Dujiang has not: everything is told at once, with what to write instead.
+#[test]
+fn check_tells_users_of_flink_cdc_what_to_write() {
+    let place = Place::new();
+    let source = "source:\n  type: mysql\n  hostname: db\n  username: u\n  password: p\n  tables: a.\\.*\n  \
+                  debezium.event.deserialization.failure.handling.mode: warn\n";
+    let flink = "pipeline:\n  flink-conf:\n    execution.checkpointing.interval: 3min\n";
+    let shown = |sink: &str, code: i32| {
+        place.file("p.yaml", &format!("{source}sink:\n  {sink}\n{flink}"));
+        place.run(["check", "p.yaml"]).code(code).out
+    };
+    let told = shown("type: doris\n  fenodes: 127.0.0.1:8030", 1);
+    assert!(told.contains("note: Flink CDC has this sink, Dujiang has not yet"), "{told}");
+    let kafka = "type: kafka\n  properties.bootstrap.servers: PLAINTEXT://localhost:62510";
+    let told = shown(kafka, 0);
+    assert!(told.contains("help: write `checkpoint.interval` instead"), "{told}");
+    assert!(told.contains("help: what becomes of such records is said by `pipeline.error.policy`"), "{told}");
+    let told = shown(&format!("{kafka}\n  sink.delivery-guarantee: none"), 1);
+    assert_eq!(told.matches("error[E0105]: `sink.delivery-guarantee` must be one of").count(), 1, "{told}");
+}
+
 #[test]
 fn run_refuses_a_wrong_file_before_anything_is_touched() {
     let place = Place::new();

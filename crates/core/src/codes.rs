@@ -98,7 +98,8 @@ codes! {
     // E02: the source
     /// The server cannot be reached: wrong host or port, firewall, or the server is down.
     SourceUnreachable = "E0200", External, Endless, exit 69, "the source cannot be reached";
-    /// The server refused the login.
+    /// The server refused the login. Where MySQL or MariaDB has an anonymous user (`''@'localhost'`), whoever comes from that
+    /// host is taken for it before `'capture'@'%'`: drop it, or make `'capture'@'localhost'`, too.
     LoginRefused = "E0201", User, Never, exit 77, "the source refused the login";
     /// What answers on that port does not speak the expected protocol.
     NotADatabase = "E0202", User, Never, exit 69, "the server does not speak the expected protocol";

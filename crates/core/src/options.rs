@@ -251,6 +251,13 @@ fn split_unit(text: &str) -> Option<(u64, String)> {
     Some((number, text[digits..].trim().to_ascii_lowercase()))
 }
 
+/// Completes "`option` ..." for a text that is none of these words.
+#[doc(hidden)]
+pub fn one_of(words: &[&str]) -> String {
+    let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    format!("must be {}{}", if words.len() > 1 { "one of " } else { "" }, words.join(", "))
+}
+
 /// Makes an option type of a list of words: `choice! { /// doc pub enum Mode { /// doc Initial = "initial" } }`.
 #[macro_export]
 macro_rules! choice {
@@ -264,7 +271,7 @@ macro_rules! choice {
             fn from_text(text: &str) -> ::std::result::Result<Self, String> {
                 match text.to_ascii_lowercase().as_str() {
                     $($word => Ok($name::$variant),)+
-                    _ => Err(format!("must be one of {}", [$(concat!("`", $word, "`")),+].join(", "))),
+                    _ => Err($crate::options::one_of(&[$($word),+])),
                 }
             }
         }

@@ -15,6 +15,16 @@ const DECIDES_DATA: &[&str] = &[
     "transforms",
 ];
 
+/// Properties of Debezium in whose place something else is to be written.
+const INSTEAD: &[(&str, &str)] = &[
+    ("snapshot.mode", "where a new pipeline begins is said by `scan.startup.mode`"),
+    ("event.deserialization.failure.handling.mode", "what becomes of such records is said by `pipeline.error.policy`"),
+    ("event.processing.failure.handling.mode", "what becomes of such records is said by `pipeline.error.policy`"),
+    ("publication.name", "name the publication with `publication.name`"),
+    ("slot.name", "name the slot with `slot.name`"),
+    ("slot.drop.on.stop", "the slot stays when the pipeline ends; drop it when you no longer need the pipeline"),
+];
+
 /// Properties by name, without their prefix.
 #[derive(Debug, Clone, Copy)]
 pub struct Properties<'o> {
@@ -65,7 +75,9 @@ pub fn map<E>(
             let help = "remove it; choose columns and rows with `transform` (`projection`, `filter`)";
             refusals.push(Problem::new(Code::NotSupported, message, place(&full)).help(help));
         } else if !debezium(key, value, endpoint) {
-            warnings.push(without_meaning(&full));
+            let mut warning = without_meaning(&full);
+            warning.help = INSTEAD.iter().find(|(known, _)| key == known).map(|(_, help)| (*help).to_owned());
+            warnings.push(warning);
         }
     }
     (warnings, refusals)

@@ -126,7 +126,7 @@ impl Blocks {
 pub(crate) fn later(subject: &str, what: &str, place: Place) -> Finding {
     let message = format!("`{subject}` is not supported yet: {what} come with a later version");
     let message = if what.ends_with('s') { message } else { message.replace(" come with", " comes with") };
-    Finding::error(Code::NotSupported, message, place)
+    Finding::error(Code::NotSupported, message, place).help("remove it, and what uses it")
 }
 
 /// Reads the top level.

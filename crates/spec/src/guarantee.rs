@@ -30,10 +30,16 @@ pub(crate) fn take(raw: &mut RawBlock, defs: &[OptionDef]) -> Option<RawOption> 
     if defs.iter().any(|def| def.name == DIALECT_KEY) { raw.get(DIALECT_KEY).cloned() } else { raw.take(DIALECT_KEY) }
 }
 
-/// What both places together ask for.
-pub(crate) fn asked(pipeline: Option<&Asked>, sink: Option<&RawOption>, findings: &mut Findings) -> Option<Asked> {
+/// What both places together ask for. A word that is no guarantee is reported here, unless the connector reads it itself.
+pub(crate) fn asked(
+    pipeline: Option<&Asked>,
+    sink: Option<&RawOption>,
+    defs: &[OptionDef],
+    findings: &mut Findings,
+) -> Option<Asked> {
     let from_sink = asked_for(sink, "sink.sink.delivery-guarantee");
-    if let (Some(option), None) = (sink, &from_sink) {
+    let read_here = !defs.iter().any(|def| def.name == DIALECT_KEY);
+    if let (Some(option), None, true) = (sink, &from_sink, read_here) {
         let message = format!("`{DIALECT_KEY}` must be one of `exactly-once`, `at-least-once`");
         findings.push(Finding::error(Code::BadValue, message, option.value_place.clone()));
     }

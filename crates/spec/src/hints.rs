@@ -51,3 +51,30 @@ pub(crate) fn for_unknown(message: &str, whose: &str, defs: &[OptionDef], elsewh
 pub(crate) fn quoted<'a>(words: impl Iterator<Item = &'a str>) -> String {
     words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
+
+/// Sources and sinks of Flink CDC that are not here, so that a name is not taken for a misspelt one.
+const OF_FLINK_CDC: &[(&str, &[&str], &str)] = &[
+    ("source", &["oracle", "sqlserver", "db2"], ""),
+    (
+        "sink",
+        &[
+            "paimon",
+            "iceberg",
+            "hudi",
+            "doris",
+            "starrocks",
+            "elasticsearch",
+            "oceanbase",
+            "maxcompute",
+            "fluss",
+            "dws",
+        ],
+        "; let the other system load what one of them writes",
+    ),
+];
+
+/// What to do without a connector of Flink CDC that is not here, if it is one.
+pub(crate) fn of_flink_cdc(block: &str, kind: &str) -> Option<&'static str> {
+    let of_block = OF_FLINK_CDC.iter().find(|(of, ..)| *of == block)?;
+    of_block.1.contains(&kind).then_some(of_block.2)
+}

@@ -282,7 +282,7 @@ impl Loader<'_> {
         let behavior = settings.map_or(SchemaBehavior::Evolve, |s| s.schema_change_behavior);
         let schema_changes = schema_changes::take(&mut raw, behavior, &mut self.findings);
         let asked_in_sink = guarantee::take(&mut raw, spec.options);
-        let asked = guarantee::asked(asked, asked_in_sink.as_ref(), &mut self.findings);
+        let asked = guarantee::asked(asked, asked_in_sink.as_ref(), spec.options, &mut self.findings);
         guarantee::tell(asked.as_ref(), &mut raw, spec.options);
         let block = self.block(target, spec.kind, &mut raw, spec.options);
         let sink = self.build(&block, &raw, ("sink", spec.options), elsewhere, |raw| (spec.build)(raw, options))?;
@@ -381,9 +381,12 @@ impl Loader<'_> {
         }
         let message = format!("unknown {block} type `{}`", option.value);
         let finding = Finding::error(Code::UnknownConnector, message, option.value_place.clone());
-        self.findings.push(match nearest(&option.value, known.clone()) {
-            Some(near) => finding.help(format!("did you mean `{near}`?")),
-            None => finding.help(format!("this build has {}", quoted(known))),
+        self.findings.push(match (hints::of_flink_cdc(block, &option.value), nearest(&option.value, known.clone())) {
+            (Some(instead), _) => finding
+                .note(format!("Flink CDC has this {block}, Dujiang has not yet"))
+                .help(format!("this build has {}{instead}", quoted(known))),
+            (None, Some(near)) => finding.help(format!("did you mean `{near}`?")),
+            (None, None) => finding.help(format!("this build has {}", quoted(known))),
         });
         None
     }

@@ -114,7 +114,7 @@ dujiang_core::options! {
         "retry.pause" => retry_pause: Duration, default "2s";
         /// How schema changes reach the sink.
         "schema.change.behavior" => schema_change_behavior: SchemaBehavior, default "evolve";
-        /// Session time zone of expressions.
+        /// Session time zone of expressions, by its name: `Europe/Berlin`. Default: that of the machine.
         "local-time-zone" => local_time_zone: String, optional;
         /// Whether a table follows every matching route or the first one.
         "route-mode" => route_mode: RouteMode, default "all_match";
@@ -130,6 +130,8 @@ dujiang_core::options! {
         "sink.partitioning.strategy" => sink_partitioning_strategy: PartitioningStrategy, optional;
         /// How wide decimals may become in expressions.
         "transform.decimal.precision.mode" => transform_decimal_precision_mode: DecimalPrecisionMode, optional;
+        /// Flink's own settings.
+        "flink-conf." => flink_conf: String, prefix;
     }
 }
 

@@ -73,6 +73,14 @@ fn warn(raw: &RawBlock, findings: &mut Findings) {
             findings.push(Finding::warning(Code::NotSupported, message, option.key_place.clone()));
         }
     }
+    for option in raw.options.iter().filter(|option| option.key.starts_with("flink-conf.")) {
+        let message = format!("`{}` has no effect: it is a setting of Flink, and there is none", option.key);
+        let finding = Finding::warning(Code::NotSupported, message, option.key_place.clone());
+        findings.push(match option.key.ends_with("checkpointing.interval") {
+            true => finding.help("write `checkpoint.interval` instead"),
+            false => finding,
+        });
+    }
 }
 
 /// `execution.runtime-mode: batch` promises an end, which only a bounded source has.

@@ -66,7 +66,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> u8 {
 
 fn next(files: &[PathBuf], console: &Console) {
     let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
-    console.tell(&format!("next: dujiang run {}", files.join(" ")));
+    console.tell(&format!("next: dujiang doctor {}", files.join(" ")));
 }
 
 fn praise(loaded: &dujiang_spec::Loaded, console: &Console) {

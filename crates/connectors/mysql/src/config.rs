@@ -484,6 +484,7 @@ mod tests {
         assert_eq!(config.endpoint.tls.mode, TlsMode::Disabled);
         assert_eq!(config.warnings.len(), 1);
         assert!(config.warnings[0].message.contains("`debezium.snapshot.mode` has no meaning"));
+        assert!(config.warnings[0].help.as_ref().is_some_and(|help| help.contains("scan.startup.mode")));
         let config = parse(&[
             ("debezium.database.ssl.mode", "verify_ca"),
             ("debezium.connect.timeout.ms", "700"),

@@ -68,18 +68,10 @@ impl MysqlSource {
         }
     }
 
-    async fn checked(&self, connection: &mut Connection) -> Result<Vec<Shape>> {
-        let checked = preflight::check(connection, self.demands()).await?;
-        for warning in &checked.warnings {
-            tracing::warn!("{warning}");
-        }
-        Ok(checked.tables)
-    }
-
     /// The place of a new pipeline, and the shapes in force there: the catalog read before and after the place is the
     /// same, so it is that of the place.
     async fn begin_now(&self, connection: &mut Connection, marked: Option<&MarkedLog>) -> Result<(Resume, Vec<Shape>)> {
-        let mut before = self.checked(connection).await?;
+        let mut before = preflight::check(connection, self.demands()).await?.tables;
         let ids: Vec<TableId> = before.iter().map(Shape::id).collect();
         for _ in 0..10 {
             let mut resume = log_end(connection).await?;
@@ -313,16 +305,19 @@ fn place(text: &str) -> Result<Place> {
 impl Source for MysqlSource {
     async fn discover(&self) -> Result<Vec<Arc<TableSchema>>> {
         let mut failures = 0;
-        let shapes = loop {
+        let checked = loop {
             let mut connection = self.connect().await?;
-            match self.checked(&mut connection).await {
+            match preflight::check(&mut connection, self.demands()).await {
                 Err(error) if error.code() == Code::ConnectionLost => {
                     failures = self.another_try(error, failures).await?;
                 }
-                shapes => break shapes?,
+                checked => break checked?,
             }
         };
-        shapes.iter().map(|shape| Ok(shape.decodable()?.schema)).collect()
+        for warning in &checked.warnings {
+            tracing::warn!("{warning}");
+        }
+        checked.tables.iter().map(|shape| Ok(shape.decodable()?.schema)).collect()
     }
 
     async fn survey(&self) -> Survey {

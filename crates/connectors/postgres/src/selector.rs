@@ -27,7 +27,10 @@ impl TableFilter {
         let databases = |list: &Selectors| {
             let named = |entry: &dujiang_core::pattern::Selector| {
                 let plain = entry.plain_namespace().map(str::to_owned);
-                plain.ok_or_else(|| format!("must name its database plainly, but has `{}`", entry.written()))
+                plain.ok_or_else(|| {
+                    let why = "one pipeline reads one database: make a pipeline for each";
+                    format!("must name its database plainly, but has `{}` ({why})", entry.written())
+                })
             };
             list.entries().iter().map(named).collect::<std::result::Result<Vec<_>, _>>()
         };

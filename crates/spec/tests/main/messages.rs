@@ -158,7 +158,8 @@ error[E0109]: unknown sink type `iceberg`
 8 |   type: iceberg
   |         ^^^^^^^
   |
-  = help: this build has `file`, `queue`
+  = note: Flink CDC has this sink, Dujiang has not yet
+  = help: this build has `file`, `queue`; let the other system load what one of them writes
 ",
     );
 }
@@ -276,6 +277,8 @@ error[E0110]: `alerts` is not supported yet: alerts come with a later version
    |
 15 | alerts:
    | ^^^^^^
+   |
+   = help: remove it, and what uses it
 ",
     );
 }

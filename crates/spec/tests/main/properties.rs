@@ -203,8 +203,13 @@ fn setting(loaded: &Loaded, key: &str) -> String {
     let Some(text) = format!("{:?}", loaded.pipeline.settings).split("places").next().map(str::to_owned) else {
         return String::new();
     };
-    let field = key.replace(['.', '-'], "_");
+    let many = PipelineSettings::DEFS.iter().find(|def| def.presence == Presence::Prefix && key.starts_with(def.name));
+    let field = many.map_or(key, |def| def.name.trim_end_matches('.')).replace(['.', '-'], "_");
     let start = text.find(&format!("{field}: ")).map_or(0, |i| i + field.len() + 2);
+    // The one with a free ending is the last.
+    if many.is_some() {
+        return text[start..].to_owned();
+    }
     text[start..].split(", ").next().unwrap_or("").to_owned()
 }
 

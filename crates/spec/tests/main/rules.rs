@@ -228,10 +228,7 @@ fn mistakes_of_values_say_what_is_wrong() {
             transform("table-options: a=b\n    table-options.delimiter: ''"),
             "E0105 `table-options.delimiter` must not be empty",
         ),
-        (
-            transform("converter-after-transform: HARD"),
-            "E0105 `converter-after-transform` must be one of `soft_delete`",
-        ),
+        (transform("converter-after-transform: HARD"), "E0105 `converter-after-transform` must be `soft_delete`"),
         (
             route("a.(b", "c.d"),
             "E0105 `source-table` is not a regular expression: a group is not closed. Notice that `.` is used to separate Table ID components. To use it as a regex token, put a `\\` before to escape it",

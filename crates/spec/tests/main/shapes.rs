@@ -248,9 +248,12 @@ fn a_misspelt_type_is_recognised() {
 fn settings_of_the_dialect_without_effect_are_named() {
     let all = "local-time-zone: UTC\n  schema.change.behavior: LENIENT\n  \
                schema.operator.uid: x\n  schema-operator.rpc-timeout: 3 min\n  route-mode: ALL_MATCH\n  \
-               sink.partitioning.strategy: TABLE_ID\n  transform.decimal.precision.mode: UP_TO_19";
+               sink.partitioning.strategy: TABLE_ID\n  transform.decimal.precision.mode: UP_TO_19\n  \
+               flink-conf: {execution.checkpointing.interval: 3min, parallelism.default: 2}";
     let loaded = load_text(&GOOD.replace("name: orders-lake", all)).unwrap();
-    assert_eq!(loaded.warnings.len(), 4);
+    assert_eq!(loaded.warnings.len(), 6);
+    let helps: Vec<_> = loaded.warnings.iter().filter_map(|warning| warning.help.as_deref()).collect();
+    assert_eq!(helps, ["write `checkpoint.interval` instead"]);
     let silent = "schema.change.behavior: EVOLVE\n  execution.runtime-mode: STREAMING";
     assert_eq!(load_text(&GOOD.replace("name: orders-lake", silent)).unwrap().warnings.len(), 0);
 }
