@@ -111,7 +111,7 @@ dujiang_core::options! {
         "schema-change.enabled" => schema_change: bool, default "true";
         /// TINYINT(1) as BOOLEAN. Refused when true: 2 would become true.
         "treat-tinyint1-as-boolean.enabled" => tinyint1_as_boolean: bool, default "false";
-        /// What becomes of dates that are none (`0000-00-00`, `2020-00-15`): `error` makes their records dead letters, `null`
+        /// What becomes of dates that are none (`0000-00-00`, `2020-00-15`): `error` makes their records bad ones (`error.policy`), `null`
         /// makes them NULL (not in keys), `text` carries all dates and times with a date as text, as the server prints it.
         "zero-dates" => zero_dates: ZeroDates, default "error";
         /// Most bytes that distributed (XA) transactions without an outcome may take on disk, together.

@@ -255,8 +255,8 @@ pub(super) fn zero_dates(server: &ServerProfile, shapes: &[Shape], policy: ZeroD
         [] => String::new(),
     };
     Some(format!(
-        "the server accepts dates such as 0000-00-00 (sql_mode); records with one become dead letters ({shown}); \
-         `zero-dates: null` or `zero-dates: text` carries them"
+        "the server accepts dates such as 0000-00-00 (sql_mode); a record with one halts the pipeline or becomes a dead \
+         letter, as `error.policy` says ({shown}); `zero-dates: null` or `zero-dates: text` carries them"
     ))
 }
 
