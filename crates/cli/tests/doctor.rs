@@ -152,7 +152,8 @@ fn output_and_state_of_others_and_folders_without_room_are_findings() {
     };
     file("one", "out");
     file("two", "out");
-    place.run(["doctor", "one.yaml"]).code(0);
+    let fresh = place.run(["doctor", "one.yaml"]).code(0).out;
+    assert!(fresh.contains("source: generator\n"), "{fresh}");
     place.run(["run", "one.yaml"]).code(0);
     place.run(["doctor", "one.yaml"]).code(0);
     let taken = place.run(["doctor", "two.yaml"]).code(1).out;

@@ -121,7 +121,11 @@ pub fn examine(loaded: &Loaded, state_dir: &Path) -> Result<Doctored> {
     let whole = &loaded.pipeline;
     let reads = capture.as_ref().or_else(|| deliveries.first().map(|delivery| &delivery.known));
     let mut visit = visit(&whole.name, reads);
-    let source = runtime.block_on(loaded.source.examine(&visit));
+    let mut source = runtime.block_on(loaded.source.examine(&visit));
+    // One that says nothing of itself is called by its type.
+    if source.of == "source" {
+        source.of.clone_from(&whole.source.kind);
+    }
     visit.expected_bytes = source.expected_bytes;
     // What comes out of a log keeps the lineage under which it was captured.
     let captured = source.lineage.clone().or_else(|| visit.lineage.clone());
