@@ -19,7 +19,7 @@ mod reader;
 mod rows;
 mod shape;
 mod spot;
-mod verify;
+mod view;
 mod write;
 
 pub use entry::{Entry, Item, Piece, each};
@@ -30,5 +30,5 @@ pub use reader::{LogReader, Pieces};
 pub use rows::{Joined, Rows, messages};
 pub use shape::{Shapes, write_shape};
 pub use spot::{Place, Spot};
-pub use verify::Verified;
+pub use view::{Summary, Verified};
 pub use write::{Encoded, Numbering, encoded, size, without_large};

@@ -263,7 +263,7 @@ async fn a_log_in_datahub_is_looked_at() {
         let view = || inspect::View::open(inspect::of_source(&raw(&endpoint, &[])).unwrap()).unwrap();
         let summary = view().summary().unwrap();
         assert_eq!((summary.first, summary.end, summary.epoch, summary.generation), (0, 31, 2, 2), "{summary:?}");
-        assert_eq!((summary.pipeline.as_str(), summary.topic.0.as_str(), summary.topic.1), ("river", TOPIC, 0));
+        assert_eq!((summary.pipeline.as_str(), summary.parts.0.as_str(), summary.parts.1), ("river", TOPIC, 0));
         let mut seen = Vec::new();
         let each = view().each(Start::Offset(21), |number, event| {
             seen.push((number, matches!(event, SourceEvent::Batch(_))));

@@ -200,7 +200,7 @@ async fn a_log_in_kafka_is_looked_at() {
         };
         assert_eq!((summary.first, summary.end, summary.epoch), (0, 31, 2), "{summary:?}");
         assert_eq!(summary.consumers, [("lake".to_owned(), 31)]);
-        assert_eq!(summary.partitions.len(), 3);
+        assert_eq!(summary.parts.len(), 3);
         let mut seen = Vec::new();
         let each = view().each(dujiang_core::Start::Offset(21), |number, event| {
             seen.push((number, matches!(event, SourceEvent::Batch(_))));

@@ -1,6 +1,6 @@
 //! A log in DataHub, looked at.
 
-use super::view::{Commit, LogView, Parts, Summary, Take, Verified};
+use super::view::{LogView, Parts, Summary, Take, Verified};
 use super::{Kind, Opened, misread};
 use dujiang_core::options::Problem;
 use dujiang_core::{Result, Start};
@@ -23,28 +23,12 @@ struct InDatahub(View);
 
 impl LogView for InDatahub {
     fn summary(&self) -> Result<Summary> {
-        let summary = self.0.summary()?;
-        let (topic, low, high) = &summary.topic;
-        Ok(Summary {
-            parts: Parts {
-                name: "shards",
-                json: vec![json!({ "topic": topic, "first": low, "last": high })],
-                head: "TOPIC                                     FIRST         LAST".to_owned(),
-                lines: vec![format!("{topic:<40}  {low:<12}  {high}")],
-            },
-            pipeline: summary.pipeline,
-            lineage: summary.lineage,
-            first: summary.first,
-            end: summary.end,
-            bytes: None,
-            commit: Commit {
-                epoch: summary.epoch,
-                generation: summary.generation,
-                position: summary.position,
-                written_micros: None,
-            },
-            consumers: Vec::new(),
-        })
+        Ok(Summary::of(self.0.summary()?, |(topic, low, high)| Parts {
+            name: "shards",
+            json: vec![json!({ "topic": topic, "first": low, "last": high })],
+            head: "TOPIC                                     FIRST         LAST".to_owned(),
+            lines: vec![format!("{topic:<40}  {low:<12}  {high}")],
+        }))
     }
 
     fn each(&self, from: Start, take: &mut Take<'_>) -> Result<()> {

@@ -1,6 +1,6 @@
 //! A log in Kafka, looked at.
 
-use super::view::{Commit, LogView, Parts, Summary, Take, Verified};
+use super::view::{LogView, Parts, Summary, Take, Verified};
 use super::{Kind, Opened, misread};
 use dujiang_core::options::Problem;
 use dujiang_core::{Result, Start};
@@ -23,22 +23,7 @@ struct InKafka(View);
 
 impl LogView for InKafka {
     fn summary(&self) -> Result<Summary> {
-        let summary = self.0.summary()?;
-        Ok(Summary {
-            parts: parts(&summary.partitions),
-            pipeline: summary.pipeline,
-            lineage: summary.lineage,
-            first: summary.first,
-            end: summary.end,
-            bytes: None,
-            commit: Commit {
-                epoch: summary.epoch,
-                generation: summary.generation,
-                position: summary.position,
-                written_micros: None,
-            },
-            consumers: summary.consumers,
-        })
+        Ok(Summary::of(self.0.summary()?, |partitions| parts(partitions)))
     }
 
     fn each(&self, from: Start, take: &mut Take<'_>) -> Result<()> {

@@ -75,6 +75,21 @@ impl From<dujiang_entries::Verified> for Verified {
 }
 
 impl Summary {
+    /// Of a log in a queue.
+    pub fn of<P>(of: dujiang_entries::Summary<P>, parts: impl FnOnce(&P) -> Parts) -> Self {
+        let commit = Commit { epoch: of.epoch, generation: of.generation, position: of.position, written_micros: None };
+        Self {
+            parts: parts(&of.parts),
+            pipeline: of.pipeline,
+            lineage: of.lineage,
+            first: of.first,
+            end: of.end,
+            bytes: None,
+            commit,
+            consumers: of.consumers,
+        }
+    }
+
     fn behind(&self, offset: u64) -> u64 {
         self.end.saturating_sub(offset)
     }

@@ -9,7 +9,7 @@ use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{Problem, RawOption};
 use dujiang_core::source::SourceEvent;
 use dujiang_core::{Code, Error, Result, Start};
-use dujiang_entries::{Verified, each};
+use dujiang_entries::{Summary, Verified, each};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -42,26 +42,8 @@ pub struct View {
     seen: Arc<Seen>,
 }
 
-/// What a log holds, in figures.
-#[derive(Debug, Clone)]
-pub struct Summary {
-    /// The pipeline that captures into it.
-    pub pipeline: String,
-    /// Its lineage.
-    pub lineage: String,
-    /// Number of the oldest entry that can be read.
-    pub first: u64,
-    /// Number behind the last one.
-    pub end: u64,
-    /// The last epoch.
-    pub epoch: u64,
-    /// The instance that wrote it.
-    pub generation: u64,
-    /// The source's position behind it, for people.
-    pub position: String,
-    /// The topic, and the numbers of the oldest and newest record of its shard.
-    pub topic: (String, u64, u64),
-}
+/// The topic, and the numbers of the oldest and newest record of its shard.
+pub type Shard = (String, u64, u64);
 
 /// What a reading brings: entries, and how many epochs were committed meanwhile.
 type Piece = Result<(Vec<Item>, u64)>;
@@ -92,7 +74,7 @@ impl View {
     ///
     /// # Errors
     /// As the service answers.
-    pub fn summary(&self) -> Result<Summary> {
+    pub fn summary(&self) -> Result<Summary<Shard>> {
         let (hub, seen) = (self.hub.clone(), self.seen.clone());
         let oldest = waiting(async move { seen.oldest(&hub).await })?;
         let last = &self.seen.last;
@@ -104,7 +86,8 @@ impl View {
             epoch: last.epoch,
             generation: last.generation,
             position: last.position.clone(),
-            topic: (self.hub.topic.clone(), oldest, self.seen.tail.last().unwrap_or_default()),
+            parts: (self.hub.topic.clone(), oldest, self.seen.tail.last().unwrap_or_default()),
+            consumers: Vec::new(),
         })
     }
 

@@ -10,7 +10,7 @@ use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{Problem, RawOption};
 use dujiang_core::source::SourceEvent;
 use dujiang_core::{Code, Error, Result, Start};
-use dujiang_entries::{Verified, each};
+use dujiang_entries::{Summary, Verified, each};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -30,28 +30,8 @@ pub struct View {
     seen: Seen,
 }
 
-/// What a log holds, in figures.
-#[derive(Debug, Clone)]
-pub struct Summary {
-    /// The pipeline that captures into it.
-    pub pipeline: String,
-    /// Its lineage.
-    pub lineage: String,
-    /// Number of the oldest entry that is still there.
-    pub first: u64,
-    /// Number behind the last one.
-    pub end: u64,
-    /// The last epoch.
-    pub epoch: u64,
-    /// The instance that wrote it.
-    pub generation: u64,
-    /// The source's position behind it, for people.
-    pub position: String,
-    /// The partitions of tables' topics: topic, partition, first offset, offset behind the last.
-    pub partitions: Vec<(String, i32, i64, i64)>,
-    /// Consumers, with the first entry that each has not confirmed as far as Kafka knows.
-    pub consumers: Vec<(String, u64)>,
-}
+/// The partitions of tables' topics: topic, partition, first offset, offset behind the last.
+pub type Partitions = Vec<(String, i32, i64, i64)>;
 
 /// What is to be looked at, from a `log:` block.
 ///
@@ -90,7 +70,7 @@ impl View {
     ///
     /// # Errors
     /// As brokers answer.
-    pub fn summary(&self) -> Result<Summary> {
+    pub fn summary(&self) -> Result<Summary<Partitions>> {
         let last = &self.seen.last;
         Ok(Summary {
             pipeline: last.pipeline.clone(),
@@ -100,7 +80,7 @@ impl View {
             epoch: last.epoch,
             generation: last.generation,
             position: last.position.clone(),
-            partitions: self.partitions()?,
+            parts: self.partitions()?,
             consumers: self.consumers()?,
         })
     }
@@ -109,7 +89,7 @@ impl View {
         of_client("look at the log", &self.config.bootstrap, error)
     }
 
-    fn partitions(&self) -> Result<Vec<(String, i32, i64, i64)>> {
+    fn partitions(&self) -> Result<Partitions> {
         let metadata = self.seen.client.fetch_metadata(None, PATIENCE).map_err(|error| self.failed(error))?;
         let prefix = format!("{}.", self.config.prefix);
         let mut found = Vec::new();
