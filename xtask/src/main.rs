@@ -1,10 +1,12 @@
-//! Tasks of the repository: `cargo xtask test`, `cargo xtask servers`, `cargo xtask tidy`, `cargo xtask bench`.
+//! Tasks of the repository: `cargo xtask test`, `cargo xtask servers`, `cargo xtask tidy`, `cargo xtask bench`,
+//! `cargo xtask fuzz`.
 //!
 //! Standard library only, and no crate of ours: the task runner must build in seconds and never wait for the product.
 
 #![allow(clippy::print_stdout, reason = "a task runner talks to its terminal")]
 
 mod bench;
+mod fuzz;
 mod lexer;
 mod servers;
 mod shell;
@@ -23,6 +25,9 @@ Tasks of the repository. Usage: cargo xtask <task>
           --shrink  rewrite the ratchet list with today's smaller figures
   bench   measure against the yardsticks of bench/README.md and rewrite bench/RESULTS.md
           [NAME...]  only these
+  fuzz    run the fuzz targets of crates/fuzz with cargo-fuzz and a nightly toolchain, which it does not install
+          [NAME...]  only these
+          --seconds N  for so long each (60)
 ";
 
 fn main() -> ExitCode {
@@ -33,6 +38,7 @@ fn main() -> ExitCode {
         Some("servers") => servers::all(),
         Some("tidy") => tidy::run(&rest),
         Some("bench") => bench::run(&rest),
+        Some("fuzz") => fuzz::run(&rest),
         Some("help" | "--help" | "-h") | None => {
             print!("{HELP}");
             Ok(())

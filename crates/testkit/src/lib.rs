@@ -3,6 +3,7 @@
 //! - [`conformance`]: what every sink, source and checkpoint store promises, as suites.
 //! - [`datahub`]: a service that speaks DataHub's protocol and checks what it is sent.
 //! - [`examination`]: what tests of `doctor` ask of an examination.
+//! - [`fuzz`]: seeds of the fuzz targets, and a bounded run over mutations of them.
 //! - [`memory`]: source, sink, store and dead letters in memory, which fail and crash on request.
 //! - [`messages`]: what users read of each error, written down.
 //! - [`power`]: a disk whose power fails.
@@ -17,6 +18,7 @@
 pub mod conformance;
 pub mod datahub;
 pub mod examination;
+pub mod fuzz;
 pub mod memory;
 pub mod messages;
 pub mod oracle;

@@ -27,7 +27,10 @@ mod topic;
 mod writer;
 
 #[doc(hidden)]
-pub use client::walk_batch;
+pub mod walk {
+    //! For fuzzing.
+    pub use crate::client::{walk_answer, walk_batch};
+}
 pub use config::DatahubOptions;
 pub use log::{DatahubLogOptions, DatahubLogSourceOptions, LOG, LOG_SOURCE};
 pub use source::{DatahubSourceOptions, Startup, TupleChanges};

@@ -2,15 +2,110 @@
 
 use crate::support::*;
 use crate::virtual_disk::VirtualDisk;
+use dujiang_core::batch::TimePrecision;
+use dujiang_core::{ChangeBatch, Origin};
 use dujiang_core::{Code, Result};
+use dujiang_format_text::messages::{Decoder, MessageFormat, MessageOptions};
 use dujiang_log::inspect::View;
 use dujiang_log::walk::{walk_commits, walk_frame, walk_segment};
 use dujiang_log::{Codec, Disk, Encoder, Entry, EpochEnd, Limits, Store};
+use dujiang_testkit::fuzz;
 use dujiang_testkit::memory::Rng;
 use std::sync::Arc;
 use std::time::Duration;
 
 const SMALL: Limits = Limits { segment_bytes: 3000, max_bytes: 1 << 20, retention: Duration::from_secs(1) };
+
+/// The table of many types that the fuzz targets have.
+#[path = "../../../fuzz/table.rs"]
+mod many;
+
+/// Rows of [`many::table`], from the seed of another target.
+fn many_rows() -> ChangeBatch {
+    let table = many::table();
+    let mut decoder = Decoder::new(&table, &MessageOptions::new(MessageFormat::Json, "fuzz")).unwrap();
+    let mut rows = decoder.rows();
+    let message = fuzz::seeds("messages").into_iter().find(|seed| seed.starts_with(b"0{\"id\"")).unwrap();
+    let precision = TimePrecision::Micros;
+    let origin = Origin { transaction: "t", position: "p", commit_micros: 1, precision, first_ordinal: 0 };
+    for _ in 0..3 {
+        decoder.decode(Some(&message[1..]), &origin, &mut rows).unwrap();
+    }
+    rows.take().unwrap()
+}
+
+/// A log with an entry of each kind.
+fn log_of_many(codec: Codec) -> VirtualDisk {
+    let disk = VirtualDisk::default();
+    let one_segment = Limits { segment_bytes: 1 << 20, ..SMALL };
+    let mut store = Store::open(Arc::new(disk.clone()), one_segment, "p", "00000000000000aa", 1).unwrap();
+    let mut encoder = Encoder::new(codec).unwrap();
+    let first = |after| dujiang_core::schema::SchemaChange {
+        before: None,
+        after,
+        statement: "CREATE".to_owned(),
+        ddl: Default::default(),
+    };
+    store.change_shapes(1, &[first(many::table())], NOW).unwrap();
+    for _ in 0..2 {
+        store.append(1, &encoder.batch(0, &many_rows(), true).unwrap(), NOW).unwrap();
+    }
+    store.append(1, &encoder.marker(dujiang_core::sink::Milestone::SnapshotDone, NOW).unwrap(), NOW).unwrap();
+    let end = store.sync(1).unwrap();
+    store.commit(1, &EpochEnd { epoch: 1, position: vec![1], position_text: "place".to_owned(), end }, NOW).unwrap();
+    disk
+}
+
+/// The first byte of a frame behind a segment's header, and of a payload behind a frame's.
+const FRAMES: usize = 64;
+const PAYLOAD: usize = 56;
+
+/// The seeds of the fuzz targets are what a log writes; `UPDATE_SEEDS=1` has it written anew.
+#[test]
+fn seeds_are_what_a_log_writes() {
+    for (codec, name) in [(Codec::None, "none"), (Codec::Lz4, "lz4"), (Codec::Zstd, "zstd")] {
+        let disk = log_of_many(codec);
+        for (file, length) in disk.files() {
+            let mut bytes = vec![0; length];
+            disk.open(&file, false).unwrap().read_at(&mut bytes, 0).unwrap();
+            let (seed, found) = match file.rsplit('.').next() {
+                Some("seg") => ("log_segment", walk_segment(&bytes)),
+                Some("commits") => ("log_commits", walk_commits(&bytes)),
+                _ => continue,
+            };
+            let frames = if seed == "log_segment" { frames(&bytes) } else { Vec::new() };
+            assert!(found >= if seed == "log_segment" { 4 } else { 1 }, "{file}: {found}");
+            for frame in &frames {
+                assert_eq!(walk_frame(&many::table(), frame).unwrap(), usize::from(frame[0] < 3), "{file}");
+            }
+            if fuzz::updates_seeds() {
+                fuzz::write_seed(seed, name, &bytes);
+                for (number, frame) in frames.iter().enumerate() {
+                    fuzz::write_seed("log_frame", &format!("{name}-{number}"), frame);
+                }
+            }
+        }
+    }
+    let walked =
+        |target: &str, walk: fn(&[u8]) -> usize| fuzz::seeds(target).iter().map(|seed| walk(seed)).sum::<usize>();
+    assert!(walked("log_segment", walk_segment) >= 9 && walked("log_commits", walk_commits) >= 3);
+    assert!(walked("log_frame", |frame| walk_frame(&many::table(), frame).unwrap()) >= 9);
+}
+
+/// The frames of a segment, as `walk_frame` takes them: kind, compression, length, payload.
+fn frames(segment: &[u8]) -> Vec<Vec<u8>> {
+    let (mut frames, mut at) = (Vec::new(), FRAMES);
+    let word = |at: usize| u32::from_le_bytes(segment[at..at + 4].try_into().unwrap()) as usize;
+    while at + PAYLOAD <= segment.len() && segment[at..].starts_with(b"DJLF") {
+        let payload = &segment[at + PAYLOAD..at + PAYLOAD + word(at + 8)];
+        // Batch, marker, schema, shape.
+        let kind = [3, 2, 0, 1][usize::from(segment[at + 4]) - 1];
+        let raw = (word(at + 12) as u16).to_le_bytes();
+        frames.push([&[kind, segment[at + 5], raw[0], raw[1]], payload].concat());
+        at += PAYLOAD + payload.len();
+    }
+    frames
+}
 
 /// A log of several small segments, and its entries.
 fn small_log(codec: Codec) -> (VirtualDisk, Vec<Entry>) {
@@ -205,6 +300,11 @@ fn damage_with_the_right_checksums_is_borne() {
             walk_frame(&table("t"), frame).unwrap();
         }
     }
+    let mut read = [0; 3];
+    fuzz::run("log_segment", |bytes| read[0] += walk_segment(bytes));
+    fuzz::run("log_commits", |bytes| read[1] += walk_commits(bytes));
+    fuzz::run("log_frame", |bytes| read[2] += walk_frame(&many::table(), bytes).unwrap());
+    assert!(read.iter().all(|read| *read > 100), "{read:?} were read");
     println!("{whole} read as before, {broken} not");
     assert!(whole > 100 && broken > 100);
 }

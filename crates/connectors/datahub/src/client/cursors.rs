@@ -1,12 +1,14 @@
 //! Cursors, and what is read from them.
 
 use super::answer::Failure;
+use super::batch::BatchFault;
 use super::connection::Connection;
 use super::control::{read, topic_path};
 use super::packing::Compression;
 use super::request::Client;
 use super::rows::{JsonRecord, Pulled};
 use super::wire::{write_bytes, write_varint};
+use dujiang_core::{Code, Error};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -103,7 +105,7 @@ impl Client {
     ) -> Result<Pulled, Failure> {
         let call = ("application/x-binary", "sub");
         let answer = self.framed(connection, &at.text(), call, &[&asked(cursor, limit)], Compression::None).await?;
-        Pulled::batches(&answer).ok_or_else(|| Failure::Unreadable("a batch is damaged".to_owned()))
+        Pulled::batches(&answer).map_err(no_batch)
     }
 
     /// The same as JSON.
@@ -117,23 +119,39 @@ impl Client {
         cursor: &str,
         limit: u32,
     ) -> Result<Pulled, Failure> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Answer {
-            next_cursor: String,
-            #[serde(default = "none")]
-            latest_seq: i64,
-            #[serde(default = "none")]
-            latest_time: i64,
-            #[serde(default)]
-            records: Vec<JsonRecord>,
-        }
         let body = json!({ "Action": "sub", "Cursor": cursor, "Limit": limit }).to_string().into_bytes();
-        let answer: Answer = read(self.json(connection, "POST", &at.text(), body).await?)?;
-        let latest = (answer.latest_seq, answer.latest_time);
-        Pulled::json(answer.next_cursor, latest, answer.records)
-            .ok_or_else(|| Failure::Unreadable("a record's data is no base64".to_owned()))
+        json_answer(&self.json(connection, "POST", &at.text(), body).await?)
     }
+}
+
+/// What is damaged may come whole the next time; what is not known will not be known then.
+fn no_batch(fault: BatchFault) -> Failure {
+    let sentence = match fault {
+        BatchFault::Damaged => return Failure::Unreadable("a batch is damaged".to_owned()),
+        BatchFault::Version(version) => format!("DataHub gave a batch of version {version}, which cannot be read"),
+        BatchFault::Compression => "DataHub gave a batch that is compressed in a way that is not known".to_owned(),
+    };
+    let help = "set `protocol: protobuf` at the source: the service then takes batches apart itself";
+    Failure::Lost(Error::new(Code::UnknownEvent, sentence).help(help))
+}
+
+/// The records of an answer in JSON.
+pub(super) fn json_answer(body: &[u8]) -> Result<Pulled, Failure> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Answer {
+        next_cursor: String,
+        #[serde(default = "none")]
+        latest_seq: i64,
+        #[serde(default = "none")]
+        latest_time: i64,
+        #[serde(default)]
+        records: Vec<JsonRecord>,
+    }
+    let answer: Answer = read(body)?;
+    let latest = (answer.latest_seq, answer.latest_time);
+    Pulled::json(answer.next_cursor, latest, answer.records)
+        .ok_or_else(|| Failure::Unreadable("a record's data is no base64".to_owned()))
 }
 
 /// A `GetRecordsRequest`.
@@ -143,4 +161,20 @@ fn asked(cursor: &str, limit: u32) -> Vec<u8> {
     message.push(2 << 3);
     write_varint(limit.into(), &mut message);
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::answer::Class;
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_is_not_asked_for_again() {
+        assert_eq!(no_batch(BatchFault::Damaged).class(), Class::Retry);
+        for fault in [BatchFault::Version(1), BatchFault::Compression] {
+            let failure = no_batch(fault);
+            assert_eq!(failure.class(), Class::Fatal);
+            assert_eq!(failure.into_error("a shard", Code::SourceUnreachable).code(), Code::UnknownEvent);
+        }
+    }
 }

@@ -11,10 +11,10 @@ mod request;
 mod rows;
 mod sign;
 mod subscription;
+mod walk;
 pub(crate) mod wire;
 
 pub(crate) use answer::{Class, Failure};
-pub use batch::walk_batch;
 pub(crate) use batch::{Form, RowWriter, compresses};
 pub(crate) use connection::{Connection, Endpoint};
 pub(crate) use control::{Field, ShardState, TopicInfo};
@@ -23,3 +23,4 @@ pub(crate) use packing::Compression;
 pub(crate) use request::{Access, Client, PutFailure};
 pub(crate) use rows::{Pulled, Row};
 pub(crate) use subscription::Offset;
+pub use walk::{walk_answer, walk_batch};

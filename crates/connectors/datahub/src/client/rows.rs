@@ -1,6 +1,6 @@
 //! Records as they are read, one after the other through one reused buffer.
 
-use super::batch::{Batch, BatchRow, Cell, Form};
+use super::batch::{Batch, BatchFault, BatchRow, Cell, Form};
 use super::wire::{Fields, Value};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -217,17 +217,17 @@ struct Stamped {
 
 impl Stamped {
     /// Of a `BinaryRecordEntry`.
-    fn read(entry: &[u8]) -> Option<Self> {
+    fn read(entry: &[u8]) -> Result<Self, BatchFault> {
         let (mut sequence, mut millis, mut batch) = (0, 0, None);
         for field in Fields::of(entry) {
-            match field? {
+            match field.ok_or(BatchFault::Damaged)? {
                 (3, Value::Number(number)) => sequence = number as i64,
                 (4, Value::Number(number)) => millis = number as i64,
                 (6, Value::Bytes(bytes)) => batch = Some(Batch::read(bytes)?),
                 _ => {}
             }
         }
-        Some(Self { sequence, millis, batch: batch? })
+        Ok(Self { sequence, millis, batch: batch.ok_or(BatchFault::Damaged)? })
     }
 }
 
@@ -250,12 +250,17 @@ impl Pulled {
         Self::of(next_cursor, latest, Body::Json(records))
     }
 
-    /// Of a `GetBinaryRecordsResponse`; none if it or a batch is damaged.
-    pub(super) fn batches(message: &[u8]) -> Option<Self> {
+    /// Of a `GetBinaryRecordsResponse`.
+    ///
+    /// # Errors
+    /// When it or a batch is damaged, or a batch is of a kind that is not known.
+    pub(super) fn batches(message: &[u8]) -> Result<Self, BatchFault> {
         let (mut next_cursor, mut latest, mut batches) = (String::new(), (-1, -1), Vec::new());
         for field in Fields::of(message) {
-            match field? {
-                (1, Value::Bytes(cursor)) => next_cursor = String::from_utf8(cursor.to_vec()).ok()?,
+            match field.ok_or(BatchFault::Damaged)? {
+                (1, Value::Bytes(cursor)) => {
+                    next_cursor = String::from_utf8(cursor.to_vec()).map_err(|_| BatchFault::Damaged)?;
+                }
                 (4, Value::Bytes(entry)) => batches.push(Stamped::read(entry)?),
                 (5, Value::Number(sequence)) => latest.0 = sequence as i64,
                 (6, Value::Number(millis)) => latest.1 = millis as i64,
@@ -266,7 +271,7 @@ impl Pulled {
         let width = batches.iter().map(|of| of.batch.width).max().unwrap_or_default();
         let last = batches.last().map_or(-1, |of| of.sequence);
         let (forms, body) = (Vec::new(), Body::Batches(batches));
-        Some(Self { next_cursor, latest, records, last, width, forms, body })
+        Ok(Self { next_cursor, latest, records, last, width, forms, body })
     }
 
     fn of(next_cursor: String, latest: (i64, i64), body: Body) -> Option<Self> {

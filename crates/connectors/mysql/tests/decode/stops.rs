@@ -10,7 +10,7 @@ use dujiang_mysql::shape::{Shape, ShapeColumn};
 use dujiang_mysql::stream::{Machine, Step, Tables, Undecided};
 use dujiang_spool::{Limits, Spool};
 
-const LOG: &[u8] = include_bytes!("../../fuzz/corpus/event_stream/mysql-9");
+const LOG: &[u8] = include_bytes!("../../../../fuzz/seeds/event_stream/mysql-9");
 
 struct Stream {
     machine: Machine,

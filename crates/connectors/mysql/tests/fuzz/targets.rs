@@ -1,10 +1,11 @@
 //! What is shown bytes that nobody vouches for. Nothing here may panic, loop or take memory that the bytes do not justify.
 //!
-//! The tests run these over mutations of the corpora (`tests/fuzz/mod.rs`), `cargo fuzz` for as long as one likes (`fuzz/`).
+//! The tests run these over mutations of the seeds (`tests/fuzz/mod.rs`), `cargo fuzz` for as long as one likes (`crates/fuzz`).
 
 use dujiang_core::{Error, Position};
+use dujiang_mysql::decode::event::{Event, EventData, EventFormat};
 use dujiang_mysql::decode::file::FileEvents;
-use dujiang_mysql::decode::header::HEADER_LENGTH;
+use dujiang_mysql::decode::header::{HEADER_LENGTH, event_type};
 use dujiang_mysql::decode::{RowsEvent, RowsKind, TableBuilder, TableMap, ZeroDates};
 use dujiang_mysql::gtid::{Executed, GtidSet, MariaPosition};
 use dujiang_mysql::place::Place;
@@ -16,28 +17,76 @@ use dujiang_spool::{Limits, Spool};
 /// Shown again at most so often; more is a loop.
 const MOST_STEPS: usize = 100_000;
 
-fn shape(database: &str, json: &str) -> Shape {
-    let column = |name: &str, column_type: &str, text: bool| ShapeColumn {
-        name: name.into(),
-        column_type: column_type.into(),
-        charset: text.then(|| "utf8mb4".into()),
-        collation: text.then(|| "utf8mb4_bin".into()),
-        nullable: name != "id",
+/// A column: name, type, and the character set of a text.
+pub type Declared = (&'static str, &'static str, Option<&'static str>);
+
+const fn text(name: &'static str, column_type: &'static str) -> Declared {
+    (name, column_type, Some("utf8mb4"))
+}
+
+const fn plain(name: &'static str, column_type: &'static str) -> Declared {
+    (name, column_type, None)
+}
+
+/// `d.t` and `m.t`.
+const FEW: [Declared; 7] = [
+    plain("id", "int"),
+    plain("v", "int"),
+    text("s", "varchar(40)"),
+    plain("n", "decimal(20,4)"),
+    plain("ts", "timestamp(3)"),
+    plain("b", "blob"),
+    text("e", "enum('a','b')"),
+];
+
+/// `every` in both databases: types that both families have.
+pub const EVERY: [Declared; 24] = [
+    plain("id", "int"),
+    plain("i1", "tinyint"),
+    plain("i2", "smallint unsigned"),
+    plain("i3", "mediumint"),
+    plain("i8", "bigint unsigned"),
+    plain("f4", "float"),
+    plain("f8", "double"),
+    plain("n", "decimal(65,30)"),
+    plain("bits", "bit(33)"),
+    plain("year", "year"),
+    plain("day", "date"),
+    plain("time", "time(6)"),
+    plain("at", "datetime(6)"),
+    plain("ts", "timestamp(2)"),
+    text("c", "char(5)"),
+    ("latin", "varchar(300)", Some("latin1")),
+    text("long", "longtext"),
+    plain("bin", "binary(4)"),
+    plain("vbin", "varbinary(300)"),
+    plain("blob4", "longblob"),
+    text("label", "enum('a','b','c')"),
+    text("labels", "set('x','y','z')"),
+    plain("shape", "point"),
+    plain("small", "decimal(5,5)"),
+];
+pub const MYSQL_TOO: [Declared; 2] = [plain("doc", "json"), plain("vec", "vector(3)")];
+pub const MARIADB_TOO: [Declared; 4] = [
+    text("packed", "varchar(100) /*M!100301 COMPRESSED*/"),
+    plain("uuid", "uuid"),
+    plain("ip4", "inet4"),
+    plain("ip6", "inet6"),
+];
+
+fn shape(database: &str, table: &str, columns: &[&[Declared]]) -> Shape {
+    let column = |(name, column_type, charset): &Declared| ShapeColumn {
+        name: (*name).into(),
+        column_type: (*column_type).into(),
+        charset: charset.map(Into::into),
+        collation: charset.map(|charset| format!("{charset}_bin")),
+        nullable: *name != "id",
     };
     Shape {
         database: database.into(),
-        table: "t".into(),
+        table: table.into(),
         version: 1,
-        columns: vec![
-            column("id", "int", false),
-            column("v", "int", false),
-            column("s", "varchar(40)", true),
-            column("n", "decimal(20,4)", false),
-            column("ts", "timestamp(3)", false),
-            column("b", "blob", false),
-            column("e", "enum('a','b')", true),
-            column("j", json, json != "json"),
-        ],
+        columns: columns.concat().iter().map(column).collect(),
         key: vec![0],
         key_name: None,
         zero_dates: ZeroDates::Error,
@@ -45,12 +94,131 @@ fn shape(database: &str, json: &str) -> Shape {
     }
 }
 
-/// A binlog file, through the whole stream: `d.t` as of MySQL, `m.t` as of MariaDB. Returns the rows
-/// and the first error.
+fn shapes() -> Vec<Shape> {
+    vec![
+        shape("d", "t", &[&FEW, &[plain("j", "json")]]),
+        shape("d", "every", &[&EVERY, &MYSQL_TOO]),
+        shape("m", "t", &[&FEW, &[text("j", "longtext")]]),
+        shape("m", "every", &[&EVERY, &MARIADB_TOO]),
+    ]
+}
+
+fn word(bytes: &[u8], at: usize) -> usize {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize
+}
+
+fn put(bytes: &mut [u8], at: usize, number: usize) {
+    bytes[at..at + 4].copy_from_slice(&(number as u32).to_le_bytes());
+}
+
+/// The events of a binlog file, each with the length that it has, and without checksums: as if the bytes had been written so.
+fn mended(data: &[u8]) -> Vec<Vec<u8>> {
+    let (mut events, mut rest) = (Vec::new(), data.get(4..).unwrap_or_default());
+    let mut checksums = false;
+    while rest.len() >= HEADER_LENGTH {
+        let (event, behind) = rest.split_at(word(rest, 9).clamp(HEADER_LENGTH, rest.len()));
+        rest = behind;
+        let mut event = event.to_vec();
+        if event[4] == event_type::FORMAT_DESCRIPTION && event.len() > HEADER_LENGTH + 5 {
+            let at = event.len() - 5;
+            checksums = event[at] == 1;
+            event[at] = 0;
+        } else if checksums {
+            event.truncate((event.len() - 4).max(HEADER_LENGTH));
+        }
+        let length = event.len();
+        put(&mut event, 9, length);
+        events.push(event);
+    }
+    events
+}
+
+fn file(events: &[Vec<u8>]) -> Vec<u8> {
+    [b"\xfebin".to_vec(), events.concat()].concat()
+}
+
+/// The same file with mended events.
+pub fn mended_file(data: &[u8]) -> Vec<u8> {
+    file(&mended(data))
+}
+
+/// The same file as servers write it that compress: MySQL transactions, MariaDB rows and statements.
+pub fn packed_file(data: &[u8]) -> Vec<u8> {
+    let (mut format, mut out) = (EventFormat::unknown().without_checksum(), Vec::new());
+    // A transaction of MySQL, from behind its GTID.
+    let mut open: Option<Vec<Vec<u8>>> = None;
+    for event in mended(data) {
+        let kind = event[4];
+        if let Ok(EventData::FormatDescription(found)) =
+            Event::parse(&event, &format).and_then(|event| event.data(&format))
+        {
+            format = found;
+        }
+        match &mut open {
+            _ if format.is_mariadb() => out.push(packed_event(&event, &format).unwrap_or(event)),
+            Some(inner) if kind == event_type::XID => {
+                inner.push(event);
+                out.push(payload(inner));
+                open = None;
+            }
+            Some(inner) if ![event_type::GTID, event_type::GTID_TAGGED].contains(&kind) => inner.push(event),
+            _ => {
+                out.extend(open.take().into_iter().flatten());
+                if [event_type::GTID, event_type::GTID_TAGGED].contains(&kind) {
+                    open = Some(Vec::new());
+                }
+                out.push(event);
+            }
+        }
+    }
+    out.extend(open.into_iter().flatten());
+    file(&out)
+}
+
+fn event_of(kind: u8, header_of: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut event = [&header_of[..HEADER_LENGTH], body].concat();
+    event[4] = kind;
+    let length = event.len();
+    put(&mut event, 9, length);
+    event
+}
+
+fn payload(events: &[Vec<u8>]) -> Vec<u8> {
+    let packed = zstd::encode_all(&events.concat()[..], 1).unwrap();
+    let size = (packed.len() as u32).to_le_bytes();
+    // Fields: size of the payload, compression; the size as a number of three bytes.
+    let body = [&[1, 4, 0xfd][..], &size[..3], &[2, 1, 0, 0], &packed].concat();
+    event_of(event_type::TRANSACTION_PAYLOAD, events.last().unwrap(), &body)
+}
+
+/// A statement or rows of MariaDB, compressed.
+fn packed_event(event: &[u8], format: &EventFormat) -> Option<Vec<u8>> {
+    use event_type as t;
+    let kind = match event[4] {
+        t::QUERY => t::MARIADB_QUERY_COMPRESSED,
+        old @ t::WRITE_ROWS_V1..=t::DELETE_ROWS_V1 => old - t::WRITE_ROWS_V1 + t::MARIADB_WRITE_ROWS_COMPRESSED_V1,
+        new @ t::WRITE_ROWS..=t::DELETE_ROWS => new - t::WRITE_ROWS + t::MARIADB_WRITE_ROWS_COMPRESSED,
+        _ => return None,
+    };
+    let parsed = Event::parse(event, format).ok()?;
+    let end = match parsed.data(format).ok()? {
+        EventData::Query(query) => query.statement,
+        EventData::Rows(rows) => rows.images,
+        _ => return None,
+    };
+    let mut zlib = flate2::read::ZlibEncoder::new(end, flate2::Compression::fast());
+    let mut packed = Vec::new();
+    std::io::Read::read_to_end(&mut zlib, &mut packed).unwrap();
+    let size = (end.len() as u32).to_be_bytes();
+    let body = [&event[HEADER_LENGTH..event.len() - end.len()], &[0x84], &size, &packed].concat();
+    Some(event_of(kind, event, &body))
+}
+
+/// A binlog file, through the whole stream: `d` as of MySQL, `m` as of MariaDB. Returns the rows and the first error.
 pub fn event_stream(data: &[u8]) -> (usize, Option<Error>) {
     let spool = Spool::open("no-such-folder".as_ref(), Limits { bytes: 1 << 20, ..Limits::default() }).unwrap();
     let undecided = Undecided::new(spool, Vec::new(), Vec::new()).unwrap();
-    let mut tables = Tables::new(vec![shape("d", "json"), shape("m", "longtext")]).unwrap();
+    let mut tables = Tables::new(shapes()).unwrap();
     let mut machine = Machine::new(Place::new("bin.1", 4).unwrap(), Executed::None, Vec::new(), undecided);
     let (mut rows, mut failed) = (Vec::new(), None);
     let Ok(mut events) = FileEvents::new(data) else { return (0, None) };
@@ -83,12 +251,9 @@ pub fn event_stream(data: &[u8]) -> (usize, Option<Error>) {
     (rows.iter().map(dujiang_core::ChangeBatch::images).sum(), failed)
 }
 
-/// Row images of `d.t`: the first byte says what kind, the second which columns are present after, the rest are images.
+/// Row images of `d.t`: the first byte says of what kind, the second which columns are present after, the rest are images.
 pub fn row_image(data: &[u8]) {
     let [how, present, images @ ..] = data else { return };
-    let shape = shape("d", "json");
-    let decodable = shape.decodable().unwrap();
-    let mut builder = TableBuilder::new(decodable.schema, decodable.columns).unwrap();
     let map = TableMap {
         table_id: 1,
         flags: 0,
@@ -100,16 +265,22 @@ pub fn row_image(data: &[u8]) {
         optional: &[],
         old_json: false,
     };
+    let decodable = shapes()[0].decodable().unwrap();
+    let mut builder = TableBuilder::new(decodable.schema, decodable.columns).unwrap();
     builder.use_table_map(&map).unwrap();
-    let kind = [RowsKind::Insert, RowsKind::Update, RowsKind::Delete][usize::from(how % 3)];
-    let present = if how & 0x40 != 0 { *present } else { 0xff };
+    let kind = [RowsKind::Insert, RowsKind::Update, RowsKind::Delete][usize::from(how & 3) % 3];
+    let columns = map.types.len();
+    let (all, mut after) = (vec![0xff; columns.div_ceil(8)], vec![0xff; columns.div_ceil(8)]);
+    if how & 0x40 != 0 && kind == RowsKind::Update {
+        after[0] = *present;
+    }
     let rows = RowsEvent {
-        table_id: 1,
+        table_id: map.table_id,
         flags: 0,
         kind,
-        columns: 8,
-        present: &[0xff],
-        present_after: if kind == RowsKind::Update { std::slice::from_ref(&present) } else { &[0xff] },
+        columns,
+        present: &all,
+        present_after: &after,
         images,
         partial: how & 0x80 != 0,
     };
