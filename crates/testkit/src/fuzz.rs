@@ -99,7 +99,7 @@ fn mutate(input: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
 /// When the target does; the input is kept.
 pub fn run(name: &str, mut target: impl FnMut(&[u8])) {
     let seed = number("DUJIANG_SEED", 20_261_127);
-    println!("DUJIANG_SEED={seed}");
+    eprintln!("DUJIANG_SEED={seed}");
     let corpus = seeds(name);
     let mut random = Random::new(seed);
     for run in 0..number("DUJIANG_FUZZ_RUNS", RUNS).max(corpus.len() as u64) {

@@ -4,6 +4,7 @@
 
 mod catalog;
 mod examine;
+mod fuzz;
 mod source;
 mod support;
 mod values;
