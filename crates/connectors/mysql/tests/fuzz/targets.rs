@@ -251,10 +251,14 @@ pub fn event_stream(data: &[u8]) -> (usize, Option<Error>) {
     (rows.iter().map(dujiang_core::ChangeBatch::images).sum(), failed)
 }
 
-/// Row images of `d.t`: the first byte says of what kind, the second which columns are present after, the rest are images.
+/// Bytes of the table map of `every` as both families write it, without its header.
+const MAPS: [&[u8]; 2] = [include_bytes!("every-mysql.map"), include_bytes!("every-mariadb.map")];
+
+/// Row images of `d.t`, or of `d.every` or `m.every`: the first byte says of which and what kind, the second which columns are
+/// present after, the rest are images.
 pub fn row_image(data: &[u8]) {
     let [how, present, images @ ..] = data else { return };
-    let map = TableMap {
+    let few = TableMap {
         table_id: 1,
         flags: 0,
         database: "d",
@@ -265,7 +269,12 @@ pub fn row_image(data: &[u8]) {
         optional: &[],
         old_json: false,
     };
-    let decodable = shapes()[0].decodable().unwrap();
+    let (shape, map) = match how >> 2 & 3 {
+        1 => (1, TableMap::parse(MAPS[0], 6).unwrap()),
+        2 => (3, TableMap::parse(MAPS[1], 6).unwrap()),
+        _ => (0, few),
+    };
+    let decodable = shapes()[shape].decodable().unwrap();
     let mut builder = TableBuilder::new(decodable.schema, decodable.columns).unwrap();
     builder.use_table_map(&map).unwrap();
     let kind = [RowsKind::Insert, RowsKind::Update, RowsKind::Delete][usize::from(how & 3) % 3];
