@@ -246,10 +246,8 @@ impl MysqlSource {
         id: String,
         tables: Vec<SnapshotTable>,
     ) -> Result<()> {
-        let boundary = start.machine.boundary().clone();
-        // Rows of a transaction that is handed out in part were judged before: no view may be older than it.
         let inside = !start.machine.inside(&start.tables).is_empty();
-        let floor = if inside { boundary.at(boundary.offset + 1) } else { boundary };
+        let floor = Handoff::stands_at(start.machine.boundary().clone(), inside);
         let ids: Vec<TableId> = tables.iter().map(|t| start.tables.get(t.table as usize).id.clone()).collect();
         let estimates = catalog::estimated_rows(connection, &ids).await?;
         let instance = Instance::of(connection).await?;

@@ -87,6 +87,12 @@ impl Handoff {
         Self { done, ..Self::new(floor) }
     }
 
+    /// Where the stream stands, for [`Handoff::resume`], if it goes on at a transaction boundary. `inside`: of the transaction behind
+    /// it a part was judged before, so that no view may be older than that.
+    pub fn stands_at(boundary: Place, inside: bool) -> Place {
+        if inside { boundary.at(boundary.offset + 1) } else { boundary }
+    }
+
     /// Judges one image. `begin` is where its transaction begins.
     pub fn judge(&mut self, key: &[u8], begin: &Place) -> Verdict {
         let beyond = |chunk: &Chunk| chunk.upper.as_deref().is_some_and(|upper| upper < key);
