@@ -3,7 +3,7 @@
 //! The service orders transactions by the versions of their commits. A marker is written by a transaction of its own, into a
 //! table that the user has made for it; its text is random, so that the bytes of the log that hold it are its event.
 
-use crate::client::{BinlogRequest, BinlogStart, BinlogStream, Connection, quote};
+use crate::client::{BinlogRequest, BinlogStart, BinlogStream, Connection, quote, stream_ended};
 use crate::config::Config;
 use crate::decode::header::{Header, event_type};
 use crate::gtid::{Executed, GtidSet};
@@ -65,7 +65,7 @@ impl MarkedLog {
         loop {
             match tokio::time::timeout(TOLD_EVERY, log.next_event()).await {
                 Ok(event) => {
-                    let event = event.map_err(elsewhere)?.ok_or_else(ended)?;
+                    let event = event.map_err(elsewhere)?.ok_or_else(stream_ended)?;
                     if is_marker(event, &mark)? {
                         return Ok(reading);
                     }
@@ -226,11 +226,6 @@ fn elsewhere(error: Error) -> Error {
         return error;
     }
     Error::new(Code::ConnectionLost, "a node of Binlog Service is behind another").with_source(error)
-}
-
-#[cold]
-fn ended() -> Error {
-    Error::new(Code::ConnectionLost, "the source ended the binlog stream")
 }
 
 #[cold]

@@ -12,7 +12,7 @@
 //! - **What its parser does not understand is answered with OK**, not with an error.
 //! - Rows that foreign keys change are in the log, as everything is that the storage does.
 
-use crate::client::{Connection, quote};
+use crate::client::{Connection, oracle_mode, quote};
 use crate::gtid::{Executed, GtidSet};
 use crate::place::Place;
 use crate::position::ServerName;
@@ -42,9 +42,7 @@ pub async fn check(connection: &mut Connection) -> Result<()> {
             .help("name the proxy (ODP) of the tenant, or write `type: mysql` or `type: mariadb`"));
     }
     if mode.is_some_and(|mode| mode.eq_ignore_ascii_case("ORACLE")) {
-        let message = format!("{} is a tenant in Oracle mode", connection.address());
-        return Err(Error::new(Code::OracleMode, message)
-            .help("name a tenant in MySQL mode: OceanBase writes no binlog for others"));
+        return Err(oracle_mode(connection.address()));
     }
     status(connection).await.map(|_| ())
 }

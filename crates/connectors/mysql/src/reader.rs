@@ -6,7 +6,7 @@ use crate::marked::MarkedLog;
 use crate::place::Place;
 use crate::position::{self, Head, Prepared, ServerName};
 use crate::server::{Instance, Resume};
-use crate::snapshot::{ChunkRead, OpenKey};
+use crate::snapshot::{ChunkRead, LaggingLog, OpenKey, SnapshotContext};
 use crate::stream::{Block, Ddl, Fed, Feed, FeedOptions, Machine, OpenKeys, Step, Tables, Unfit, worth_another_try};
 use async_trait::async_trait;
 use dujiang_core::budget::Held;
@@ -69,6 +69,14 @@ pub struct Start {
     pub late: Vec<TableId>,
     /// The log, where it lags behind the database (OceanBase).
     pub marked: Option<Arc<MarkedLog>>,
+}
+
+impl Start {
+    /// What reading a snapshot of this server needs.
+    pub fn snapshot_context(&self, instance: Instance) -> Arc<SnapshotContext> {
+        let lagging = self.marked.clone().map(|log| log as Arc<dyn LaggingLog>);
+        Arc::new(SnapshotContext::new(&self.config, &self.context, instance, lagging))
+    }
 }
 
 /// Reads a server of the MySQL family.

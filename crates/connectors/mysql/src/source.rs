@@ -12,7 +12,7 @@ use crate::preflight::{self, Demands};
 use crate::reader::{MysqlReader, SideTable, SnapshotSide, Start, describe, snapshot_id};
 use crate::server::{Instance, Resume, log_end, verify};
 use crate::shape::Shape;
-use crate::snapshot::{Chunk, Handoff, Job, LaggingLog, SnapshotContext};
+use crate::snapshot::{Chunk, Handoff, Job};
 use crate::startup;
 use crate::stream::{Machine, Scope, Undecided, worth_another_try};
 use async_trait::async_trait;
@@ -251,12 +251,7 @@ impl MysqlSource {
         let ids: Vec<TableId> = tables.iter().map(|t| start.tables.get(t.table as usize).id.clone()).collect();
         let estimates = catalog::estimated_rows(connection, &ids).await?;
         let instance = Instance::of(connection).await?;
-        let context = Arc::new(SnapshotContext::new(
-            &self.config,
-            &start.context,
-            instance.clone(),
-            start.marked.clone().map(|log| log as Arc<dyn LaggingLog>),
-        ));
+        let context = start.snapshot_context(instance.clone());
         start.instance = Some(instance);
         start.snapshot = SnapshotSide::new(id.clone(), Some(context), self.config.snapshot_connections());
         for saved in tables {

@@ -156,6 +156,12 @@ impl Connection {
     }
 }
 
+/// A dump that waits has ended.
+#[cold]
+pub(crate) fn stream_ended() -> Error {
+    Error::new(Code::ConnectionLost, "the source ended the binlog stream")
+}
+
 /// A UUID for a replica of that id. MySQL's list of replicas (`SHOW REPLICAS`) is malformed while one without is in it.
 fn uuid_of(server_id: u32) -> String {
     // "dujiang" in ASCII, and the id.

@@ -24,12 +24,13 @@ mod text;
 mod wire;
 
 pub use binary_rows::BinaryRows;
+pub(crate) use binlog::stream_ended;
 pub use binlog::{BinlogRequest, BinlogStart, BinlogStream};
 pub use column::{ColumnDefinition, column_flags};
 pub use connection::{Connection, Done};
 pub use dujiang_net::{Tls, TlsMode};
 pub use endpoint::Endpoint;
-pub(crate) use refusal::AS_OF;
+pub(crate) use refusal::{AS_OF, oracle_mode};
 pub use server::{ServerFamily, ServerInfo};
 pub use statement::{Param, Statement};
 pub use text::{TextRow, TextRows};

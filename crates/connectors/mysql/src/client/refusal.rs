@@ -91,10 +91,7 @@ impl Refusal {
     pub fn of_statement(&self, peer: &str, sql: &str) -> Error {
         // The numbers of a tenant in Oracle mode are those of Oracle.
         if self.message.starts_with("ORA-") {
-            let message = format!("{peer} is a tenant in Oracle mode");
-            return self
-                .error(Code::OracleMode, message)
-                .help("name a tenant in MySQL mode: OceanBase writes no binlog for others");
+            return oracle_mode(peer).fact("server says", self.says());
         }
         if let Some(rule) = of_snapshot(self.number).filter(|_| sql.contains(AS_OF)) {
             return self.error(rule.0, format!("{peer} {}", rule.1)).help(rule.2);
@@ -136,6 +133,13 @@ impl Refusal {
         }
         self.error(Code::SourceQuery, format!("{peer} refused to send its binlog")).help("see what the server says")
     }
+}
+
+/// A tenant whose changes are in no binlog.
+#[cold]
+pub(crate) fn oracle_mode(peer: &str) -> Error {
+    Error::new(Code::OracleMode, format!("{peer} is a tenant in Oracle mode"))
+        .help("name a tenant in MySQL mode: OceanBase writes no binlog for others")
 }
 
 /// Words of a statement that reads a snapshot of OceanBase.

@@ -5,7 +5,7 @@ mod old_rows;
 mod session;
 
 use crate::catalog::{self, ServerFlavor};
-use crate::client::Connection;
+use crate::client::{Connection, ServerFamily};
 use crate::config::Config;
 use crate::preflight::{self, Demands, Looked};
 use crate::shape::Shape;
@@ -52,8 +52,10 @@ async fn connected(
     examination: &mut Examination,
 ) -> Result<()> {
     examination.ok("login", format!("as {}", preflight::account(connection).await?));
+    // What a tenant of OceanBase says of its binlog is not about that of the service.
+    let tells = connection.server().family != ServerFamily::OceanBase;
     // Before the checks: one of them registers under this very number.
-    let clash = session::server_id(connection, config, visit).await;
+    let clash = if tells { Some(session::server_id(connection, config, visit).await) } else { None };
     let looked = preflight::look(connection, demands).await?;
     examination.of = format!("{} at {}", looked.server.name(), connection.address());
     let ids: Vec<TableId> = looked.shapes.iter().map(Shape::id).collect();
@@ -69,8 +71,6 @@ async fn connected(
     if let Some(error) = generated {
         examination.advice("generated columns", error);
     }
-    // What a tenant of OceanBase says of its binlog is not about that of the service.
-    let tells = server.flavor != ServerFlavor::OceanBase;
     if tells && server.is_on("log_bin") {
         log::kept(&server, log::snapshot_time(rows, bytes), examination);
         log::described(&server, examination);
@@ -78,7 +78,7 @@ async fn connected(
     if !tells {
         old_rows::kept(connection, examination).await?;
     }
-    if tells {
+    if let Some(clash) = clash {
         examination.record("server id", clash, |text| text.clone());
         let locks = preflight::may_lock(connection).await;
         session::locks(locks, examination);

@@ -21,6 +21,21 @@ pub(crate) struct Looked {
     pub checks: Vec<(&'static str, Result<()>)>,
 }
 
+impl Looked {
+    /// What is no obstacle and should be known.
+    ///
+    /// # Errors
+    /// `PatternTooCostly`.
+    pub fn warnings(&self, demands: Demands<'_>) -> Result<Vec<String>> {
+        let said = |error: &Error| error.message().to_owned();
+        let mut warnings = tables::warnings(demands.filter, &self.found)?;
+        warnings.extend(settings::warnings(&self.server).iter().map(said));
+        warnings.extend(self.generated.as_ref().map(said));
+        warnings.extend(tables::zero_dates(&self.server, &self.shapes, demands.zero_dates));
+        Ok(warnings)
+    }
+}
+
 /// Looks at everything and goes on after an obstacle.
 ///
 /// # Errors

@@ -56,15 +56,12 @@ pub struct Checked {
 /// `BinlogOff`, `BinlogFormat`, `BinlogRowImage`, `MissingPrivilege`, `UnknownDatabase`, `NoTable`, `NotSupported`,
 /// `NoKey`, `CascadingKey`, `UnknownType`; `ConnectionLost`, `SourceQuery`.
 pub async fn check(connection: &mut Connection, demands: Demands<'_>) -> Result<Checked> {
-    let Looked { server, found, shapes, generated, checks } = look(connection, demands).await?;
-    for (_, outcome) in checks {
+    let mut looked = look(connection, demands).await?;
+    for (_, outcome) in std::mem::take(&mut looked.checks) {
         outcome?;
     }
-    let mut warnings = tables::warnings(demands.filter, &found)?;
-    warnings.extend(settings::warnings(&server).into_iter().map(|error| error.message().to_owned()));
-    warnings.extend(generated.map(|error| error.message().to_owned()));
-    warnings.extend(tables::zero_dates(&server, &shapes, demands.zero_dates));
-    Ok(Checked { server, tables: shapes, warnings })
+    let warnings = looked.warnings(demands)?;
+    Ok(Checked { server: looked.server, tables: looked.shapes, warnings })
 }
 
 /// Adds one fact per thing, as far as a person can read.

@@ -1,6 +1,6 @@
 //! Everything a run would meet, all obstacles at once.
 
-use super::{Demands, Looked, look, settings, tables};
+use super::{Demands, look};
 use crate::catalog::{self, Found};
 use crate::client::Connection;
 use crate::shape::Shape;
@@ -16,15 +16,11 @@ const NEAR_MISSES: usize = 20;
 /// # Errors
 /// `ConnectionLost`, `SourceQuery`: what keeps it from looking.
 pub async fn survey(connection: &mut Connection, demands: Demands<'_>) -> Result<Survey> {
-    let Looked { server, found, shapes, generated, checks } = look(connection, demands).await?;
-    let mut survey = Survey { tables: with_sizes(connection, &shapes).await?, ..Survey::default() };
-    survey.refusals = checks.into_iter().filter_map(|(_, outcome)| outcome.err()).collect();
-    survey.near_misses = near_misses(&found);
-    survey.warnings = tables::warnings(demands.filter, &found)?;
-    survey.warnings.extend(settings::warnings(&server).into_iter().map(|error| error.message().to_owned()));
-    survey.warnings.extend(generated.map(|error| error.message().to_owned()));
-    survey.warnings.extend(tables::zero_dates(&server, &shapes, demands.zero_dates));
-    Ok(survey)
+    let looked = look(connection, demands).await?;
+    let tables = with_sizes(connection, &looked.shapes).await?;
+    let (near_misses, warnings) = (near_misses(&looked.found), looked.warnings(demands)?);
+    let refusals = looked.checks.into_iter().filter_map(|(_, outcome)| outcome.err()).collect();
+    Ok(Survey { tables, near_misses, warnings, refusals })
 }
 
 /// Tables whose types can be carried; the others are obstacles and have been noted.

@@ -10,7 +10,7 @@ use super::*;
 use crate::config::StartupMode;
 use crate::shape::Shape;
 use crate::snapshot::view::is_locked;
-use crate::snapshot::{Chunk, Handoff, Job, LaggingLog, SnapshotContext};
+use crate::snapshot::{Chunk, Handoff, Job};
 use dujiang_core::TableId;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Mutex;
@@ -25,13 +25,8 @@ impl MysqlReader {
             return Err(without_key(id));
         }
         let instance = self.start.instance.clone().unwrap_or(instance);
-        let context = SnapshotContext::new(
-            &self.start.config,
-            &self.start.context,
-            instance.clone(),
-            self.start.marked.clone().map(|log| log as Arc<dyn LaggingLog>),
-        );
-        let joining = Joining { from: standing.place, estimated, reads, context: Some(Arc::new(context)), instance };
+        let context = Some(self.start.snapshot_context(instance.clone()));
+        let joining = Joining { from: standing.place, estimated, reads, context, instance };
         Ok(Some((Shape { version, ..standing.shape }, joining)))
     }
 

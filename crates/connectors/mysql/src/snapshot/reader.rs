@@ -164,8 +164,6 @@ struct Session {
     /// what it is.
     proven: bool,
     prepared: Option<Prepared>,
-    /// The snapshot that was prepared for.
-    prepared_as_of: Option<u64>,
     /// The catalog before the view was opened.
     expected: Option<Vec<ShapeColumn>>,
     /// What is prepared belongs to a connection that is gone.
@@ -178,6 +176,8 @@ struct Prepared {
     shape: Shape,
     decodable: Decodable,
     keys: Option<KeyPlan>,
+    /// The snapshot that the statements name (OceanBase).
+    as_of: Option<u64>,
     from_begin: Statement,
     after: Statement,
 }
@@ -222,6 +222,10 @@ impl Worker {
                     lock(&job.handoff).abandon();
                     self.session = None;
                     failures += 1;
+                    // Of one that is read no more nobody asks where it is missing, which OceanBase is told by a marker.
+                    if lock(&job.handoff).is_cancelled() {
+                        continue;
+                    }
                     if has_moved_on(&error) {
                         self.miss(&job).await;
                         continue;
@@ -326,15 +330,7 @@ struct Fetched {
 impl Session {
     /// A session without a view.
     fn on(connection: Connection) -> Self {
-        Self {
-            connection,
-            view: None,
-            proven: false,
-            prepared: None,
-            prepared_as_of: None,
-            expected: None,
-            stale: false,
-        }
+        Self { connection, view: None, proven: false, prepared: None, expected: None, stale: false }
     }
 
     /// A view, and statements for the columns that it shows. A column added or dropped in an instant between opening the
@@ -418,13 +414,9 @@ impl Session {
         self.connection.query(&format!("SELECT 1 FROM {table} LIMIT 0")).await?;
         let columns = read_columns(&mut self.connection, &job.shape.id()).await?;
         let as_of = self.view.as_ref().and_then(|view| view.as_of.as_ref()).map(|(number, _)| *number);
-        if !self.stale
-            && self.prepared_as_of == as_of
-            && self
-                .prepared
-                .as_ref()
-                .is_some_and(|p| Arc::ptr_eq(&p.handoff, &job.handoff) && p.shape.columns == columns)
-        {
+        let fits =
+            |p: &Prepared| Arc::ptr_eq(&p.handoff, &job.handoff) && p.shape.columns == columns && p.as_of == as_of;
+        if !self.stale && self.prepared.as_ref().is_some_and(fits) {
             return Ok(());
         }
         if let Some(old) = self.prepared.take_if(|_| !self.stale) {
@@ -436,8 +428,9 @@ impl Session {
         let from_begin = self.connection.prepare(&chunk_query(&shape, true, as_of)?).await?;
         let after = self.connection.prepare(&chunk_query(&shape, false, as_of)?).await?;
         let keys = KeyPlan::new(decodable.columns.clone(), &shape.key);
-        (self.stale, self.prepared_as_of) = (false, as_of);
-        self.prepared = Some(Prepared { handoff: job.handoff.clone(), shape, decodable, keys, from_begin, after });
+        self.stale = false;
+        let handoff = job.handoff.clone();
+        self.prepared = Some(Prepared { handoff, shape, decodable, keys, as_of, from_begin, after });
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! them, the server waits (the session allows that for an hour). A lost connection ends the feed: the reader, which alone
 //! knows how far it has got, starts the next one at its exact place. So a reconnection and a restart are the same code.
 
-use crate::client::{BinlogRequest, BinlogStream, Connection, Endpoint, LARGE};
+use crate::client::{BinlogRequest, BinlogStream, Connection, Endpoint, LARGE, stream_ended};
 use crate::position::ServerName;
 use crate::server::{Resume, verify};
 use crate::torn::{behind_torn_end, torn_file};
@@ -280,7 +280,7 @@ fn silent(patience: Duration) -> Error {
 
 async fn first_of_block(stream: &mut BinlogStream, spare: &Spare) -> Result<Room> {
     let Some(event) = stream.next_event().await? else {
-        return Err(Error::new(Code::ConnectionLost, "the source ended the binlog stream"));
+        return Err(stream_ended());
     };
     if event.len() < LARGE {
         let mut room = spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();

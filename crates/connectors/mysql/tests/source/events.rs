@@ -123,14 +123,6 @@ async fn images_are_completed_or_refused() {
     assert_eq!(failure(&mut pipeline).await.code(), Code::BinlogRowImage);
 }
 
-async fn failure(pipeline: &mut Pipeline) -> dujiang_core::Error {
-    loop {
-        if let Err(error) = pipeline.step().await {
-            return error;
-        }
-    }
-}
-
 /// F32: transactions that MySQL compresses, in one event however large, with keys that only the server can order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f32_compressed_transactions() {

@@ -65,14 +65,6 @@ async fn until_row(pipeline: &mut Pipeline, id: &str) {
     }
 }
 
-async fn failure(pipeline: &mut Pipeline) -> dujiang_core::Error {
-    loop {
-        if let Err(error) = pipeline.step().await {
-            return error;
-        }
-    }
-}
-
 /// INV-5, F35: a replica of the same lineage is followed by GTID, over files of its own, there and back; one that lacks what
 /// was read is refused, and the gap is named.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

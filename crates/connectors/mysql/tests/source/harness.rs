@@ -359,6 +359,15 @@ impl Pipeline {
     }
 }
 
+/// What the pipeline halts with.
+pub async fn failure(pipeline: &mut Pipeline) -> Error {
+    loop {
+        if let Err(error) = pipeline.step().await {
+            return error;
+        }
+    }
+}
+
 /// The rows of a table as the server has them, in the text form of [`cell`] (for numbers and text).
 pub fn rows_of(server: &Server, table: &str, key: usize) -> BTreeMap<Vec<String>, Vec<String>> {
     let mut session = server.session().unwrap();

@@ -388,11 +388,7 @@ async fn system_versioned_tables_are_refused_by_name() {
         let mut pipeline = Pipeline::new(source(&server, r"d.\.*", &[]));
         pipeline.until("caught-up").await.unwrap();
         server.sql(statement).unwrap();
-        let error = loop {
-            if let Err(error) = pipeline.step().await {
-                break error;
-            }
-        };
+        let error = failure(&mut pipeline).await;
         assert_eq!(error.code(), dujiang_core::Code::NotSupported, "{error:?}");
         assert!(error.message().ends_with("SYSTEM VERSIONED"), "{error:?}");
         if statement != explicit {

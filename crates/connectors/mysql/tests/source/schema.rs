@@ -10,15 +10,6 @@ fn server(kind: Kind) -> Server {
     server
 }
 
-async fn failure(pipeline: &mut Pipeline) -> dujiang_core::Error {
-    loop {
-        match pipeline.step().await {
-            Ok(_) => {}
-            Err(error) => return error,
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn added_and_dropped_columns_end_the_epoch() {
     for kind in Kind::ALL {

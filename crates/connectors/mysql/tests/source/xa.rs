@@ -2,7 +2,7 @@
 
 use super::harness::*;
 use crate::support;
-use dujiang_core::{Code, Result};
+use dujiang_core::Code;
 use dujiang_scratch::{Kind, Options, Random, Server};
 use std::collections::BTreeSet;
 
@@ -288,15 +288,6 @@ async fn xa_prepared_before_the_start_halts() {
         assert_eq!(error.code(), Code::PreparedBefore, "{error:?}");
         if kind == Kind::MariaDb {
             support::reads_as_written(&error, &[]);
-        }
-    }
-}
-
-async fn failure(pipeline: &mut Pipeline) -> dujiang_core::Error {
-    loop {
-        let step: Result<_> = pipeline.step().await;
-        if let Err(error) = step {
-            return error;
         }
     }
 }
