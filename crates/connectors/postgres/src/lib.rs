@@ -19,6 +19,7 @@ pub mod shape;
 pub mod snapshot;
 pub mod source;
 pub mod stream;
+pub mod timelines;
 pub mod values;
 
 use config::{Config, PostgresOptions};

@@ -133,6 +133,16 @@ impl Head {
         place(&self.place)
     }
 
+    /// The snapshots under which the chunks were read that were handed out.
+    ///
+    /// # Errors
+    /// `CheckpointDamaged`.
+    pub fn views(&self) -> Result<Vec<View>> {
+        let tables = self.snapshot.iter().flat_map(|snapshot| &snapshot.tables);
+        let chunks = tables.map(SnapshotTable::done).collect::<Result<Vec<_>>>()?;
+        Ok(chunks.into_iter().flatten().map(|chunk| chunk.view).collect())
+    }
+
     /// Where the server has to begin to send: nothing before it is needed any more (INV-3).
     ///
     /// # Errors

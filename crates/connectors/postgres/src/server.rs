@@ -5,6 +5,8 @@ use crate::config::Config;
 use crate::lineage::ServerName;
 use crate::lsn::Lsn;
 use crate::position::Head;
+use crate::snapshot::View;
+use crate::timelines::History;
 use dujiang_core::{Code, Error, Result, ResultExt};
 use serde::Deserialize;
 use std::time::{Duration, Instant};
@@ -29,6 +31,8 @@ pub struct Resume {
     pub boundary: Lsn,
     /// From there on the server is to send.
     pub from: Lsn,
+    /// The snapshots under which chunks were read.
+    pub views: Vec<View>,
 }
 
 /// What a server says of itself.
@@ -38,6 +42,8 @@ pub struct Instance {
     pub name: ServerName,
     /// The end of its log on disk.
     pub flushed: Lsn,
+    /// Its earlier timelines, if it was promoted since it was followed.
+    pub history: History,
 }
 
 /// A slot as `pg_replication_slots` shows it; what a version does not have is missing.
@@ -126,6 +132,7 @@ impl Resume {
             database: config.endpoint.database.clone(),
             boundary: head.boundary()?,
             from: head.from()?,
+            views: head.views()?,
         })
     }
 }
@@ -138,7 +145,7 @@ pub async fn identify(connection: &mut Connection) -> Result<Instance> {
     let rows = connection.simple("IDENTIFY_SYSTEM").await?;
     let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not identify itself"))?;
     let name = ServerName { system: row.text(0)?.to_owned(), timeline: row.parse(1)? };
-    Ok(Instance { name, flushed: Lsn::parse(row.text(2)?)? })
+    Ok(Instance { name, flushed: Lsn::parse(row.text(2)?)?, history: History::default() })
 }
 
 /// Whether this is the server that was followed, or one that has followed it (INV-5), and whether its slot serves the position
@@ -147,7 +154,7 @@ pub async fn identify(connection: &mut Connection) -> Result<Instance> {
 /// # Errors
 /// `OtherServer`, `SlotLost`, `SlotInvalid`, `SlotForeign`.
 pub async fn verify(connection: &mut Connection, resume: &Resume) -> Result<Instance> {
-    let instance = identified(connection, resume).await?;
+    let mut instance = identified(connection, resume).await?;
     let (was, is) = (&resume.server, &instance.name);
     if was.system != is.system {
         return Err(other_server(connection, resume, is)
@@ -160,7 +167,8 @@ pub async fn verify(connection: &mut Connection, resume: &Resume) -> Result<Inst
     if is.timeline > was.timeline {
         let history = connection.simple(&format!("TIMELINE_HISTORY {}", is.timeline)).await?;
         let content = history.first().and_then(|row| row.bytes(1)).unwrap_or_default();
-        let left = left_at(&String::from_utf8_lossy(content), was.timeline)?;
+        let history = History::parse(&String::from_utf8_lossy(content))?;
+        let left = history.left(was.timeline);
         if left.is_none_or(|left| left < resume.boundary) {
             let error = other_server(connection, resume, is);
             let left = left.map_or_else(|| "never".to_owned(), |left| left.to_string());
@@ -169,6 +177,8 @@ pub async fn verify(connection: &mut Connection, resume: &Resume) -> Result<Inst
                  lost at the source; start a new pipeline with a new snapshot",
             ));
         }
+        resume.views.iter().try_for_each(|view| history.has(view, is))?;
+        instance.history = history;
     }
     if instance.flushed < resume.boundary {
         return Err(other_server(connection, resume, is)
@@ -200,16 +210,6 @@ fn other_server(connection: &Connection, resume: &Resume, is: &ServerName) -> Er
         .fact("expected", shown(&resume.server))
         .fact("found", shown(is))
         .fact("position", resume.boundary.to_string())
-}
-
-/// Where a timeline was left, by the history file of a later one: lines of timeline, place and reason.
-fn left_at(history: &str, timeline: u32) -> Result<Option<Lsn>> {
-    let mut lines = history.lines().map(str::split_whitespace);
-    let found = lines.find_map(|mut words| {
-        let of = words.next()?.parse::<u32>().ok()?;
-        (of == timeline).then(|| words.next()).flatten()
-    });
-    found.map(Lsn::parse).transpose()
 }
 
 /// Whether the server is a standby.
@@ -425,6 +425,7 @@ mod tests {
             database: "d".into(),
             boundary: Lsn(100),
             from: Lsn(100),
+            views: Vec::new(),
         }
     }
 
@@ -458,13 +459,5 @@ mod tests {
             let error = check_slot(slot, &resume()).unwrap_err();
             dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
         }
-    }
-
-    #[test]
-    fn a_timelines_end_is_found_in_the_history_of_a_later_one() {
-        let history = "1\t0/3000148\tno recovery target specified\n\n2\t0/5000000\tbefore 2000-01-01\n";
-        assert_eq!(left_at(history, 1).unwrap(), Some(Lsn(0x300_0148)));
-        assert_eq!(left_at(history, 2).unwrap(), Some(Lsn(0x500_0000)));
-        assert_eq!(left_at(history, 3).unwrap(), None);
     }
 }

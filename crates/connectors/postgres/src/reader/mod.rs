@@ -7,7 +7,7 @@ use crate::lineage::ServerName;
 use crate::lsn::Lsn;
 use crate::pgoutput::Relation;
 use crate::position::{self, Head};
-use crate::server::Resume;
+use crate::server::{Instance, Resume};
 use crate::shape::Shape;
 use crate::snapshot::{ChunkRead, KeyOrder, ReadWith, lock};
 use crate::stream::{Durable, Fed, Feed, FeedOptions, Fill, Machine, Step, Tables};
@@ -117,6 +117,8 @@ pub struct PostgresReader {
     failures: u32,
     lost_at: Option<Lsn>,
     connected_at: Instant,
+    /// The server, if it was promoted while it was followed.
+    promoted: Option<Instance>,
     disconnected: Option<String>,
     block: Option<AtBlock>,
     /// The current message waits for a chunk.
@@ -153,6 +155,7 @@ impl PostgresReader {
             failures: 0,
             lost_at: None,
             connected_at: Instant::now(),
+            promoted: None,
             disconnected: None,
             block: None,
             waiting: false,
@@ -276,7 +279,11 @@ impl PostgresReader {
                 if instance.name != self.start.server {
                     let (from, to) = (self.start.server.timeline, instance.name.timeline);
                     tracing::info!(from, to, "the stream goes on at a server that was promoted");
-                    self.start.server = instance.name;
+                    for handoff in self.start.tables.iter().filter_map(|table| table.handoff.as_ref()) {
+                        lock(handoff).views().try_for_each(|view| instance.history.has(view, &instance.name))?;
+                    }
+                    self.start.server = instance.name.clone();
+                    self.promoted = Some(instance);
                 }
                 Ok(())
             }
@@ -461,7 +468,11 @@ impl PostgresReader {
             self.start.snapshot.ended();
             return Ok(());
         };
-        self.start.snapshot.hold(chunk?, &self.start.tables);
+        let chunk = chunk?;
+        if let Some(instance) = &self.promoted {
+            instance.history.has(&chunk.view, &instance.name)?;
+        }
+        self.start.snapshot.hold(chunk, &self.start.tables);
         self.take_held_chunk()
     }
 
@@ -507,6 +518,8 @@ fn feed(start: &Start, failures: u32, streaming: bool) -> Feed {
         database: start.config.endpoint.database.clone(),
         boundary: start.machine.boundary(),
         from: start.machine.resume_from(),
+        // Those of this moment are looked at when the server is known.
+        views: Vec::new(),
     };
     Feed::start(options, resume, failures, &start.context.budget)
 }

@@ -215,6 +215,11 @@ impl Handoff {
         &self.done
     }
 
+    /// The views of all chunks that are read.
+    pub fn views(&self) -> impl Iterator<Item = &View> {
+        self.done.iter().chain(&self.ahead).map(|chunk| &chunk.view)
+    }
+
     /// What later views must show, for the position.
     pub fn dropped(&self) -> impl Iterator<Item = u64> + '_ {
         self.dropped.keys().copied()

@@ -96,11 +96,12 @@ fn expression(column: &ShapeColumn, by: OrderedBy) -> String {
 }
 
 /// Opens a view: the table is locked against being rewritten or emptied, which no snapshot would show, before the snapshot is
-/// taken; and the place is read after it.
+/// taken; and the place, whose file's name begins with the timeline, is read after it.
 pub fn open_view(table: &TableId) -> String {
     format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE; \
-         SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_wal_insert_lsn()::text",
+         SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_wal_insert_lsn()::text, \
+           pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn())",
         quote::table(table)
     )
 }

@@ -282,7 +282,10 @@ impl OnServer {
         let rows = self.connection.simple(&query::open_view(&job.shape.id())).await?;
         let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not tell its snapshot"))?;
         let high = Lsn::parse(row.text(1)?)?.end_of_record(context.wal_page);
-        let view = View::parse(row.text(0)?, high)?;
+        let timeline = row.text(2)?.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        let timeline =
+            timeline.ok_or_else(|| Error::new(Code::Protocol, "the name of a file of the log cannot be read"))?;
+        let view = View::parse(row.text(0)?, high)?.on_timeline(timeline);
         let micros = context.clock.now_micros();
         if fault::removed("hand-off-in-snapshot") {
             // As if the place beside the SELECT were that of the snapshot.

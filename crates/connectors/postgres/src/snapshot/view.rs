@@ -22,7 +22,7 @@ pub struct Committed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View(Arc<Parts>);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Parts {
     /// All below are visible, or rolled back.
     xmin: u64,
@@ -34,6 +34,8 @@ struct Parts {
     high: Lsn,
     /// Of a standby: all commits before `high` are shown, and only they.
     replayed: bool,
+    /// The timeline of the server that it is of; 0 where that is not known.
+    timeline: u32,
 }
 
 /// Stands for the snapshot of a standby.
@@ -53,12 +55,18 @@ impl View {
         let running = list.split(',').filter(|xid| !xid.is_empty()).map(str::parse);
         let mut running = running.collect::<std::result::Result<Vec<u64>, _>>().map_err(|_| bad())?;
         running.sort_unstable();
-        Ok(Self(Arc::new(Parts { xmin, xmax, running, high, replayed: false })))
+        Ok(Self(Arc::new(Parts { xmin, xmax, running, high, replayed: false, timeline: 0 })))
+    }
+
+    /// The same, of a server on this timeline.
+    #[must_use]
+    pub fn on_timeline(self, timeline: u32) -> Self {
+        Self(Arc::new(Parts { timeline, ..Parts::clone(&self.0) }))
     }
 
     /// The view of a standby that has replayed everything before `place`, and nothing else.
     pub fn replayed(place: Lsn) -> Self {
-        Self(Arc::new(Parts { xmin: 0, xmax: 0, running: Vec::new(), high: place, replayed: true }))
+        Self(Arc::new(Parts { xmin: 0, xmax: 0, running: Vec::new(), high: place, replayed: true, timeline: 0 }))
     }
 
     /// Reads what `Display` writes.
@@ -68,8 +76,10 @@ impl View {
     pub fn read(text: &str) -> Result<Self> {
         let bad = || Error::new(Code::Protocol, "a snapshot cannot be read").fact("snapshot", text);
         let (snapshot, high) = text.split_once('@').ok_or_else(bad)?;
-        let high = Lsn::parse(high)?;
-        if snapshot == REPLAYED { Ok(Self::replayed(high)) } else { Self::parse(snapshot, high) }
+        let (high, timeline) = high.split_once('#').unwrap_or((high, "0"));
+        let (high, timeline) = (Lsn::parse(high)?, timeline.parse().map_err(|_| bad())?);
+        let view = if snapshot == REPLAYED { Self::replayed(high) } else { Self::parse(snapshot, high)? };
+        Ok(view.on_timeline(timeline))
     }
 
     /// Whether the snapshot shows what a transaction did.
@@ -84,6 +94,16 @@ impl View {
     /// The place that all commits shown lie before.
     pub fn high(&self) -> Lsn {
         self.0.high
+    }
+
+    /// Whether it is one of a standby.
+    pub fn is_replayed(&self) -> bool {
+        self.0.replayed
+    }
+
+    /// The timeline of the server that it is of, if that is known.
+    pub fn timeline(&self) -> Option<u32> {
+        (self.0.timeline != 0).then_some(self.0.timeline)
     }
 
     /// The transactions that were under way.
@@ -111,7 +131,11 @@ impl fmt::Display for View {
         for (at, xid) in self.0.running.iter().enumerate() {
             write!(f, "{}{xid}", if at == 0 { "" } else { "," })?;
         }
-        write!(f, "@{}", self.0.high)
+        write!(f, "@{}", self.0.high)?;
+        if self.0.timeline != 0 {
+            write!(f, "#{}", self.0.timeline)?;
+        }
+        Ok(())
     }
 }
 
@@ -132,6 +156,8 @@ mod tests {
         let shown: Vec<u64> = (8..22).filter(|xid| view.shows(Committed { xid: *xid, place: Lsn(99) })).collect();
         assert_eq!(shown, [8, 9, 11, 12, 13, 16, 17, 18, 19]);
         assert_eq!(View::read(&view.to_string()).unwrap(), view);
+        let later = view.clone().on_timeline(2);
+        assert_eq!((View::read(&later.to_string()).unwrap(), view.timeline()), (later, None));
         let none = View::parse("10:10:", Lsn(7)).unwrap();
         assert!(none.lists(9) && !none.lists(10));
         let standby = View::replayed(Lsn(7));
