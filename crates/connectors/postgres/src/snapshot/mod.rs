@@ -5,6 +5,7 @@ mod handoff;
 mod handoff_tests;
 mod job;
 mod literal;
+mod on_disk;
 mod order;
 mod ordered;
 mod query;

@@ -2,6 +2,7 @@
 
 use super::handoff::lock;
 use super::job::{ChunkRead, Job, ReadUnder, ReadWith, SnapshotContext};
+use super::on_disk;
 use super::query::{self, Queries};
 use super::view::View;
 use crate::catalog::read;
@@ -254,6 +255,7 @@ impl OnServer {
                 && lock(&job.handoff).open(&view)
             {
                 self.view = Some(OpenView { view: view.clone(), at: job.at, opened: Instant::now(), micros });
+                on_disk::reaches(&mut self.connection, context, &view).await?;
                 self.plan(job, context).await?;
                 return Ok((view, micros));
             }

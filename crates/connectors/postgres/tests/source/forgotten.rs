@@ -18,6 +18,28 @@ async fn begun(server: &dujiang_scratch::Postgres) -> Pipeline {
     pipeline
 }
 
+/// A commit with `synchronous_commit = off` is visible before it is on disk: a server that crashes forgets it, and gives its number
+/// to another transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p02_what_a_chunk_shows_survives_a_crash_of_the_server() {
+    let mut server = with(&["synchronous_commit=off", "wal_writer_delay=10s", "full_page_writes=off"]);
+    server.sql(TABLE).unwrap();
+    let mut pipeline = begun(&server).await;
+    // What is still to be read is read under views of after the insert.
+    pipeline.crash();
+    server.sql("INSERT INTO t VALUES (3000, 1)").unwrap();
+    while !pipeline.events.contains(&"snapshot-done") {
+        pipeline.step().await.unwrap();
+    }
+    pipeline.barrier().unwrap();
+    assert_eq!(pipeline.sink.count("public.t"), 2001);
+    server.kill9();
+    server.restart_with(&[]).unwrap();
+    server.sql("UPDATE t SET v = 2 WHERE id IN (1, 1000, 1999)").unwrap();
+    pipeline.until_now(&server).await.unwrap();
+    assert!(pipeline.sink.rows["public.t"] == rows_of(&server, "t", 1), "{} rows", pipeline.sink.count("public.t"));
+}
+
 /// The stream stands before the promotion; a chunk has been read behind it, at the server that is gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv5_a_chunk_that_shows_more_than_the_promoted_standby_has_halts() {
