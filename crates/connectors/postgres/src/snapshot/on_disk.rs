@@ -25,10 +25,11 @@ pub async fn reaches(connection: &mut Connection, context: &SnapshotContext, vie
     if view.is_replayed() || fault::removed("view-on-disk") {
         return Ok(());
     }
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut told) = (FIRST_PAUSE, false);
     while written(connection).await? < view.high() {
         if pause >= PATIENCE
             && let Err(error) = write(context).await
+            && !std::mem::replace(&mut told, true)
         {
             tracing::warn!(%error, "the snapshot waits until the server writes its log to disk, and cannot make it do so");
         }

@@ -45,3 +45,8 @@ fn a_value_that_is_read_before_its_change_is_visible_is_older() {
         "source::large_values::f56_a_value_that_is_read_again_is_never_older_than_its_change",
     );
 }
+
+#[test]
+fn a_chunk_handed_out_before_its_rows_are_on_disk_shows_what_the_server_forgets() {
+    turns_red("view-on-disk", "source::forgotten::p02_what_a_chunk_shows_survives_a_crash_of_the_server");
+}
