@@ -209,9 +209,9 @@ pub trait Reader: Send {
     /// `Bug` when a builder cannot be finished.
     fn barrier(&mut self, out: &mut Vec<ChangeBatch>) -> Result<Position>;
 
-    /// Called, perhaps again, when rows of several tables may become one table of the sink: from then on chunks of a
-    /// snapshot have to be handed out at their place in the stream, not before it. A source without such chunks, or
-    /// without order across tables, has nothing to do.
+    /// Called, perhaps again, when several rows of the source may become one of the sink, because tables become one or have other
+    /// keys there: from then on chunks of a snapshot have to be handed out at their place in the stream, not before it. A source
+    /// without such chunks, or without order across tables, has nothing to do.
     fn keep_order_across_tables(&mut self) {}
 
     /// Whether the next event is a batch of the same cut as the one handed out last. A cut is all that was open at one

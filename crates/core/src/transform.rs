@@ -19,6 +19,12 @@ pub trait Transform: Send + Sync {
     /// # Errors
     /// Only for faults of the program itself.
     fn apply(&self, batch: ChangeBatch) -> Result<Transformed>;
+
+    /// Whether rows may get another key than they have at the source. Then one row of the sink may be several of the source, one
+    /// after the other, and their order among each other counts.
+    fn changes_keys(&self) -> bool {
+        false
+    }
 }
 
 /// A part of a rule that holds SQL or names of columns.

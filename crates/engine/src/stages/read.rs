@@ -65,8 +65,8 @@ impl ReadStage {
 
     async fn work(&mut self) -> Result<()> {
         self.show_status();
-        // Whoever reads a log may merge tables.
-        if self.chain.merges() || self.lanes.feeds_log() {
+        // Whoever reads a log may merge tables, or give them other keys.
+        if self.chain.joins_rows() || self.lanes.feeds_log() {
             self.reader.keep_order_across_tables();
         }
         loop {

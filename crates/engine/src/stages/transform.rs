@@ -38,6 +38,12 @@ impl Chain {
         self.routing.as_ref().is_some_and(|routing| routing.merges())
     }
 
+    /// Whether one row of the sink may be several of the source, so that a snapshot's chunks must come at their place in the stream: a
+    /// row that moves to another key of the source, and keeps its key of the sink, would be read there, and then deleted here.
+    pub(crate) fn joins_rows(&self) -> bool {
+        self.merges() || self.transforms.iter().any(|transform| transform.changes_keys())
+    }
+
     /// What the next checkpoint keeps of the sink's shapes.
     pub(crate) fn kept(&self) -> Bytes {
         self.routing.as_ref().map_or_else(Bytes::new, |routing| routing.kept())
@@ -184,5 +190,33 @@ impl Chain {
         };
         part.ledger.count(table, Images { copies, filtered: done.filtered, dead, ..Images::default() });
         Ok(done.batches)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Rekeys(bool);
+
+    impl Transform for Rekeys {
+        fn output_schema(&self, input: &Arc<TableSchema>) -> Result<Option<Arc<TableSchema>>> {
+            Ok(Some(input.clone()))
+        }
+
+        fn apply(&self, batch: ChangeBatch) -> Result<Transformed> {
+            Ok(Transformed { batches: vec![batch], ..Transformed::default() })
+        }
+
+        fn changes_keys(&self) -> bool {
+            self.0
+        }
+    }
+
+    #[test]
+    fn f22_rows_with_keys_of_their_own_at_the_sink_come_in_order() {
+        let chain = |rekeys| Chain::new(vec![Box::new(Rekeys(rekeys))], None, ErrorPolicy::Halt);
+        assert!(chain(true).joins_rows() && !chain(true).merges());
+        assert!(!chain(false).joins_rows());
     }
 }

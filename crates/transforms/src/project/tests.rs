@@ -336,3 +336,13 @@ fn ids_are_the_same_when_a_change_is_read_again() {
     assert_ne!(texts(&first, "a"), texts(&first, "b"));
     assert_ne!(texts(&first, "a")[0], texts(&first, "a")[1]);
 }
+
+#[test]
+fn only_rules_that_name_keys_change_them() {
+    let transformer = |primary_keys: Vec<String>| {
+        let rule = Rule { primary_keys, ..rule("*", None) };
+        Transformer::new(vec![TableRule { selects: Box::new(|_| Ok(true)), rule }], context())
+    };
+    assert!(transformer(vec!["name".to_owned()]).changes_keys());
+    assert!(!transformer(Vec::new()).changes_keys());
+}

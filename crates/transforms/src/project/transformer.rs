@@ -130,4 +130,8 @@ impl Transform for Transformer {
             None => Ok(Transformed { batches: vec![batch], ..Transformed::default() }),
         }
     }
+
+    fn changes_keys(&self) -> bool {
+        self.rules.iter().any(|table| !table.rule.primary_keys.is_empty())
+    }
 }
