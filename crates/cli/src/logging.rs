@@ -20,10 +20,11 @@ use tracing_subscriber::{EnvFilter, registry};
 const FILTER_VARIABLE: &str = "DUJIANG_LOG";
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// What log lines are told by: the crates that are in the binary.
-const PARTS: [&str; 21] = [
+const PARTS: [&str; 22] = [
     "dujiang",
     "dujiang_blackhole",
     "dujiang_core",
+    "dujiang_database",
     "dujiang_datahub",
     "dujiang_engine",
     "dujiang_entries",
