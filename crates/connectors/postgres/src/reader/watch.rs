@@ -9,6 +9,7 @@ use crate::discovery::Facts;
 use crate::lsn::Lsn;
 use crate::preflight::{self, Asked};
 use crate::server;
+use crate::snapshot::log_something;
 use dujiang_core::clock::Clock;
 use dujiang_core::source::KeptLog;
 use dujiang_core::{Code, Error, Result, TableId};
@@ -320,8 +321,7 @@ async fn log_end(connection: &mut Connection) -> Result<Lsn> {
 pub fn nudge(endpoint: Endpoint) {
     tokio::spawn(async move {
         let Ok(mut connection) = Connection::connect(&endpoint, Session::Ordinary).await else { return };
-        let nudge = "SELECT pg_catalog.pg_logical_emit_message(true, 'dujiang', '')";
-        if let Err(error) = connection.execute(nudge).await {
+        if let Err(error) = log_something(&mut connection).await {
             tracing::debug!(%error, "the server takes no message into its log");
         }
         connection.close().await;

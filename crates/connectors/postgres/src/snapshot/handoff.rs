@@ -132,7 +132,7 @@ impl Handoff {
     /// then.
     pub fn open(&mut self, view: &View) -> bool {
         debug_assert!(self.open.is_none(), "one chunk of a table is read at a time");
-        self.dropped.retain(|&xid, &mut place| !view.shows(Committed { xid, place }));
+        self.prune(view);
         if self.dropped.is_empty() {
             self.open = Some(view.clone());
             self.opening = false;
@@ -149,8 +149,13 @@ impl Handoff {
     /// not remember them. One that is being read must: its own view may be older, on its way here or open for the next chunk.
     pub fn shown_elsewhere(&mut self, view: &View) {
         if !self.begun {
-            self.dropped.retain(|&xid, &mut place| !view.shows(Committed { xid, place }));
+            self.prune(view);
         }
+    }
+
+    /// A view shows these: so do all that are taken after it.
+    fn prune(&mut self, view: &View) {
+        self.dropped.retain(|&xid, &mut place| !view.shows(Committed { xid, place }));
     }
 
     /// The chunk that was being read, or the view that was being opened, is given up. What the stream has dropped because of

@@ -17,6 +17,7 @@ mod whole;
 
 pub use handoff::{Chunk, Handoff, SharedHandoff, TableVerdict, Upper, Verdict, lock};
 pub use job::{ChunkRead, Job, ReadWith, SnapshotContext, current_view};
+pub use on_disk::log_something;
 pub use order::{Frontier, KeyOrder};
 pub use reader::Snapshot;
 pub use view::{Committed, View, widen};

@@ -49,7 +49,15 @@ async fn written(connection: &mut Connection) -> Result<Lsn> {
 async fn write(context: &SnapshotContext) -> Result<()> {
     let mut session = context.connect().await?;
     session.execute("SET synchronous_commit = local").await?;
-    session.execute("SELECT pg_catalog.pg_logical_emit_message(true, 'dujiang', '')").await?;
+    log_something(&mut session).await?;
     session.close().await;
     Ok(())
+}
+
+/// Gives the server a commit to log, which is of no table.
+///
+/// # Errors
+/// As [`Connection::execute`].
+pub async fn log_something(connection: &mut Connection) -> Result<()> {
+    connection.execute("SELECT pg_catalog.pg_logical_emit_message(true, 'dujiang', '')").await
 }
