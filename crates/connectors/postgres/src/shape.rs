@@ -1,7 +1,7 @@
 //! The shape of a captured table as it is kept in positions, so that every row is decoded with the columns in force at its
 //! place (INV-10): types are resolved once, when the shape is met, and not again from a catalog that may have moved on.
 
-use crate::catalog::{CatalogColumn, TableDetail, key_of};
+use crate::catalog::{CatalogColumn, TableDetail, key_among};
 use crate::pgoutput::{Relation, RelationColumn};
 use crate::values::{Column, Declared, PgKind, Types, ValueSettings};
 use dujiang_core::schema::KeyEquality;
@@ -189,7 +189,9 @@ impl Shape {
         settings: &ValueSettings,
         key_images: bool,
     ) -> Result<Self> {
-        let key_names = key_names(catalog);
+        // Rows that the log tells of by their old key alone are told apart by it.
+        let in_identity = |name: &str| relation.columns.iter().any(|c| c.in_identity && c.name == name);
+        let key_names = key_names(catalog, |name| !key_images || in_identity(name));
         let columns = relation.columns.iter().map(|column| {
             let known = catalog.and_then(|table| table.columns.iter().find(|c| c.name == column.name));
             let told = Told {
@@ -272,8 +274,8 @@ impl Shape {
     }
 }
 
-fn key_names(catalog: Option<&TableDetail>) -> Vec<&str> {
+fn key_names(catalog: Option<&TableDetail>, may: impl Fn(&str) -> bool) -> Vec<&str> {
     let Some(table) = catalog else { return Vec::new() };
-    let index = key_of(table).map_or(&[][..], |index| &index.columns);
+    let index = key_among(table, |column| may(&column.name)).map_or(&[][..], |index| &index.columns);
     index.iter().filter_map(|number| table.column(*number)).map(|column| column.name.as_str()).collect()
 }

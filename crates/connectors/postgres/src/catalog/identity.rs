@@ -1,6 +1,6 @@
 //! Keys, and what of old rows the log holds.
 
-use super::tables::{CatalogIndex, IdentityKind, TableDetail};
+use super::tables::{CatalogColumn, CatalogIndex, IdentityKind, TableDetail};
 use dujiang_core::{Code, Error, Result, TableId};
 
 dujiang_core::choice! {
@@ -29,8 +29,13 @@ pub enum OldRows {
 /// The columns (`attnum`, in the index's order) by which rows are told apart, best first: the primary key, then the index
 /// that identifies rows, then other unique indexes over NOT NULL columns. `None` when there is no such index.
 pub fn key_of(table: &TableDetail) -> Option<&CatalogIndex> {
-    let not_null = |number: &i16| table.column(*number).is_some_and(|column| column.not_null);
-    table.indexes.iter().find(|index| index.fit && index.columns.iter().all(not_null))
+    key_among(table, |_| true)
+}
+
+/// As [`key_of`], of columns that `may` be part of it.
+pub fn key_among(table: &TableDetail, may: impl Fn(&CatalogColumn) -> bool) -> Option<&CatalogIndex> {
+    let fit = |number: &i16| table.column(*number).is_some_and(|column| column.not_null && may(column));
+    table.indexes.iter().find(|index| index.fit && index.columns.iter().all(fit))
 }
 
 /// What of old rows the log holds.
@@ -126,7 +131,7 @@ fn statements(table: &TableDetail) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tables::{CatalogColumn, Leaf};
+    use super::super::tables::Leaf;
     use super::*;
 
     fn table(identity: IdentityKind, indexes: Vec<CatalogIndex>) -> TableDetail {

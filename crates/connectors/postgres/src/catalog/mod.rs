@@ -8,7 +8,7 @@ pub mod read;
 pub mod sql;
 pub mod tables;
 
-pub use identity::{IdentityDemand, OldRows, check_identity, key_of, old_rows};
+pub use identity::{IdentityDemand, OldRows, check_identity, key_among, key_of, old_rows};
 pub use tables::{
     CatalogColumn, CatalogIndex, Collates, Collation, Database, IdentityKind, Leaf, Published, TableDetail, TableEntry,
     read_all,

@@ -3,7 +3,7 @@
 use crate::pgoutput::{Cell, OldKind, Tuple};
 use crate::shape::{Decodable, Shape};
 use crate::snapshot::{Committed, KeyOrder, SharedHandoff, TableVerdict, Verdict, lock};
-use crate::values::{Keep, Refused, RowChange, TableBuilder, ValueSettings};
+use crate::values::{Keep, Refused, RowChange, TableBuilder, ValueSettings, with_key};
 use bytes::Bytes;
 use dujiang_core::{ChangeBatch, Error, Origin, Result, TableId};
 use std::collections::HashMap;
@@ -391,11 +391,12 @@ impl Table {
     /// The values that a change did not touch and the log does not hold.
     fn missing(&self, change: &RowChange<'_>, xid: u64) -> Missing {
         let mut missing = Missing { key: Vec::new(), columns: Vec::new(), xid };
-        let RowChange::Update { old, new } = change else { return missing };
+        let &RowChange::Update { old, new } = change else { return missing };
         if matches!(old, Some((OldKind::Row, _))) {
             return missing;
         }
-        for (at, (cell, column)) in new.cells().zip(self.decodable.columns.iter()).enumerate() {
+        let columns = &self.decodable.columns;
+        for (at, (cell, column)) in with_key(old, new, columns).zip(columns.iter()).enumerate() {
             match cell {
                 Cell::Unchanged => missing.columns.push(at),
                 Cell::Text(text) if column.in_identity => missing.key.push((at, text.to_vec())),
@@ -409,9 +410,9 @@ impl Table {
     fn judge(&self, change: &RowChange<'_>, of: Committed, scratch: &mut (Vec<u8>, Vec<u8>)) -> Result<Judged> {
         let Some(handoff) = &self.handoff else { return Ok(Judged::Keep(Keep::Whole)) };
         let (before, after) = scratch;
-        let key = |image: Tuple<'_>, whole: Option<Tuple<'_>>, out: &mut Vec<u8>| {
+        let key = |image: Tuple<'_>, old: Option<Tuple<'_>>, out: &mut Vec<u8>| {
             out.clear();
-            self.order.as_ref().map_or(Ok(()), |order| order.write(image, whole, out))
+            self.order.as_ref().map_or(Ok(()), |order| order.write(image, old, out))
         };
         let of_table = |e: Error| e.fact("table", self.id.to_string());
         let one = |verdict| match verdict {
@@ -428,9 +429,8 @@ impl Table {
                 key(old, None, before).map_err(of_table)?;
                 Ok(one(lock(handoff).judge(before, of)))
             }
-            RowChange::Update { old: Some((kind, old)), new } => {
-                let whole = (kind == OldKind::Row).then_some(old);
-                key(old, None, before).and_then(|()| key(new, whole, after)).map_err(of_table)?;
+            RowChange::Update { old: Some((_, old)), new } => {
+                key(old, None, before).and_then(|()| key(new, Some(old), after)).map_err(of_table)?;
                 let mut handoff = lock(handoff);
                 let left = handoff.judge(before, of);
                 if before == after {

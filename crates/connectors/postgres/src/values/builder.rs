@@ -38,6 +38,21 @@ pub enum Keep {
     After,
 }
 
+/// The new image of an update. A large value of the key that the update does not touch is in the old key, and only there: the
+/// server logs the old key because of it, changed or not.
+pub fn with_key<'a>(
+    old: Option<(OldKind, Tuple<'a>)>,
+    new: Tuple<'a>,
+    columns: &'a [Column],
+) -> impl Iterator<Item = Cell<'a>> {
+    let mut key = old.filter(|(kind, _)| *kind == OldKind::Key).map(|(_, key)| key.cells());
+    let in_identity = columns.iter().map(|column| column.in_identity).chain(std::iter::repeat(false));
+    new.cells().zip(in_identity).map(move |(cell, in_identity)| {
+        let before = key.as_mut().and_then(Iterator::next);
+        before.filter(|_| in_identity && cell == Cell::Unchanged).unwrap_or(cell)
+    })
+}
+
 /// Why a change was not appended. The builder then holds what it held before.
 #[derive(Debug)]
 pub enum Refused {
@@ -196,10 +211,11 @@ impl TableBuilder {
                     new.cells().zip(old.cells()).map(|(new, old)| if new == Cell::Unchanged { old } else { new });
                 self.image(kind, filled, new.len())
             }
-            _ if known.is_empty() => self.image(kind, new.cells(), new.len()),
-            _ => {
+            None if known.is_empty() => self.image(kind, new.cells(), new.len()),
+            old => {
+                let columns = self.columns.clone();
                 let found = |column: usize| known.iter().find(|(at, _)| *at == column).map(|(_, text)| *text);
-                let filled = new.cells().enumerate().map(|(at, cell)| match (cell, found(at)) {
+                let filled = with_key(old, new, &columns).enumerate().map(|(at, cell)| match (cell, found(at)) {
                     (Cell::Unchanged, Some(text)) => text.map_or(Cell::Null, Cell::Text),
                     _ => cell,
                 });
@@ -212,6 +228,9 @@ impl TableBuilder {
         match is {
             OldKind::Row => self.image(kind, old.cells(), old.len()),
             OldKind::Key if !self.key_images => Err(Refused::Other(self.no_old_row())),
+            OldKind::Key if self.schema.key.iter().any(|&at| !self.columns[at].in_identity) => {
+                Err(Refused::Other(self.no_old_key()))
+            }
             OldKind::Key => {
                 let columns = self.columns.clone();
                 let key =
@@ -283,6 +302,17 @@ impl TableBuilder {
             .help(
                 "somebody changed the table's REPLICA IDENTITY: old rows of the changes since cannot be known. Set it to FULL \
                  again, and start a new pipeline with a new snapshot of the table",
+            )
+    }
+
+    #[cold]
+    fn no_old_key(&self) -> Error {
+        let id = &self.schema.id;
+        Error::new(Code::ReplicaIdentity, format!("the log does not hold the key of old rows of {id}"))
+            .fact("table", id.to_string())
+            .help(
+                "the table's REPLICA IDENTITY is an index over other columns than those its rows are told apart by: start a new \
+                 pipeline with a new snapshot of the table",
             )
     }
 

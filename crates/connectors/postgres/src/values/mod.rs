@@ -22,7 +22,7 @@ mod time;
 mod types;
 
 pub use bad::BadValue;
-pub use builder::{Keep, Refused, RowChange, TableBuilder};
+pub use builder::{Keep, Refused, RowChange, TableBuilder, with_key};
 pub use column::Column;
 pub use kind::PgKind;
 
