@@ -8,7 +8,7 @@ use crate::examine;
 use crate::lineage::ServerName;
 use crate::lsn::Lsn;
 use crate::position::{self, Head, SnapshotState, SnapshotTable};
-use crate::preflight::{self, Asked};
+use crate::preflight::{self, Asked, Fit};
 use crate::reader::{Partitions, PostgresReader, SideTable, SnapshotSide, Start};
 use crate::server::{self, Resume, Since, Slot};
 use crate::shape::Shape;
@@ -319,25 +319,6 @@ impl PostgresSource {
     }
 }
 
-/// A standby cannot make its publication: what is missing of it is told beforehand.
-async fn publication_of_a_standby(
-    side: &mut Connection,
-    config: &Config,
-    checked: &preflight::Checked,
-) -> Result<Option<Error>> {
-    let ids: Vec<TableId> = checked.details.tables.iter().map(TableDetail::id).collect();
-    if ids.is_empty() || !server::is_standby(side).await? {
-        return Ok(None);
-    }
-    match preflight::published(side, config, &checked.facts, &ids, Asked::Before).await {
-        Ok(_) => Ok(None),
-        Err(error) if error.code() == Code::Publication => {
-            Ok(Some(error.fact("found", "the source is a standby: run it at the primary server")))
-        }
-        Err(error) => Err(error),
-    }
-}
-
 /// On a standby: waits until all transactions have ended that were under way. Its snapshots do not name them, and what they did before
 /// the publication was made does not come in the stream.
 async fn replayed_ends(side: &mut Connection) -> Result<()> {
@@ -465,9 +446,18 @@ impl Source for PostgresSource {
     async fn survey(&self) -> Survey {
         let surveyed = async {
             let mut side = self.connect(Session::Ordinary).await?;
-            let (checked, mut refusals) = preflight::survey(&mut side, &self.config).await?;
-            refusals.extend(publication_of_a_standby(&mut side, &self.config, &checked).await?);
-            let shapes = discovery::shapes(&checked.details, &[], &checked.facts, self.config.key_images())?;
+            let (mut checked, mut refusals) = preflight::survey(&mut side, &self.config).await?;
+            let ids: Vec<TableId> = checked.details.tables.iter().map(TableDetail::id).collect();
+            let mut published = Vec::new();
+            if !ids.is_empty() {
+                match preflight::fits(&mut side, &self.config, &checked, &ids, Asked::Before).await {
+                    Ok(Fit::Publishes(these)) => published = these,
+                    Ok(Fit::IsMade) => {}
+                    Err(error) => refusals.push(error),
+                }
+            }
+            checked.warnings.extend(preflight::left_out(&self.config, &published, &checked.details.tables));
+            let shapes = discovery::shapes(&checked.details, &published, &checked.facts, self.config.key_images())?;
             let table = |(shape, detail): (&Shape, &TableDetail)| SurveyedTable {
                 rows: (detail.rows >= 0.0).then_some(detail.rows as u64),
                 bytes: u64::try_from(detail.bytes).ok(),

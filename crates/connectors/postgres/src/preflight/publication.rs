@@ -37,7 +37,7 @@ pub async fn publish(
     if let Some(there) = &there
         && there.len() == ids.len()
         && there.iter().all(|p| ids.contains(&p.id()) && p.filter.is_none())
-        && all_kinds(connection, config).await?
+        && kinds_left_out(connection, config).await?.is_empty()
     {
         return Ok(false);
     }
@@ -102,9 +102,9 @@ pub async fn published(
     asked: Asked,
 ) -> Result<Vec<Published>> {
     let name = &config.publication;
-    let wrong = |message: String| Error::new(Code::Publication, message).fact("publication", name.clone());
     let Some(published) = discovery::published(connection, config, facts.database.version).await? else {
-        let error = wrong(format!("there is no publication `{name}`"));
+        let error = Error::new(Code::Publication, format!("there is no publication `{name}`"))
+            .fact("publication", name.clone());
         return Err(match asked {
             Asked::Before => mended(error, vec![creation(config, tables)]),
             Asked::Later => error.help(
@@ -115,29 +115,38 @@ pub async fn published(
     let missing: Vec<&TableId> = tables.iter().filter(|id| !published.iter().any(|p| p.id() == **id)).collect();
     if !missing.is_empty() {
         gone(connection, config, &missing).await?;
-        let error = lacking(name, &missing);
-        return Err(match asked {
-            Asked::Before => mended(error, additions(connection, config, &missing).await?),
-            Asked::Later => error.help(TAKEN_OUT),
-        });
     }
-    if !all_kinds(connection, config).await? {
-        let statement =
-            format!("ALTER PUBLICATION {} SET (publish = 'insert, update, delete, truncate')", quote::identifier(name));
-        let error = wrong(format!("the publication `{name}` does not publish every kind of change"));
-        return Err(mended(error, vec![statement]));
+    let kinds = kinds_left_out(connection, config).await?;
+    if missing.is_empty() && kinds.is_empty() {
+        return Ok(published.into_iter().filter(|p| tables.contains(&p.id())).collect());
     }
-    Ok(published.into_iter().filter(|p| tables.contains(&p.id())).collect())
+    let error = lacking(name, &missing, &kinds);
+    if asked == Asked::Later {
+        return Err(error.help(TAKEN_OUT));
+    }
+    let mut statements = if missing.is_empty() { Vec::new() } else { additions(connection, config, &missing).await? };
+    if !kinds.is_empty() {
+        let name = quote::identifier(name);
+        statements.push(format!("ALTER PUBLICATION {name} SET (publish = 'insert, update, delete, truncate')"));
+    }
+    Err(mended(error, statements))
 }
 
 const TAKEN_OUT: &str =
     "what was written since it was taken out cannot be read: start a new pipeline with a new snapshot";
 
-fn lacking(name: &str, missing: &[&TableId]) -> Error {
-    let missing: Vec<String> = missing.iter().map(|id| id.to_string()).collect();
-    Error::new(Code::Publication, format!("the publication `{name}` does not publish all captured tables"))
-        .fact("publication", name.to_owned())
-        .fact("missing", missing.join(", "))
+fn lacking(name: &str, missing: &[&TableId], kinds: &[String]) -> Error {
+    let what = if missing.is_empty() { "every kind of change" } else { "all captured tables" };
+    let mut error = Error::new(Code::Publication, format!("the publication `{name}` does not publish {what}"))
+        .fact("publication", name.to_owned());
+    if !missing.is_empty() {
+        let missing: Vec<String> = missing.iter().map(|id| id.to_string()).collect();
+        error = error.fact("missing", missing.join(", "));
+    }
+    if !kinds.is_empty() {
+        error = error.fact("left out", kinds.join(", "));
+    }
+    error
 }
 
 fn mended(error: Error, statements: Vec<String>) -> Error {
@@ -185,14 +194,15 @@ async fn additions(connection: &mut Connection, config: &Config, missing: &[&Tab
     Ok(statements)
 }
 
-async fn all_kinds(connection: &mut Connection, config: &Config) -> Result<bool> {
+/// Kinds of changes that the publication does not publish.
+async fn kinds_left_out(connection: &mut Connection, config: &Config) -> Result<Vec<String>> {
     let sql = format!(
-        "SELECT p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate FROM pg_catalog.pg_publication p \
-         WHERE p.pubname = {}",
+        "SELECT k.kind FROM pg_catalog.pg_publication p, LATERAL (VALUES ('insert', p.pubinsert), ('update', p.pubupdate),
+           ('delete', p.pubdelete), ('truncate', p.pubtruncate)) k (kind, published)
+         WHERE p.pubname = {} AND NOT k.published",
         quote::literal(&config.publication)
     );
-    let rows = connection.simple(&sql).await?;
-    rows.first().map_or(Ok(true), |row| row.flag(0))
+    connection.simple(&sql).await?.iter().map(|row| Ok(row.text(0)?.to_owned())).collect()
 }
 
 #[cfg(test)]
@@ -201,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_table_that_is_not_published_reads_as_written() {
-        let error = lacking("dujiang_shop", &[&TableId::new("public", "orders")]).help(TAKEN_OUT);
+        let error = lacking("dujiang_shop", &[&TableId::new("public", "orders")], &[]).help(TAKEN_OUT);
         dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
     }
 }

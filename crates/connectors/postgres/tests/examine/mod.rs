@@ -4,6 +4,7 @@ use crate::source::harness::{self, Pipeline, own, with};
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::examine::{Examination, Outcome, Visit};
 use dujiang_core::options::{Place, RawOption};
+use dujiang_core::source::Source;
 use dujiang_core::{Code, Error};
 use dujiang_postgres::SPEC;
 use dujiang_scratch::{Postgres, PostgresKind, PostgresOptions};
@@ -11,13 +12,17 @@ use dujiang_testkit::examination::{complaints, in_order, outcome, remedies, visi
 
 const PASSWORD: &str = "hunter2-hunter2";
 
-async fn examine_as(server: &Postgres, user: &str, tables: &str, more: &[(&str, &str)], visit: &Visit) -> Examination {
+fn built(server: &Postgres, user: &str, tables: &str, more: &[(&str, &str)]) -> Box<dyn Source> {
     let (port, password) = (server.port().to_string(), if user == "postgres" { "" } else { PASSWORD });
     let must =
         [("hostname", "127.0.0.1"), ("port", &*port), ("username", user), ("password", password), ("tables", tables)];
     let raw: Vec<_> = must.iter().chain(more).map(|(k, v)| RawOption::new(*k, *v, Place::CommandLine)).collect();
     let pipeline = PipelineOptions { name: "test".into(), parallelism: 1, memory_limit: 128 << 20 };
-    let examination = (SPEC.build)(&raw, &pipeline).unwrap().examine(visit).await;
+    (SPEC.build)(&raw, &pipeline).unwrap()
+}
+
+async fn examine_as(server: &Postgres, user: &str, tables: &str, more: &[(&str, &str)], visit: &Visit) -> Examination {
+    let examination = built(server, user, tables, more).examine(visit).await;
     assert!(!format!("{examination:?}").contains(PASSWORD), "{examination:?}");
     examination
 }
@@ -154,13 +159,52 @@ async fn a_publication_is_brought_up_to_date_by_what_is_told() {
         .unwrap();
     let named = async || examine_as(&server, "postgres", SHOP, &[("publication.name", "mine")], &visit(0)).await;
     let examination = named().await;
-    assert_eq!(only(&examination, "publication", true, Code::Publication).remedies().len(), 2);
-    mend(&server, &examination);
-    assert_eq!(mend(&server, &named().await), 1);
+    let error = only(&examination, "publication", true, Code::Publication);
+    assert!(error.facts().contains(&("left out", "update, delete, truncate".into())), "{error:?}");
+    // `plan` asks the same.
+    let survey = built(&server, "postgres", SHOP, &[("publication.name", "mine")]).survey().await;
+    assert_eq!(survey.refusals.iter().map(Error::remedies).collect::<Vec<_>>(), [error.remedies()], "{survey:?}");
+    assert_eq!(mend(&server, &examination), 3);
     in_order(&named().await);
     server.sql("DROP PUBLICATION mine").unwrap();
     assert_eq!(mend(&server, &named().await), 1);
     in_order(&named().await);
+}
+
+/// A publication of somebody else may leave out columns and rows: that is no mistake, and it is told.
+#[tokio::test]
+async fn what_a_publication_leaves_out_is_told() {
+    for server in harness::every() {
+        let server = filled(server);
+        server.sql("CREATE PUBLICATION mine FOR TABLE shop.orders (id) WHERE (id > 5)").unwrap();
+        let options = [("publication.name", "mine"), ("replica-identity", "key")];
+        let survey = built(&server, "postgres", SHOP, &options).survey().await;
+        let told =
+            ["`mine` publishes only rows of shop.orders where (id > 5)", "`mine` does not publish of shop.orders: v"];
+        assert_eq!((survey.refusals.len(), &survey.warnings[..]), (0, &told.map(str::to_owned)[..]), "{survey:?}");
+        let columns: Vec<&String> = survey.tables[0].schema.arrow.fields().iter().map(|field| field.name()).collect();
+        assert_eq!(columns, ["id"]);
+        let examination = examine_as(&server, "postgres", SHOP, &options, &visit(0)).await;
+        let Outcome::Ok(found) = outcome(&examination, "publication") else { panic!("{examination:?}") };
+        assert!(told.iter().all(|told| found.contains(told)), "{found}");
+    }
+}
+
+/// A publication that the pipeline cannot make is told by `plan`, not only by the start.
+#[tokio::test]
+async fn a_publication_that_cannot_be_made_is_told_before() {
+    let server = shop();
+    server
+        .sql(&format!("CREATE ROLE me LOGIN REPLICATION PASSWORD '{PASSWORD}'; GRANT USAGE ON SCHEMA shop TO me; GRANT SELECT ON shop.orders TO me"))
+        .unwrap();
+    let survey = built(&server, "me", SHOP, &[]).survey().await;
+    let [error] = &survey.refusals[..] else { panic!("{survey:?}") };
+    assert!(
+        error.facts().contains(&("why it is not made by the pipeline", "the role does not own shop.orders".into()))
+    );
+    server.sql(&error.remedies()[0].statement).unwrap();
+    assert!(built(&server, "me", SHOP, &[]).survey().await.refusals.is_empty());
+    assert!(built(&server, "postgres", SHOP, &[("slot.name", "other")]).survey().await.refusals.is_empty());
 }
 
 #[tokio::test]
