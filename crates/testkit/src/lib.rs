@@ -6,6 +6,7 @@
 //! - [`fuzz`]: seeds of the fuzz targets, and a bounded run over mutations of them.
 //! - [`memory`]: source, sink, store and dead letters in memory, which fail and crash on request.
 //! - [`messages`]: what users read of each error, written down.
+//! - [`pipeline`]: a pipeline in small for tests of sources, with crashes and a sink that notices what is wrong.
 //! - [`power`]: a disk whose power fails.
 //! - [`proxy`]: a TCP proxy that delays, cuts, drips, stalls, swallows and flips.
 //! - [`sample`]: tables with a number and a text, and rows of them.
@@ -22,6 +23,7 @@ pub mod fuzz;
 pub mod memory;
 pub mod messages;
 pub mod oracle;
+pub mod pipeline;
 pub mod power;
 pub mod proxy;
 pub mod sample;

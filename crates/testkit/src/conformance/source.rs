@@ -1,21 +1,13 @@
 //! What every [`Source`] promises, on a source that has something to tell and then ends or is idle.
 
 use super::clock;
+use crate::pipeline::work_dir;
 use dujiang_core::budget::Budget;
 use dujiang_core::checkpoint::{Lineage, PipelineIdentity};
 use dujiang_core::source::{Reader, Source, SourceContext, SourceEvent};
 use dujiang_core::text::write_event_id;
 use dujiang_core::{ChangeBatch, Kind, Position};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-
-/// A folder of its own for each opening; nobody makes it unless a source needs it, and that source removes it.
-fn work_dir() -> PathBuf {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    std::env::temp_dir().join(format!("dujiang-work-{}-{number}", std::process::id()))
-}
 
 fn context() -> SourceContext {
     SourceContext {

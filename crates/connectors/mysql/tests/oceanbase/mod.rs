@@ -6,7 +6,7 @@ mod snapshot;
 mod stand_in;
 mod wire;
 
-use crate::source::harness::{Pipeline, last_gtid, purge, rows_of, until_nobody_reads};
+use crate::source::harness::{Pipeline, UntilGtid, last_gtid, purge, rows_of, until_nobody_reads};
 use crate::support::own;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::examine::{Outcome, Visit};

@@ -1,4 +1,4 @@
-use super::harness::{Pipeline, own, rows_of, source};
+use super::harness::{Pipeline, UntilNow, own, rows_of, source};
 
 /// `inet` has no binary form that is read here, `int` has: the stream starts in binary and goes on as text.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
