@@ -16,6 +16,7 @@ mod partitions;
 mod pooler;
 mod positions;
 mod promises;
+mod promoted;
 mod rescans;
 mod saboteurs;
 mod session;
