@@ -3,6 +3,7 @@ mod chunks;
 mod columns;
 mod failover;
 mod failures;
+mod far_ids;
 mod forgotten;
 pub mod harness;
 mod joining;

@@ -60,3 +60,8 @@ fn a_promoted_standby_that_lacks_what_chunks_show_is_followed() {
         turns_red("promoted-with-all-that-is-shown", &format!("source::promoted::{test}"));
     }
 }
+
+#[test]
+fn an_id_that_is_completed_by_an_old_one_loses_changes() {
+    turns_red("ids-near-the-servers", "source::far_ids::f20_ids_that_are_far_from_the_last_ones_are_told_apart");
+}
