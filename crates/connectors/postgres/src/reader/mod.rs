@@ -364,7 +364,7 @@ impl PostgresReader {
                     continue;
                 }
                 // The feed has seen these, and says so.
-                Message::Refused(_) | Message::End => {
+                Message::Refused(_) | Message::Notice(_) | Message::End => {
                     *next = after;
                     continue;
                 }

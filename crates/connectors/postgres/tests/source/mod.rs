@@ -18,6 +18,7 @@ mod pooler;
 mod positions;
 mod promises;
 mod promoted;
+mod publication;
 mod rescans;
 mod saboteurs;
 mod session;
