@@ -95,6 +95,14 @@ impl Shape {
         Ok(Evolution::Columns { shape: Shape { version: self.version + 1, ..shape }, renamed })
     }
 
+    /// Columns that had another name in an earlier shape: (old name, new name).
+    pub fn renamed_since(&self, before: &Self) -> Vec<(String, String)> {
+        let known = before.columns.iter().filter(|old| old.number != 0);
+        let now = |old: &ShapeColumn| self.columns.iter().find(|column| column.number == old.number);
+        let both = known.filter_map(|old| now(old).map(|new| (&old.name, &new.name)));
+        both.filter(|(old, new)| old != new).map(|(old, new)| (old.clone(), new.clone())).collect()
+    }
+
     fn column(
         &self,
         column: &RelationColumn,

@@ -11,7 +11,6 @@ pub mod load;
 mod lost;
 mod promises;
 mod questions;
-mod rekeyed;
 mod resume;
 pub mod saboteurs;
 mod schema;

@@ -8,9 +8,9 @@ use dujiang_core::{Code, Error, Result};
 use std::sync::Arc;
 
 impl PostgresReader {
-    /// Rows of a table come with other columns than the stream has told of, and the stream is past the change.
+    /// Rows of a table come with other columns than the stream has told of, and the stream is past the change of columns.
     pub(super) fn adopt(&mut self, at: usize, with: Arc<ReadWith>) -> Result<()> {
-        if self.announced.is_some() || self.start.machine.is_inside() {
+        if self.announced.is_some() || (self.start.machine.is_inside() && !self.waits()) {
             return Ok(());
         }
         let table = self.start.tables.get(at);
@@ -20,7 +20,7 @@ impl PostgresReader {
         }
         let before = table.decodable.schema.clone();
         let shape = Shape { version: table.shape.version + 1, ..with.shape.clone() };
-        let (after, renamed) = (shape.decodable().schema, with.renamed.clone());
+        let (after, renamed) = (shape.decodable().schema, shape.renamed_since(&table.shape));
         let statement = format!("ALTER TABLE {}", table.id);
         let change = SchemaChange { before: Some(before), after, statement, ddl: Ddl::Columns { renamed } };
         self.flush_all()?;

@@ -44,7 +44,7 @@ impl PostgresReader {
         });
         self.snapshot_told = false;
         tracing::info!(table = %id, "a table has come, and is read");
-        self.start.machine.captures(oid);
+        self.start.machine.doubt(oid);
         if self.binary && !self.start.tables.reads_binary() {
             self.start_over();
         }

@@ -31,7 +31,7 @@ mod watch;
 
 pub use partitions::Partitions;
 use reread::Reread;
-use snapshot_side::HandedOut;
+use snapshot_side::{HandedOut, StreamAt};
 pub use snapshot_side::{SideTable, SnapshotSide};
 use watch::Watch;
 
@@ -121,8 +121,8 @@ pub struct PostgresReader {
     promoted: Option<Instance>,
     disconnected: Option<String>,
     block: Option<AtBlock>,
-    /// The current message waits for a chunk.
-    waiting: bool,
+    /// The current message waits for a chunk of this table.
+    waiting: Option<usize>,
     out: VecDeque<ChangeBatch>,
     dirty_since: Option<Instant>,
     /// What the builders hold.
@@ -158,7 +158,7 @@ impl PostgresReader {
             promoted: None,
             disconnected: None,
             block: None,
-            waiting: false,
+            waiting: None,
             out: VecDeque::new(),
             dirty_since: None,
             held,
@@ -206,7 +206,7 @@ impl PostgresReader {
             return Err(error.fact("position", self.start.machine.boundary().to_string()));
         }
         // Chunks do not wait until the stream has nothing to do.
-        match self.start.snapshot.try_next_chunk() {
+        match self.start.snapshot.try_next_chunk(self.waits()) {
             Some(chunk) => self.chunk(Some(chunk))?,
             None => self.take_held_chunk()?,
         }
@@ -221,7 +221,7 @@ impl PostgresReader {
         if self.reread.is_due() {
             return self.reread().await;
         }
-        if !self.waiting && self.relation.is_none() && self.block.is_some() {
+        if !self.waits() && self.block.is_some() {
             self.process()?;
             return self.flush_if_due();
         }
@@ -236,17 +236,18 @@ impl PostgresReader {
         let until_flush = self.dirty_since.map(|since| since + LINGER);
         let mut wake = self.told_at + IDLE;
         wake = until_flush.map_or(wake, |flush| flush.min(wake));
-        if self.waiting || self.relation.is_some() || self.start.snapshot.is_holding() {
+        let waits = self.waits();
+        if waits || self.start.snapshot.is_holding() {
             // A view that was being opened may have been given up: nobody tells.
             wake = wake.min(Instant::now() + LOOK_AGAIN);
         }
         tokio::select! {
             biased;
-            chunk = self.start.snapshot.next_chunk() => self.chunk(chunk)?,
+            chunk = self.start.snapshot.next_chunk(waits) => self.chunk(chunk)?,
             fed = self.feed.next(), if self.block.is_none() => self.fed(fed)?,
             () = self.watch.looked() => {}
             () = tokio::time::sleep_until(wake.into()) => {
-                self.waiting = false;
+                self.waiting = None;
                 self.nudge_if_due();
             }
         }
@@ -271,13 +272,11 @@ impl PostgresReader {
         match fed {
             Fed::Block(fill) => {
                 self.disconnected = None;
-                self.start.machine.ids().given_out(self.watch.next_xid());
                 self.block = Some(AtBlock { fill, next: 0 });
                 Ok(())
             }
             Fed::Connected(instance) => {
                 self.connected_at = Instant::now();
-                self.start.machine.ids().given_out(instance.next_xid);
                 if instance.name != self.start.server {
                     let (from, to) = (self.start.server.timeline, instance.name.timeline);
                     tracing::info!(from, to, "the stream goes on at a server that was promoted");
@@ -319,7 +318,7 @@ impl PostgresReader {
     /// Reads again from the last boundary.
     fn start_over(&mut self) {
         self.block = None;
-        self.waiting = false;
+        self.waiting = None;
         self.relation = None;
         self.reread.forget();
         self.start.tables.forget_found();
@@ -364,7 +363,7 @@ impl PostgresReader {
                     continue;
                 }
                 // The feed has seen these, and says so.
-                Message::Refused(_) | Message::Notice(_) | Message::End => {
+                Message::Refused(_) | Message::End => {
                     *next = after;
                     continue;
                 }
@@ -386,8 +385,8 @@ impl PostgresReader {
                         break;
                     }
                 }
-                Step::Wait => {
-                    self.waiting = true;
+                Step::Wait(at) => {
+                    self.waiting = Some(at);
                     break;
                 }
                 Step::Relation(at, relation) => {
@@ -425,6 +424,7 @@ impl PostgresReader {
             }
             Then::Adopt(with) => {
                 let table = self.start.tables.get(announced.at);
+                self.start.machine.doubt(table.shape.relation);
                 let shape = Shape { version: table.shape.version + 1, ..with.shape.clone() };
                 self.start.tables.reshape(announced.at, shape, with.order.clone());
                 Ok(())
@@ -452,7 +452,7 @@ impl PostgresReader {
             return Ok(());
         }
         let age = self.dirty_since.map_or(Duration::ZERO, |since| since.elapsed());
-        let patience = if self.block.is_some() && !self.waiting { LONGEST_LINGER } else { LINGER };
+        let patience = if self.block.is_some() && self.waiting.is_none() { LONGEST_LINGER } else { LINGER };
         let too_large = self.start.tables.wire_bytes() > OPEN_BYTES || self.start.context.budget.is_over();
         if age >= patience || too_large {
             self.flush_all()?;
@@ -480,16 +480,26 @@ impl PostgresReader {
 
     /// Hands out a chunk at hand, if the stream knows its columns.
     fn take_held_chunk(&mut self) -> Result<()> {
-        let stream = (self.start.machine.boundary(), self.waiting || self.relation.is_some());
-        match self.start.snapshot.hand_out(stream, &mut self.start.tables, &mut self.out)? {
+        let stream = self.stream_at();
+        match self.start.snapshot.hand_out(&stream, &mut self.start.tables, &mut self.out)? {
             HandedOut::Nothing => Ok(()),
             HandedOut::Chunk => {
-                self.waiting = false;
+                self.waiting = None;
                 self.passed();
                 Ok(())
             }
             HandedOut::Columns(at, with) => self.adopt(at, with),
         }
+    }
+
+    /// Whether the message at hand waits for a chunk, as far as is known.
+    fn waits(&self) -> bool {
+        self.waiting.is_some() || self.relation.is_some()
+    }
+
+    fn stream_at(&self) -> StreamAt {
+        let table = self.waiting.or_else(|| self.relation.as_ref().map(|(at, _)| *at));
+        StreamAt { boundary: self.start.machine.boundary(), waits: table.zip(self.start.machine.committed()) }
     }
 
     /// Rows with the columns of before are still to be handed out, before the table gets others.

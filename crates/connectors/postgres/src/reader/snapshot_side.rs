@@ -2,7 +2,7 @@
 
 use crate::lsn::Lsn;
 use crate::position::{SnapshotState, SnapshotTable, to_hex};
-use crate::snapshot::{Chunk, ChunkRead, Frontier, Job, ReadWith, Snapshot, SnapshotContext, lock};
+use crate::snapshot::{Chunk, ChunkRead, Committed, Frontier, Job, ReadWith, Snapshot, SnapshotContext, View, lock};
 use crate::stream::{Table, Tables};
 use arrow_array::RecordBatch;
 use dujiang_core::source::TableProgress;
@@ -30,13 +30,47 @@ pub struct SideTable {
     pub joining: bool,
 }
 
+/// Chunks of one connection that are held at most.
+const HELD: usize = 1;
+/// The same while the stream waits for a chunk, which may stand behind others: one that waits for columns of its table, the next
+/// one, and then the first chunk of the table that the connection reads now.
+const HELD_WHILE_WAITING: usize = 3;
+
+/// Where the stream is.
+pub struct StreamAt {
+    /// All transactions before it are handed out.
+    pub boundary: Lsn,
+    /// The table and the transaction of the message at hand, if that waits for a chunk.
+    pub waits: Option<(usize, Committed)>,
+}
+
+impl StreamAt {
+    /// Whether it has come to all that a view shows.
+    fn is_past(&self, view: &View) -> bool {
+        self.boundary >= view.high() || self.waits.is_some_and(|(_, of)| of.place >= view.high())
+    }
+
+    /// Whether it waits with changes that a view does not show. What the view shows of later transactions does not depend on them:
+    /// it was visible before they were, so that their rows, and their keys, were locked.
+    fn is_before(&self, view: &View) -> bool {
+        self.waits.is_some_and(|(_, of)| !view.shows(of))
+    }
+
+    /// Whether all changes of the table's columns that a view of it shows are behind it. A transaction that changes rows ends before
+    /// columns can be changed, and begins after: if the view does not show it, it came after all of them.
+    fn is_past_columns(&self, chunk: &ChunkRead) -> bool {
+        let of_its_table = self.waits.is_some_and(|(table, _)| table == chunk.at);
+        self.is_past(&chunk.view) || (of_its_table && self.is_before(&chunk.view))
+    }
+}
+
 /// The snapshot beside the stream.
 pub struct SnapshotSide {
     id: String,
     context: Arc<SnapshotContext>,
     tables: Vec<SideTable>,
     run: Option<Snapshot>,
-    /// Chunks whose columns the stream has not come to, at most one per connection.
+    /// Chunks whose columns, or whose place, the stream has not come to.
     held: Vec<ChunkRead>,
     /// Chunks wait until the stream has come to all that they show.
     in_order: bool,
@@ -48,8 +82,8 @@ pub enum HandedOut {
     Nothing,
     /// One was handed out.
     Chunk,
-    /// The stream has passed all that this chunk's view shows, and was told nothing of the table's other columns: no change of
-    /// it was made since. The table gets the columns of the chunk.
+    /// The stream has passed the change of columns that this chunk's view shows, and was told nothing of it: no row was changed
+    /// since. The table gets the columns of the chunk.
     Columns(usize, Arc<ReadWith>),
 }
 
@@ -101,17 +135,17 @@ impl SnapshotSide {
         self.tables.iter().all(|t| t.passed)
     }
 
-    /// The next chunk; waits for ever when there is nothing to read. **Cancel-safe.**
-    pub async fn next_chunk(&mut self) -> Option<Result<ChunkRead>> {
+    /// The next chunk; waits for ever when there is nothing to read. `waits` says that the stream waits for one. **Cancel-safe.**
+    pub async fn next_chunk(&mut self, waits: bool) -> Option<Result<ChunkRead>> {
         match &mut self.run {
-            Some(run) => run.next(&self.held).await,
+            Some(run) => run.next(&self.held, held_at_most(waits)).await,
             None => std::future::pending().await,
         }
     }
 
     /// The next chunk if there is one already.
-    pub fn try_next_chunk(&mut self) -> Option<Result<ChunkRead>> {
-        self.run.as_mut()?.try_next(&self.held)
+    pub fn try_next_chunk(&mut self, waits: bool) -> Option<Result<ChunkRead>> {
+        self.run.as_mut()?.try_next(&self.held, held_at_most(waits))
     }
 
     /// There are no more chunks.
@@ -139,22 +173,24 @@ impl SnapshotSide {
         self.held.iter().any(|chunk| chunk.at == at)
     }
 
-    /// Hands out one of the chunks that are held; `waits` says that the stream cannot go on without one. Not before the stream has the columns it was read with: a view may be younger
+    /// Hands out one of the chunks that are held. Not before the stream has the columns it was read with: a view may be younger
     /// than a change of columns that the stream has not come to.
     ///
     /// # Errors
     /// `Bug` when rows do not fit the table's columns.
     pub fn hand_out(
         &mut self,
-        (boundary, waits): (Lsn, bool),
+        stream: &StreamAt,
         tables: &mut Tables,
         out: &mut VecDeque<ChangeBatch>,
     ) -> Result<HandedOut> {
+        let first = |at: &usize| self.held[..*at].iter().all(|chunk| chunk.at != self.held[*at].at);
         let fits = |chunk: &ChunkRead| tables.get(chunk.at).shape.fits(&chunk.shape.shape.as_relation());
-        // What the stream waits for is handed out, in order or not: a commit that the view does not show came before its place.
-        let ripe = |chunk: &ChunkRead| fits(chunk) && (!self.in_order || waits || boundary >= chunk.view.high());
-        let Some(ripe) = self.held.iter().position(ripe) else {
-            let late = self.held.iter().find(|chunk| !fits(chunk) && boundary >= chunk.view.high());
+        let in_place = |view: &View| !self.in_order || stream.is_past(view) || stream.is_before(view);
+        let ripe = |at: &usize| fits(&self.held[*at]) && in_place(&self.held[*at].view);
+        let Some(ripe) = (0..self.held.len()).filter(first).find(ripe) else {
+            let late = |chunk: &&ChunkRead| !fits(chunk) && stream.is_past_columns(chunk);
+            let late = (0..self.held.len()).filter(first).map(|at| &self.held[at]).find(late);
             return Ok(late.map_or(HandedOut::Nothing, |chunk| HandedOut::Columns(chunk.at, chunk.shape.clone())));
         };
         let chunk = self.held.remove(ripe);
@@ -232,6 +268,10 @@ impl SnapshotSide {
         };
         self.tables.iter().map(table).collect()
     }
+}
+
+fn held_at_most(waits: bool) -> usize {
+    if waits { HELD_WHILE_WAITING } else { HELD }
 }
 
 /// The columns that a table is ordered by, where that is not its key.

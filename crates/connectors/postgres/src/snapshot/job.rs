@@ -87,8 +87,6 @@ impl ReadUnder {
 pub struct ReadWith {
     /// The shape.
     pub shape: Shape,
-    /// Columns renamed since the shape that the stream had when the table was planned: (old name, new name).
-    pub renamed: Vec<(String, String)>,
     /// How its keys are ordered.
     pub order: Option<KeyOrder>,
 }

@@ -69,30 +69,30 @@ impl Snapshot {
         self.tasks.push(tokio::spawn(worker.run()));
     }
 
-    /// The next chunk of a connection of which none is in `held`, `None` when all tables are read. **Cancel-safe.**
+    /// The next chunk of a connection of which fewer than `most` are in `held`, `None` when all tables are read. **Cancel-safe.**
     ///
     /// # Errors
     /// What reconnecting does not mend.
-    pub async fn next(&mut self, held: &[ChunkRead]) -> Option<Result<ChunkRead>> {
-        std::future::poll_fn(|cx| self.poll_next(cx, held)).await
+    pub async fn next(&mut self, held: &[ChunkRead], most: usize) -> Option<Result<ChunkRead>> {
+        std::future::poll_fn(|cx| self.poll_next(cx, held, most)).await
     }
 
     /// As [`Snapshot::next`], if there is a chunk already.
     ///
     /// # Errors
     /// As [`Snapshot::next`].
-    pub fn try_next(&mut self, held: &[ChunkRead]) -> Option<Result<ChunkRead>> {
-        match self.poll_next(&mut Context::from_waker(Waker::noop()), held) {
+    pub fn try_next(&mut self, held: &[ChunkRead], most: usize) -> Option<Result<ChunkRead>> {
+        match self.poll_next(&mut Context::from_waker(Waker::noop()), held, most) {
             Poll::Ready(chunk) => chunk,
             Poll::Pending => None,
         }
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>, held: &[ChunkRead]) -> Poll<Option<Result<ChunkRead>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, held: &[ChunkRead], most: usize) -> Poll<Option<Result<ChunkRead>>> {
         let mut open = false;
         for step in 0..self.chunks.len() {
             let worker = (self.turn + step) % self.chunks.len();
-            if held.iter().any(|chunk| chunk.worker == worker) {
+            if held.iter().filter(|chunk| chunk.worker == worker).count() >= most {
                 open = true;
                 continue;
             }
@@ -318,7 +318,7 @@ impl OnServer {
             return Ok(());
         }
         let of_table = |e: Error| e.fact("table", job.shape.id().to_string());
-        let (shape, renamed) = self.shape_now(job, context).await.map_err(of_table)?;
+        let shape = self.shape_now(job, context).await.map_err(of_table)?;
         let order = match &job.order {
             Some(order) => {
                 let collations = discovery::collations(&mut self.connection, &shape).await?;
@@ -333,13 +333,13 @@ impl OnServer {
         };
         let decodable = shape.decodable();
         let queries = Queries::new(&shape, &decodable, order.as_ref(), job.filter.as_deref());
-        let with = Arc::new(ReadWith { shape, renamed, order });
+        let with = Arc::new(ReadWith { shape, order });
         self.planned = Some(Planned { at: job.at, listed, with, decodable, queries });
         Ok(())
     }
 
     /// What has become of the shape that the stream had.
-    async fn shape_now(&mut self, job: &Job, context: &SnapshotContext) -> Result<(Shape, Vec<(String, String)>)> {
+    async fn shape_now(&mut self, job: &Job, context: &SnapshotContext) -> Result<Shape> {
         let details = discovery::details(&mut self.connection, &[job.shape.relation]).await?;
         let gone = || {
             Error::new(Code::TableGone, "a captured table is gone before its snapshot was complete")
@@ -351,8 +351,8 @@ impl OnServer {
         let columns = published.and_then(|p| p.columns.as_deref());
         let now = Shape::of_catalog(detail, columns, &details.types, &context.settings, job.shape.key_images)?;
         match job.shape.follow(&now.as_relation(), Some(detail), &details.types, &context.settings)? {
-            Evolution::Same => Ok((job.shape.clone(), Vec::new())),
-            Evolution::Columns { shape, renamed } => Ok((shape, renamed)),
+            Evolution::Same => Ok(job.shape.clone()),
+            Evolution::Columns { shape, .. } => Ok(shape),
             Evolution::Moved(_) | Evolution::Recreated => Err(gone()),
         }
     }

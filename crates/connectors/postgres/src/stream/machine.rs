@@ -3,14 +3,13 @@
 //! It neither connects nor waits: the reader shows it one message after another, and it answers what to do next. A message that
 //! has to wait is shown again.
 
-use super::ids::Ids;
 use super::relations::{Found, Relations};
 use super::tables::{Appended, Missing, RowsOf, Tables};
 use super::undecided::Undecided;
 use crate::lsn::Lsn;
 use crate::pgoutput::{Finished, Message, Prepared, Relation};
 use crate::position::Inside;
-use crate::snapshot::{Committed, TableVerdict};
+use crate::snapshot::{Committed, TableVerdict, widen};
 use crate::values::RowChange;
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::{Code, Error, Origin, Result, fault};
@@ -26,8 +25,8 @@ pub enum Step {
     Rows(usize),
     /// A part of the message is done, and maybe went into the builder of this table; show it again.
     More(Option<usize>),
-    /// Hand out a chunk, then show the message again.
-    Wait,
+    /// Hand out a chunk of this table, then show the message again.
+    Wait(usize),
     /// A captured table has other columns from here on, or another name: carry that through, then call
     /// [`Machine::related`], and show the message again.
     Relation(usize, Relation),
@@ -107,7 +106,8 @@ pub struct Machine {
     truncated: usize,
     /// Told of tables in a transaction whose rows were handed out before: the table has the columns of after them already.
     deferred: HashMap<u32, Relation>,
-    ids: Ids,
+    /// A transaction id in full, near to those that come.
+    near: u64,
     last_commit: Option<i64>,
 }
 
@@ -127,7 +127,7 @@ impl Machine {
             replay: None,
             truncated: 0,
             deferred: HashMap::new(),
-            ids: Ids::new(near),
+            near,
             last_commit: None,
         }
     }
@@ -156,12 +156,7 @@ impl Machine {
 
     /// A transaction id in full.
     pub fn near(&self) -> u64 {
-        self.ids.near()
-    }
-
-    /// Completes transaction ids.
-    pub fn ids(&mut self) -> &mut Ids {
-        &mut self.ids
+        self.near
     }
 
     /// Commit time of the last transaction.
@@ -172,6 +167,11 @@ impl Machine {
     /// Whether a transaction is open.
     pub fn is_inside(&self) -> bool {
         self.transaction.is_some()
+    }
+
+    /// The transaction that is open.
+    pub fn committed(&self) -> Option<Committed> {
+        self.transaction.as_ref().map(Transaction::committed)
     }
 
     /// How far the transaction after the boundary has been handed out.
@@ -365,7 +365,8 @@ impl Machine {
         if self.transaction.is_some() {
             return Err(Error::new(Code::UnknownEvent, "a transaction begins inside another one"));
         }
-        let xid = self.ids.complete(xid);
+        let xid = widen(xid, self.near);
+        self.near = self.near.max(xid);
         self.serial += 1;
         // Lengths of texts count: they are interned once per run of rows.
         let (id, place) = (format!("{}:{commit}", xid as u32), commit.to_string());
@@ -422,8 +423,8 @@ impl Machine {
         self.relations.carried(relation, at);
     }
 
-    /// A table is captured from here on, of which the stream may have told before.
-    pub fn captures(&mut self, oid: u32) {
+    /// What the stream told of a table last is compared with its columns anew, before the next of its rows.
+    pub fn doubt(&mut self, oid: u32) {
         self.relations.doubt(oid);
     }
 
@@ -440,7 +441,7 @@ impl Machine {
         let Some(transaction) = &mut self.transaction else { return Err(outside()) };
         let skip = skip(self.resumed.as_ref(), transaction);
         match tables.append(at, change, &transaction.rows_of(&skip))? {
-            Appended::Wait => Ok(Step::Wait),
+            Appended::Wait => Ok(Step::Wait(at)),
             Appended::Null(column) => Ok(Step::Null(at, column)),
             Appended::Missing(missing) => Ok(Step::Missing(at, missing)),
             Appended::Done => {
@@ -510,7 +511,7 @@ impl Machine {
             transaction.touch(at);
             match verdict {
                 TableVerdict::Pass => return Ok(Step::Truncate(at)),
-                TableVerdict::Wait => return Ok(Step::Wait),
+                TableVerdict::Wait => return Ok(Step::Wait(at)),
                 TableVerdict::Drop => {
                     tables.count(at);
                     self.truncated += 1;
@@ -579,6 +580,10 @@ impl Transaction {
         self.xid as u32 == inside.xid && Lsn::parse(&inside.commit).is_ok_and(|commit| commit == self.commit)
     }
 
+    fn committed(&self) -> Committed {
+        Committed { xid: self.xid, place: self.commit }
+    }
+
     fn touch(&mut self, at: usize) {
         if !self.touched.contains(&at) {
             self.touched.push(at);
@@ -593,7 +598,6 @@ impl Transaction {
             precision: TimePrecision::Micros,
             first_ordinal: 0,
         };
-        let committed = Committed { xid: self.xid, place: self.commit };
-        RowsOf { serial: self.serial, committed, origin, skip }
+        RowsOf { serial: self.serial, committed: self.committed(), origin, skip }
     }
 }

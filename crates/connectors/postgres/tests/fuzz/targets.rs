@@ -61,7 +61,7 @@ fn show(machine: &mut Machine, tables: &mut Tables, message: &[u8]) -> Result<()
     for step in 0.. {
         assert!(step < MOST_STEPS, "a message that has no end");
         match machine.message(message, tables)? {
-            Step::Done | Step::Rows(_) | Step::Wait => break,
+            Step::Done | Step::Rows(_) | Step::Wait(_) => break,
             Step::More(_) => {}
             // The reader would ask the server; here columns stay as they are, but for the numbers of their types.
             Step::Relation(at, relation) if relation.columns.len() == tables.get(at).shape.columns.len() => {

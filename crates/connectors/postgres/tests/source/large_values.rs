@@ -1,7 +1,7 @@
 //! Large (TOAST) values that an update does not touch are not in the log.
 
 use super::harness::*;
-use super::window::{end, waiting_commits};
+use super::window::{WaitingCommits, end};
 use dujiang_core::source::SourceEvent;
 use dujiang_core::{ChangeBatch, Kind};
 use dujiang_postgres::lsn::Lsn;
@@ -177,7 +177,7 @@ async fn f56_a_value_that_is_read_again_is_never_older_than_its_change() {
     let (mut reader, _acker) = source.open(None, context()).await.unwrap();
     while !matches!(reader.next().await.unwrap(), SourceEvent::CaughtUp) {}
     let before = end(&server);
-    waiting_commits(&server, true);
+    let mut waiting = Some(WaitingCommits::on(&server));
     let update = "BEGIN; UPDATE t SET x = repeat('2', 5000); UPDATE t SET v = 1; COMMIT";
     let found = std::thread::scope(|scope| {
         let writing = scope.spawn(|| server.sql(update).unwrap());
@@ -188,11 +188,9 @@ async fn f56_a_value_that_is_read_again_is_never_older_than_its_change() {
             let mut found = Vec::new();
             // Now it is in the log only.
             let begun = std::time::Instant::now();
-            let mut held = true;
             while found.len() < 2 {
-                if held && begun.elapsed() > Duration::from_millis(700) {
-                    held = false;
-                    waiting_commits(&server, false);
+                if begun.elapsed() > Duration::from_millis(700) {
+                    waiting = None;
                 }
                 let next = tokio::time::timeout(Duration::from_millis(100), reader.next()).await;
                 assert!(begun.elapsed() < Duration::from_secs(60), "no value: {found:?}");
@@ -201,9 +199,7 @@ async fn f56_a_value_that_is_read_again_is_never_older_than_its_change() {
                 }
             }
             // Values that came too early came while the commit was held.
-            if held {
-                waiting_commits(&server, false);
-            }
+            drop(waiting);
             found
         };
         let found = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(reading));

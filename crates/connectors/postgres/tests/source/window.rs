@@ -1,4 +1,5 @@
 use super::harness::*;
+use dujiang_scratch::Postgres;
 use std::time::Duration;
 
 /// The log moves before rows become visible: a commit that waits for a standby is in the log and in no snapshot. The snapshot
@@ -17,7 +18,7 @@ async fn p02_a_commit_that_waits_for_a_standby_is_in_exactly_one_part() {
         for _ in 0..round * 5 {
             pipeline.step().await.unwrap();
         }
-        waiting_commits(&server, true);
+        let waiting = WaitingCommits::on(&server);
         let before = end(&server);
         std::thread::scope(|scope| {
             let writing = scope.spawn(|| {
@@ -34,7 +35,7 @@ async fn p02_a_commit_that_waits_for_a_standby_is_in_exactly_one_part() {
                         step.unwrap();
                     }
                 }
-                waiting_commits(&server, false);
+                drop(waiting);
             };
             tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(stepping));
             writing.join().unwrap();
@@ -47,15 +48,29 @@ async fn p02_a_commit_that_waits_for_a_standby_is_in_exactly_one_part() {
     }
 }
 
-/// Whether commits wait for a standby that does not exist.
-pub fn waiting_commits(server: &dujiang_scratch::Postgres, wait: bool) {
-    let names = if wait { "nobody" } else { "" };
+/// Commits wait for a standby that does not exist, until this is dropped.
+pub struct WaitingCommits<'s>(&'s Postgres);
+
+impl<'s> WaitingCommits<'s> {
+    pub fn on(server: &'s Postgres) -> Self {
+        wait_for(server, "nobody");
+        Self(server)
+    }
+}
+
+impl Drop for WaitingCommits<'_> {
+    fn drop(&mut self) {
+        wait_for(self.0, "");
+    }
+}
+
+fn wait_for(server: &Postgres, names: &str) {
     server.sql(&format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'")).unwrap();
     server.sql("SELECT pg_reload_conf()").unwrap();
     // The setting reaches a new session at once, and those that wait when the checkpointer has told them.
     while server.sql("SHOW synchronous_standby_names").unwrap().trim() != names {}
 }
 
-pub fn end(server: &dujiang_scratch::Postgres) -> String {
+pub fn end(server: &Postgres) -> String {
     server.sql("SELECT pg_current_wal_flush_lsn()").unwrap()
 }
