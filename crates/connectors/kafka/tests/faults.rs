@@ -41,7 +41,7 @@ async fn k7_a_killed_broker_costs_time_only() {
             ("publish.timeout", "60s"),
         ];
         let orders = table("orders");
-        let mut process = Process::start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
+        let mut process = start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
         for part in 0..20 {
             if part == 10 {
                 kafka.kill9();
@@ -76,7 +76,7 @@ async fn k8_a_lost_reply_to_a_commit_is_looked_up() {
     let (through, direct) = (format!("127.0.0.1:{}", proxy.port()), kafka.bootstrap());
     let options = [("topic", "k8"), ("sink.commit-topic", "k8-commits"), ("sink.delivery-guarantee", "exactly-once")];
     let orders = table("orders");
-    let mut process = Process::start(&through, 1, &options, std::slice::from_ref(&orders)).await;
+    let mut process = start(&through, 1, &options, std::slice::from_ref(&orders)).await;
     for epoch in 1..=3 {
         process.writer.write(&inserts(&orders, epoch * 10..epoch * 10 + 10)).await.unwrap();
         let tokens = process.writer.prepare(Epoch(epoch as u64)).await.unwrap();
@@ -94,7 +94,7 @@ async fn k8_a_lost_reply_to_a_commit_is_looked_up() {
         tokio::join!(breaking, committing);
     }
     assert_eq!(ids(&direct, "k8", "read_committed"), (10..40).collect::<Vec<i64>>());
-    let next = Process::start(&through, 2, &options, &[orders]).await;
+    let next = start(&through, 2, &options, &[orders]).await;
     assert!(matches!(next.state, SinkState::Holds { epoch: Epoch(3), .. }), "{:?}", next.state);
 }
 
@@ -113,7 +113,7 @@ async fn k8_a_coordinator_that_moves_costs_time_only() {
     let options =
         [("topic", "moved"), ("sink.commit-topic", "moved-commits"), ("sink.delivery-guarantee", "exactly-once")];
     let orders = table("orders");
-    let mut process = Process::start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
+    let mut process = start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
     let answers = [
         (RDKafkaApiKey::EndTxn, E::RD_KAFKA_RESP_ERR_NOT_COORDINATOR),
         (RDKafkaApiKey::EndTxn, E::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS),
@@ -149,7 +149,7 @@ async fn k8_a_transaction_that_was_given_up_is_told() {
         ("properties.transaction.timeout.ms", "5000"),
     ];
     let orders = table("orders");
-    let mut process = Process::start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
+    let mut process = start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
     process.writer.write(&inserts(&orders, 0..10)).await.unwrap();
     let tokens = process.writer.prepare(Epoch(1)).await.unwrap();
     process.commit(1, tokens).await.unwrap();
@@ -165,7 +165,7 @@ async fn k8_a_transaction_that_was_given_up_is_told() {
     assert_eq!(error.code(), Code::KafkaAborted, "{error:?}");
     reads_as_written(&error, &bootstrap);
     assert_eq!(ids(&bootstrap, "given-up", "read_committed"), (0..10).collect::<Vec<i64>>());
-    let mut next = Process::start(&bootstrap, 2, &options, std::slice::from_ref(&orders)).await;
+    let mut next = start(&bootstrap, 2, &options, std::slice::from_ref(&orders)).await;
     assert!(matches!(next.state, SinkState::Holds { epoch: Epoch(1), .. }), "{:?}", next.state);
     next.writer.write(&inserts(&orders, 10..20)).await.unwrap();
     let tokens = next.writer.prepare(Epoch(2)).await.unwrap();
@@ -194,10 +194,10 @@ async fn k8_an_instance_that_comes_back_is_shut_out() {
         ("sink.delivery-guarantee", "exactly-once"),
     ];
     let orders = table("orders");
-    let mut old = Process::start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
+    let mut old = start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
     old.writer.write(&inserts(&orders, 0..10)).await.unwrap();
     let tokens = old.writer.prepare(Epoch(1)).await.unwrap();
-    let mut new = Process::start(&bootstrap, 2, &options, std::slice::from_ref(&orders)).await;
+    let mut new = start(&bootstrap, 2, &options, std::slice::from_ref(&orders)).await;
     assert_eq!(new.state, SinkState::Empty);
     // A broker that is slow to answer is asked again, as the engine does it.
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -224,7 +224,7 @@ async fn k8_an_earlier_instance_takes_nothing_over() {
     let bootstrap = broker().bootstrap();
     let commits = fresh("commits");
     let options = [("sink.commit-topic", commits.as_str()), ("sink.delivery-guarantee", "exactly-once")];
-    let first = Process::start(&bootstrap, 1, &options, &[]).await;
+    let first = start(&bootstrap, 1, &options, &[]).await;
     drop(first);
     let lineage = context(1).identity.lineage.0;
     let mut config = rdkafka::ClientConfig::new();
@@ -253,7 +253,7 @@ async fn p04_publishing_is_tried_again() {
     for failures in 0..=3i64 {
         let topic = fresh("p04");
         let options = [("topic", topic.as_str()), ("publish.timeout", "300ms")];
-        let mut process = Process::start(&through, 1, &options, std::slice::from_ref(&orders)).await;
+        let mut process = start(&through, 1, &options, std::slice::from_ref(&orders)).await;
         process.writer.write(&inserts(&orders, 0..10)).await.unwrap();
         flush_for_ever(&mut process).await;
         if failures > 0 {
@@ -286,7 +286,7 @@ async fn k9_a_topic_that_is_deleted_is_told() {
     let topic = fresh("deleted");
     let options = [("topic", topic.as_str()), ("publish.timeout", "1s")];
     let orders = table("orders");
-    let mut process = Process::start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
+    let mut process = start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
     process.writer.write(&inserts(&orders, 0..10)).await.unwrap();
     process.writer.flush().await.unwrap();
     delete_topic(&bootstrap, &topic).await;
@@ -325,7 +325,7 @@ async fn k9_added_partitions_move_no_key() {
         ("properties.topic.metadata.refresh.interval.ms", "100"),
     ];
     let orders = table("orders");
-    let mut process = Process::start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
+    let mut process = start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
     process.writer.write(&inserts(&orders, 0..50)).await.unwrap();
     process.writer.flush().await.unwrap();
     let mut config = rdkafka::ClientConfig::new();
@@ -363,7 +363,7 @@ async fn tls_and_passwords_are_used() {
         ]
     };
     let orders = table("orders");
-    let mut process = Process::start(&secure, 1, &settings(&good), std::slice::from_ref(&orders)).await;
+    let mut process = start(&secure, 1, &settings(&good), std::slice::from_ref(&orders)).await;
     process.writer.write(&inserts(&orders, 0..10)).await.unwrap();
     process.writer.flush().await.unwrap();
     assert_eq!(ids(&kafka.bootstrap(), "secured", "read_committed"), (0..10).collect::<Vec<i64>>());

@@ -21,7 +21,7 @@ async fn changes_become_messages_of_their_topics() {
         ("topic.properties.retention.ms", "-1"),
     ];
     let (orders, users) = (table(&fresh("orders")), table(&fresh("users")));
-    let mut process = Process::start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
+    let mut process = start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
     assert_eq!(process.state, SinkState::Unknown);
     let changes = [
         (Kind::Read, 1, "a"),
@@ -61,7 +61,7 @@ async fn p07_a_key_stays_in_its_partition() {
         Arc::new(TableSchema { id: TableId::new("shop", name), key_equality, ..(*by_value).clone() })
     };
     let collated = equality(fresh("collated"), KeyEquality::ServerOnly);
-    let mut process = Process::start(&bootstrap, 1, &options, &[]).await;
+    let mut process = start(&bootstrap, 1, &options, &[]).await;
     for _ in 0..3 {
         process.writer.write(&inserts(&by_value, 0..100)).await.unwrap();
         process.writer.write(&inserts(&collated, 0..100)).await.unwrap();
@@ -85,7 +85,7 @@ async fn p10_k9_a_record_that_is_too_large_comes_back_alone() {
     let bootstrap = broker().bootstrap();
     let options = [("properties.max.request.size", "100000"), ("properties.batch.size", "50000")];
     let orders = table(&fresh("large"));
-    let mut process = Process::start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
+    let mut process = start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
     let large = "x".repeat(200_000);
     let changes = [
         (Kind::Insert, 1, "a"),
@@ -147,7 +147,7 @@ async fn a_record_the_brokers_refuse_is_told() {
     // Every record is older than the topic allows by the time it is looked at.
     let options = [("topic", "too-young"), ("topic.properties.message.timestamp.before.max.ms", "0")];
     let orders = table("orders");
-    let mut process = Process::start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
+    let mut process = start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
     process.writer.write(&inserts(&orders, 0..3)).await.unwrap();
     let error = process.writer.flush().await.unwrap_err();
     assert_eq!(error.code(), Code::KafkaRefused, "{error:?}");
@@ -175,7 +175,7 @@ async fn epochs_follow_each_other_in_a_topic() {
         ("sink.delivery-guarantee", "exactly-once"),
     ];
     let orders = table("orders");
-    let mut process = Process::start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
+    let mut process = start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
     let mut tokens = Vec::new();
     for epoch in 1..=10u64 {
         process.writer.write(&inserts(&orders, epoch as i64 * 100..epoch as i64 * 100 + 50)).await.unwrap();

@@ -36,7 +36,7 @@ async fn open(source: &dyn Source, from: Option<Position>) -> Result<(Box<dyn Re
 /// Fills a topic by the sink.
 async fn filled(options: &[(&str, &str)], ids: std::ops::Range<i64>) -> String {
     let orders = table(&fresh("read"));
-    let mut process = Process::start(&broker().bootstrap(), 1, options, std::slice::from_ref(&orders)).await;
+    let mut process = start(&broker().bootstrap(), 1, options, std::slice::from_ref(&orders)).await;
     process.writer.write(&inserts(&orders, ids)).await.expect("write");
     process.writer.flush().await.expect("flush");
     orders.id.to_string()
@@ -94,7 +94,7 @@ async fn p03_what_is_written_is_read_and_the_group_hears_of_it() {
     let bootstrap = broker().bootstrap();
     let orders = table(&fresh("both-ways"));
     let topic = orders.id.to_string();
-    let mut process = Process::start(&bootstrap, 1, &[], std::slice::from_ref(&orders)).await;
+    let mut process = start(&bootstrap, 1, &[], std::slice::from_ref(&orders)).await;
     let changes = [
         (Kind::Read, 1, "a"),
         (Kind::Insert, 2, "ü\"\\"),
@@ -147,7 +147,7 @@ async fn inv_2_what_is_not_committed_is_not_read() {
         ("sink.delivery-guarantee", "exactly-once"),
     ];
     let orders = table("orders");
-    let mut process = Process::start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
+    let mut process = start(&bootstrap, 1, &options, std::slice::from_ref(&orders)).await;
     for epoch in 1..=2u64 {
         process.writer.write(&inserts(&orders, epoch as i64 * 10..epoch as i64 * 10 + 5)).await.unwrap();
         let tokens = process.writer.prepare(dujiang_core::Epoch(epoch)).await.unwrap();

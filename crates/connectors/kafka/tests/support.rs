@@ -1,12 +1,11 @@
 //! A broker for all tests of this binary, and an ordinary reader of its topics.
 
-use dujiang_core::checkpoint::{Generation, Token};
+use dujiang_core::TableSchema;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{Place, RawOption};
-use dujiang_core::sink::{CommitRequest, Committer, Sink, SinkContext, SinkState, Writer};
-use dujiang_core::{Epoch, Position, Result, TableSchema};
+use dujiang_core::sink::{Sink, SinkContext};
 use dujiang_scratch::{Kafka, KafkaOptions};
-pub use dujiang_testkit::conformance::log::context as context_of;
+pub use dujiang_testkit::conformance::log::{Capture as Process, context as context_of};
 pub use dujiang_testkit::sample::{inserts, rows, table};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -63,45 +62,11 @@ pub fn context(generation: u64) -> SinkContext {
     context_of("test", generation)
 }
 
-/// A process that writes: a committer and one writer.
-pub struct Process {
-    pub committer: Box<dyn Committer>,
-    pub writer: Box<dyn Writer>,
-    pub generation: u64,
-    pub state: SinkState,
-}
-
-impl Process {
-    pub async fn start(
-        bootstrap: &str,
-        generation: u64,
-        options: &[(&str, &str)],
-        tables: &[Arc<TableSchema>],
-    ) -> Self {
-        let sink = sink(bootstrap, options);
-        let commits = options.iter().find(|(name, _)| *name == "sink.commit-topic");
-        let context = || context_of(commits.map_or("test", |(_, topic)| topic), generation);
-        let mut committer = sink.committer(context()).await.expect("a committer");
-        let state = committer.open().await.expect("open");
-        committer.apply_shapes(tables).await.expect("shapes");
-        let writer = sink.writer(0, context()).await.expect("a writer");
-        Self { committer, writer, generation, state }
-    }
-
-    pub fn request(&self, epoch: u64, tokens: Vec<Token>) -> CommitRequest {
-        CommitRequest {
-            epoch: Epoch(epoch),
-            generation: Generation(self.generation),
-            tokens,
-            position: Position::default(),
-            position_text: format!("place {epoch}"),
-        }
-    }
-
-    pub async fn commit(&mut self, epoch: u64, tokens: Vec<Token>) -> Result<()> {
-        let request = self.request(epoch, tokens);
-        self.committer.commit(&request).await
-    }
+/// A process that writes.
+pub async fn start(bootstrap: &str, generation: u64, options: &[(&str, &str)], tables: &[Arc<TableSchema>]) -> Process {
+    let commits = options.iter().find(|(name, _)| *name == "sink.commit-topic");
+    let pipeline = commits.map_or("test", |(_, topic)| topic);
+    Process::start(&*sink(bootstrap, options), pipeline, generation, tables).await.expect("a process")
 }
 
 /// A message as a reader sees it.

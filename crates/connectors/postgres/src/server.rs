@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::lineage::ServerName;
 use crate::lsn::Lsn;
 use crate::position::Head;
-use crate::snapshot::View;
+use crate::snapshot::{View, current_view};
 use crate::timelines::History;
 use dujiang_core::{Code, Error, Result, ResultExt};
 use serde::Deserialize;
@@ -44,6 +44,8 @@ pub struct Instance {
     pub flushed: Lsn,
     /// Its earlier timelines, if it was promoted since it was followed.
     pub history: History,
+    /// The next transaction id that it gives out, or one a little before, in full; 0 where nobody had to ask.
+    pub next_xid: u64,
 }
 
 /// A slot as `pg_replication_slots` shows it; what a version does not have is missing.
@@ -145,7 +147,7 @@ pub async fn identify(connection: &mut Connection) -> Result<Instance> {
     let rows = connection.simple("IDENTIFY_SYSTEM").await?;
     let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not identify itself"))?;
     let name = ServerName { system: row.text(0)?.to_owned(), timeline: row.parse(1)? };
-    Ok(Instance { name, flushed: Lsn::parse(row.text(2)?)?, history: History::default() })
+    Ok(Instance { name, flushed: Lsn::parse(row.text(2)?)?, history: History::default(), next_xid: 0 })
 }
 
 /// Whether this is the server that was followed, or one that has followed it (INV-5), and whether its slot serves the position
@@ -187,6 +189,7 @@ pub async fn verify(connection: &mut Connection, resume: &Resume) -> Result<Inst
     }
     let slot = slot(connection, &resume.slot).await?;
     check_slot(slot.as_ref(), resume)?;
+    instance.next_xid = current_view(connection).await?.next_xid();
     Ok(instance)
 }
 

@@ -261,6 +261,22 @@ impl Postgres {
         }
     }
 
+    /// As [`Postgres::restart`], after `pg_resetwal` with these arguments: of the log, nothing is left.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`]; the newest server comes without the program.
+    pub fn restart_reset(&mut self, arguments: &[&str]) -> Result<()> {
+        self.stop();
+        let (program, mut command) = as_user(&self.programs.postgres.with_file_name("pg_resetwal"))?;
+        command.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        let data = self.data_dir();
+        let output = Command::new(&program).args(&command).arg(&data).output().at("start", &program)?;
+        if !output.status.success() {
+            return Err(Error::DidNotStart { log: String::from_utf8_lossy(&output.stderr).into_owned() });
+        }
+        self.restart()
+    }
+
     /// As [`Postgres::restart`], with other settings; server, folder and port stay.
     ///
     /// # Errors

@@ -64,6 +64,8 @@ pub struct Sink {
     pub rows: Rows,
     /// What came, in order.
     pub images: Vec<Image>,
+    /// Columns that are the key here, where they are not the source's.
+    pub keyed_by: Option<Vec<usize>>,
     seen: HashSet<(String, bool)>,
     /// How many rows without a key hold the same.
     copies: HashMap<(String, Vec<String>), usize>,
@@ -105,7 +107,8 @@ impl Sink {
 
     /// Rows without a key are as many as there are of them: they are numbered, and the last one goes first.
     fn key(&mut self, batch: &ChangeBatch, image: &Image) -> Vec<String> {
-        let key: Vec<String> = batch.schema.key.iter().map(|&k| image.cells[k].clone()).collect();
+        let columns = self.keyed_by.as_ref().unwrap_or(&batch.schema.key);
+        let key: Vec<String> = columns.iter().map(|&k| image.cells[k].clone()).collect();
         if !key.is_empty() {
             return key;
         }

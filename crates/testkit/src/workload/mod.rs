@@ -7,14 +7,18 @@
 //! - **Keys**: integers, a case-insensitive text (which only the server can compare), a composite key; all of them change.
 //! - **A child table** with a foreign key that does not cascade, and a table that is not captured.
 //!
+//! [`Moves`] is a load of another kind, on one table that a sink keys by another column.
+//!
 //! Each writer owns a share of the rows, so that it knows their versions without asking; the accounts are shared.
 
 mod distributed;
 mod memory;
+mod moves;
 mod tables;
 mod writer;
 
 pub use distributed::{Distributed, Outcomes};
+pub use moves::{Moves, SHAPE};
 pub use tables::{DATABASE, specs};
 
 use dujiang_scratch::{Result, Server};

@@ -1,12 +1,12 @@
 //! Runs statements on a real server and decodes the same rows from the log and from a SELECT.
 
 use crate::support::own;
+use crate::support::walk::each_event;
 use dujiang_core::batch::{ChangeBatch, TimePrecision};
 use dujiang_core::schema::{META_SOURCE_TYPE, TableSchema};
 use dujiang_core::{Origin, Result, Secret, TableId};
 use dujiang_mysql::client::{Connection, Endpoint, TlsMode};
-use dujiang_mysql::decode::event::{Event, EventData, EventFormat};
-use dujiang_mysql::decode::file::FileEvents;
+use dujiang_mysql::decode::event::{Event, EventData};
 use dujiang_mysql::decode::{CatalogColumn, Column, ColumnType, RowsEvent, TableBuilder, TableMap, ZeroDates, column};
 use dujiang_mysql::snapshot::read_expression;
 use dujiang_scratch::{Kind, Options, Server, Session};
@@ -170,11 +170,20 @@ impl Table {
     /// Shows every rows event of the table, with the table map before it, to `take`.
     pub fn each_rows_event(&mut self, mut take: impl FnMut(&TableMap<'_>, &RowsEvent<'_>)) {
         for file in self.log() {
-            let mut events = FileEvents::new(&file).unwrap();
-            let mut reading = Reading { table: &self.name, format: EventFormat::unknown(), map: None };
-            while let Some(bytes) = events.next_event().unwrap() {
-                reading.event(bytes, &mut take);
-            }
+            // The last table map of the table.
+            let mut last: Option<Vec<u8>> = None;
+            each_event(&file, |event, format, data| match data {
+                EventData::TableMap(map) if map.table == self.name => last = Some(event.without_checksum().to_vec()),
+                EventData::Rows(rows) => {
+                    let map = last.as_deref().map(|map| Event::checked(map).unwrap().data(format).unwrap());
+                    if let Some(EventData::TableMap(map)) = map
+                        && map.table_id == rows.table_id
+                    {
+                        take(&map, &rows);
+                    }
+                }
+                _ => {}
+            });
         }
     }
 
@@ -224,46 +233,6 @@ impl Table {
 impl Drop for Table {
     fn drop(&mut self) {
         let _ = self.session.run(&format!("DROP TABLE {}", self.name));
-    }
-}
-
-/// Reading one file's rows of one table.
-struct Reading<'t> {
-    table: &'t str,
-    format: EventFormat,
-    /// The bytes of the last table map of the table.
-    map: Option<Vec<u8>>,
-}
-
-impl Reading<'_> {
-    fn event(&mut self, bytes: &[u8], take: &mut impl FnMut(&TableMap<'_>, &RowsEvent<'_>)) {
-        let format = self.format.clone();
-        let event = Event::parse(bytes, &format).unwrap();
-        let mut buffer = Vec::new();
-        match event.data(&format).unwrap() {
-            EventData::FormatDescription(found) => self.format = found,
-            EventData::TableMap(found) if found.table == self.table => self.map = Some(bytes.to_vec()),
-            EventData::Rows(rows) => self.rows(&rows, take),
-            EventData::CompressedRows(rows) => self.rows(&rows.inflate(&mut buffer).unwrap(), take),
-            EventData::TransactionPayload(payload) => {
-                let outer = std::mem::replace(&mut self.format, format.without_checksum());
-                let mut events = payload.events().unwrap();
-                while let Some(bytes) = events.peek(&payload).unwrap() {
-                    self.event(bytes, take);
-                    events.advance();
-                }
-                self.format = outer;
-            }
-            _ => {}
-        }
-    }
-
-    fn rows(&self, rows: &RowsEvent<'_>, take: &mut impl FnMut(&TableMap<'_>, &RowsEvent<'_>)) {
-        let Some(map) = &self.map else { return };
-        match Event::parse(map, &self.format).unwrap().data(&self.format).unwrap() {
-            EventData::TableMap(map) if map.table_id == rows.table_id => take(&map, rows),
-            _ => {}
-        }
     }
 }
 

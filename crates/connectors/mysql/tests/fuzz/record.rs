@@ -1,9 +1,9 @@
 //! Has real servers write what the seeds begin with. `UPDATE_SEEDS=1` keeps it; otherwise it is looked at as the seeds are.
 
 use super::targets::{self, Declared, EVERY, MARIADB_TOO, MYSQL_TOO};
-use dujiang_mysql::decode::file::FileEvents;
+use crate::support::walk::each_event;
 use dujiang_mysql::decode::header::HEADER_LENGTH;
-use dujiang_mysql::decode::{Event, EventData, EventFormat, RowsEvent, RowsKind};
+use dujiang_mysql::decode::{EventData, RowsEvent, RowsKind};
 use dujiang_scratch::{Family, Kind, Options, Server};
 use dujiang_testkit::fuzz;
 
@@ -143,69 +143,37 @@ fn record(kind: Kind) -> Recorded {
     let log = std::fs::read(server.data_dir().join(file)).unwrap();
     let (statements, images, documents, map) = Default::default();
     let mut recorded = Recorded { statements, images, documents, map, log: Vec::new() };
-    let (mut events, mut reading) = (FileEvents::new(&log).unwrap(), Reading::new(mysql));
-    while let Some(bytes) = events.next_event().unwrap() {
-        reading.event(bytes, &mut recorded);
-    }
+    let mut table = String::new();
+    each_event(&log, |event, _, data| match data {
+        EventData::TableMap(map) => {
+            table = map.table.to_owned();
+            if map.table == "every" {
+                recorded.map = event.without_checksum()[HEADER_LENGTH..].to_vec();
+            }
+        }
+        EventData::Rows(rows) => keep_rows(&rows, &table, mysql, &mut recorded),
+        EventData::Query(query) if !matches!(query.statement, b"BEGIN" | b"COMMIT") => {
+            recorded.statements.push(query.text().unwrap().into_owned());
+        }
+        _ => {}
+    });
     recorded.log = log;
     recorded
 }
 
-struct Reading {
-    format: EventFormat,
-    mysql: bool,
-    table: String,
-}
-
-impl Reading {
-    fn new(mysql: bool) -> Self {
-        Self { format: EventFormat::unknown(), mysql, table: String::new() }
+fn keep_rows(rows: &RowsEvent<'_>, table: &str, mysql: bool, found: &mut Recorded) {
+    let kind = match rows.kind {
+        RowsKind::Insert => 0,
+        RowsKind::Update => 1,
+        RowsKind::Delete => 2,
+    };
+    let partial = if rows.partial { 0x80 } else { 0 };
+    if table == "every" {
+        let of = if mysql { 1 } else { 2 };
+        found.images.push([&[kind | of << 2 | partial, rows.present_after[0]], rows.images].concat());
     }
-
-    fn event(&mut self, bytes: &[u8], found: &mut Recorded) {
-        let format = self.format.clone();
-        let event = Event::parse(bytes, &format).unwrap();
-        let mut buffer = Vec::new();
-        match event.data(&format).unwrap() {
-            EventData::FormatDescription(format) => self.format = format,
-            EventData::TableMap(map) => {
-                self.table = map.table.to_owned();
-                if map.table == "every" {
-                    found.map = event.without_checksum()[HEADER_LENGTH..].to_vec();
-                }
-            }
-            EventData::Rows(rows) => self.rows(&rows, found),
-            EventData::CompressedRows(rows) => self.rows(&rows.inflate(&mut buffer).unwrap(), found),
-            EventData::Query(query) if !matches!(query.statement, b"BEGIN" | b"COMMIT") => {
-                found.statements.push(query.text().unwrap().into_owned());
-            }
-            EventData::TransactionPayload(payload) => {
-                let outer = std::mem::replace(&mut self.format, format.without_checksum());
-                let mut events = payload.events().unwrap();
-                while let Some(bytes) = events.peek(&payload).unwrap() {
-                    self.event(bytes, found);
-                    events.advance();
-                }
-                self.format = outer;
-            }
-            _ => {}
-        }
-    }
-
-    fn rows(&self, rows: &RowsEvent<'_>, found: &mut Recorded) {
-        let kind = match rows.kind {
-            RowsKind::Insert => 0,
-            RowsKind::Update => 1,
-            RowsKind::Delete => 2,
-        };
-        let partial = if rows.partial { 0x80 } else { 0 };
-        if self.table == "every" {
-            let of = if self.mysql { 1 } else { 2 };
-            found.images.push([&[kind | of << 2 | partial, rows.present_after[0]], rows.images].concat());
-        }
-        if self.table == "docs" {
-            found.documents.extend(documents(rows));
-        }
+    if table == "docs" {
+        found.documents.extend(documents(rows));
     }
 }
 

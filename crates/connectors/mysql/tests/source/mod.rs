@@ -11,6 +11,7 @@ pub mod load;
 mod lost;
 mod promises;
 mod questions;
+mod rekeyed;
 mod resume;
 pub mod saboteurs;
 mod schema;

@@ -1,6 +1,7 @@
 //! Servers and connections for all test modules.
 
 pub mod stopped;
+pub mod walk;
 
 use dujiang_core::{Error, Secret};
 use dujiang_mysql::client::{Connection, Endpoint, TlsMode};

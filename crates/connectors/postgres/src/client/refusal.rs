@@ -11,6 +11,9 @@ const SHOWN_STATEMENT: usize = 300;
 /// The fact that carries the server's code.
 const SQLSTATE: &str = "sqlstate";
 
+/// `object_not_in_prerequisite_state`.
+const NOT_IN_STATE: &str = "55000";
+
 /// The SQLSTATE of the server's refusal behind an error, if there is one.
 pub fn sqlstate(error: &Error) -> Option<&str> {
     error.facts().iter().find(|(name, _)| *name == SQLSTATE).map(|(_, value)| value.as_str())
@@ -23,6 +26,8 @@ pub(super) struct Refusal {
     pub message: String,
     pub detail: String,
     pub hint: String,
+    /// The source file that it comes from.
+    pub file: String,
 }
 
 impl Refusal {
@@ -44,9 +49,16 @@ impl Refusal {
                 b'M' => refusal.message = text,
                 b'D' => refusal.detail = text,
                 b'H' => refusal.hint = text,
+                b'F' => refusal.file = text,
                 _ => {}
             }
         }
+    }
+
+    /// Whether it is the warning of the output plugin, the only one of its code, that a publication is not there at this place in the
+    /// log, so that its changes are passed over (since 18). Its text is in the server's language.
+    pub fn is_publication_skipped(&self) -> bool {
+        self.state == NOT_IN_STATE && self.file == "pgoutput.c"
     }
 
     fn error(&self, code: Code, message: impl Into<String>) -> Error {

@@ -115,6 +115,21 @@ impl Replication {
             Err(e) => e,
         }
     }
+
+    /// What a NoticeResponse in the stream means: an error when the server passes over changes from here on, because the publication was
+    /// not there when they were written. Before 18 it refuses to go on instead.
+    ///
+    /// # Errors
+    /// `Protocol`.
+    pub fn passed_over(&self, body: &[u8]) -> Result<Option<Error>> {
+        let notice = super::refusal::Refusal::read(body)?;
+        let (peer, statement) = (&self.connection.channel.peer, &self.connection.statement);
+        if notice.is_publication_skipped() {
+            return Ok(Some(notice.of_statement(peer, statement)));
+        }
+        tracing::warn!(server = %peer, notice = %notice.message, "the server warns in the stream");
+        Ok(None)
+    }
 }
 
 /// A receive buffer with whole messages.
@@ -187,6 +202,8 @@ pub enum Message<'a> {
     },
     /// The server refuses to go on.
     Refused(&'a [u8]),
+    /// The server warns, and goes on.
+    Notice(&'a [u8]),
     /// The server has ended the stream.
     End,
 }
@@ -202,8 +219,9 @@ impl<'a> Iterator for Messages<'a> {
                 b'd' => return Some(data(body)),
                 b'E' => return Some(Ok(Message::Refused(body))),
                 b'c' | b'C' => return Some(Ok(Message::End)),
-                // Notices and changed parameters.
-                b'N' | b'S' | b'A' => {}
+                b'N' => return Some(Ok(Message::Notice(body))),
+                // Changed parameters, and what sessions tell each other.
+                b'S' | b'A' => {}
                 other => {
                     let error = Error::new(Code::Protocol, "the replication stream holds an unknown message");
                     return Some(Err(error.fact("type", format!("{:?}", char::from(other)))));

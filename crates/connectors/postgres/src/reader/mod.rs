@@ -272,11 +272,13 @@ impl PostgresReader {
         match fed {
             Fed::Block(fill) => {
                 self.disconnected = None;
+                self.start.machine.ids().given_out(self.watch.next_xid());
                 self.block = Some(AtBlock { fill, next: 0 });
                 Ok(())
             }
             Fed::Connected(instance) => {
                 self.connected_at = Instant::now();
+                self.start.machine.ids().given_out(instance.next_xid);
                 if instance.name != self.start.server {
                     let (from, to) = (self.start.server.timeline, instance.name.timeline);
                     tracing::info!(from, to, "the stream goes on at a server that was promoted");
@@ -363,7 +365,7 @@ impl PostgresReader {
                     continue;
                 }
                 // The feed has seen these, and says so.
-                Message::Refused(_) | Message::End => {
+                Message::Refused(_) | Message::Notice(_) | Message::End => {
                     *next = after;
                     continue;
                 }

@@ -14,12 +14,17 @@ use dujiang_core::clock::Clock;
 use dujiang_core::source::KeptLog;
 use dujiang_core::{Code, Error, Result, TableId};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
 /// From so many bytes of log on that the slot holds back, it is said why; and again whenever they have doubled.
 const MUCH_LOG: u64 = 1 << 30;
+
+/// It is looked at least so often, however rarely an idle server is given something to log: transaction ids that the stream tells by
+/// halves are completed by what is seen, and in this time no server gives out a billion.
+const AT_LEAST_EVERY: Duration = Duration::from_secs(600);
 
 /// Moments of the log that are remembered, so that its age is known.
 const MOMENTS: usize = 256;
@@ -29,6 +34,7 @@ pub struct Watch {
     alarms: mpsc::Receiver<Error>,
     seen: Arc<Mutex<Option<Seen>>>,
     settled: Arc<AtomicBool>,
+    next_xid: Arc<AtomicU64>,
     looked: Arc<Notify>,
     arrivals: mpsc::Receiver<Arrival>,
     taken_in: mpsc::Sender<TableId>,
@@ -51,6 +57,7 @@ impl Watch {
         let (ready, published) = mpsc::channel(1);
         let seen = Arc::new(Mutex::new(None));
         let settled = Arc::new(AtomicBool::new(false));
+        let next_xid = Arc::new(AtomicU64::new(0));
         let looked = Arc::new(Notify::new());
         let guard = Guard {
             config: start.config.clone(),
@@ -62,6 +69,7 @@ impl Watch {
             moments: Moments::default(),
             seen: seen.clone(),
             settled: settled.clone(),
+            next_xid: next_xid.clone(),
             looked: looked.clone(),
             arrivals: Arrivals::default(),
             partitions: start.partitions.clone(),
@@ -74,12 +82,17 @@ impl Watch {
             cannot: None,
         };
         let task = tokio::spawn(guard.run(alarm));
-        Self { alarms, seen, settled, looked, arrivals, taken_in, published, task }
+        Self { alarms, seen, settled, next_xid, looked, arrivals, taken_in, published, task }
     }
 
     /// Whether it was looked, and no table is on its way.
     pub fn is_settled(&self) -> bool {
         self.settled.load(Ordering::Acquire)
+    }
+
+    /// The next transaction id that the server gives out, in full, as it was seen last.
+    pub fn next_xid(&self) -> u64 {
+        self.next_xid.load(Ordering::Relaxed)
     }
 
     /// Waits until it was looked again. **Cancel-safe.**
@@ -162,6 +175,7 @@ struct Guard {
     moments: Moments,
     seen: Arc<Mutex<Option<Seen>>>,
     settled: Arc<AtomicBool>,
+    next_xid: Arc<AtomicU64>,
     /// The reader does not wait longer for what there is to tell.
     looked: Arc<Notify>,
     arrivals: Arrivals,
@@ -205,7 +219,7 @@ impl Guard {
                     // The reader is gone.
                     None => return,
                 },
-                () = tokio::time::sleep(self.config.options.heartbeat_interval) => {}
+                () = tokio::time::sleep(self.config.options.heartbeat_interval.min(AT_LEAST_EVERY)) => {}
             }
         }
     }
@@ -261,7 +275,8 @@ impl Guard {
     async fn slot(&mut self, connection: &mut Connection) -> Result<()> {
         let name = &self.config.slot;
         let Some(slot) = server::slot(connection, name).await? else { return Ok(()) };
-        let end = log_end(connection).await?;
+        let (end, next_xid) = ends(connection).await?;
+        self.next_xid.fetch_max(next_xid, Ordering::Relaxed);
         let now = self.clock.now_micros();
         self.moments.add(now, end);
         let restart = slot.restart_lsn.as_deref().map(Lsn::parse).transpose()?;
@@ -310,11 +325,12 @@ fn halts(error: &Error) -> bool {
     matches!(error.code(), Code::Publication | Code::TableGone | Code::UnloggedRows)
 }
 
-/// The end of the log.
-async fn log_end(connection: &mut Connection) -> Result<Lsn> {
-    let rows = connection.simple(&format!("SELECT {}", server::LOG_END)).await?;
+/// The end of the log, and the next transaction id.
+async fn ends(connection: &mut Connection) -> Result<(Lsn, u64)> {
+    let next = "pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())";
+    let rows = connection.simple(&format!("SELECT {}, {next}", server::LOG_END)).await?;
     let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not tell the end of its log"))?;
-    Lsn::parse(row.text(0)?)
+    Ok((Lsn::parse(row.text(0)?)?, row.parse(1)?))
 }
 
 /// Gives the server something to log: a commit of any kind writes all before it to disk.

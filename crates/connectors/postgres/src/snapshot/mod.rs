@@ -20,5 +20,5 @@ pub use job::{ChunkRead, Job, ReadWith, SnapshotContext, current_view};
 pub use on_disk::log_something;
 pub use order::{Frontier, KeyOrder};
 pub use reader::Snapshot;
-pub use view::{Committed, View, widen};
+pub use view::{Committed, View};
 pub use whole::interrupted;

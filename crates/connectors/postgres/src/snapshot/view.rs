@@ -139,13 +139,6 @@ impl fmt::Display for View {
     }
 }
 
-/// The whole id of a transaction of which the stream tells the lower half: the one nearest to `near`. Ids in use never span
-/// more than half of the lower ones.
-pub fn widen(xid: u32, near: u64) -> u64 {
-    let distance = i64::from(xid.wrapping_sub(near as u32) as i32);
-    near.saturating_add_signed(distance)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,14 +161,5 @@ mod tests {
         for text in ["", "1:2", "2:1:", "a:2:", "1:2:x"] {
             assert!(View::parse(text, Lsn(0)).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn ids_are_widened_to_the_nearest() {
-        let epoch = 3u64 << 32;
-        assert_eq!(widen(5, epoch + 7), epoch + 5);
-        assert_eq!(widen(u32::MAX, epoch + 7), epoch - 1);
-        assert_eq!(widen(3, epoch - 2), epoch + 3);
-        assert_eq!(widen(800, 700), 800);
     }
 }

@@ -236,10 +236,12 @@ fn refused(error: Error, options: &FeedOptions, resume: &Resume) -> Error {
     }
 }
 
-fn gone(error: Error, publication: &str) -> Error {
-    error.with_code(Code::Publication).fact("publication", publication.to_owned()).help(
-        "the publication was dropped, or made after changes that are still to be read: what was written meanwhile cannot be \
-         read; start a new pipeline with a new snapshot",
+#[cold]
+fn gone(said: Error, publication: &str) -> Error {
+    let message =
+        format!("the publication `{publication}` was not there when changes were written that are still to be read");
+    Error::new(Code::Publication, message).fact("publication", publication.to_owned()).with_source(said).help(
+        "it was dropped, or made after them, and they cannot be read any more: start a new pipeline with a new snapshot",
     )
 }
 
@@ -350,6 +352,11 @@ impl Pump<'_> {
                         Some("XX000" | "XX001") => error.with_code(Code::LogDamaged),
                         _ => error,
                     });
+                }
+                Message::Notice(body) => {
+                    if let Some(error) = self.stream.passed_over(body)? {
+                        return Err(gone(error, &self.options.publication));
+                    }
                 }
                 Message::End => return Err(Error::new(Code::ConnectionLost, "the source ended the stream")),
             }

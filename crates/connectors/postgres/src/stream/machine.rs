@@ -3,13 +3,14 @@
 //! It neither connects nor waits: the reader shows it one message after another, and it answers what to do next. A message that
 //! has to wait is shown again.
 
+use super::ids::Ids;
 use super::relations::{Found, Relations};
 use super::tables::{Appended, Missing, RowsOf, Tables};
 use super::undecided::Undecided;
 use crate::lsn::Lsn;
 use crate::pgoutput::{Finished, Message, Prepared, Relation};
 use crate::position::Inside;
-use crate::snapshot::{Committed, TableVerdict, widen};
+use crate::snapshot::{Committed, TableVerdict};
 use crate::values::RowChange;
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::{Code, Error, Origin, Result, fault};
@@ -106,8 +107,7 @@ pub struct Machine {
     truncated: usize,
     /// Told of tables in a transaction whose rows were handed out before: the table has the columns of after them already.
     deferred: HashMap<u32, Relation>,
-    /// A transaction id in full, near to those that come.
-    near: u64,
+    ids: Ids,
     last_commit: Option<i64>,
 }
 
@@ -127,7 +127,7 @@ impl Machine {
             replay: None,
             truncated: 0,
             deferred: HashMap::new(),
-            near,
+            ids: Ids::new(near),
             last_commit: None,
         }
     }
@@ -156,7 +156,12 @@ impl Machine {
 
     /// A transaction id in full.
     pub fn near(&self) -> u64 {
-        self.near
+        self.ids.near()
+    }
+
+    /// Completes transaction ids.
+    pub fn ids(&mut self) -> &mut Ids {
+        &mut self.ids
     }
 
     /// Commit time of the last transaction.
@@ -365,8 +370,7 @@ impl Machine {
         if self.transaction.is_some() {
             return Err(Error::new(Code::UnknownEvent, "a transaction begins inside another one"));
         }
-        let xid = widen(xid, self.near);
-        self.near = self.near.max(xid);
+        let xid = self.ids.complete(xid);
         self.serial += 1;
         // Lengths of texts count: they are interned once per run of rows.
         let (id, place) = (format!("{}:{commit}", xid as u32), commit.to_string());

@@ -1,6 +1,7 @@
 //! The stream: from messages to rows.
 
 mod feed;
+mod ids;
 mod machine;
 #[cfg(test)]
 mod machine_tests;

@@ -50,3 +50,18 @@ fn a_value_that_is_read_before_its_change_is_visible_is_older() {
 fn a_chunk_handed_out_before_its_rows_are_on_disk_shows_what_the_server_forgets() {
     turns_red("view-on-disk", "source::forgotten::p02_what_a_chunk_shows_survives_a_crash_of_the_server");
 }
+
+#[test]
+fn a_promoted_standby_that_lacks_what_chunks_show_is_followed() {
+    for test in [
+        "inv5_a_standby_that_lacks_what_chunks_show_is_refused_at_the_reconnection",
+        "inv5_a_chunk_that_shows_what_a_promoted_standby_lacks_is_refused",
+    ] {
+        turns_red("promoted-with-all-that-is-shown", &format!("source::promoted::{test}"));
+    }
+}
+
+#[test]
+fn an_id_that_is_completed_by_an_old_one_loses_changes() {
+    turns_red("ids-near-the-servers", "source::far_ids::f20_ids_that_are_far_from_the_last_ones_are_told_apart");
+}
