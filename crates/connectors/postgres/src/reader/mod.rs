@@ -1,20 +1,17 @@
 //! The reader: stream and snapshot, brought together.
 
 use crate::client::{Message, worth_another_try};
-use crate::config::Config;
-use crate::discovery::Facts;
-use crate::lineage::ServerName;
 use crate::lsn::Lsn;
 use crate::pgoutput::Relation;
 use crate::position::{self, Head};
-use crate::server::{Instance, Resume};
+use crate::server::Instance;
 use crate::shape::Shape;
 use crate::snapshot::{ChunkRead, KeyOrder, ReadWith, lock};
-use crate::stream::{Durable, Fed, Feed, FeedOptions, Fill, Machine, Step, Tables};
+use crate::stream::{Fed, Feed, Fill, Step};
 use async_trait::async_trait;
 use dujiang_core::budget::Held;
 use dujiang_core::schema::{Ddl, SchemaChange};
-use dujiang_core::source::{Reader, SourceContext, SourceEvent, SourceStatus};
+use dujiang_core::source::{Reader, SourceEvent, SourceStatus};
 use dujiang_core::{ChangeBatch, Code, Error, Position, Result, fault};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,12 +24,14 @@ mod join;
 mod partitions;
 mod reread;
 mod snapshot_side;
+mod start;
 mod watch;
 
 pub use partitions::Partitions;
 use reread::Reread;
 use snapshot_side::{HandedOut, StreamAt};
 pub use snapshot_side::{SideTable, SnapshotSide};
+pub use start::Start;
 use watch::Watch;
 
 /// How long rows wait in an open builder when nothing more has arrived.
@@ -49,32 +48,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const OPEN_BYTES: usize = 32 << 20;
 /// Messages looked at before other work gets its turn.
 const MESSAGES_AT_A_TIME: usize = 8192;
-
-/// What a reader is made of.
-pub struct Start {
-    /// The options.
-    pub config: Arc<Config>,
-    /// From the engine.
-    pub context: SourceContext,
-    /// The captured tables.
-    pub tables: Tables,
-    /// The stream's state at the start.
-    pub machine: Machine,
-    /// The server.
-    pub server: ServerName,
-    /// The snapshot, if there is anything left of it.
-    pub snapshot: SnapshotSide,
-    /// End when the snapshot is complete.
-    pub bounded: bool,
-    /// The end of the log when the reader was opened.
-    pub end_at_open: Lsn,
-    /// How far things are durable.
-    pub durable: Arc<Durable>,
-    /// The database.
-    pub facts: Facts,
-    /// Partitions of the captured tables.
-    pub partitions: Partitions,
-}
 
 /// A change of a captured table as a whole.
 struct Announced {
@@ -141,7 +114,7 @@ pub struct PostgresReader {
 impl PostgresReader {
     /// Begins to read.
     pub fn new(start: Start) -> Self {
-        let (feed, binary) = (feed(&start, 0, true), start.tables.reads_binary());
+        let (feed, binary) = (start.feed(0, true), start.tables.reads_binary());
         let held = start.context.budget.hold(0);
         let snapshot_told = start.snapshot.is_none();
         let ids = start.tables.iter().map(|table| table.id.clone()).collect();
@@ -326,7 +299,7 @@ impl PostgresReader {
         self.start.tables.forget_found();
         self.start.machine.disconnected(&self.start.tables);
         self.binary = self.start.tables.reads_binary();
-        self.feed = feed(&self.start, self.failures, self.streaming);
+        self.feed = self.start.feed(self.failures, self.streaming);
     }
 
     /// The spool has no room: the server keeps transactions in progress itself, and sends them when they are committed. Prepared
@@ -513,29 +486,6 @@ impl PostgresReader {
 
 fn changed(table: &str, how: &str) -> Error {
     Error::new(Code::SchemaChange, format!("captured table {table} {how}")).fact("table", table.to_owned())
-}
-
-fn feed(start: &Start, failures: u32, streaming: bool) -> Feed {
-    let options = FeedOptions {
-        endpoint: start.config.endpoint.clone(),
-        publication: start.config.publication.clone(),
-        binary: start.tables.reads_binary(),
-        streaming,
-        origin: start.config.options.origin,
-        durable: start.durable.clone(),
-        clock: start.context.clock.clone(),
-        interval: start.config.options.heartbeat_interval,
-    };
-    let resume = Resume {
-        server: start.server.clone(),
-        slot: start.config.slot.clone(),
-        database: start.config.endpoint.database.clone(),
-        boundary: start.machine.boundary(),
-        from: start.machine.resume_from(),
-        // Those of this moment are looked at when the server is known.
-        views: Vec::new(),
-    };
-    Feed::start(options, resume, failures, &start.context.budget)
 }
 
 #[async_trait]
