@@ -1,6 +1,7 @@
 //! Messages without a server.
 
 use super::machine::*;
+use super::step::Step;
 use super::{Tables, Undecided};
 use crate::lsn::Lsn;
 use crate::values::ValueSettings;

@@ -7,10 +7,12 @@ mod machine;
 mod machine_tests;
 mod pace;
 mod relations;
+mod step;
 mod tables;
 mod undecided;
 
 pub use feed::{Durable, Fed, Feed, FeedOptions, Fill};
-pub use machine::{Begin, Machine, Step};
+pub use machine::{Begin, Machine};
+pub use step::Step;
 pub use tables::{Appended, Missing, RowsOf, Table, Tables};
 pub use undecided::Undecided;
