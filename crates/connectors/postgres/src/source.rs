@@ -141,9 +141,8 @@ impl PostgresSource {
             // Changes of before are of no use to a new pipeline.
             let since = if published_now { Since::Now } else { Since::Its(&config.publication) };
             self.outlast(side, &slot, since).await?;
-            let advanced = self.advance(side).await?;
             replayed_ends(side).await?;
-            return Ok(advanced);
+            return self.advance(side).await;
         }
         if config.options.startup_mode == StartupMode::CommittedOffset {
             return Err(Error::new(Code::SlotLost, format!("there is no replication slot `{name}`")).help(
