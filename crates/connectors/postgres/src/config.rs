@@ -55,11 +55,11 @@ dujiang_core::choice! {
 }
 
 dujiang_core::choice! {
-    /// What is done about the rows of a partition that was attached with rows in it, which the log does not hold.
-    pub enum AttachedRows {
+    /// What is done about changes that the log does not hold, or that the server passed over.
+    pub enum Gap {
         /// The pipeline halts.
         Halt = "halt",
-        /// They are passed over: changes of them may follow.
+        /// It goes on without them.
         PassOver = "pass-over",
     }
 }
@@ -132,9 +132,13 @@ dujiang_core::options! {
         /// old row. Without, such a record goes to the dead letters (`dead-letter`), or the value that the row has by now is read
         /// from the table (`reread`): it may be newer than the change, which then follows.
         "values.unchanged" => values_unchanged: UnchangedValue, default "dead-letter";
+        /// The server passes over what the publication does not publish, and tells nobody when that was so for a while. A publication
+        /// that was changed for captured tables, or as a whole, halts the pipeline (`halt`), or that is said once and it goes on
+        /// without what may be missing (`pass-over`).
+        "publication.changed" => publication_changed: Gap, default "halt";
         /// The log does not hold the rows that a partition has when it is attached to a captured table: the pipeline halts (`halt`), or
         /// says so and goes on without them (`pass-over`).
-        "partitions.attached-rows" => attached_rows: AttachedRows, default "halt";
+        "partitions.attached-rows" => attached_rows: Gap, default "halt";
         /// The database as first part of table names. Not supported yet: names are `schema.table`.
         "table-id.include-database" => include_database: bool, default "false";
         /// Accepted and not needed: the hand-off is always exact.

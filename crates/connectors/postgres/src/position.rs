@@ -1,5 +1,6 @@
 //! What a position holds. Its bytes: `dujiang_database::position`.
 
+use crate::catalog::Imprint;
 use crate::lineage::ServerName;
 use crate::lsn::Lsn;
 use crate::shape::Shape;
@@ -122,6 +123,9 @@ pub struct Head {
     /// The partitions that were seen of captured tables, by the ids of both.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub partitions: BTreeMap<u32, BTreeSet<u32>>,
+    /// How the captured tables were published when they were taken in.
+    #[serde(default, skip_serializing_if = "Imprint::is_empty")]
+    pub published: Imprint,
 }
 
 impl Head {
@@ -183,9 +187,11 @@ pub fn decode(position: &Position) -> Result<(Head, Vec<Shape>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Entry;
     use dujiang_core::Code;
 
     fn head() -> Head {
+        let entry = Entry { oid: 16_390, since: 731, narrow: true };
         Head {
             server: ServerName { system: "7300000000000000001".into(), timeline: 2 },
             slot: "dujiang_p".into(),
@@ -208,6 +214,7 @@ mod tests {
                 done: false,
             }),
             partitions: [(5, [5, 6].into())].into(),
+            published: Imprint { publication: Some(entry), tables: [(5, [entry].into())].into() },
         }
     }
 

@@ -1,6 +1,6 @@
 //! The source: discovering tables, and where to begin.
 
-use crate::catalog::{Collation, Published, TableDetail};
+use crate::catalog::{Collation, Imprint, Published, TableDetail};
 use crate::client::{Connection, Session, worth_another_try};
 use crate::config::{Config, StartupMode, UnchangedValue};
 use crate::discovery::{self, Facts};
@@ -8,7 +8,7 @@ use crate::examine;
 use crate::lineage::ServerName;
 use crate::lsn::Lsn;
 use crate::position::{self, Head, SnapshotState, SnapshotTable};
-use crate::preflight::{self, Asked, Fit};
+use crate::preflight::{self, Agreement, Asked, Fit};
 use crate::reader::{Partitions, PostgresReader, SideTable, SnapshotSide, Start};
 use crate::server::{self, Resume, Since, Slot};
 use crate::shape::Shape;
@@ -20,7 +20,7 @@ use dujiang_core::options::Problem;
 use dujiang_core::source::{Acker, Reader, Source, SourceContext, Survey, SurveyedTable};
 use dujiang_core::{Code, Error, Position, Result, TableId, TableSchema};
 use dujiang_spool::{Limits, Spool};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -81,6 +81,8 @@ impl PostgresSource {
         let oids: Vec<u32> = checked.details.tables.iter().map(|table| table.oid).collect();
         let details = discovery::details(&mut side, &oids).await?;
         let ids: Vec<TableId> = details.tables.iter().map(|table| table.id()).collect();
+        let agreement = Agreement::new(Imprint::default(), config);
+        agreement.take_in(&mut side, config, &checked.facts, &ids).await?;
         let published = preflight::published(&mut side, config, &checked.facts, &ids, Asked::Before).await?;
         let key_images = config.key_images();
         let shapes = discovery::shapes(&details, &published, &checked.facts, key_images)?;
@@ -107,6 +109,7 @@ impl PostgresSource {
             durable,
             facts: checked.facts,
             partitions,
+            agreement,
         };
         let mut opening = Opening { side, published };
         if matches!(mode, StartupMode::Initial | StartupMode::Snapshot) {
@@ -224,10 +227,12 @@ impl PostgresSource {
         replication.close().await;
         let mut side = self.connect(Session::Ordinary).await?;
         let facts = discovery::facts(&mut side, config).await?;
-        let Head { inside, mut snapshot, xid, partitions, .. } = head;
-        publish_joining(&mut side, config, &facts, &shapes, &mut snapshot).await?;
+        let Head { inside, mut snapshot, xid, partitions, published: imprint, .. } = head;
+        let agreement = Agreement::new(imprint, config);
+        publish_joining(&mut side, config, &facts, &shapes, &mut snapshot, &agreement).await?;
         let ids: Vec<TableId> = shapes.iter().map(Shape::id).collect();
         let published = preflight::published(&mut side, config, &facts, &ids, Asked::Later).await?;
+        agreement.look(&mut side, config, &facts, &ids).await?;
         let partitions = Partitions::new(partitions, config);
         // Before anything is handed out.
         partitions.look(&mut side, &ids).await?;
@@ -247,6 +252,7 @@ impl PostgresSource {
             durable: Arc::new(Durable::default()),
             facts,
             partitions,
+            agreement,
         };
         let mut opening = Opening { side, published };
         if let Some(snapshot) = snapshot {
@@ -297,6 +303,8 @@ impl PostgresSource {
             )
             .help("check `tables`, or start a new pipeline"));
         }
+        let relations: BTreeSet<u32> = kept.iter().map(|shape| shape.relation).collect();
+        head.published.tables.retain(|relation, _| relations.contains(relation));
         Ok((head, kept))
     }
 
@@ -343,11 +351,13 @@ async fn publish_joining(
     facts: &Facts,
     shapes: &[Shape],
     snapshot: &mut Option<SnapshotState>,
+    agreement: &Agreement,
 ) -> Result<()> {
     let Some(snapshot) = snapshot else { return Ok(()) };
     for table in snapshot.tables.iter_mut().filter(|table| table.joining) {
         let id = shapes[table.table as usize].id();
         preflight::publish_one(side, config, facts, &id).await?;
+        agreement.take_in(side, config, facts, std::slice::from_ref(&id)).await?;
         table.dropped.extend(current_view(side).await?.running());
         table.joining = false;
     }

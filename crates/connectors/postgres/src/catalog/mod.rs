@@ -4,11 +4,13 @@
 //! state of the catalog, whatever its nesting.
 
 pub mod identity;
+pub mod publication;
 pub mod read;
 pub mod sql;
 pub mod tables;
 
 pub use identity::{IdentityDemand, OldRows, check_identity, key_among, key_of, old_rows};
+pub use publication::{Entry, Imprint, Publishing};
 pub use tables::{
     CatalogColumn, CatalogIndex, Collates, Collation, Database, IdentityKind, Leaf, Published, TableDetail, TableEntry,
     read_all,

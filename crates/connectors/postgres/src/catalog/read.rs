@@ -1,10 +1,11 @@
 //! The queries, asked.
 
+use super::publication::Publishing;
 use super::sql;
 use super::tables::{Database, Published, TableDetail, TableEntry, read_all};
 use crate::client::Connection;
 use crate::values::{PgType, Types};
-use dujiang_core::{Code, Error, Result};
+use dujiang_core::{Code, Error, Result, TableId};
 use serde::de::DeserializeOwned;
 
 async fn documents<T: DeserializeOwned>(connection: &mut Connection, sql: &str) -> Result<Vec<T>> {
@@ -56,4 +57,20 @@ pub async fn types(connection: &mut Connection, oids: impl IntoIterator<Item = u
 /// `ConnectionLost`, `SourceQuery`.
 pub async fn published(connection: &mut Connection, publication: &str, version: i32) -> Result<Vec<Published>> {
     documents(connection, &sql::published(publication, version)).await
+}
+
+/// How a publication publishes these tables; none if it is not there. `version` is `server_version_num`.
+///
+/// # Errors
+/// `ConnectionLost`, `SourceQuery`.
+pub async fn publishing(
+    connection: &mut Connection,
+    publication: &str,
+    version: i32,
+    tables: &[TableId],
+) -> Result<Vec<Publishing>> {
+    if tables.is_empty() {
+        return Ok(Vec::new());
+    }
+    documents(connection, &sql::publishing(publication, version, tables)).await
 }

@@ -3,6 +3,8 @@
 //! A query sees the catalog as of its snapshot, but the server's functions (privileges, sizes) see it as it is by now, and say NULL of
 //! what is gone. It is taken for readable, and empty: whoever reads it is told that it is gone.
 
+use crate::client::quote;
+use dujiang_core::TableId;
 use std::fmt::Write;
 
 /// All tables of the database that are not the server's own: [`TableEntry`](super::TableEntry). Views, sequences and temporary
@@ -109,6 +111,35 @@ pub fn published(publication: &str, version: i32) -> String {
         "\
 SELECT pg_catalog.json_build_object('schema', p.schemaname, 'table', p.tablename, 'columns', {columns}, 'filter', {filter})
 FROM pg_catalog.pg_publication_tables p WHERE p.pubname = '{name}' ORDER BY 1::text"
+    )
+}
+
+/// How a publication publishes tables, by the entries of the catalog and the transactions that wrote them:
+/// [`Publishing`](super::Publishing), one row per table that is there. `version` is `server_version_num`.
+pub fn publishing(publication: &str, version: i32, tables: &[TableId]) -> String {
+    // Conditions and whole schemas came with 15.
+    let (narrow, schemas) = if version >= 150_000 {
+        (
+            "r.prqual IS NOT NULL",
+            "UNION ALL SELECT s.oid, s.xmin, false FROM pg_catalog.pg_publication_namespace s
+      WHERE s.pnpubid = p.oid AND s.pnnspid = c.relnamespace",
+        )
+    } else {
+        ("false", "")
+    };
+    let name = |id: &TableId| format!("({}, {})", quote::literal(&id.database), quote::literal(&id.table));
+    let names = tables.iter().map(name).collect::<Vec<_>>().join(", ");
+    let publication = quote::literal(publication);
+    format!(
+        "\
+SELECT pg_catalog.json_build_object(
+  'publication', pg_catalog.json_build_object('o', p.oid::bigint, 'x', p.xmin::text::bigint),
+  'oid', c.oid::bigint, 'schema', n.nspname, 'table', c.relname, 'entries', (SELECT coalesce(pg_catalog.json_agg(
+      pg_catalog.json_build_object('o', e.id::bigint, 'x', e.since::text::bigint, 'n', e.narrow)), '[]'::json)
+    FROM (SELECT r.oid, r.xmin, {narrow} FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = c.oid
+      {schemas}) e (id, since, narrow)))
+FROM pg_catalog.pg_publication p CROSS JOIN pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE p.pubname = {publication} AND (n.nspname, c.relname) IN ({names})"
     )
 }
 

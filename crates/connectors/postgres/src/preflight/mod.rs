@@ -1,5 +1,6 @@
 //! What must hold before anything is read.
 
+mod agreement;
 mod fits;
 mod publication;
 mod server;
@@ -9,6 +10,7 @@ use crate::catalog::{TableDetail, check_identity};
 use crate::client::Connection;
 use crate::config::{Config, OriginFilter};
 use crate::discovery::{self, Details, Facts, Found};
+pub use agreement::Agreement;
 use dujiang_core::{Code, Error, Result, TableId};
 pub use fits::{Fit, fits, left_out};
 pub use publication::{Asked, publish, publish_one, published};

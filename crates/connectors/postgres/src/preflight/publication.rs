@@ -132,8 +132,8 @@ pub async fn published(
     Err(mended(error, statements))
 }
 
-const TAKEN_OUT: &str =
-    "what was written since it was taken out cannot be read: start a new pipeline with a new snapshot";
+const TAKEN_OUT: &str = "what was written meanwhile cannot be read any more, also if the publication is mended: start a new pipeline with a \
+     new snapshot";
 
 fn lacking(name: &str, missing: &[&TableId], kinds: &[String]) -> Error {
     let what = if missing.is_empty() { "every kind of change" } else { "all captured tables" };

@@ -5,7 +5,7 @@ use crate::catalog::{TableDetail, TableEntry, check_identity};
 use crate::client::{Connection, quote};
 use crate::config::Config;
 use crate::discovery::{self, Facts};
-use crate::preflight;
+use crate::preflight::{self, Agreement};
 use crate::server;
 use crate::shape::Shape;
 use crate::snapshot::{KeyOrder, current_view};
@@ -117,8 +117,11 @@ impl Arrivals {
         facts: &Facts,
         table: &TableId,
         partitions: &Partitions,
+        agreement: &Agreement,
     ) -> Result<Published> {
         preflight::publish_one(connection, config, facts, table).await?;
+        // What is written while it is not published after this is missing; what was before, every view shows.
+        agreement.take_in(connection, config, facts, std::slice::from_ref(table)).await?;
         let under_way = current_view(connection).await?.running().collect();
         let published = discovery::published(connection, config, facts.database.version).await?.unwrap_or_default();
         let filter = published.into_iter().find(|p| p.id() == *table).and_then(|p| p.filter);

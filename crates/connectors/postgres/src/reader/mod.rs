@@ -518,6 +518,7 @@ impl Reader for PostgresReader {
             xid: machine.near(),
             snapshot: self.start.snapshot.state(&self.start.tables),
             partitions: self.start.partitions.seen(),
+            published: self.start.agreement.imprint(),
         };
         position::encode(&head, &self.start.tables.encoded_shapes()?)
     }

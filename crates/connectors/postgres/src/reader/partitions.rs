@@ -1,7 +1,7 @@
 //! Partitions of captured tables that come and go: the log says nothing of the rows that they bring or take away.
 
 use crate::client::{Connection, quote};
-use crate::config::{AttachedRows, Config};
+use crate::config::{Config, Gap};
 use dujiang_core::{Code, Error, Result, TableId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ pub type Seen = BTreeMap<u32, BTreeSet<u32>>;
 #[derive(Clone)]
 pub struct Partitions {
     seen: Arc<Mutex<Seen>>,
-    attached_rows: AttachedRows,
+    attached_rows: Gap,
 }
 
 /// A partition, or a partitioned table itself.
@@ -59,8 +59,8 @@ impl Partitions {
             if new && found.is_below && has_older_rows(connection, &found).await? {
                 let error = attached_with_rows(&found);
                 match self.attached_rows {
-                    AttachedRows::Halt => return Err(error),
-                    AttachedRows::PassOver => tracing::warn!("{}; they are passed over", error.message()),
+                    Gap::Halt => return Err(error),
+                    Gap::PassOver => tracing::warn!("{}; they are passed over", error.message()),
                 }
             }
             now.entry(found.root).or_default().insert(found.oid);

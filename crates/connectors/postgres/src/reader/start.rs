@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::discovery::Facts;
 use crate::lineage::ServerName;
 use crate::lsn::Lsn;
+use crate::preflight::Agreement;
 use crate::server::Resume;
 use crate::stream::{Durable, Feed, FeedOptions, Machine, Tables};
 use dujiang_core::source::SourceContext;
@@ -35,6 +36,8 @@ pub struct Start {
     pub facts: Facts,
     /// Partitions of the captured tables.
     pub partitions: Partitions,
+    /// How they are published.
+    pub agreement: Agreement,
 }
 
 impl Start {

@@ -7,7 +7,7 @@ use crate::client::{Connection, Endpoint, Session, worth_another_try};
 use crate::config::Config;
 use crate::discovery::Facts;
 use crate::lsn::Lsn;
-use crate::preflight::{self, Asked};
+use crate::preflight::{self, Agreement, Asked};
 use crate::server;
 use crate::snapshot::log_something;
 use dujiang_core::clock::Clock;
@@ -73,6 +73,7 @@ impl Watch {
             looked: looked.clone(),
             arrivals: Arrivals::default(),
             partitions: start.partitions.clone(),
+            agreement: start.agreement.clone(),
             arrival,
             to_publish,
             publishing: None,
@@ -180,6 +181,7 @@ struct Guard {
     looked: Arc<Notify>,
     arrivals: Arrivals,
     partitions: Partitions,
+    agreement: Agreement,
     arrival: mpsc::Sender<Arrival>,
     to_publish: mpsc::Receiver<TableId>,
     /// A table that is to be published, and is tried again until it is.
@@ -243,11 +245,13 @@ impl Guard {
         };
         // The server passes over changes of tables that are not published, without a word.
         preflight::published(connection, &self.config, &self.facts, &self.tables, Asked::Later).await?;
+        self.agreement.look(connection, &self.config, &self.facts, &self.tables).await?;
         self.slot(connection).await?;
         self.partitions.look(connection, &self.tables).await?;
         if let Some(table) = self.publishing.clone() {
+            let (partitions, agreement) = (&self.partitions, &self.agreement);
             let published =
-                self.arrivals.publish(connection, &self.config, &self.facts, &table, &self.partitions).await;
+                self.arrivals.publish(connection, &self.config, &self.facts, &table, partitions, agreement).await;
             let published = match published {
                 // The session is as good as it was: the next look tries again.
                 Err(error) if connection.is_idle() && !halts(&error) => {
