@@ -13,11 +13,13 @@ use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
 
 /// The session's known state: texts of values do not depend on the server's configuration, no limit of time cuts a
-/// snapshot short, names are never looked up outside of `pg_catalog`, and warnings come.
+/// snapshot short, names are never looked up outside of `pg_catalog`, warnings come, and what is to
+/// be written is.
 const SESSION: &str = "SET datestyle = 'ISO, YMD'; SET intervalstyle = 'iso_8601'; SET timezone = 'UTC'; \
     SET extra_float_digits = 3; SET bytea_output = 'hex'; SET xmloption = 'content'; SET lc_monetary = 'C'; \
     SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
-    SET search_path = ''; SET client_min_messages = 'notice'; SET standard_conforming_strings = on; SET row_security = off";
+    SET search_path = ''; SET client_min_messages = 'notice'; SET standard_conforming_strings = on; SET row_security = off; \
+    SET default_transaction_read_only = off";
 
 /// One session with a server.
 ///

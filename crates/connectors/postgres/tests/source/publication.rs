@@ -167,3 +167,19 @@ async fn a_publication_that_was_mended_still_asks_for_a_new_snapshot() {
         halts(&mut pipeline, "was changed, and may have left changes out").await;
     }
 }
+
+/// A role whose transactions only read unless they say otherwise is no standby.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_only_reads_by_default_makes_its_publication() {
+    let server = own();
+    server
+        .sql(&format!(
+            "{TABLE}; CREATE ROLE capture SUPERUSER LOGIN REPLICATION; ALTER ROLE capture SET default_transaction_read_only = on"
+        ))
+        .unwrap();
+    let mut pipeline = Pipeline::new(source(&server, "postgres.public.t", &[("username", "capture")]));
+    pipeline.until("caught-up").await.unwrap();
+    server.sql("INSERT INTO t VALUES (2)").unwrap();
+    pipeline.until_now(&server).await.unwrap();
+    assert_eq!(pipeline.sink.count("public.t"), 2);
+}
