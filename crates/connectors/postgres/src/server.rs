@@ -238,17 +238,23 @@ pub async fn slot(connection: &mut Connection, name: &str) -> Result<Option<Slot
     serde_json::from_str(row.text(0)?).map(Some).or_code(Code::Protocol, || "a slot cannot be read".into())
 }
 
+/// The slot is not there.
+#[cold]
+pub fn lost_slot(resume: &Resume) -> Error {
+    Error::new(Code::SlotLost, format!("the replication slot `{}` is gone", resume.slot))
+        .fact("slot", resume.slot.clone())
+        .fact("position", resume.boundary.to_string())
+        .help(
+            "it was dropped, or did not follow a failover (PostgreSQL 17: failover slots): start a new pipeline with a new \
+             snapshot",
+        )
+}
+
 /// Whether a slot still has everything after the boundary.
 fn check_slot(slot: Option<&Slot>, resume: &Resume) -> Result<()> {
     let name = &resume.slot;
     let with_place = |error: Error| error.fact("slot", name.clone()).fact("position", resume.boundary.to_string());
-    let Some(slot) = slot else {
-        let message = format!("the replication slot `{name}` is gone");
-        return Err(with_place(Error::new(Code::SlotLost, message)).help(
-            "it was dropped, or did not follow a failover (PostgreSQL 17: failover slots): start a new pipeline with a new \
-             snapshot",
-        ));
-    };
+    let Some(slot) = slot else { return Err(lost_slot(resume)) };
     is_usable(slot, name, &resume.database)?;
     if let Some(reason) = slot.lost() {
         let message = format!("the server has invalidated the replication slot `{name}`");

@@ -9,7 +9,7 @@ use super::pace::{Pace, REST};
 use crate::client::{Block, Connection, Endpoint, Message, Replication, Session, Status, quote, sqlstate};
 use crate::config::OriginFilter;
 use crate::lsn::Lsn;
-use crate::server::{Instance, Resume, is_standby, verify};
+use crate::server::{Instance, Resume, is_standby, lost_slot, verify};
 use dujiang_core::budget::{Budget, Held};
 use dujiang_core::clock::Clock;
 use dujiang_core::{Code, Error, Result, fault};
@@ -167,8 +167,7 @@ async fn run(options: &FeedOptions, resume: &Resume, budget: &Budget, sender: &m
     let interval = interval(&mut connection, options.interval).await?;
     let standby = Standby::beside(&mut connection, &options.endpoint).await?;
     let version = connection.version();
-    let stream =
-        connection.replicate(&start(options, resume, version)).await.map_err(|e| refused(e, options, resume))?;
+    let stream = connection.replicate(&start(options, resume, version)).await.map_err(|e| refused(e, resume))?;
     if sender.send(Fed::Connected(instance)).await.is_err() {
         return Ok(());
     }
@@ -221,13 +220,11 @@ fn start(options: &FeedOptions, resume: &Resume, version: u32) -> String {
     )
 }
 
-fn refused(error: Error, options: &FeedOptions, resume: &Resume) -> Error {
+fn refused(error: Error, resume: &Resume) -> Error {
     let error = error.fact("slot", resume.slot.clone());
     match sqlstate(&error) {
-        Some("42704") if error.facts().iter().any(|(_, text)| text.contains("publication")) => {
-            gone(error, &options.publication)
-        }
-        Some("42704") => error.with_code(Code::SlotLost),
+        // Publications are looked for when there is a change to send, and not here.
+        Some("42704") => lost_slot(resume).with_source(error),
         Some("55000") => {
             error.with_code(Code::SlotInvalid).help("drop the slot, and start a new pipeline with a new snapshot")
         }
@@ -407,6 +404,22 @@ mod tests {
     fn pauses_grow_to_half_a_minute() {
         let millis: Vec<_> = [0, 1, 2, 3, 9, 10, 99].map(|n| pause(n).as_millis()).into();
         assert_eq!(millis, [0, 100, 200, 400, 25_600, 30_000, 30_000]);
+    }
+
+    #[test]
+    fn a_slot_that_went_between_two_looks_is_named() {
+        let resume = Resume {
+            server: crate::lineage::ServerName { system: "7".into(), timeline: 1 },
+            slot: "s".into(),
+            database: "d".into(),
+            boundary: Lsn(100),
+            from: Lsn(100),
+            views: Vec::new(),
+        };
+        let said = Error::new(Code::SourceQuery, "the server refused a statement")
+            .fact("statement", "START_REPLICATION SLOT s LOGICAL 0/64 (publication_names '\"p\"')")
+            .fact("sqlstate", "42704");
+        assert_eq!(refused(said, &resume).code(), Code::SlotLost);
     }
 
     #[test]
