@@ -72,10 +72,11 @@ impl PostgresSource {
         let mut side = self.connect(Session::Ordinary).await?;
         let checked = preflight::check(&mut side, config).await?;
         checked.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let there = self.slot_that_is_there(&mut side).await?;
         let new = preflight::publish(&mut side, config, &checked.facts, &checked.details.tables).await?;
         let mut replication = self.connect(Session::Replication).await?;
         let instance = server::identify(&mut replication).await?;
-        let boundary = self.slot(&mut replication, &mut side, new).await?;
+        let boundary = self.slot(&mut replication, &mut side, there, new).await?;
         replication.close().await;
         // The catalog is read after the place from which the stream tells of every change of it.
         let oids: Vec<u32> = checked.details.tables.iter().map(|table| table.oid).collect();
@@ -124,20 +125,36 @@ impl PostgresSource {
         Ok(start)
     }
 
-    /// The slot, made if it is not there, and the place from which on it sends everything.
-    async fn slot(&self, replication: &mut Connection, side: &mut Connection, published_now: bool) -> Result<Lsn> {
+    /// The slot that is there, if it can be begun with. Asked before anything is made.
+    async fn slot_that_is_there(&self, side: &mut Connection) -> Result<Option<Slot>> {
         let config = &self.config;
         let name = &config.slot;
-        if let Some(slot) = server::slot(replication, name).await? {
-            server::is_usable(&slot, name, &config.endpoint.database)?;
-            if let Some(reason) = slot.lost() {
-                return Err(Error::new(
-                    Code::SlotInvalid,
-                    format!("the server has invalidated the replication slot `{name}`"),
-                )
-                .fact("reason", reason.to_owned())
-                .help(format!("run {}", server::drop_statement(name))));
+        let Some(slot) = server::slot(side, name).await? else {
+            if config.options.startup_mode == StartupMode::CommittedOffset {
+                return Err(Error::new(Code::SlotLost, format!("there is no replication slot `{name}`")).help(
+                    "`scan.startup.mode: committed-offset` goes on from a slot that is there: name it with `slot.name`, or \
+                     begin with `initial` or `latest-offset`",
+                ));
             }
+            return Ok(None);
+        };
+        server::is_usable(&slot, name, &config.endpoint.database)?;
+        let Some(reason) = slot.lost() else { return Ok(Some(slot)) };
+        Err(Error::new(Code::SlotInvalid, format!("the server has invalidated the replication slot `{name}`"))
+            .fact("reason", reason.to_owned())
+            .help(format!("run {}", server::drop_statement(name))))
+    }
+
+    /// The place from which on the slot sends everything; it is made if it is not there.
+    async fn slot(
+        &self,
+        replication: &mut Connection,
+        side: &mut Connection,
+        there: Option<Slot>,
+        published_now: bool,
+    ) -> Result<Lsn> {
+        let config = &self.config;
+        if let Some(slot) = there {
             if config.options.startup_mode == StartupMode::CommittedOffset {
                 return slot.confirmed()?.ok_or_else(|| Error::new(Code::Protocol, "the slot has no place"));
             }
@@ -147,13 +164,7 @@ impl PostgresSource {
             replayed_ends(side).await?;
             return self.advance(side).await;
         }
-        if config.options.startup_mode == StartupMode::CommittedOffset {
-            return Err(Error::new(Code::SlotLost, format!("there is no replication slot `{name}`")).help(
-                "`scan.startup.mode: committed-offset` goes on from a slot that is there: name it with `slot.name`, or begin \
-                 with `initial` or `latest-offset`",
-            ));
-        }
-        let making = server::create_slot(replication, name);
+        let making = server::create_slot(replication, &config.slot);
         tokio::pin!(making);
         loop {
             match tokio::time::timeout(SLOT_PATIENCE, &mut making).await {

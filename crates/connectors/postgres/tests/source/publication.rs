@@ -183,3 +183,16 @@ async fn a_role_that_only_reads_by_default_makes_its_publication() {
     pipeline.until_now(&server).await.unwrap();
     assert_eq!(pipeline.sink.count("public.t"), 2);
 }
+
+/// A start that cannot be leaves nothing behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_is_missing_is_told_before_a_publication_is_made() {
+    let server = own();
+    server.sql(TABLE).unwrap();
+    let options = [("slot.name", "s"), ("scan.startup.mode", "committed-offset")];
+    let mut pipeline = Pipeline::new(source(&server, "postgres.public.t", &options));
+    assert_eq!(error(&mut pipeline).await.code(), Code::SlotLost);
+    server.sql("SELECT pg_create_physical_replication_slot('s')").unwrap();
+    assert_eq!(error(&mut pipeline).await.code(), Code::SlotForeign);
+    assert_eq!(server.sql("SELECT count(*) FROM pg_publication").unwrap().trim(), "0");
+}
