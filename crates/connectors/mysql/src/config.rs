@@ -7,6 +7,7 @@ use crate::oceanbase;
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{ByteSize, OptionDef, OptionType, OptionValue, Place, Presence, Problem, RawOption};
 use dujiang_core::{Code, Secret, TableId};
+use dujiang_database::block;
 use dujiang_database::foreign::{self, Properties};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -360,15 +361,8 @@ fn contradictions(options: &MysqlOptions) -> Vec<Problem> {
             problems.push(Problem::new(Code::NotSupported, message, place(&key)).help(help));
         }
     }
-    if options.heartbeat_interval < Duration::from_millis(100) {
-        let message = "`heartbeat.interval` must be at least 100ms";
-        problems.push(Problem::new(Code::BadValue, message, place("heartbeat.interval")));
-    }
-    if options.tls_cert.is_some() != options.tls_key.is_some() {
-        let message = "`tls.cert` and `tls.key` need each other";
-        let given = if options.tls_cert.is_some() { "tls.cert" } else { "tls.key" };
-        problems.push(Problem::new(Code::Conflict, message, place(given)));
-    }
+    problems.extend(block::heartbeat(options.heartbeat_interval, place));
+    problems.extend(block::key_pair(options.tls_cert.as_deref(), options.tls_key.as_deref(), place));
     problems
 }
 

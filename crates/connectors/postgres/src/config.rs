@@ -7,6 +7,7 @@ use crate::values::{ValueForm, ValueSettings};
 use dujiang_core::connector::PipelineOptions;
 use dujiang_core::options::{ByteSize, Problem, RawOption};
 use dujiang_core::{Code, Secret};
+use dujiang_database::block;
 use dujiang_database::foreign::{self, Properties};
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
@@ -311,15 +312,9 @@ fn contradictions(options: &PostgresOptions) -> Vec<Problem> {
         let message = "`publication.name` must be a name of 1 to 63 bytes";
         problems.push(Problem::new(Code::BadValue, message, options.place("publication.name")));
     }
-    if options.heartbeat_interval < Duration::from_millis(100) {
-        let message = "`heartbeat.interval` must be at least 100ms";
-        problems.push(Problem::new(Code::BadValue, message, options.place("heartbeat.interval")));
-    }
-    if options.tls_cert.is_some() != options.tls_key.is_some() {
-        let message = "`tls.cert` and `tls.key` need each other";
-        let given = if options.tls_cert.is_some() { "tls.cert" } else { "tls.key" };
-        problems.push(Problem::new(Code::Conflict, message, options.place(given)));
-    }
+    let place = |key: &str| options.place(key);
+    problems.extend(block::heartbeat(options.heartbeat_interval, place));
+    problems.extend(block::key_pair(options.tls_cert.as_deref(), options.tls_key.as_deref(), place));
     problems
 }
 
