@@ -1,53 +1,21 @@
 //! Saboteur runs: the program with one safety step taken out must fail the simulation.
-//!
-//! What is taken out is installed once per process, so each saboteur is a child process: this very test binary, told by
-//! an environment variable to sabotage itself and to run the simulation.
 
-use dujiang_core::fault::{self, Faults};
-use std::process::Command;
+use dujiang_core::fault;
+use dujiang_testkit::saboteur::run_without;
 
-const VARIABLE: &str = "DUJIANG_TEST_SABOTEUR";
 const SIMULATION: &str = "sim::p35_p36_simulation_of_every_fault";
 const WITH_LOG: &str = "sim::p07_p36_simulation_of_a_capture_and_its_deliveries";
-
-struct Saboteur(String);
-
-impl Faults for Saboteur {
-    fn at(&self, _: &'static str) {}
-
-    fn removed(&self, step: &'static str) -> bool {
-        self.0 == step
-    }
-}
-
-/// In a saboteur's child process, takes its step out.
-pub fn install_if_asked() {
-    if let Ok(step) = std::env::var(VARIABLE) {
-        fault::install(Box::new(Saboteur(step)));
-    }
-}
-
-/// Runs a simulation without `step` and returns what it printed, if it failed as it should.
-fn simulate_without(step: &str, simulation: &str) -> Result<String, String> {
-    assert!(fault::STEPS.contains(&step), "{step} is a safety step");
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", simulation, "--nocapture", "--test-threads", "1"])
-        .env(VARIABLE, step)
-        .env("DUJIANG_SEEDS", "400")
-        .env_remove("DUJIANG_SEED")
-        .output()
-        .unwrap();
-    let told = format!("{}{}", String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
-    assert!(told.contains("running 1 test"), "the child ran the simulation:\n{told}");
-    if child.status.success() { Err(told) } else { Ok(told) }
-}
 
 fn must_turn_red(step: &str, because: &str) {
     turns_red(step, SIMULATION, because);
 }
 
 fn turns_red(step: &str, simulation: &str, because: &str) {
-    let told = simulate_without(step, simulation).expect("the simulation does not miss the step that was taken out");
+    assert!(fault::STEPS.contains(&step), "{step} is a safety step");
+    let told = run_without(step, simulation, |child| {
+        child.env("DUJIANG_SEEDS", "400").env_remove("DUJIANG_SEED");
+    });
+    let told = told.expect("the simulation does not miss the step that was taken out");
     assert!(told.contains(because), "it fails for the right reason ({because}):\n{told}");
 }
 

@@ -9,6 +9,7 @@
 //! - [`pipeline`]: a pipeline in small for tests of sources, with crashes and a sink that notices what is wrong.
 //! - [`power`]: a disk whose power fails.
 //! - [`proxy`]: a TCP proxy that delays, cuts, drips, stalls, swallows and flips.
+//! - [`saboteur`]: runs tests without a safety step, which they must notice.
 //! - [`sample`]: tables with a number and a text, and rows of them.
 //! - [`workload`]: a load of real transactions on a real server, made so that loss, repetition and reordering show.
 //! - [`oracle`]: compares files with the source, row by row and change by change, through an independent reader.
@@ -26,6 +27,7 @@ pub mod oracle;
 pub mod pipeline;
 pub mod power;
 pub mod proxy;
+pub mod saboteur;
 pub mod sample;
 pub mod watch;
 pub mod workload;

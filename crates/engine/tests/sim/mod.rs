@@ -61,7 +61,7 @@ pub fn seeds(default: u64) -> std::ops::Range<u64> {
 
 #[test]
 fn p35_p36_simulation_of_every_fault() {
-    crate::saboteur::install_if_asked();
+    dujiang_testkit::saboteur::take_out();
     if let Err(why) = run_seeds(seeds(SEEDS), replay) {
         panic!("{why}\nreplay with DUJIANG_SEED=<seed>");
     }
@@ -69,7 +69,7 @@ fn p35_p36_simulation_of_every_fault() {
 
 #[test]
 fn p07_p36_simulation_of_a_capture_and_its_deliveries() {
-    crate::saboteur::install_if_asked();
+    dujiang_testkit::saboteur::take_out();
     if let Err(why) = run_seeds(seeds(SEEDS_WITH_LOG), replay_with_log) {
         panic!("{why}\nreplay with DUJIANG_SEED=<seed>");
     }

@@ -10,6 +10,6 @@ mod sink;
 
 pub use cells::cell;
 pub(crate) use opening::work_dir;
-pub use opening::{REMOVED, built, context};
+pub use opening::{built, context};
 pub use run::{Pipeline, failure};
 pub use sink::{Family, Image, Rows, Sink, images, same_row};

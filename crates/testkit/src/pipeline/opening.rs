@@ -1,9 +1,9 @@
-//! How a source is built and opened here, and which safety step it may have to do without.
+//! How a source is built and opened here.
 
+use crate::saboteur;
 use dujiang_core::budget::Budget;
 use dujiang_core::clock::Clock;
 use dujiang_core::connector::{PipelineOptions, SourceSpec};
-use dujiang_core::fault::{self, Faults};
 use dujiang_core::options::{Place, RawOption};
 use dujiang_core::source::{Source, SourceContext};
 use dujiang_core::{Lineage, PipelineIdentity};
@@ -44,30 +44,10 @@ pub fn context() -> SourceContext {
 /// # Panics
 /// For options that the source refuses.
 pub fn built(spec: &SourceSpec, pipeline: &str, usual: &[(&str, &str)], options: &[(&str, &str)]) -> Box<dyn Source> {
-    take_out();
+    saboteur::take_out();
     let given = |key: &str| options.iter().any(|(k, _)| *k == key);
     let all = usual.iter().filter(|(key, _)| !given(key)).chain(options);
     let raw: Vec<_> = all.map(|(key, value)| RawOption::new(*key, *value, Place::CommandLine)).collect();
     let pipeline = PipelineOptions { name: pipeline.into(), parallelism: 1, memory_limit: 128 << 20 };
     (spec.build)(&raw, &pipeline).expect("options that fit")
-}
-
-/// Names the safety step that this process does without.
-pub const REMOVED: &str = "DUJIANG_TEST_REMOVED";
-
-struct Saboteur(String);
-
-impl Faults for Saboteur {
-    fn at(&self, _point: &'static str) {}
-
-    fn removed(&self, step: &'static str) -> bool {
-        self.0 == step
-    }
-}
-
-/// Takes the step out that [`REMOVED`] names, if it names one.
-pub(super) fn take_out() {
-    if let Ok(step) = std::env::var(REMOVED) {
-        fault::install(Box::new(Saboteur(step)));
-    }
 }

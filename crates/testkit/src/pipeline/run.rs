@@ -1,7 +1,8 @@
 //! The run: what a reader tells, barriers and crashes.
 
-use super::opening::{context, take_out};
+use super::opening::context;
 use super::sink::{Family, Rows, Sink};
+use crate::saboteur;
 use dujiang_core::schema::SchemaChange;
 use dujiang_core::source::{Acker, Reader, Source, SourceEvent, SourceStatus};
 use dujiang_core::{ChangeBatch, Code, Error, Position, Result};
@@ -36,7 +37,7 @@ pub struct Pipeline<F> {
 impl<F: Family> Pipeline<F> {
     /// One that begins where the source is configured to begin.
     pub fn new(source: Box<dyn Source>) -> Self {
-        take_out();
+        saboteur::take_out();
         Self {
             source,
             reader: None,

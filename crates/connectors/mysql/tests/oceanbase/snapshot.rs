@@ -97,7 +97,7 @@ async fn changes_before_the_snapshot_come_late_in_the_log() {
 #[test]
 fn a_chunk_without_its_window_lacks_changes() {
     let test = "oceanbase::snapshot::changes_after_the_snapshot_are_in_the_chunk";
-    crate::source::saboteurs::turns_red("fold-window", test);
+    dujiang_testkit::saboteur::turns_red("fold-window", test);
 }
 
 /// A snapshot that cannot be read is replaced by a new one, whatever the reason.

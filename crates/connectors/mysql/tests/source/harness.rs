@@ -7,7 +7,7 @@ use dujiang_core::source::Source;
 use dujiang_mysql::SPECS;
 use dujiang_scratch::{Family, Kind as ServerKind, Options, Server, ServerBinary};
 use dujiang_testkit::pipeline::{self, built};
-pub use dujiang_testkit::pipeline::{REMOVED, Sink, cell, failure, same_row};
+pub use dujiang_testkit::pipeline::{Sink, cell, failure, same_row};
 use std::collections::BTreeMap;
 
 pub type Pipeline = pipeline::Pipeline<MySql>;

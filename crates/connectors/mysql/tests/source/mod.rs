@@ -13,7 +13,7 @@ mod promises;
 mod questions;
 mod rekeyed;
 mod resume;
-pub mod saboteurs;
+mod saboteurs;
 mod schema;
 mod size;
 mod window;

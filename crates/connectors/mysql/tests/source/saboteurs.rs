@@ -1,14 +1,4 @@
-use super::harness::REMOVED;
-use std::process::Command;
-
-/// A test that stays green without the safety step it is there for is none.
-pub fn turns_red(step: &str, test: &str) {
-    let program = std::env::current_exe().unwrap();
-    let output = Command::new(program).args([test, "--exact"]).env(REMOVED, step).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("running 1 test"), "{test}: {text}");
-    assert!(!output.status.success(), "without {step}, {test} is still green");
-}
+use dujiang_testkit::saboteur::turns_red;
 
 #[test]
 fn a_hand_off_point_read_beside_the_select_loses_rows() {

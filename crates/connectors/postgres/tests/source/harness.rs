@@ -7,7 +7,7 @@ use dujiang_postgres::SPEC;
 use dujiang_postgres::lsn::Lsn;
 use dujiang_scratch::{Postgres, PostgresOptions};
 use dujiang_testkit::pipeline::{self, built};
-pub use dujiang_testkit::pipeline::{Image, REMOVED, Sink, context, images};
+pub use dujiang_testkit::pipeline::{Image, Sink, context, images};
 use std::collections::BTreeMap;
 
 pub type Pipeline = pipeline::Pipeline<PostgreSql>;
