@@ -5,8 +5,9 @@ use dujiang_scratch::Random;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Columns: the unique one, the key, and a number.
 pub const SHAPE: &str = "(k int NOT NULL UNIQUE, id int NOT NULL PRIMARY KEY, v int NOT NULL)";
@@ -129,6 +130,7 @@ impl Mover {
 pub struct Moves {
     movers: Vec<Mover>,
     stop: Arc<AtomicBool>,
+    done: Arc<AtomicU64>,
     running: Vec<JoinHandle<()>>,
 }
 
@@ -136,7 +138,7 @@ impl Moves {
     /// So many rows of a table of [`SHAPE`], which so many sessions will move.
     pub fn new(table: &str, seed: u64, rows: u64, sessions: u64) -> Self {
         let movers = (0..sessions).map(|share| Mover::new(table, seed, rows, (share, sessions))).collect();
-        Self { movers, stop: Arc::default(), running: Vec::new() }
+        Self { movers, stop: Arc::default(), done: Arc::default(), running: Vec::new() }
     }
 
     /// What makes the first rows.
@@ -147,12 +149,26 @@ impl Moves {
     /// Begins to move them; `session` makes what runs the statements it is handed.
     pub fn start<R: FnMut(&str) + Send + 'static>(&mut self, mut session: impl FnMut() -> R) {
         for mut mover in self.movers.drain(..) {
-            let (stop, mut run) = (self.stop.clone(), session());
+            let (stop, done, mut run) = (self.stop.clone(), self.done.clone(), session());
             self.running.push(std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     run(&mover.draft());
+                    done.fetch_add(1, Ordering::Relaxed);
                 }
             }));
+        }
+    }
+
+    /// Waits until so many more transactions are through.
+    ///
+    /// # Panics
+    /// When a session has failed, and when they are not through after a minute.
+    pub fn wait_for(&self, more: u64) {
+        let (begin, wanted) = (Instant::now(), self.done.load(Ordering::Relaxed) + more);
+        while self.done.load(Ordering::Relaxed) < wanted {
+            assert!(self.running.iter().all(|session| !session.is_finished()), "a session that moves rows has failed");
+            assert!(begin.elapsed() < Duration::from_secs(60), "rows have not moved for a minute");
+            std::thread::sleep(Duration::from_micros(100));
         }
     }
 
