@@ -9,6 +9,7 @@ pub mod evolve;
 pub mod examine;
 pub mod lineage;
 pub mod lsn;
+pub mod owner;
 pub mod pgoutput;
 pub mod position;
 pub mod preflight;

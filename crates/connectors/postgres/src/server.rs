@@ -1,6 +1,6 @@
 //! The server behind the address: whether it is the one that was followed, and whether its slot still serves the position.
 
-use crate::client::{Connection, Row, quote, sqlstate};
+use crate::client::{Connection, Row, may_not_replicate, quote, sqlstate};
 use crate::config::Config;
 use crate::lineage::ServerName;
 use crate::lsn::Lsn;
@@ -100,6 +100,11 @@ impl Slot {
 }
 
 impl Slot {
+    /// Whether the server has only begun to make it: it goes with the session that makes it, unless that comes to the end (F18).
+    pub fn is_being_made(&self) -> bool {
+        self.confirmed_flush_lsn.is_none() && self.database.is_some() && self.active_pid.is_some()
+    }
+
     /// Bytes that may still be written before it is in danger, if there is a limit.
     pub fn left(&self) -> Option<u64> {
         self.safe_wal_size.map(|left| u64::try_from(left).unwrap_or(0))
@@ -307,7 +312,7 @@ pub fn is_usable(slot: &Slot, name: &str, database: &str) -> Result<()> {
 ///
 /// # Errors
 /// `NoSlotsLeft`, `WalLevel`, `ReplicationRole`.
-pub async fn create_slot(connection: &mut Connection, name: &str) -> Result<Lsn> {
+pub async fn create_slot(connection: &mut Connection, name: &str, user: &str) -> Result<Lsn> {
     let quoted = quote::identifier(name);
     // 15 has another syntax, and takes the old one still. Since 17 a slot can follow to the standby that is promoted.
     // A standby's own slots follow nobody.
@@ -315,9 +320,7 @@ pub async fn create_slot(connection: &mut Connection, name: &str) -> Result<Lsn>
     let how = if follows { "(SNAPSHOT 'nothing', FAILOVER true)" } else { "NOEXPORT_SNAPSHOT" };
     let sql = format!("CREATE_REPLICATION_SLOT {quoted} LOGICAL pgoutput {how}");
     let rows = connection.simple(&sql).await.map_err(|e| match sqlstate(&e) {
-        Some("42501") => e
-            .with_code(Code::ReplicationRole)
-            .help("ALTER ROLE the user WITH REPLICATION (on RDS: GRANT rds_replication TO the user)"),
+        Some("42501") => may_not_replicate(e.with_code(Code::ReplicationRole), user),
         Some("55000") => {
             e.with_code(Code::WalLevel)
                 .help("set wal_level = logical in postgresql.conf (of a standby: at its primary server, too), and restart the server")
@@ -343,6 +346,32 @@ pub async fn advance_slot(connection: &mut Connection, name: &str) -> Result<Lsn
     let row =
         rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not say where its slot stands"))?;
     Lsn::parse(row.text(0)?)
+}
+
+/// Names the session that holds a slot, where an error says that one does (F19); it is as it was if it cannot be found.
+pub async fn with_holder(error: Error, connection: &mut Connection, slot: &str) -> Error {
+    if error.code() != Code::SlotActive {
+        return error;
+    }
+    let Ok(Some((process, holder))) = holder(connection, slot).await else { return error };
+    let named = Error::new(Code::SlotActive, format!("the replication slot `{slot}` is in use by {holder}"));
+    let named = error.facts().iter().fold(named, |named, (name, value)| named.fact(name, value.clone()));
+    named.help(format!(
+        "end the other session (SELECT pg_terminate_backend({process})), or give this pipeline a slot of its own with `slot.name`"
+    ))
+}
+
+/// The process that holds a slot, and who that is, for people.
+async fn holder(connection: &mut Connection, slot: &str) -> Result<Option<(i32, String)>> {
+    let sql = format!(
+        "SELECT s.active_pid, pg_catalog.concat_ws(', ', pg_catalog.format('process %s', s.active_pid),
+           'application ' || nullif(a.application_name, ''), 'role ' || a.usename, pg_catalog.host(a.client_addr))
+         FROM pg_catalog.pg_replication_slots s LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid
+         WHERE s.slot_name = {} AND s.active_pid IS NOT NULL",
+        quote::literal(slot)
+    );
+    let rows = connection.simple(&sql).await?;
+    rows.first().map(|row| Ok((row.parse(0)?, row.text(1)?.to_owned()))).transpose()
 }
 
 /// The transactions that write now and may have begun to before the publication was what it is; those that are known to be of
@@ -458,6 +487,8 @@ mod tests {
         let reason = Some("wal_removed".to_owned());
         assert_eq!(code(Some(&Slot { invalidation_reason: reason, ..slot() })), Some(Code::SlotInvalid));
         assert_eq!(code(Some(&Slot { restart_lsn: None, ..slot() })), Some(Code::SlotInvalid));
+        assert!(!slot().is_being_made());
+        assert!(Slot { confirmed_flush_lsn: None, active_pid: Some(7), ..slot() }.is_being_made());
     }
 
     #[test]

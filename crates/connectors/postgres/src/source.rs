@@ -7,6 +7,7 @@ use crate::discovery::{self, Facts};
 use crate::examine;
 use crate::lineage::ServerName;
 use crate::lsn::Lsn;
+use crate::owner;
 use crate::position::{self, Head, SnapshotState, SnapshotTable};
 use crate::preflight::{self, Agreement, Asked, Fit};
 use crate::reader::{Partitions, PostgresReader, SideTable, SnapshotSide, Start};
@@ -129,7 +130,7 @@ impl PostgresSource {
     async fn slot_that_is_there(&self, side: &mut Connection) -> Result<Option<Slot>> {
         let config = &self.config;
         let name = &config.slot;
-        let Some(slot) = server::slot(side, name).await? else {
+        let Some(slot) = self.whole_slot(side).await? else {
             if config.options.startup_mode == StartupMode::CommittedOffset {
                 return Err(Error::new(Code::SlotLost, format!("there is no replication slot `{name}`")).help(
                     "`scan.startup.mode: committed-offset` goes on from a slot that is there: name it with `slot.name`, or \
@@ -139,7 +140,10 @@ impl PostgresSource {
             return Ok(None);
         };
         server::is_usable(&slot, name, &config.endpoint.database)?;
-        let Some(reason) = slot.lost() else { return Ok(Some(slot)) };
+        let Some(reason) = slot.lost() else {
+            owner::check(side, config).await?;
+            return Ok(Some(slot));
+        };
         Err(Error::new(Code::SlotInvalid, format!("the server has invalidated the replication slot `{name}`"))
             .fact("reason", reason.to_owned())
             .help(format!("run {}", server::drop_statement(name))))
@@ -162,15 +166,42 @@ impl PostgresSource {
             let since = if published_now { Since::Now } else { Since::Its(&config.publication) };
             self.outlast(side, &slot, since).await?;
             replayed_ends(side).await?;
-            return self.advance(side).await;
+            let advanced = self.advance(side).await?;
+            if config.options.slot_name.is_some() {
+                tracing::warn!(
+                    slot = %config.slot,
+                    from = %slot.confirmed_flush_lsn.as_deref().unwrap_or("its beginning"),
+                    to = %advanced,
+                    "the replication slot was there, and was moved to the end of the log: whoever else has read from it misses what \
+                     lies between"
+                );
+            }
+            return Ok(advanced);
         }
-        let making = server::create_slot(replication, &config.slot);
+        let making = server::create_slot(replication, &config.slot, &config.endpoint.user);
         tokio::pin!(making);
         loop {
             match tokio::time::timeout(SLOT_PATIENCE, &mut making).await {
                 Ok(made) => return made,
                 Err(_) => self.tell_what_is_waited_for(side).await,
             }
+        }
+    }
+
+    /// The slot, if it is there. One that a start before this one has begun to make is still made by the server: it becomes whole, or
+    /// goes with the session that was left behind, and that is waited for (F18).
+    async fn whole_slot(&self, side: &mut Connection) -> Result<Option<Slot>> {
+        let mut told = std::time::Instant::now();
+        loop {
+            let slot = server::slot(side, &self.config.slot).await?;
+            if !slot.as_ref().is_some_and(Slot::is_being_made) {
+                return Ok(slot);
+            }
+            if told.elapsed() >= SLOT_PATIENCE {
+                self.tell_what_is_waited_for(side).await;
+                told = std::time::Instant::now();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
@@ -218,11 +249,13 @@ impl PostgresSource {
             match server::advance_slot(side, &self.config.slot).await {
                 Err(error) if error.code() == Code::SlotActive && begun.elapsed() < ZOMBIE_PATIENCE => {
                     if !std::mem::replace(&mut told, true) {
+                        let error = server::with_holder(error, side, &self.config.slot).await;
                         tracing::warn!(%error, "the replication slot is waited for");
                     }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
-                other => return other,
+                Err(error) => return Err(server::with_holder(error, side, &self.config.slot).await),
+                Ok(place) => return Ok(place),
             }
         }
     }

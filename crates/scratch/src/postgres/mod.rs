@@ -44,12 +44,15 @@ pub struct PostgresOptions {
     pub encoding: &'static str,
     /// Locale of the databases.
     pub locale: &'static str,
+    /// Language of the messages (`LANGUAGE`), as far as the machine has it and `lc_messages` is not `C`. The log has to be English
+    /// until the server is ready.
+    pub language: Option<&'static str>,
 }
 
 impl Default for PostgresOptions {
     /// The machine's own server, UTF-8 text in the order of its bytes, `wal_level=logical`, the time zone UTC.
     fn default() -> Self {
-        Self { kind: PostgresKind::System, settings: Vec::new(), encoding: "UTF8", locale: "C.UTF-8" }
+        Self { kind: PostgresKind::System, settings: Vec::new(), encoding: "UTF8", locale: "C.UTF-8", language: None }
     }
 }
 
@@ -179,7 +182,11 @@ impl Postgres {
     fn launch(&mut self) -> Result<()> {
         let log = self.dir.join("postgres.log");
         let _ = std::fs::remove_file(&log);
-        let (program, mut command) = as_user(&self.programs.postgres)?;
+        let (mut program, mut command) = as_user(&self.programs.postgres)?;
+        if let Some(language) = self.options.language {
+            command.splice(0..0, [format!("LANGUAGE={language}"), program.display().to_string()]);
+            program = installed("env")?;
+        }
         let (data, dir) = (self.data_dir().display().to_string(), self.dir.display().to_string());
         command.extend(["-D".to_owned(), data, "-k".to_owned(), dir, "-p".to_owned(), self.port.to_string()]);
         self.file(SCRATCH, &self.settings())?;

@@ -1,9 +1,9 @@
 //! The login's exchange: cleartext, MD5 and SCRAM-SHA-256.
 
-use super::Endpoint;
 use super::channel::Channel;
 use super::refusal::Refusal;
 use super::wire::Reader;
+use super::{Endpoint, Session};
 use bytes::BytesMut;
 use dujiang_core::{Code, Error, Result, ResultExt};
 use postgres_protocol::authentication::md5_hash;
@@ -21,14 +21,19 @@ const SASL_FINAL: i32 = 12;
 ///
 /// # Errors
 /// `LoginRefused`, `NotADatabase`, `UnknownDatabase`, and what a server says that is not ready.
-pub(super) async fn authenticate(channel: &mut Channel, endpoint: &Endpoint, encrypted: bool) -> Result<()> {
+pub(super) async fn authenticate(
+    channel: &mut Channel,
+    endpoint: &Endpoint,
+    session: Session,
+    encrypted: bool,
+) -> Result<()> {
     let mut scram = None;
     loop {
         let frame = channel.receive().await?;
         let body = channel.body(&frame);
         let mut out = BytesMut::new();
         match frame.tag {
-            b'E' => return Err(Refusal::read(body)?.of_login(endpoint, encrypted)),
+            b'E' => return Err(Refusal::read(body)?.of_login(endpoint, session, encrypted)),
             b'N' | b'v' => continue,
             b'R' => {}
             _ => return Err(stranger(endpoint)),

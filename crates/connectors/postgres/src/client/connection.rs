@@ -3,9 +3,10 @@
 use super::Endpoint;
 use super::channel::Channel;
 use super::frame::Frame;
-use super::login::{self, Greeting, Session};
+use super::login::{self, Greeting};
 use super::refusal::Refusal;
 use super::rows::{self, Rows};
+use super::session::Session;
 use super::wire::Reader;
 use bytes::BytesMut;
 use dujiang_core::{Code, Error, Result, ResultExt};

@@ -2,6 +2,7 @@
 
 use super::channel::Channel;
 use super::refusal::Refusal;
+use super::session::Session;
 use super::wire::Reader;
 use super::{Endpoint, TlsMode, auth};
 use bytes::BytesMut;
@@ -9,15 +10,6 @@ use dujiang_core::{Code, Error, Result, ResultExt};
 use dujiang_net::{Stage, Transport};
 use postgres_protocol::message::frontend;
 use std::collections::BTreeMap;
-
-/// What a session is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Session {
-    /// Queries.
-    Ordinary,
-    /// Queries of the simple kind, and the commands of logical replication.
-    Replication,
-}
 
 /// What is known once logged in.
 #[derive(Debug, Clone, Default)]
@@ -84,7 +76,7 @@ async fn log_in(channel: &mut Channel, endpoint: &Endpoint, session: Session, st
     frontend::startup_message(parameters, &mut out)
         .or_code(Code::LoginRefused, || "the names of user and database cannot have a zero byte".into())?;
     channel.send(&out).await?;
-    auth::authenticate(channel, endpoint, encrypted).await?;
+    auth::authenticate(channel, endpoint, session, encrypted).await?;
     let mut greeting = Greeting { encrypted, ..Greeting::default() };
     loop {
         let frame = channel.receive().await?;
@@ -96,7 +88,7 @@ async fn log_in(channel: &mut Channel, endpoint: &Endpoint, session: Session, st
             }
             b'K' => greeting.process = Reader::new(body, "the key of the session").i32()?,
             b'N' | b'v' => {}
-            b'E' => return Err(Refusal::read(body)?.of_login(endpoint, encrypted)),
+            b'E' => return Err(Refusal::read(body)?.of_login(endpoint, session, encrypted)),
             b'Z' => return Ok(greeting),
             other => {
                 let message = format!("{} answered the login in an unknown way", endpoint.address());

@@ -19,14 +19,15 @@ mod refusal;
 mod replication;
 mod retry;
 mod rows;
+mod session;
 pub mod wire;
 
 pub use connection::Connection;
 pub use copy::CopyOut;
 pub use dujiang_net::{Tls, TlsMode};
 pub use endpoint::Endpoint;
-pub use login::Session;
-pub use refusal::sqlstate;
+pub use refusal::{may_not_replicate, sqlstate};
 pub use replication::{Block, EPOCH_MICROS, Message, Messages, Replication, Status};
 pub use retry::worth_another_try;
 pub use rows::{Column, Row, Rows};
+pub use session::Session;

@@ -73,7 +73,7 @@ async fn connected(
         Ok(()) => examination.ok("keys", "every captured table has one"),
     }
     publication::examine(connection, config, &checked, visit, examination).await?;
-    slots::examine(connection, config, snapshot_time(rows, bytes), examination).await?;
+    slots::examine(connection, config, visit, snapshot_time(rows, bytes), examination).await?;
     session::transactions(connection, visit, examination).await?;
     session::standby_names(connection, config, examination).await?;
     session::time(connection, visit, examination).await?;

@@ -1,10 +1,11 @@
 //! The slot, and how long the server keeps the log for it.
 
 use crate::client::{Connection, quote};
-use crate::config::Config;
+use crate::config::{Config, StartupMode};
+use crate::owner;
 use crate::preflight::{Holds, lasting};
 use crate::server;
-use dujiang_core::examine::Examination;
+use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::{Code, Error, Result};
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ struct Limits {
 pub(super) async fn examine(
     connection: &mut Connection,
     config: &Config,
+    visit: &Visit,
     snapshot: Duration,
     examination: &mut Examination,
 ) -> Result<()> {
@@ -41,7 +43,13 @@ pub(super) async fn examine(
     let limits = limits(connection, config).await?;
     let outcome = match &slot {
         None => free(&limits, config),
-        Some(slot) => usable(slot, config),
+        Some(slot) => match usable(slot, config, visit.position.is_none()) {
+            Ok(text) if visit.position.is_none() => match owner::check(connection, config).await {
+                Err(error) if error.code() != Code::SlotForeign => return Err(error),
+                outcome => outcome.map(|()| text),
+            },
+            outcome => outcome,
+        },
     };
     examination.record("slot", outcome, Clone::clone);
     let left = slot.as_ref().and_then(server::Slot::left);
@@ -108,8 +116,11 @@ fn free(limits: &Limits, config: &Config) -> Result<String> {
 }
 
 /// Whether the slot that is there can be read.
-fn usable(slot: &server::Slot, config: &Config) -> Result<String> {
+fn usable(slot: &server::Slot, config: &Config, is_new: bool) -> Result<String> {
     let name = &config.slot;
+    if slot.is_being_made() {
+        return Ok(format!("`{name}` is being made, for a start that was stopped or for another instance"));
+    }
     server::is_usable(slot, name, &config.endpoint.database)?;
     if let Some(reason) = slot.lost() {
         let statement = server::drop_statement(name);
@@ -119,7 +130,14 @@ fn usable(slot: &server::Slot, config: &Config) -> Result<String> {
             .remedy(statement));
     }
     let read = if slot.active_pid.is_some() { "read now" } else { "read by nobody now" };
-    Ok(format!("`{name}` is there, {read}"))
+    if !is_new || config.options.startup_mode == StartupMode::CommittedOffset {
+        return Ok(format!("`{name}` is there, {read}"));
+    }
+    let from = slot.confirmed_flush_lsn.as_deref().unwrap_or("its beginning");
+    Ok(format!(
+        "`{name}` is there, {read}; the start of a new pipeline moves it from {from} to the end of the log, and whoever else reads it \
+         misses what lies between"
+    ))
 }
 
 enum Kept {

@@ -1,7 +1,7 @@
 //! What the server has to allow.
 
 use super::Check;
-use crate::client::{Connection, quote};
+use crate::client::{Connection, may_not_replicate, quote};
 use dujiang_core::{Code, Error, Result};
 
 /// How a setting that was changed for good begins to hold.
@@ -82,10 +82,8 @@ fn check_standby(address: &str, version: i32, feedback: bool) -> Result<()> {
 }
 
 fn no_role(address: &str, user: &str) -> Error {
-    let statement = format!("ALTER ROLE {} WITH REPLICATION", quote::identifier(user));
-    Error::new(Code::ReplicationRole, format!("`{user}` may not replicate from {address}"))
-        .help(format!("run {statement}"))
-        .remedy(statement)
+    let error = Error::new(Code::ReplicationRole, format!("`{user}` may not replicate from {address}"));
+    may_not_replicate(error, user)
 }
 
 fn check_limit(address: &str, name: &str, limit: i32) -> Result<()> {

@@ -65,7 +65,12 @@ impl PostgresReader {
         details.types.extend(read::types(&mut connection, told).await?);
         let table = self.start.tables.get(at);
         let catalog = details.tables.first();
-        let evolution = table.shape.follow(relation, catalog, &details.types, self.start.tables.settings())?;
+        let mut relation = relation.clone();
+        if catalog.is_some_and(|now| now.oid == table.shape.relation && now.id() == table.id) {
+            // It had another name in between, and is the same table: what was written meanwhile is this table's.
+            (relation.schema, relation.table) = (table.shape.schema.clone(), table.shape.table.clone());
+        }
+        let evolution = table.shape.follow(&relation, catalog, &details.types, self.start.tables.settings())?;
         let order = match (&evolution, &table.order) {
             (Evolution::Columns { shape, .. }, Some(order)) => {
                 order.followed(&table.shape, shape, &discovery::collations(&mut connection, shape).await?)

@@ -6,10 +6,12 @@
 //! reconnection and a restart are the same code.
 
 use super::pace::{Pace, REST};
-use crate::client::{Block, Connection, Endpoint, Message, Replication, Session, Status, quote, sqlstate};
+use crate::client::{
+    Block, Connection, Endpoint, Message, Replication, Session, Status, may_not_replicate, quote, sqlstate,
+};
 use crate::config::OriginFilter;
 use crate::lsn::Lsn;
-use crate::server::{Instance, Resume, is_standby, lost_slot, verify};
+use crate::server::{Instance, Resume, is_standby, lost_slot, verify, with_holder};
 use dujiang_core::budget::{Budget, Held};
 use dujiang_core::clock::Clock;
 use dujiang_core::{Code, Error, Result, fault};
@@ -167,7 +169,10 @@ async fn run(options: &FeedOptions, resume: &Resume, budget: &Budget, sender: &m
     let interval = interval(&mut connection, options.interval).await?;
     let standby = Standby::beside(&mut connection, &options.endpoint).await?;
     let version = connection.version();
-    let stream = connection.replicate(&start(options, resume, version)).await.map_err(|e| refused(e, resume))?;
+    let stream = match connection.replicate(&start(options, resume, version)).await {
+        Ok(stream) => stream,
+        Err(error) => return Err(explained(refused(error, resume), options, resume).await),
+    };
     if sender.send(Fed::Connected(instance)).await.is_err() {
         return Ok(());
     }
@@ -229,6 +234,22 @@ fn refused(error: Error, resume: &Resume) -> Error {
             error.with_code(Code::SlotInvalid).help("drop the slot, and start a new pipeline with a new snapshot")
         }
         Some("42501") => error.with_code(Code::ReplicationRole),
+        _ => error,
+    }
+}
+
+/// Names the role, or the session that holds the slot.
+async fn explained(error: Error, options: &FeedOptions, resume: &Resume) -> Error {
+    match error.code() {
+        Code::ReplicationRole => may_not_replicate(error, &options.endpoint.user),
+        Code::SlotActive => match Connection::connect(&options.endpoint, Session::Ordinary).await {
+            Ok(mut side) => {
+                let error = with_holder(error, &mut side, &resume.slot).await;
+                side.close().await;
+                error
+            }
+            Err(_) => error,
+        },
         _ => error,
     }
 }

@@ -1,6 +1,7 @@
 use super::harness::*;
 use super::session::Session;
 use dujiang_core::{Code, Error};
+use dujiang_postgres::client::{Connection, Endpoint, Session as Purpose};
 use dujiang_scratch::{Postgres, PostgresKind, PostgresOptions};
 
 pub const TABLE: &str =
@@ -208,6 +209,50 @@ async fn f19_a_slot_in_use_is_waited_for() {
     assert_eq!(second.sink.images.len(), 1);
 }
 
+/// F19: messages come in the language of the server (German where its package has that), and mean the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f19_a_server_of_another_language_is_understood() {
+    for kind in PostgresKind::ALL {
+        let options = PostgresOptions { language: Some("de"), ..PostgresOptions::default() };
+        let server = Postgres::start_with(&options.on(kind).set("lc_messages=C")).unwrap();
+        server.sql("ALTER SYSTEM SET lc_messages = 'C.UTF-8'").unwrap();
+        server.reload().unwrap();
+        println!("PostgreSQL {}: {}", server.version(), server.sql("SELECT 1 / 0").unwrap_err());
+        another_language_is_understood_on(&server).await;
+    }
+}
+
+async fn another_language_is_understood_on(server: &Postgres) {
+    server.sql(&format!("{TABLE}; CREATE ROLE capture LOGIN; CREATE DATABASE closed")).unwrap();
+    server.sql("REVOKE CONNECT ON DATABASE closed FROM PUBLIC").unwrap();
+    let refused = async |database: &str, purpose| {
+        let endpoint = Endpoint::new("127.0.0.1", server.port(), database, "capture");
+        Connection::connect(&endpoint, purpose).await.map(drop).unwrap_err()
+    };
+    let error = refused("postgres", Purpose::Replication).await;
+    assert_eq!(error.code(), Code::ReplicationRole, "{error:?}");
+    assert_eq!(error.remedies()[0].statement, "ALTER ROLE \"capture\" WITH REPLICATION");
+    assert!(error.facts().iter().all(|(name, _)| *name != "password"), "{error:?}");
+    let error = refused("closed", Purpose::Ordinary).await;
+    assert_eq!(error.code(), Code::MissingPrivilege, "{error:?}");
+
+    let options = [("slot.name", "s"), ("heartbeat.interval", "100ms")];
+    let mut first = Pipeline::new(source(server, "postgres.public.t", &options));
+    first.until("caught-up").await.unwrap();
+    let mut second = Pipeline::new(source(server, "postgres.public.t", &options));
+    second.position.clone_from(&first.position);
+    second.open().await.unwrap();
+    while second.status().disconnected.is_none() {
+        second.step().await.unwrap();
+    }
+    let waits = second.status().disconnected.unwrap();
+    let holder = server.sql("SELECT active_pid FROM pg_replication_slots").unwrap();
+    assert!(
+        waits.starts_with("E0264") && waits.contains(&format!("process {}, application", holder.trim())),
+        "{waits}"
+    );
+}
+
 /// F18: a slot waits for transactions under way; what they are is said, and nothing is lost of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f18_a_transaction_under_way_holds_the_slot_up_and_is_not_lost() {
@@ -221,6 +266,27 @@ async fn f18_a_transaction_under_way_holds_the_slot_up_and_is_not_lost() {
     while server.sql("SELECT count(*) FROM pg_replication_slots WHERE active").unwrap().trim() != "0" {}
     pipeline.until("caught-up").await.unwrap();
     assert_eq!(pipeline.sink.rows["public.t"], rows_of(&server, "t", 1));
+}
+
+/// F18: a start that is stopped while its slot is made leaves the server making it: the next start does not take what vanishes for
+/// its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f18_a_slot_that_is_half_made_is_waited_for() {
+    for server in every() {
+        server.sql(TABLE).unwrap();
+        server.sql("BEGIN; INSERT INTO t VALUES (7); PREPARE TRANSACTION 'held'").unwrap();
+        let mut pipeline = Pipeline::new(source(&server, "postgres.public.t", &[]));
+        let stopped = async |pipeline: &mut Pipeline| {
+            tokio::time::timeout(std::time::Duration::from_millis(300), pipeline.open()).await.is_err()
+        };
+        assert!(stopped(&mut pipeline).await, "the slot is being made");
+        let half = "SELECT count(*) FROM pg_replication_slots WHERE active AND confirmed_flush_lsn IS NULL";
+        assert_eq!(server.sql(half).unwrap().trim(), "1");
+        assert!(stopped(&mut pipeline).await, "by a session that nobody waits for");
+        server.sql("COMMIT PREPARED 'held'").unwrap();
+        pipeline.until("caught-up").await.unwrap();
+        assert_eq!(pipeline.sink.rows["public.t"], rows_of(&server, "t", 1));
+    }
 }
 
 /// A slot that was there before the publication cannot read with it what was written before it: the server says that it does not
