@@ -86,9 +86,15 @@ fn statement(shape: &Shape, missing: &Missing) -> Option<String> {
         Some(format!("{} = {}", name(*at)?, quote::literal(std::str::from_utf8(text).ok()?)))
     };
     let key = missing.key.iter().map(equals).collect::<Option<Vec<_>>>().filter(|key| !key.is_empty())?.join(" AND ");
+    // Rows of partitions, but not of tables that inherit from it.
+    let own = format!(
+        "(tableoid = {0} OR EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = {0} AND c.relkind = 'p'))",
+        shape.relation
+    );
     Some(format!(
         "SELECT pg_catalog.pg_visible_in_snapshot('{}', s), s, r.*
-         FROM pg_catalog.pg_current_snapshot() s LEFT JOIN (SELECT true, {columns} FROM {} WHERE {key} LIMIT 2) r ON true",
+         FROM pg_catalog.pg_current_snapshot() s
+           LEFT JOIN (SELECT true, {columns} FROM {} WHERE {key} AND {own} LIMIT 2) r ON true",
         missing.xid,
         quote::table(&shape.id())
     ))

@@ -9,8 +9,8 @@ use dujiang_core::TableId;
 /// The statements for one table, made once.
 #[derive(Debug, Clone)]
 pub struct Queries {
-    /// `"schema"."table"`.
-    pub table: String,
+    /// Where the rows are: [`rows_of`].
+    from: String,
     /// What is selected.
     items: String,
     /// What the table is ordered by, each with its type for literals.
@@ -22,8 +22,14 @@ pub struct Queries {
 }
 
 impl Queries {
-    /// For a table at one shape, read in this order.
-    pub fn new(shape: &Shape, decodable: &Decodable, order: Option<&KeyOrder>, filter: Option<&str>) -> Self {
+    /// For a table at one shape, read in this order. `from` is where its rows are: [`rows_of`].
+    pub fn new(
+        shape: &Shape,
+        decodable: &Decodable,
+        order: Option<&KeyOrder>,
+        filter: Option<&str>,
+        from: String,
+    ) -> Self {
         let items: Vec<String> = decodable.columns.iter().map(|column| column.select_item()).collect();
         let key = order.into_iter().flat_map(KeyOrder::ordered_by).map(|by| {
             let column = &shape.columns[by.at];
@@ -32,7 +38,7 @@ impl Queries {
         let (key, nulls) = (key.collect(), order.is_some_and(KeyOrder::is_content));
         // A table whose columns are all left out has rows nevertheless.
         let items = items.join(", ");
-        Self { table: quote::table(&shape.id()), items, key, nulls, filter: filter.map(str::to_owned) }
+        Self { from, items, key, nulls, filter: filter.map(str::to_owned) }
     }
 
     fn names(&self) -> String {
@@ -51,7 +57,7 @@ impl Queries {
     }
 
     fn copied(&self, rest: &str) -> String {
-        format!("COPY (SELECT {} FROM {}{rest}) TO STDOUT (FORMAT binary)", self.items, self.table)
+        format!("COPY (SELECT {} FROM {}{rest}) TO STDOUT (FORMAT binary)", self.items, self.from)
     }
 
     fn condition(&self, after: Option<&[Option<String>]>) -> String {
@@ -95,14 +101,25 @@ fn expression(column: &ShapeColumn, by: OrderedBy) -> String {
     if by.by_bytes { format!("{name} COLLATE pg_catalog.\"C\"") } else { name }
 }
 
+/// The rows of a table and of its partitions. Tables that inherit from it are tables of their own: the log tells their rows under
+/// their own names.
+pub fn rows_of(table: &TableId, partitioned: bool) -> String {
+    let only = if partitioned { "" } else { "ONLY " };
+    format!("{only}{}", quote::table(table))
+}
+
+/// Whether a table is partitioned, for as long as it is there.
+pub fn is_partitioned(relation: u32) -> String {
+    format!("SELECT c.relkind = 'p' FROM pg_catalog.pg_class c WHERE c.oid = {relation}")
+}
+
 /// Opens a view: the table is locked against being rewritten or emptied, which no snapshot would show, before the snapshot is
 /// taken; and the place, whose file's name begins with the timeline, is read after it.
-pub fn open_view(table: &TableId) -> String {
+pub fn open_view(rows: &str) -> String {
     format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE; \
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {rows} IN ACCESS SHARE MODE; \
          SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_wal_insert_lsn()::text, \
-           pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn())",
-        quote::table(table)
+           pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn())"
     )
 }
 
@@ -111,13 +128,12 @@ pub const REPLAYED: &str =
     "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()::text END";
 
 /// Opens a view of a standby, as [`open_view`], and tells what is replayed and what is received after it was taken.
-pub fn open_replayed_view(table: &TableId) -> String {
+pub fn open_replayed_view(rows: &str) -> String {
     format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE; \
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {rows} IN ACCESS SHARE MODE; \
          SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.pg_last_wal_replay_lsn()::text, \
            pg_catalog.pg_last_wal_receive_lsn()::text, \
-           EXISTS (SELECT FROM pg_catalog.pg_stat_get_wal_receiver() r WHERE r.pid IS NOT NULL)",
-        quote::table(table)
+           EXISTS (SELECT FROM pg_catalog.pg_stat_get_wal_receiver() r WHERE r.pid IS NOT NULL)"
     )
 }
 

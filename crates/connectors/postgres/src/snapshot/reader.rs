@@ -129,6 +129,8 @@ struct Planned {
 
 pub(super) struct OnServer {
     connection: Connection,
+    /// Where the rows of a job's table are.
+    rows: Option<(usize, String)>,
     view: Option<OpenView>,
     planned: Option<Planned>,
 }
@@ -179,7 +181,7 @@ impl Worker {
     async fn connected(&mut self) -> Result<&mut OnServer> {
         if self.session.is_none() {
             let connection = self.context.connect().await?;
-            self.session = Some(OnServer { connection, view: None, planned: None });
+            self.session = Some(OnServer { connection, rows: None, view: None, planned: None });
         }
         Ok(self.session.as_mut().expect("invariant: just made"))
     }
@@ -249,8 +251,9 @@ impl OnServer {
         let mut told = false;
         loop {
             self.close_view().await?;
+            let rows = self.rows_of(job).await?;
             lock(&job.handoff).opening();
-            let opened = self.open_view(job, context).await?;
+            let opened = self.open_view(&rows, context).await?;
             if let Some((view, micros)) = opened
                 && lock(&job.handoff).open(&view)
             {
@@ -274,15 +277,28 @@ impl OnServer {
         }
     }
 
-    async fn open_view(&mut self, job: &Job, context: &SnapshotContext) -> Result<Option<(View, i64)>> {
+    /// Where the rows of its table are.
+    async fn rows_of(&mut self, job: &Job) -> Result<String> {
+        if let Some((_, rows)) = self.rows.as_ref().filter(|(at, _)| *at == job.at) {
+            return Ok(rows.clone());
+        }
+        let found = self.connection.simple(&query::is_partitioned(job.shape.relation)).await?;
+        // One that is gone is told when it is locked.
+        let partitioned = found.first().is_some_and(|row| row.flag(0).unwrap_or(false));
+        let rows = query::rows_of(&job.shape.id(), partitioned);
+        self.rows = Some((job.at, rows.clone()));
+        Ok(rows)
+    }
+
+    async fn open_view(&mut self, rows: &str, context: &SnapshotContext) -> Result<Option<(View, i64)>> {
         let replayed = self.connection.simple(query::REPLAYED).await?;
         if let Some(replayed) = replayed.first().map(|row| row.opt(0)).transpose()?.flatten() {
             let replayed = Lsn::parse(replayed)?;
-            let view = self.open_replayed_view(job, replayed, context).await?;
+            let view = self.open_replayed_view(rows, replayed, context).await?;
             return Ok(view.map(|view| (view, context.clock.now_micros())));
         }
-        let rows = self.connection.simple(&query::open_view(&job.shape.id())).await?;
-        let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not tell its snapshot"))?;
+        let opened = self.connection.simple(&query::open_view(rows)).await?;
+        let row = opened.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not tell its snapshot"))?;
         let high = Lsn::parse(row.text(1)?)?.end_of_record(context.wal_page);
         let timeline = row.text(2)?.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
         let timeline =
@@ -299,10 +315,11 @@ impl OnServer {
 
     /// The view of a standby, if it is known to the record what it shows: nothing was replayed while it was taken, and there was
     /// nothing to replay. A record is visible a moment before it counts as replayed.
-    async fn open_replayed_view(&mut self, job: &Job, before: Lsn, context: &SnapshotContext) -> Result<Option<View>> {
-        let rows = self.connection.simple(&query::open_replayed_view(&job.shape.id())).await?;
-        let row =
-            rows.first().ok_or_else(|| Error::new(Code::Protocol, "the standby does not tell what it has replayed"))?;
+    async fn open_replayed_view(&mut self, rows: &str, before: Lsn, context: &SnapshotContext) -> Result<Option<View>> {
+        let opened = self.connection.simple(&query::open_replayed_view(rows)).await?;
+        let row = opened
+            .first()
+            .ok_or_else(|| Error::new(Code::Protocol, "the standby does not tell what it has replayed"))?;
         // All is compared with the one place of before: each call may tell another.
         let nothing_more = row.opt(2)?.map(Lsn::parse).transpose()?.is_some_and(|received| received <= before);
         // Promoted meanwhile: the next view is one of a primary server.
@@ -332,7 +349,8 @@ impl OnServer {
             None => None,
         };
         let decodable = shape.decodable();
-        let queries = Queries::new(&shape, &decodable, order.as_ref(), job.filter.as_deref());
+        let from = self.rows_of(job).await?;
+        let queries = Queries::new(&shape, &decodable, order.as_ref(), job.filter.as_deref(), from);
         let with = Arc::new(ReadWith { shape, order });
         self.planned = Some(Planned { at: job.at, listed, with, decodable, queries });
         Ok(())

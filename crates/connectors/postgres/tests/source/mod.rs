@@ -6,6 +6,7 @@ mod failures;
 mod far_ids;
 mod forgotten;
 pub mod harness;
+mod inherited;
 mod joining;
 mod kept;
 mod keyless;
