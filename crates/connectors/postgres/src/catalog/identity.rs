@@ -142,6 +142,7 @@ mod tests {
             modifier: -1,
             not_null,
             generated: false,
+            is_virtual: false,
             dimensions: 0,
             deterministic: true,
             readable: true,

@@ -45,8 +45,10 @@ SELECT pg_catalog.json_build_object(
     THEN (SELECT sum(pg_catalog.pg_table_size(p.relid))::bigint FROM pg_catalog.pg_partition_tree(c.oid) p)
     ELSE pg_catalog.pg_table_size(c.oid) END, 0),
   'columns', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
-      'number', a.attnum, 'name', a.attname, 'type', a.atttypid::bigint, 'modifier', a.atttypmod, 'not_null', a.attnotnull,
-      'generated', a.attgenerated <> '', 'dimensions', a.attndims,
+      'number', a.attnum, 'name', a.attname, 'type', a.atttypid::bigint, 'modifier', a.atttypmod, 'not_null', a.attnotnull
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint v
+          WHERE v.conrelid = c.oid AND v.contype = 'n' AND NOT v.convalidated AND v.conkey = ARRAY[a.attnum]),
+      'generated', a.attgenerated <> '', 'virtual', a.attgenerated = 'v', 'dimensions', a.attndims,
       'deterministic', coalesce(co.collisdeterministic, true),
       'readable', coalesce(pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'), true)) ORDER BY a.attnum), '[]'::json)
     FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation
@@ -97,14 +99,20 @@ FROM used u JOIN pg_catalog.pg_type t ON t.oid = u.oid JOIN pg_catalog.pg_proc f
     )
 }
 
+/// Those of the listed columns that are not generated.
+const STORED_COLUMNS: &str = "\
+(SELECT coalesce(pg_catalog.json_agg(a.attname ORDER BY a.attnum), '[]'::json)
+ FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = p.schemaname AND c.relname = p.tablename AND a.attname = ANY (p.attnames) AND a.attgenerated = '')";
+
 /// What a publication publishes: [`Published`](super::Published), one row per table; a partitioned table stands for its
 /// partitions if it publishes them so. `version` is `server_version_num`.
 pub fn published(publication: &str, version: i32) -> String {
-    // Lists of columns and conditions came with 15.
-    let (columns, filter) = if version >= 150_000 {
-        ("pg_catalog.array_to_json(p.attnames)", "p.rowfilter")
-    } else {
-        ("NULL::json", "NULL::text")
+    // Lists of columns and conditions came with 15, which lists generated columns, too; before 18 they are in no message.
+    let (columns, filter) = match version {
+        180_000.. => ("pg_catalog.array_to_json(p.attnames)", "p.rowfilter"),
+        150_000.. => (STORED_COLUMNS, "p.rowfilter"),
+        _ => ("NULL::json", "NULL::text"),
     };
     let name = publication.replace('\'', "''");
     format!(

@@ -148,6 +148,9 @@ pub struct CatalogColumn {
     pub not_null: bool,
     /// Whether its values are computed by the server, which does not log them before 18.
     pub generated: bool,
+    /// Whether they are computed when they are read (from 18 on), and never logged.
+    #[serde(rename = "virtual")]
+    pub is_virtual: bool,
     /// Dimensions an array is declared with.
     pub dimensions: i32,
     /// Whether its collation tells apart what has different bytes.

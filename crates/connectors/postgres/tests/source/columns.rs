@@ -1,7 +1,7 @@
 use super::harness::{Pipeline, UntilNow, own, rows_of, source};
 use super::window::{WaitingCommits, end};
 use dujiang_core::schema::{Ddl, SchemaChange};
-use dujiang_scratch::Postgres;
+use dujiang_scratch::{Postgres, PostgresKind, PostgresOptions};
 use std::process::Command;
 
 /// `inet` has no binary form that is read here, `int` has: the stream starts in binary and goes on as text.
@@ -163,4 +163,22 @@ async fn a_column_is_renamed_once_more_before_its_chunk_is_read() {
     let renamed: Vec<_> = pipeline.changes.iter().flat_map(renamed).collect();
     let pair = |from: &str, to: &str| (from.to_owned(), to.to_owned());
     assert_eq!(renamed, [pair("v", "w"), pair("w", "x")]);
+}
+
+/// From 18 on a NOT NULL constraint may be there without holding for the rows that were there before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_constraint_that_is_not_validated_promises_nothing() {
+    let server = Postgres::start_with(&PostgresOptions::default().on(PostgresKind::Newest)).unwrap();
+    server
+        .sql(
+            "CREATE TABLE t (id int PRIMARY KEY, v int); ALTER TABLE t REPLICA IDENTITY FULL; INSERT INTO t VALUES (1, NULL), (2, 2); \
+             ALTER TABLE t ADD CONSTRAINT there NOT NULL v NOT VALID; CREATE UNIQUE INDEX ON t (v)",
+        )
+        .unwrap();
+    let mut pipeline = Pipeline::new(source(&server, "postgres.public.t", &[]));
+    pipeline.until("caught-up").await.unwrap();
+    server.sql("INSERT INTO t VALUES (3, 3); DELETE FROM t WHERE id = 1; ALTER TABLE t VALIDATE CONSTRAINT there; INSERT INTO t VALUES (4, 4)").unwrap();
+    pipeline.until_now(&server).await.unwrap();
+    assert_eq!(pipeline.sink.rows["public.t"], rows_of(&server, "t", 1));
+    assert_eq!(pipeline.changes.len(), 0);
 }

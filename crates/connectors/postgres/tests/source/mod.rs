@@ -5,6 +5,7 @@ mod failover;
 mod failures;
 mod far_ids;
 mod forgotten;
+mod generated;
 pub mod harness;
 mod inherited;
 mod joining;
