@@ -10,7 +10,7 @@ use crate::lsn::Lsn;
 use crate::owner;
 use crate::position::{self, Head, SnapshotState, SnapshotTable};
 use crate::preflight::{self, Agreement, Asked, Fit};
-use crate::reader::{Partitions, PostgresReader, SideTable, SnapshotSide, Start};
+use crate::reader::{Key, Partitions, PostgresReader, SideTable, SnapshotSide, Start, check_keys};
 use crate::server::{self, Resume, Since, Slot};
 use crate::shape::Shape;
 use crate::snapshot::{Handoff, Job, KeyOrder, SnapshotContext, current_view, interrupted};
@@ -280,6 +280,8 @@ impl PostgresSource {
         let partitions = Partitions::new(partitions, config);
         // Before anything is handed out.
         partitions.look(&mut side, &ids).await?;
+        let keys: Vec<Key> = shapes.iter().filter_map(Key::of).collect();
+        check_keys(&mut side, &keys).await?;
         let view = current_view(&mut side).await?;
         let undecided = self.undecided(&context)?;
         let id = snapshot.as_ref().map_or_else(|| snapshot_id(&context), |snapshot| snapshot.id.clone());
@@ -505,7 +507,7 @@ impl Source for PostgresSource {
             if !ids.is_empty() {
                 match preflight::fits(&mut side, &self.config, &checked, &ids, Asked::Before).await {
                     Ok(Fit::Publishes(these)) => published = these,
-                    Ok(Fit::IsMade) => {}
+                    Ok(Fit::IsMade) => published = preflight::once_made(&checked.facts, &checked.details.tables),
                     Err(error) => refusals.push(error),
                 }
             }

@@ -1,5 +1,6 @@
 //! Keys, and what of old rows the log holds.
 
+use super::generated::has_virtual;
 use super::tables::{CatalogColumn, CatalogIndex, IdentityKind, TableDetail};
 use dujiang_core::{Code, Error, Result, TableId};
 
@@ -85,7 +86,9 @@ pub fn check_identity(tables: &[TableDetail], demand: IdentityDemand) -> Result<
         (OldRows::Whole, _) | (OldRows::Key(_), IdentityDemand::Key) => false,
         (OldRows::Key(_), IdentityDemand::Full) | (OldRows::None, _) => true,
     };
-    let lacking: Vec<&TableDetail> = tables.iter().filter(lacking).collect();
+    // What they may need is said by `check_virtual`.
+    let others = tables.iter().filter(|table| !has_virtual(table));
+    let lacking: Vec<&TableDetail> = others.filter(lacking).collect();
     let Some(first) = lacking.first() else { return Ok(()) };
     let message = match lacking.len() {
         1 => format!("the log does not hold old rows of {}", first.id()),

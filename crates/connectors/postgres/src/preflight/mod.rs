@@ -2,17 +2,19 @@
 
 mod agreement;
 mod fits;
+mod generated;
 mod publication;
 mod server;
 mod tables;
 
-use crate::catalog::{TableDetail, check_identity};
+use crate::catalog::{TableDetail, check_identity, check_virtual};
 use crate::client::Connection;
 use crate::config::{Config, OriginFilter};
 use crate::discovery::{self, Details, Facts, Found};
 pub use agreement::Agreement;
 use dujiang_core::{Code, Error, Result, TableId};
 pub use fits::{Fit, fits, left_out};
+pub use generated::{add_generated, once_made};
 pub use publication::{Asked, publish, publish_one, published};
 pub use server::{Holds, lasting};
 pub use tables::check_keys;
@@ -68,6 +70,9 @@ pub async fn look(connection: &mut Connection, config: &Config) -> Result<(Check
     checks.push(("tables", tables::check_found(config, &found)));
     checks.push(("table privileges", tables::check_privileges(config, &found)));
     checks.push(("row security", tables::check_policies(connection, &details.tables).await?));
+    if let Err(error) = check_virtual(&details.tables, config.options.replica_identity) {
+        checks.push(("generated columns", Err(error)));
+    }
     checks.push(("replica identity", check_identity(&details.tables, config.options.replica_identity)));
     let mut warnings: Vec<String> =
         found.unfit.iter().map(|(id, why)| format!("{id} is not captured: it is {why}")).collect();

@@ -1,5 +1,6 @@
 //! The publication: which tables' changes the server sends.
 
+use super::generated;
 use crate::catalog::{Published, TableDetail};
 use crate::client::{Connection, quote, sqlstate};
 use crate::config::Config;
@@ -38,12 +39,16 @@ pub async fn publish(
         && there.len() == ids.len()
         && there.iter().all(|p| ids.contains(&p.id()) && p.filter.is_none())
         && kinds_left_out(connection, config).await?.is_empty()
+        && generated::unpublished(connection, config, facts, &ids).await?.is_empty()
     {
         return Ok(false);
     }
-    let (create, name) = (creation(config, &ids), quote::identifier(&config.publication));
+    let (create, name) = (creation(config, facts, &ids), quote::identifier(&config.publication));
     let sql = match there {
-        Some(_) => format!("ALTER PUBLICATION {name} SET TABLE {}; ALTER PUBLICATION {name} SET ({HOW})", list(&ids)),
+        // What it says of generated columns has to hold before it names a table that has some.
+        Some(_) => {
+            format!("ALTER PUBLICATION {name} SET ({}); ALTER PUBLICATION {name} SET TABLE {}", how(facts), list(&ids))
+        }
         None => create.clone(),
     };
     connection.execute(&sql).await.map_err(|e| {
@@ -81,9 +86,13 @@ fn on_a_standby(publication: &str, statements: &str) -> Error {
 }
 
 /// The statement that makes the publication.
-pub(super) fn creation(config: &Config, tables: &[TableId]) -> String {
+pub(super) fn creation(config: &Config, facts: &Facts, tables: &[TableId]) -> String {
     let name = quote::identifier(&config.publication);
-    format!("CREATE PUBLICATION {name} FOR TABLE {} WITH ({HOW})", list(tables))
+    format!("CREATE PUBLICATION {name} FOR TABLE {} WITH ({})", list(tables), how(facts))
+}
+
+fn how(facts: &Facts) -> String {
+    format!("{HOW}{}", generated::how(facts))
 }
 
 fn list(tables: &[TableId]) -> String {
@@ -106,7 +115,7 @@ pub async fn published(
         let error = Error::new(Code::Publication, format!("there is no publication `{name}`"))
             .fact("publication", name.clone());
         return Err(match asked {
-            Asked::Before => mended(error, vec![creation(config, tables)]),
+            Asked::Before => mended(error, vec![creation(config, facts, tables)]),
             Asked::Later => error.help(
                 "it was dropped: what was written since cannot be read; start a new pipeline with a new snapshot",
             ),
@@ -117,10 +126,21 @@ pub async fn published(
         gone(connection, config, &missing).await?;
     }
     let kinds = kinds_left_out(connection, config).await?;
-    if missing.is_empty() && kinds.is_empty() {
+    let hidden = match asked {
+        Asked::Before => generated::unpublished(connection, config, facts, tables).await?,
+        // Writes fail then, and none is lost.
+        Asked::Later => Vec::new(),
+    };
+    if missing.is_empty() && kinds.is_empty() && hidden.is_empty() {
         return Ok(published.into_iter().filter(|p| tables.contains(&p.id())).collect());
     }
-    let error = lacking(name, &missing, &kinds);
+    let mut error = match (missing.as_slice(), kinds.as_slice()) {
+        ([], []) => generated::lacking(name),
+        _ => lacking(name, &missing, &kinds),
+    };
+    if !hidden.is_empty() {
+        error = error.fact("generated columns", hidden.join(", "));
+    }
     if asked == Asked::Later {
         return Err(error.help(TAKEN_OUT));
     }
@@ -128,6 +148,9 @@ pub async fn published(
     if !kinds.is_empty() {
         let name = quote::identifier(name);
         statements.push(format!("ALTER PUBLICATION {name} SET (publish = 'insert, update, delete, truncate')"));
+    }
+    if !hidden.is_empty() {
+        statements.insert(0, generated::statement(config));
     }
     Err(mended(error, statements))
 }

@@ -1,7 +1,7 @@
 //! Looking for tables that have come.
 
 use super::partitions::Partitions;
-use crate::catalog::{TableDetail, TableEntry, check_identity};
+use crate::catalog::{TableDetail, TableEntry, check_identity, check_virtual};
 use crate::client::{Connection, quote};
 use crate::config::Config;
 use crate::discovery::{self, Facts};
@@ -74,7 +74,7 @@ impl Arrivals {
         for entry in new {
             let Some(detail) = details.tables.iter().find(|detail| detail.oid == entry.oid) else { continue };
             let is_published = published.iter().any(|p| p.id() == entry.id());
-            if let Some(why) = obstacle(connection, config, entry, detail, is_published).await? {
+            if let Some(why) = obstacle(connection, config, facts, entry, detail, is_published).await? {
                 self.tell(&entry.id(), CANNOT_CAPTURE, why);
                 continue;
             }
@@ -136,6 +136,7 @@ impl Arrivals {
 async fn obstacle(
     connection: &mut Connection,
     config: &Config,
+    facts: &Facts,
     entry: &TableEntry,
     detail: &TableDetail,
     is_published: bool,
@@ -145,8 +146,12 @@ async fn obstacle(
         return Ok(Some(format!("run GRANT SELECT ON {} TO {user}", quote::table(&entry.id()))));
     }
     // To publish a table without identity would make its updates fail at the source.
-    if let Err(error) = check_identity(std::slice::from_ref(detail), config.options.replica_identity) {
+    let (table, demand) = (std::slice::from_ref(detail), config.options.replica_identity);
+    if let Err(error) = check_virtual(table, demand).and_then(|()| check_identity(table, demand)) {
         return Ok(Some(error.help_text().unwrap_or_default().to_owned()));
+    }
+    if let Some(statement) = preflight::add_generated(connection, config, facts, &entry.id()).await? {
+        return Ok(Some(format!("run {statement}: the server would refuse to update and delete its rows")));
     }
     if is_published {
         return Ok(None);

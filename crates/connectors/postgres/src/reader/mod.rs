@@ -21,12 +21,14 @@ mod arrivals;
 mod columns;
 mod follow;
 mod join;
+mod keys;
 mod partitions;
 mod reread;
 mod snapshot_side;
 mod start;
 mod watch;
 
+pub use keys::{Key, check as check_keys};
 pub use partitions::Partitions;
 use reread::Reread;
 use snapshot_side::{HandedOut, StreamAt};
@@ -118,7 +120,8 @@ impl PostgresReader {
         let held = start.context.budget.hold(0);
         let snapshot_told = start.snapshot.is_none();
         let ids = start.tables.iter().map(|table| table.id.clone()).collect();
-        let watch = Watch::start(&start, ids);
+        let keys = start.tables.iter().filter_map(|table| Key::of(&table.shape)).collect();
+        let watch = Watch::start(&start, ids, keys);
         Self {
             start,
             feed,

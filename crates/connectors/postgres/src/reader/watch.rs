@@ -2,6 +2,7 @@
 
 use super::Start;
 use super::arrivals::{Arrival, Arrivals, Published};
+use super::keys::{self, Key};
 use super::partitions::Partitions;
 use crate::client::{Connection, Endpoint, Session, worth_another_try};
 use crate::config::Config;
@@ -50,7 +51,7 @@ impl Drop for Watch {
 
 impl Watch {
     /// Looks now, and then every `heartbeat.interval`.
-    pub fn start(start: &Start, tables: Vec<TableId>) -> Self {
+    pub fn start(start: &Start, tables: Vec<TableId>, keys: Vec<Key>) -> Self {
         let (alarm, alarms) = mpsc::channel(1);
         let (arrival, arrivals) = mpsc::channel(1);
         let (taken_in, to_publish) = mpsc::channel(1);
@@ -63,6 +64,7 @@ impl Watch {
             config: start.config.clone(),
             facts: start.facts.clone(),
             tables,
+            keys,
             clock: start.context.clock.clone(),
             told: MUCH_LOG / 2,
             danger: false,
@@ -168,6 +170,7 @@ struct Guard {
     config: Arc<Config>,
     facts: Facts,
     tables: Vec<TableId>,
+    keys: Vec<Key>,
     clock: Arc<dyn Clock>,
     /// Bytes of log that were told last.
     told: u64,
@@ -246,6 +249,7 @@ impl Guard {
         // The server passes over changes of tables that are not published, without a word.
         preflight::published(connection, &self.config, &self.facts, &self.tables, Asked::Later).await?;
         self.agreement.look(connection, &self.config, &self.facts, &self.tables).await?;
+        keys::check(connection, &self.keys).await?;
         self.slot(connection).await?;
         self.partitions.look(connection, &self.tables).await?;
         if let Some(table) = self.publishing.clone() {
@@ -270,6 +274,7 @@ impl Guard {
             && let Some(arrival) = self.arrivals.look(connection, &self.config, &self.facts, &self.tables).await?
         {
             self.on_its_way = true;
+            self.keys.extend(Key::of(&arrival.shape));
             self.settled.store(false, Ordering::Release);
             let _ = self.arrival.send(arrival).await;
         }
@@ -326,7 +331,7 @@ impl Guard {
 
 /// What no other look can mend.
 fn halts(error: &Error) -> bool {
-    matches!(error.code(), Code::Publication | Code::TableGone | Code::UnloggedRows)
+    matches!(error.code(), Code::Publication | Code::TableGone | Code::SchemaChange | Code::UnloggedRows)
 }
 
 /// The end of the log, and the next transaction id.

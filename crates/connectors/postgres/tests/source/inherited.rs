@@ -8,7 +8,7 @@ async fn read_and_followed(server: &Postgres, tables: &str, captured: &[&str]) {
     let mut pipeline = Pipeline::new(source_of(tables, server.port(), tables, &OPTIONS[..1]));
     pipeline.until("caught-up").await.unwrap();
     server
-        .sql("UPDATE par SET v = v + 1; DELETE FROM par WHERE id % 10 = 3; INSERT INTO kid VALUES (500, 1, 1); INSERT INTO par VALUES (501, 1)")
+        .sql("UPDATE par SET v = v + 1; DELETE FROM par WHERE id % 10 = 3; INSERT INTO kid SELECT max(id) + 1, 1, 1 FROM kid; INSERT INTO par SELECT max(id) + 1, 1 FROM ONLY par")
         .unwrap();
     pipeline.until_now(server).await.unwrap();
     for table in captured {

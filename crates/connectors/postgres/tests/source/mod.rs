@@ -11,6 +11,7 @@ mod inherited;
 mod joining;
 mod kept;
 mod keyless;
+mod keys;
 mod large_values;
 mod load;
 mod login;
