@@ -137,8 +137,8 @@ dujiang_core::options! {
         /// that was changed for captured tables, or as a whole, halts the pipeline (`halt`), or that is said once and it goes on
         /// without what may be missing (`pass-over`).
         "publication.changed" => publication_changed: Gap, default "halt";
-        /// The log does not hold the rows that a partition has when it is attached to a captured table: the pipeline halts (`halt`), or
-        /// says so and goes on without them (`pass-over`).
+        /// The log holds neither the rows that a partition has when it is attached to a captured table nor that TRUNCATE empties a
+        /// partition: the pipeline halts (`halt`), or says so and goes on (`pass-over`), without the former rows and with the latter.
         "partitions.attached-rows" => attached_rows: Gap, default "halt";
         /// The database as first part of table names. Not supported yet: names are `schema.table`.
         "table-id.include-database" => include_database: bool, default "false";

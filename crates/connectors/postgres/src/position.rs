@@ -126,6 +126,9 @@ pub struct Head {
     /// How the captured tables were published when they were taken in.
     #[serde(default, skip_serializing_if = "Imprint::is_empty")]
     pub published: Imprint,
+    /// Which files their rows were in, by the same ids.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<u32, BTreeMap<u32, u32>>,
 }
 
 impl Head {
@@ -215,6 +218,7 @@ mod tests {
             }),
             partitions: [(5, [5, 6].into())].into(),
             published: Imprint { publication: Some(entry), tables: [(5, [entry].into())].into() },
+            files: [(5, [(6, 7)].into())].into(),
         }
     }
 

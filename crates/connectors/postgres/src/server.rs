@@ -18,6 +18,16 @@ const REPLAY_PATIENCE: Duration = Duration::from_secs(60);
 pub const LOG_END: &str = "CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
     ELSE pg_catalog.pg_current_wal_lsn() END";
 
+/// The end of the log.
+///
+/// # Errors
+/// What ends the session.
+pub async fn log_end(connection: &mut Connection) -> Result<Lsn> {
+    let rows = connection.simple(&format!("SELECT {}", LOG_END)).await?;
+    let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not tell the end of its log"))?;
+    Lsn::parse(row.text(0)?)
+}
+
 /// What a session needs to know to go on.
 #[derive(Debug, Clone)]
 pub struct Resume {

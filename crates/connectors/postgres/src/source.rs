@@ -88,7 +88,7 @@ impl PostgresSource {
         let published = preflight::published(&mut side, config, &checked.facts, &ids, Asked::Before).await?;
         let key_images = config.key_images();
         let shapes = discovery::shapes(&details, &published, &checked.facts, key_images)?;
-        let partitions = Partitions::new(BTreeMap::new(), config);
+        let partitions = Partitions::new(BTreeMap::new(), BTreeMap::new(), config);
         // What is attached later may be missing in the snapshot.
         partitions.look(&mut side, &ids).await?;
         let view = current_view(&mut side).await?;
@@ -271,13 +271,13 @@ impl PostgresSource {
         replication.close().await;
         let mut side = self.connect(Session::Ordinary).await?;
         let facts = discovery::facts(&mut side, config).await?;
-        let Head { inside, mut snapshot, xid, partitions, published: imprint, .. } = head;
+        let Head { inside, mut snapshot, xid, partitions, files, published: imprint, .. } = head;
         let agreement = Agreement::new(imprint, config);
         publish_joining(&mut side, config, &facts, &shapes, &mut snapshot, &agreement).await?;
         let ids: Vec<TableId> = shapes.iter().map(Shape::id).collect();
         let published = preflight::published(&mut side, config, &facts, &ids, Asked::Later).await?;
         agreement.look(&mut side, config, &facts, &ids).await?;
-        let partitions = Partitions::new(partitions, config);
+        let partitions = Partitions::new(partitions, files, config);
         // Before anything is handed out.
         partitions.look(&mut side, &ids).await?;
         let keys: Vec<Key> = shapes.iter().filter_map(Key::of).collect();

@@ -15,7 +15,7 @@ const NAMED: usize = 20;
 pub fn check_virtual(tables: &[TableDetail], demand: IdentityDemand) -> Result<()> {
     let refused = |table: &&TableDetail| {
         let demanded = demand == IdentityDemand::Full;
-        has_virtual(table) && (demanded || is_whole(table) || old_rows(table) == OldRows::None)
+        table.has_virtual() && (demanded || is_whole(table) || old_rows(table) == OldRows::None)
     };
     let refused: Vec<&TableDetail> = tables.iter().filter(refused).collect();
     let Some(first) = refused.first() else { return Ok(()) };
@@ -48,11 +48,6 @@ pub fn check_virtual(tables: &[TableDetail], demand: IdentityDemand) -> Result<(
         "{}; or make the columns STORED, or leave the tables out with `tables.exclude`",
         todo.join(", ")
     )))
-}
-
-/// Whether it has such a column.
-pub fn has_virtual(table: &TableDetail) -> bool {
-    table.columns.iter().any(|column| column.is_virtual)
 }
 
 fn has_primary(table: &TableDetail) -> bool {

@@ -1,6 +1,5 @@
 //! Keys, and what of old rows the log holds.
 
-use super::generated::has_virtual;
 use super::tables::{CatalogColumn, CatalogIndex, IdentityKind, TableDetail};
 use dujiang_core::{Code, Error, Result, TableId};
 
@@ -87,7 +86,7 @@ pub fn check_identity(tables: &[TableDetail], demand: IdentityDemand) -> Result<
         (OldRows::Key(_), IdentityDemand::Full) | (OldRows::None, _) => true,
     };
     // What they may need is said by `check_virtual`.
-    let others = tables.iter().filter(|table| !has_virtual(table));
+    let others = tables.iter().filter(|table| !table.has_virtual());
     let lacking: Vec<&TableDetail> = others.filter(lacking).collect();
     let Some(first) = lacking.first() else { return Ok(()) };
     let message = match lacking.len() {

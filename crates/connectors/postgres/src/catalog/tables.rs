@@ -126,6 +126,11 @@ impl TableDetail {
         TableId::new(self.schema.as_str(), self.table.as_str())
     }
 
+    /// Whether a column of it is computed when it is read.
+    pub fn has_virtual(&self) -> bool {
+        self.columns.iter().any(|column| column.is_virtual)
+    }
+
     /// The column with this `attnum`.
     pub fn column(&self, number: i16) -> Option<&CatalogColumn> {
         self.columns.iter().find(|column| column.number == number)

@@ -151,7 +151,9 @@ async fn obstacle(
         return Ok(Some(error.help_text().unwrap_or_default().to_owned()));
     }
     if let Some(statement) = preflight::add_generated(connection, config, facts, &entry.id()).await? {
-        return Ok(Some(format!("run {statement}: the server would refuse to update and delete its rows")));
+        return Ok(Some(format!(
+            "run {statement}, and start the pipeline with `publication.changed: pass-over` for once: without, the server would refuse to update and delete rows of the table"
+        )));
     }
     if is_published {
         return Ok(None);

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 mod arrivals;
 mod columns;
+mod emptied;
 mod follow;
 mod join;
 mod keys;
@@ -181,6 +182,7 @@ impl PostgresReader {
         if let Some(error) = self.watch.alarm() {
             return Err(error.fact("position", self.start.machine.boundary().to_string()));
         }
+        self.partitions()?;
         // Chunks do not wait until the stream has nothing to do.
         match self.start.snapshot.try_next_chunk(self.waits()) {
             Some(chunk) => self.chunk(Some(chunk))?,
@@ -510,6 +512,7 @@ impl Reader for PostgresReader {
         out.extend(self.out.drain(..));
         self.start.tables.flush_all(out)?;
         self.dirty_since = None;
+        self.partitions()?;
         let machine = &self.start.machine;
         let (boundary, from) = (machine.boundary(), machine.resume_from());
         let head = Head {
@@ -522,6 +525,7 @@ impl Reader for PostgresReader {
             snapshot: self.start.snapshot.state(&self.start.tables),
             partitions: self.start.partitions.seen(),
             published: self.start.agreement.imprint(),
+            files: self.start.partitions.emptied.files(),
         };
         position::encode(&head, &self.start.tables.encoded_shapes()?)
     }

@@ -1,5 +1,7 @@
 //! Partitions of captured tables that come and go: the log says nothing of the rows that they bring or take away.
 
+use super::PostgresReader;
+use super::emptied::{Emptied, Files};
 use crate::client::{Connection, quote};
 use crate::config::{Config, Gap};
 use dujiang_core::{Code, Error, Result, TableId};
@@ -15,6 +17,8 @@ pub type Seen = BTreeMap<u32, BTreeSet<u32>>;
 pub struct Partitions {
     seen: Arc<Mutex<Seen>>,
     attached_rows: Gap,
+    /// Those that are emptied.
+    pub emptied: Emptied,
 }
 
 /// A partition, or a partitioned table itself.
@@ -31,8 +35,9 @@ struct Found<'a> {
 
 impl Partitions {
     /// Those that were seen when the position was written.
-    pub fn new(seen: Seen, config: &Config) -> Self {
-        Self { seen: Arc::new(Mutex::new(seen)), attached_rows: config.options.attached_rows }
+    pub fn new(seen: Seen, files: Files, config: &Config) -> Self {
+        let attached_rows = config.options.attached_rows;
+        Self { seen: Arc::new(Mutex::new(seen)), attached_rows, emptied: Emptied::new(files, attached_rows) }
     }
 
     /// Those that were seen until now.
@@ -74,7 +79,17 @@ impl Partitions {
             );
         }
         self.lock().extend(now);
-        Ok(())
+        self.emptied.look(connection, tables).await
+    }
+}
+
+impl PostgresReader {
+    /// What the stream tells of tables that were emptied, and what it does not tell of partitions.
+    pub(super) fn partitions(&mut self) -> Result<()> {
+        let emptied = &self.start.partitions.emptied;
+        self.start.machine.emptied().into_iter().for_each(|relation| emptied.whole(relation));
+        let boundary = self.start.machine.boundary();
+        emptied.certain(boundary).map_or(Ok(()), |error| Err(error.fact("position", boundary.to_string())))
     }
 }
 

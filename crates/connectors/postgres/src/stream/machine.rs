@@ -11,12 +11,14 @@ use super::undecided::Undecided;
 use crate::lsn::Lsn;
 use crate::pgoutput::{Finished, Message, Prepared, Relation};
 use crate::position::Inside;
-use crate::snapshot::{Committed, TableVerdict};
+use crate::snapshot::Committed;
 use crate::values::RowChange;
 use dujiang_core::batch::TimePrecision;
 use dujiang_core::{Code, Error, Origin, Result, fault};
 use dujiang_spool::Records;
 use std::collections::HashMap;
+
+mod truncate;
 
 #[derive(Debug)]
 struct Transaction {
@@ -82,6 +84,8 @@ pub struct Machine {
     replay: Option<Replay>,
     /// Tables of the TRUNCATE at hand that are dealt with.
     truncated: usize,
+    /// Tables that were emptied, until they are asked for.
+    emptied: Vec<u32>,
     /// Told of tables in a transaction whose rows were handed out before: the table has the columns of after them already.
     deferred: HashMap<u32, Relation>,
     ids: Ids,
@@ -103,6 +107,7 @@ impl Machine {
             undecided,
             replay: None,
             truncated: 0,
+            emptied: Vec::new(),
             deferred: HashMap::new(),
             ids: Ids::new(near),
             last_commit: None,
@@ -468,54 +473,6 @@ impl Machine {
             Found::Other => Place::Other,
             Found::Columns(at, relation) => Place::Columns(at, relation),
         })
-    }
-
-    fn truncate(&mut self, relations: &[u8], tables: &mut Tables) -> Result<Step> {
-        let all = relations.chunks_exact(4).map(|oid| u32::from_be_bytes([oid[0], oid[1], oid[2], oid[3]]));
-        for relation in all.skip(self.truncated) {
-            let at = match self.place(relation, tables)? {
-                Place::Table(at) => at,
-                Place::Other => {
-                    self.truncated += 1;
-                    continue;
-                }
-                Place::PassOver(at) => {
-                    tables.count(at);
-                    self.truncated += 1;
-                    continue;
-                }
-                Place::Columns(at, relation) => return Ok(Step::Relation(at, relation)),
-            };
-            let Some(transaction) = &mut self.transaction else { return Err(outside()) };
-            let skip = skip(self.resumed.as_ref(), transaction);
-            let verdict = tables.judge_truncate(at, &transaction.rows_of(&skip))?;
-            transaction.touch(at);
-            match verdict {
-                TableVerdict::Pass => return Ok(Step::Truncate(at)),
-                TableVerdict::Wait => return Ok(Step::Wait(at)),
-                TableVerdict::Drop => {
-                    tables.count(at);
-                    self.truncated += 1;
-                }
-                TableVerdict::Torn => {
-                    let id = tables.get(at).id.to_string();
-                    return Err(Error::new(
-                        Code::SnapshotInterrupted,
-                        format!("{id} was emptied while its snapshot was read"),
-                    )
-                    .fact("table", id)
-                    .help("a part of the snapshot is of before and a part of after: start a new pipeline"));
-                }
-            }
-        }
-        self.truncated = 0;
-        Ok(Step::Done)
-    }
-
-    /// The table is emptied; the message is to be shown again.
-    pub fn truncated(&mut self, at: usize, tables: &mut Tables) {
-        tables.count(at);
-        self.truncated += 1;
     }
 }
 

@@ -201,3 +201,53 @@ async fn f57_a_partition_that_is_made_filled_and_attached_at_once_is_said() {
         assert_eq!(error(&mut strong).await.code(), Code::UnloggedRows);
     }
 }
+
+/// F57: TRUNCATE of one partition is in no message of the stream. TRUNCATE of the table is, and what is only written anew keeps its rows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f57_a_partition_that_is_emptied_is_said() {
+    for server in every() {
+        server
+            .sql(
+                "CREATE SCHEMA shop; CREATE TABLE shop.p (id int PRIMARY KEY, v int) PARTITION BY RANGE (id); \
+                 CREATE TABLE p1 PARTITION OF shop.p FOR VALUES FROM (0) TO (10); CREATE TABLE p2 PARTITION OF shop.p FOR VALUES FROM (10) TO (20); \
+                 ALTER TABLE shop.p REPLICA IDENTITY FULL; ALTER TABLE p1 REPLICA IDENTITY FULL; ALTER TABLE p2 REPLICA IDENTITY FULL; \
+                 INSERT INTO shop.p VALUES (1, 1), (11, 1), (12, 1)",
+            )
+            .unwrap();
+        let mut pipeline = pipeline(&server, OPTIONS);
+        pipeline.until("caught-up").await.unwrap();
+        for sql in [
+            "TRUNCATE shop.p",
+            "INSERT INTO shop.p VALUES (2, 1), (13, 1), (14, 1)",
+            "VACUUM FULL p2",
+            "DELETE FROM p2 WHERE id = 13; TRUNCATE shop.p; INSERT INTO shop.p VALUES (3, 1), (15, 1)",
+        ] {
+            server.sql(sql).unwrap();
+            for _ in 0..2 {
+                pipeline.until("idle").await.unwrap();
+            }
+            pipeline.until_now(&server).await.unwrap();
+            assert_eq!(pipeline.sink.rows["shop.p"], rows_of(&server, "shop.p", 1), "{sql}");
+        }
+        server.sql("TRUNCATE p1; INSERT INTO shop.p VALUES (16, 1)").unwrap();
+        // While it runs, and at the next start.
+        for _ in 0..2 {
+            let error = error(&mut pipeline).await;
+            assert_eq!(error.code(), Code::UnloggedRows, "{error:?}");
+            assert!(error.message().contains("shop.p") && error.message().contains("public.p1"), "{error:?}");
+            pipeline.crash();
+        }
+        let pass: Vec<_> = OPTIONS.iter().copied().chain([("partitions.attached-rows", "pass-over")]).collect();
+        pipeline.source = source(&server, r"postgres.shop.\.*", &pass);
+        pipeline.until("caught-up").await.unwrap();
+        for _ in 0..2 {
+            pipeline.until("idle").await.unwrap();
+        }
+        pipeline.until_now(&server).await.unwrap();
+        assert_eq!(pipeline.sink.count("shop.p"), 3, "the row that was truncated stays");
+        pipeline.source = source(&server, r"postgres.shop.\.*", OPTIONS);
+        pipeline.crash();
+        server.sql("TRUNCATE p2").unwrap();
+        assert_eq!(error(&mut pipeline).await.code(), Code::UnloggedRows);
+    }
+}
