@@ -195,7 +195,7 @@ fn parquet(compression: CompressionOption, added: &[(Added, String)], roll_size:
         compression,
         file_bytes: usize::try_from(roll_size.0).unwrap_or(usize::MAX),
         unique_columns: named(&[Added::EventId]),
-        run_columns: named(&[Added::Op, Added::Position, Added::Transaction, Added::Image]),
+        run_columns: named(&[Added::Op, Added::CommitTime, Added::Position, Added::Transaction, Added::Image]),
         without_statistics: named(&[Added::EventId, Added::Position, Added::Transaction, Added::Image]),
         ..ParquetOptions::default()
     }

@@ -5,7 +5,7 @@ use crate::config::{CompressionOption, FileConfig, Format};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use dujiang_core::{Code, Result, ResultExt};
-use dujiang_format_parquet::ParquetEncoder;
+use dujiang_format_parquet::{ParquetEncoder, Pieces};
 use dujiang_format_text::csv::CsvOptions;
 use dujiang_format_text::{csv, json};
 use flate2::write::GzEncoder;
@@ -49,21 +49,19 @@ impl Encoder {
     }
 
     /// Moves finished bytes to the end of `into`.
-    pub(crate) fn drain(&mut self, into: &mut Vec<u8>) {
-        let bytes = match self {
-            Self::Parquet(encoder) => encoder.take_output(),
-            Self::Json(out) | Self::Csv(out, _) => out.take(),
-        };
-        append(into, bytes);
+    pub(crate) fn drain(&mut self, into: &mut Pieces) {
+        match self {
+            Self::Parquet(encoder) => into.append(encoder.take_output()),
+            Self::Json(out) | Self::Csv(out, _) => into.push(out.take()),
+        }
     }
 
     /// Ends the file: its last bytes.
-    pub(crate) fn finish(self, into: &mut Vec<u8>) -> Result<()> {
-        let bytes = match self {
-            Self::Parquet(encoder) => encoder.finish()?,
-            Self::Json(out) | Self::Csv(out, _) => out.finish()?,
-        };
-        append(into, bytes);
+    pub(crate) fn finish(self, into: &mut Pieces) -> Result<()> {
+        match self {
+            Self::Parquet(encoder) => into.append(encoder.finish()?),
+            Self::Json(out) | Self::Csv(out, _) => into.push(out.finish()?),
+        }
         Ok(())
     }
 

@@ -393,7 +393,7 @@ impl Lane {
 
     fn publish_figures(&mut self) {
         let open = self.open_bytes;
-        let closing: usize = self.closing.iter().map(|(staged, _)| staged.pending.capacity()).sum();
+        let closing: usize = self.closing.iter().map(|(staged, _)| staged.pending.memory()).sum();
         self.held.resize(open + closing);
         self.shared.set_buffered(open);
     }
@@ -411,7 +411,7 @@ fn again(error: &Error) -> Error {
 
 impl OpenFile {
     fn memory(&self) -> usize {
-        self.encoder.memory() + self.staged.pending.capacity()
+        self.encoder.memory() + self.staged.pending.memory()
     }
 
     /// Counts its bytes anew as a part of the lane's `sum`.

@@ -141,7 +141,7 @@ impl AddedRows {
             for what in added {
                 match what {
                     Added::CommitTime => {}
-                    Added::Op => run.each(|row, _| this.op.push(batch.kinds[row].letter().as_bytes())),
+                    Added::Op => this.op.add_letters(&run),
                     Added::Image => run.each(|row, _| this.image.push(image(batch.kinds[row]))),
                     Added::Position => this.position.repeat(origin.position.as_bytes(), count),
                     Added::Transaction => this.transaction.repeat(origin.transaction.as_bytes(), count),
@@ -241,10 +241,26 @@ impl Texts {
     }
 
     fn repeat(&mut self, text: &[u8], count: usize) {
-        self.bytes.reserve(text.len() * count);
-        self.offsets.reserve(count);
-        for _ in 0..count {
-            self.push(text);
+        let (start, length) = (self.bytes.len(), text.len());
+        let end = start + length * count;
+        i32::try_from(end).expect("invariant: a batch's added text is far below 2 GiB");
+        self.offsets.extend((1..=count).map(|number| (start + length * number) as i32));
+        self.bytes.reserve(end - start);
+        self.bytes.extend_from_slice(&text[..length.min(end - start)]);
+        // Twice as many every time.
+        while self.bytes.len() < end {
+            let more = (self.bytes.len() - start).min(end - self.bytes.len());
+            self.bytes.extend_from_within(start..start + more);
+        }
+    }
+
+    fn add_letters(&mut self, run: &Run<'_>) {
+        let kinds = &run.batch.kinds[run.rows.clone()];
+        match kinds.first() {
+            Some(first) if kinds.iter().all(|kind| kind == first) => {
+                self.repeat(first.letter().as_bytes(), run.count());
+            }
+            _ => run.each(|row, _| self.push(run.batch.kinds[row].letter().as_bytes())),
         }
     }
 
@@ -252,7 +268,10 @@ impl Texts {
         let mut prefix = Vec::new();
         write_event_prefix(lineage, run.batch.source_table(), &run.origin, &mut prefix);
         let keys = Keys::new(run.batch);
-        self.bytes.reserve((prefix.len() + 4) * run.count());
+        // A digest, or a small number.
+        let end = if run.batch.kinds[run.rows.start] == Kind::Read { 32 } else { 4 };
+        self.bytes.reserve((prefix.len() + end) * run.count());
+        self.offsets.reserve(run.count());
         run.each(|row, ordinal| {
             self.bytes.extend_from_slice(&prefix);
             keys.write_event_end(run.batch.kinds[row], row, ordinal, &mut self.bytes);

@@ -3,6 +3,7 @@
 use crate::durable::{io_error, sync_file};
 use crate::records::FileRecord;
 use dujiang_core::{Result, fault};
+use dujiang_format_parquet::Pieces;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct StagedFile {
     path: PathBuf,
     file: Option<File>,
-    /// Bytes handed in and not yet written, from `sent` on.
-    pub(crate) pending: Vec<u8>,
+    /// Bytes handed in and not yet written, of the first piece from `sent` on.
+    pub(crate) pending: Pieces,
     sent: usize,
     written: u64,
     crc: u32,
@@ -23,7 +24,7 @@ pub(crate) struct StagedFile {
 
 impl StagedFile {
     pub(crate) fn new(folder: &Path, name: &str) -> Self {
-        Self { path: folder.join(name), file: None, pending: Vec::new(), sent: 0, written: 0, crc: 0 }
+        Self { path: folder.join(name), file: None, pending: Pieces::default(), sent: 0, written: 0, crc: 0 }
     }
 
     /// Bytes not yet written.
@@ -42,20 +43,22 @@ impl StagedFile {
             self.file = Some(created.map_err(|e| io_error("make a file", &self.path, e))?);
         }
         let Some(file) = &mut self.file else { return Ok(()) };
-        while self.sent < self.pending.len() {
-            match file.write(&self.pending[self.sent..]) {
+        while let Some(piece) = self.pending.first() {
+            match file.write(&piece[self.sent..]) {
                 Ok(0) => return Err(io_error("write a file", &self.path, std::io::ErrorKind::WriteZero.into())),
                 Ok(n) => {
-                    self.crc = crc32c::crc32c_append(self.crc, &self.pending[self.sent..self.sent + n]);
+                    self.crc = crc32c::crc32c_append(self.crc, &piece[self.sent..self.sent + n]);
                     self.sent += n;
                     self.written += n as u64;
+                    if self.sent == piece.len() {
+                        self.pending.drop_first();
+                        self.sent = 0;
+                    }
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(io_error("write a file", &self.path, error)),
             }
         }
-        self.pending = Vec::new();
-        self.sent = 0;
         Ok(())
     }
 }

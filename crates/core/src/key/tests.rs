@@ -103,3 +103,18 @@ proptest! {
         prop_assert_eq!(alone[0], hashes[0], "a hash does not depend on the batch");
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Event ids of rows of a snapshot end with them, and may never change.
+    #[test]
+    fn digests_are_the_hexadecimal_digits_of_the_hash(numbers in prop::collection::vec(any::<i64>(), 1..8)) {
+        let batch = inserts(vec![Arc::new(Int64Array::from(numbers))]);
+        for (row, key) in keys(&batch).iter().enumerate() {
+            let mut out = b"shop:".to_vec();
+            Keys::new(&batch).write_digest(row, &mut out);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), format!("shop:{:032x}", xxh3_128(key)));
+        }
+    }
+}

@@ -44,12 +44,13 @@ impl Leaf {
     /// Adds rows to the runs; hands all of them to the writer once they come in runs no more.
     fn add_to_runs(&mut self, field: &FieldRef, column: &ArrayRef) -> Result<()> {
         let mut runs = self.runs.take().unwrap_or_default();
-        runs.add(column.as_string());
+        runs.add(column);
         if !runs.are_too_many() {
             self.runs = Some(runs);
             return Ok(());
         }
-        runs.rows().try_for_each(|rows| write_column(field, &rows, &mut std::iter::once(&mut self.writer)))
+        runs.rows(field.data_type())
+            .try_for_each(|rows| write_column(field, &rows, &mut std::iter::once(&mut self.writer)))
     }
 
     fn size(&self) -> usize {
@@ -99,7 +100,6 @@ impl OpenGroup {
 
     /// Ends the group; its columns leave one after the other.
     pub(crate) fn close(self, file: &mut File) -> Result<()> {
-        file.writer.inner_mut().reserve_exact(self.size());
         let columns = file.writer.schema_descr().columns().to_vec();
         let properties = file.writer.properties().clone();
         let mut group = file.writer.next_row_group()?;
@@ -131,14 +131,14 @@ fn write_column<'a>(
 pub(crate) fn write_columns(file: &mut File, batches: Vec<RecordBatch>, options: &ParquetOptions) -> Result<()> {
     let mut columns: Vec<_> = batches.into_iter().map(|batch| batch.columns().to_vec().into_iter()).collect();
     let types = file.writer.schema_descr().root_schema().get_fields().to_vec();
-    let usual = Arc::new(properties(options).build());
+    let usual = file.writer.properties().clone();
     let in_runs: Vec<_> = file.schema.fields().iter().map(|field| file.run_column(field.name())).collect();
     let mut group = file.writer.next_row_group()?;
     for ((field, of), in_runs) in file.schema.fields().iter().zip(types).zip(in_runs) {
         let arrays: Vec<ArrayRef> = columns.iter_mut().filter_map(Iterator::next).collect();
         if let Some(column) = in_runs {
             let mut runs = Runs::default();
-            arrays.iter().for_each(|array| runs.add(array.as_string()));
+            arrays.iter().for_each(|array| runs.add(array));
             if !runs.are_too_many() {
                 runs.append_to(column, &usual, &mut group)?;
                 continue;

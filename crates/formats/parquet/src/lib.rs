@@ -12,21 +12,23 @@
 #![warn(missing_docs)]
 
 mod group;
+mod pieces;
 mod runs;
 mod schema;
 mod waiting;
 
 use crate::group::{OpenGroup, write_columns};
+pub use crate::pieces::Pieces;
 use crate::waiting::Waiting;
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::SchemaRef;
 use dujiang_core::{Code, Result, ResultExt};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, ArrowWriterOptions};
-use parquet::basic::{Compression as Codec, Encoding, ZstdLevel};
+use parquet::basic::{Compression as Codec, Encoding, Type as Physical, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::{ColumnDescPtr, ColumnPath};
+use parquet::schema::types::{ColumnDescPtr, ColumnPath, SchemaDescriptor};
 use std::sync::Arc;
 
 /// How pages are compressed.
@@ -52,7 +54,8 @@ pub struct ParquetOptions {
     /// Columns whose values hardly ever repeat but share their beginnings (event ids): stored as differences to the
     /// value before instead of through a dictionary.
     pub unique_columns: Vec<String>,
-    /// Required columns of text in which the same value stands many times in a row (transactions): written as runs, uncompressed.
+    /// Required columns of text or of instants in which the same value stands many times in a row (transactions): written as runs,
+    /// uncompressed.
     pub run_columns: Vec<String>,
     /// Columns that nobody searches by range: no minimum and maximum are kept, which is a tenth of their cost.
     pub without_statistics: Vec<String>,
@@ -94,6 +97,8 @@ pub struct ParquetEncoder {
     options: Arc<ParquetOptions>,
     /// Rows that are not encoded yet; none while `open` is there.
     waiting: Waiting,
+    /// There was once enough: rows wait no more.
+    flows: bool,
     /// Made with the first row group.
     file: Option<File>,
     /// The row group that takes rows as they come.
@@ -103,7 +108,7 @@ pub struct ParquetEncoder {
 /// A file that has begun.
 pub(crate) struct File {
     schema: SchemaRef,
-    writer: SerializedFileWriter<Vec<u8>>,
+    writer: SerializedFileWriter<Pieces>,
     factory: ArrowRowGroupWriterFactory,
     /// Of every leaf whether its values come in runs.
     in_runs: Vec<bool>,
@@ -116,7 +121,7 @@ impl ParquetEncoder {
     /// `UnknownType` for a column type that Parquet cannot hold.
     pub fn new(schema: SchemaRef, options: Arc<ParquetOptions>) -> Result<Self> {
         schema::check(&schema).or_code(Code::UnknownType, unsupported)?;
-        Ok(Self { schema, options, waiting: Waiting::default(), file: None, open: None })
+        Ok(Self { schema, options, waiting: Waiting::default(), flows: false, file: None, open: None })
     }
 
     /// Adds rows. After an error the encoder is of no use any more.
@@ -130,7 +135,7 @@ impl ParquetEncoder {
         }
         let bytes = waiting::bytes_of(&batch);
         let large = bytes / rows >= LARGE_ROW;
-        if self.open.is_some() && !large {
+        if self.flows && !large && self.waiting.is_empty() {
             return self.stream(&batch, bytes);
         }
         self.close_group()?;
@@ -141,6 +146,7 @@ impl ParquetEncoder {
         if large || self.is_wide() {
             return self.write_waiting();
         }
+        self.flows = true;
         for batch in self.waiting.take() {
             self.stream(&batch, waiting::bytes_of(&batch))?;
         }
@@ -206,7 +212,7 @@ impl ParquetEncoder {
     /// Bytes held: rows that wait, the row group in progress with its writers, and output not yet taken.
     pub fn memory(&self) -> usize {
         let open = self.open.as_ref().map_or(0, OpenGroup::memory);
-        let output = self.file.as_ref().map_or(0, |file| file.writer.inner().capacity());
+        let output = self.file.as_ref().map_or(0, |file| file.writer.inner().memory());
         self.waiting.memory() + open + output
     }
 
@@ -217,7 +223,7 @@ impl ParquetEncoder {
     }
 
     /// The bytes that are complete, to be appended to the file.
-    pub fn take_output(&mut self) -> Vec<u8> {
+    pub fn take_output(&mut self) -> Pieces {
         self.file.as_mut().map(|file| std::mem::take(file.writer.inner_mut())).unwrap_or_default()
     }
 
@@ -225,11 +231,11 @@ impl ParquetEncoder {
     ///
     /// # Errors
     /// `Bug` when the Parquet crate contradicts itself.
-    pub fn finish(mut self) -> Result<Vec<u8>> {
+    pub fn finish(mut self) -> Result<Pieces> {
         self.close_group()?;
         self.write_waiting()?;
         self.file()?;
-        let Some(file) = self.file else { return Ok(Vec::new()) };
+        let Some(file) = self.file else { return Ok(Pieces::default()) };
         file.writer.into_inner().or_code(Code::Bug, || "finish a Parquet file".to_owned())
     }
 }
@@ -244,15 +250,15 @@ fn encoding() -> String {
 
 impl File {
     fn begin(schema: &SchemaRef, options: &ParquetOptions) -> parquet::errors::Result<Self> {
-        let writer_options = ArrowWriterOptions::new()
-            .with_properties(properties(options).build())
-            .with_parquet_schema(schema::descriptor(schema)?);
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), writer_options)?;
+        let descriptor = schema::descriptor(schema)?;
+        let properties = integers_as_differences(properties(options), &descriptor).build();
+        let writer_options = ArrowWriterOptions::new().with_properties(properties).with_parquet_schema(descriptor);
+        let writer = ArrowWriter::try_new_with_options(Pieces::default(), schema.clone(), writer_options)?;
         let (writer, factory) = writer.into_serialized_writer()?;
-        let is_text = |name: &str| schema.field_with_name(name).is_ok_and(|field| *field.data_type() == DataType::Utf8);
+        let can_be = |name: &str| schema.field_with_name(name).is_ok_and(|field| runs::can_hold(field.data_type()));
         let in_runs = |leaf: &ColumnDescPtr| {
             let plain = leaf.path().parts().len() == 1 && leaf.max_def_level() == 0;
-            plain && options.run_columns.iter().any(|name| name == leaf.name() && is_text(name))
+            plain && options.run_columns.iter().any(|name| name == leaf.name() && can_be(name))
         };
         let in_runs = writer.schema_descr().columns().iter().map(in_runs).collect();
         Ok(Self { schema: schema.clone(), writer, factory, in_runs })
@@ -263,6 +269,18 @@ impl File {
         let leaves = self.writer.schema_descr().columns().iter().zip(&self.in_runs);
         leaves.filter(|(_, in_runs)| **in_runs).map(|(leaf, _)| leaf.clone()).find(|leaf| leaf.name() == name)
     }
+}
+
+/// Whole numbers, decimals that are stored as such, dates and times of which there are too many for a dictionary are stored as
+/// differences in as few bits as they need: keys and times rise, and what does not is not larger than plain. So there is less
+/// to compress, which takes longer.
+fn integers_as_differences(builder: WriterPropertiesBuilder, descriptor: &SchemaDescriptor) -> WriterPropertiesBuilder {
+    let whole = |leaf: &&ColumnDescPtr| matches!(leaf.physical_type(), Physical::INT32 | Physical::INT64);
+    descriptor
+        .columns()
+        .iter()
+        .filter(whole)
+        .fold(builder, |builder, leaf| builder.set_column_encoding(leaf.path().clone(), Encoding::DELTA_BINARY_PACKED))
 }
 
 fn properties(options: &ParquetOptions) -> WriterPropertiesBuilder {

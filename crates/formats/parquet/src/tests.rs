@@ -1,5 +1,6 @@
 use super::*;
-use arrow_array::{ArrayRef, Int64Array, StringArray, UInt64Array};
+use arrow_array::{Array, ArrayRef, Decimal128Array, Int32Array, Int64Array, StringArray};
+use arrow_array::{TimestampMicrosecondArray, UInt64Array};
 use arrow_schema::{DataType, Field, Schema};
 use dujiang_core::schema::{LOGICAL_JSON, field};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -24,9 +25,9 @@ fn encode(options: &ParquetOptions, batches: &[RecordBatch]) -> Vec<u8> {
     let mut file = Vec::new();
     for batch in batches {
         encoder.write(batch.clone()).unwrap();
-        file.extend(encoder.take_output());
+        file.extend(encoder.take_output().concat());
     }
-    file.extend(encoder.finish().unwrap());
+    file.extend(encoder.finish().unwrap().concat());
     file
 }
 
@@ -159,19 +160,70 @@ fn a_large_value_that_does_not_get_smaller_is_not_compressed() {
     assert_eq!(read(file), [rows]);
 }
 
-/// Required columns of text, in runs of so many rows of so many values.
+/// Whole numbers of several types, some of them as large as can be, so many that no dictionary holds them.
+fn numbers(count: usize, values: &[Option<i64>], step: i64) -> RecordBatch {
+    let rows = || {
+        (0..count)
+            .map(|row| values[row % values.len()].map(|value| value.wrapping_add((row as i64).wrapping_mul(step))))
+    };
+    let decimal = |row: Option<i64>| row.map(|value| i128::from(value % 1_000_000_000_000_000));
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("i32", Arc::new(Int32Array::from_iter(rows().map(|row| row.map(|value| value as i32))))),
+        ("i64", Arc::new(Int64Array::from_iter(rows()))),
+        ("u64", Arc::new(UInt64Array::from_iter(rows().map(|row| row.map(|value| value as u64))))),
+        ("price", Arc::new(Decimal128Array::from_iter(rows().map(decimal)).with_precision_and_scale(15, 2).unwrap())),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn p11_numbers_stored_as_differences_are_read_as_they_were(
+        values in prop::collection::vec(prop_oneof![
+            any::<i64>().prop_map(Some), Just(None), Just(Some(i64::MIN)), Just(Some(i64::MAX)), Just(Some(0)),
+        ], 1..20),
+        step in prop::sample::select(vec![1i64, 7, -3, i64::MAX / 3]),
+    ) {
+        // A dictionary holds 32,768 of them.
+        let rows = numbers(34_000, &values, step);
+        let file = encode(&ParquetOptions::default(), std::slice::from_ref(&rows));
+        let back = read(file);
+        prop_assert_eq!(&arrow_select::concat::concat_batches(&back[0].schema(), &back).unwrap(), &rows);
+    }
+}
+
+#[test]
+fn what_rises_takes_no_bytes() {
+    let rows = numbers(100_000, &[Some(5)], 7);
+    let file = encode(&ParquetOptions::default(), std::slice::from_ref(&rows));
+    for column in reader(file.clone()).metadata().row_group(0).columns() {
+        assert!(column.encodings().any(|encoding| encoding == parquet::basic::Encoding::DELTA_BINARY_PACKED));
+    }
+    let size = reader(file.clone()).metadata().row_group(0).column(1).compressed_size();
+    assert!(size < 250_000, "{size} bytes of 800,000");
+    let back = read(file);
+    assert_eq!(arrow_select::concat::concat_batches(&back[0].schema(), &back).unwrap(), rows);
+}
+
+/// Required columns of text and of instants, in runs of so many rows of so many values.
 fn runs(counts: &[(usize, u8)]) -> RecordBatch {
     let texts = |prefix: &'static str| {
         let of = move |&(rows, value): &(usize, u8)| std::iter::repeat_n(format!("{prefix}{value}"), rows);
         Arc::new(StringArray::from(counts.iter().flat_map(of).collect::<Vec<_>>())) as ArrayRef
     };
-    let fields = ["run", "other", "last"].map(|name| Field::new(name, DataType::Utf8, false));
-    let columns = vec![texts("r"), texts("other "), texts("")];
-    RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), columns).unwrap()
+    let instants = |&(rows, value): &(usize, u8)| std::iter::repeat_n(i64::from(value) - 100, rows);
+    let instants = TimestampMicrosecondArray::from_iter_values(counts.iter().flat_map(instants)).with_timezone("UTC");
+    let empty = StringArray::from_iter_values(std::iter::repeat_n("", instants.len()));
+    let mut fields = ["run", "other", "last", "empty"].map(|name| Field::new(name, DataType::Utf8, false)).to_vec();
+    fields.push(Field::new("at", instants.data_type().clone(), false));
+    let columns = vec![texts("r"), texts("other "), texts(""), Arc::new(empty), Arc::new(instants)];
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
 }
 
 fn in_runs(file_bytes: usize) -> ParquetOptions {
-    let run_columns = vec!["run".to_owned(), "last".to_owned()];
+    let run_columns = ["run", "last", "empty", "at"].map(str::to_owned).to_vec();
     ParquetOptions { run_columns, file_bytes, without_statistics: vec!["last".to_owned()], ..Default::default() }
 }
 
@@ -205,6 +257,13 @@ fn runs_take_bytes_by_the_run_and_say_their_least_and_greatest() {
         let statistics = column.statistics().unwrap();
         assert_eq!((statistics.min_bytes_opt(), statistics.max_bytes_opt()), (Some(&b"r17"[..]), Some(&b"r3"[..])));
         assert!(group.column(2).statistics().is_none());
+        assert!(group.column(4).compressed_size() < 200);
+        let instants = group.column(4).statistics().unwrap();
+        let bytes = |instant: i64| instant.to_le_bytes();
+        assert_eq!(
+            (instants.min_bytes_opt(), instants.max_bytes_opt()),
+            (Some(&bytes(-97)[..]), Some(&bytes(100)[..]))
+        );
         assert!(matches!(group.column(1).compression(), parquet::basic::Compression::ZSTD(_)));
     }
 }

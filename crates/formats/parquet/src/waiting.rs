@@ -65,6 +65,10 @@ impl Waiting {
         std::mem::take(self).batches
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
     /// Bytes of the values.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

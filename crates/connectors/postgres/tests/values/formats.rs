@@ -49,8 +49,8 @@ fn p02_parquet_gives_back_every_value_of_every_type() {
 fn through_parquet(rows: &RecordBatch) -> Vec<RecordBatch> {
     let mut encoder = ParquetEncoder::new(rows.schema(), Arc::new(ParquetOptions::default())).unwrap();
     encoder.write(rows.clone()).unwrap();
-    let mut file = encoder.take_output();
-    file.extend(encoder.finish().unwrap());
+    let mut file = encoder.take_output().concat();
+    file.extend(encoder.finish().unwrap().concat());
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(file)).unwrap().build().unwrap();
     reader.map(Result::unwrap).collect()
 }
