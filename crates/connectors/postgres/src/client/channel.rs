@@ -74,6 +74,11 @@ impl Channel {
         self.framing.exchange(fresh).map_err(|e| e.fact("server", self.peer.clone()))
     }
 
+    /// Whether all of the next message is in the buffer.
+    pub fn has_message(&self) -> bool {
+        self.framing.has_message()
+    }
+
     /// Whether the last read took all that the socket had.
     pub fn is_drained(&self) -> bool {
         self.framing.is_drained()

@@ -3,6 +3,7 @@
 use super::Connection;
 use super::frame::Frame;
 use dujiang_core::{Code, Error, Result};
+use std::time::Duration;
 
 /// Data of a copy, one message at a time: in binary one row, beginning with its number of columns.
 pub struct CopyOut<'c> {
@@ -52,6 +53,19 @@ impl<'c> CopyOut<'c> {
             }
         };
         Ok(Some(&self.connection.channel.body(&frame)[header..]))
+    }
+
+    /// Whether all that had come was handed out.
+    pub fn is_drained(&self) -> bool {
+        self.connection.channel.is_drained() && !self.connection.channel.has_message()
+    }
+
+    /// Lets what comes gather for a while, where that gains something. **Not cancel-safe.**
+    ///
+    /// # Errors
+    /// `ConnectionLost`.
+    pub async fn rest(&mut self, time: Duration) -> Result<()> {
+        self.connection.channel.rest(time).await
     }
 
     async fn other(&mut self, frame: &Frame) -> Result<()> {

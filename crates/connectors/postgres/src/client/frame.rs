@@ -93,6 +93,11 @@ impl Framing {
         self.was_filled = self.end == self.buffer.len();
     }
 
+    /// Whether all of the next message is there.
+    pub fn has_message(&self) -> bool {
+        matches!(self.length_of_next(), Ok(Some(length)) if self.end - self.start >= length)
+    }
+
     /// Whether the socket had less than there was room for.
     pub fn is_drained(&self) -> bool {
         !self.was_filled

@@ -1,5 +1,6 @@
 //! The snapshot: what is there when the pipeline begins, beside the stream.
 
+mod gather;
 mod handoff;
 #[cfg(test)]
 mod handoff_tests;

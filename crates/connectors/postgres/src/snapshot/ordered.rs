@@ -1,6 +1,7 @@
 //! Tables that are read in an order: that of their key, statement by statement, or one that no index has (of their key, or of what
 //! their rows hold), in which the server sorts all of it for one statement.
 
+use super::gather::{Gathering, REST};
 use super::handoff::lock;
 use super::job::{ChunkRead, Job, ReadUnder};
 use super::order::{Frontier, KeyOrder};
@@ -146,7 +147,12 @@ impl Worker {
         let mut chunks = Chunks { builder, order, rows_at_most, bytes: 0, full: None, key: Vec::new() };
         let (mut rows, mut bytes) = (0, 0);
         let mut copy = connection.copy_out(&queries.in_order(job.frontier.as_deref(), most)).await?;
-        while let Some(row) = copy.next().await? {
+        let gathering = Gathering::new(most, Instant::now());
+        loop {
+            if copy.is_drained() && gathering.is_rest_due(rows, Instant::now()) {
+                copy.rest(REST).await?;
+            }
+            let Some(row) = copy.next().await? else { break };
             let cut = chunks.before(row)?;
             if cut != Cut::None {
                 let chunk = chunks.cut(cut, &under, job)?;
