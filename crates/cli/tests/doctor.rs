@@ -120,7 +120,8 @@ fn a_postgres_server_is_mended_by_the_printed_script() {
     server.restart().expect("a restart");
     let mended = without_password(place.run(["doctor", "shop.yaml"]).code(0));
     assert!(mended.out.contains("`dujiang_shop` publishes every captured table"), "{}", mended.out);
-    place.run(["run", "shop.yaml", "--until", "caught-up"]).code(0);
+    let log = format!("{:?}", place.run(["run", "shop.yaml", "--until", "caught-up"]).code(0).log());
+    assert!(log.contains("SELECT pg_drop_replication_slot('dujiang_shop'); DROP PUBLICATION"), "{log}");
     let again = place.run(["doctor", "shop.yaml"]).code(0);
     assert!(again.out.contains("is still there") && again.out.contains("`dujiang_shop` is there"), "{}", again.out);
 }

@@ -180,7 +180,8 @@ codes! {
     /// until that session ends; a session that is dead is ended by the server after `wal_sender_timeout`.
     SlotActive = "E0264", External, Endless, exit 75, "the replication slot is in use";
     /// The slot of this name is not the one that this pipeline has read from: it stands after the checkpoint, belongs to
-    /// another database or plugin, or was made anew.
+    /// another database or plugin, or was made anew. Or a new pipeline was given the slot of somebody else, who would miss
+    /// what it passes over.
     SlotForeign = "E0265", User, Never, exit 65, "the replication slot is not this pipeline's";
     /// The publication is missing, or does not publish what has to be read.
     Publication = "E0266", User, Never, exit 78, "the publication does not fit";

@@ -79,6 +79,12 @@ pub trait Source: Send + Sync {
         0
     }
 
+    /// What the source keeps for the pipeline after a run that was to end, at the cost of whoever runs the source, and how it is given
+    /// back: for people. Default: nothing.
+    fn remains(&self) -> Option<String> {
+        None
+    }
+
     /// The position for people, e.g. `bin.000003:4711 (0-1-99)`.
     fn describe(&self, position: &Position) -> String;
 

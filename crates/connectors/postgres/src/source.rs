@@ -1,7 +1,7 @@
 //! The source: discovering tables, and where to begin.
 
 use crate::catalog::{Collation, Imprint, Published, TableDetail};
-use crate::client::{Connection, Session, worth_another_try};
+use crate::client::{Connection, Session, quote, worth_another_try};
 use crate::config::{Config, StartupMode, UnchangedValue};
 use crate::discovery::{self, Facts};
 use crate::examine;
@@ -546,6 +546,20 @@ impl Source for PostgresSource {
 
     fn ack_lag(&self) -> usize {
         self.config.options.ack_lag as usize
+    }
+
+    fn remains(&self) -> Option<String> {
+        let Config { slot, publication, .. } = &*self.config;
+        let drop_publication = if self.config.owns_publication() {
+            format!("; DROP PUBLICATION {}", quote::identifier(publication))
+        } else {
+            String::new()
+        };
+        Some(format!(
+            "the replication slot `{slot}` stays, and keeps the server's log until the pipeline goes on; if it never does, run \
+             {}{drop_publication}",
+            server::drop_statement(slot)
+        ))
     }
 
     fn describe(&self, position: &Position) -> String {

@@ -166,7 +166,10 @@ impl Driver {
         ended?;
         match late {
             Some(error) => Err(error),
-            None => Ok(Outcome { end: self.end, epoch: self.machine.published() }),
+            None => {
+                self.tell_what_remains();
+                Ok(Outcome { end: self.end, epoch: self.machine.published() })
+            }
         }
     }
 
@@ -176,6 +179,15 @@ impl Driver {
         let ended = async { while self.stages.join_next().await.is_some() {} };
         if tokio::time::timeout(TO_END, ended).await.is_err() {
             tracing::warn!("a stage of the pipeline did not end by itself");
+        }
+    }
+
+    /// Who stops a pipeline goes on with it; what was to end may never be run again.
+    fn tell_what_remains(&self) {
+        if self.end != End::Stopped
+            && let Some(kept) = self.source.remains()
+        {
+            tracing::warn!("{kept}");
         }
     }
 

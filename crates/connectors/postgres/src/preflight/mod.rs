@@ -15,7 +15,7 @@ pub use agreement::Agreement;
 use dujiang_core::{Code, Error, Result, TableId};
 pub use fits::{Fit, fits, left_out};
 pub use generated::{add_generated, once_made};
-pub use publication::{Asked, publish, publish_one, published};
+pub use publication::{Asked, READ_ANEW, publish, publish_one, published};
 pub use server::{Holds, lasting};
 pub use tables::check_keys;
 

@@ -142,7 +142,7 @@ pub async fn published(
         error = error.fact("generated columns", hidden.join(", "));
     }
     if asked == Asked::Later {
-        return Err(error.help(TAKEN_OUT));
+        return Err(error.help(taken_out(&kinds)));
     }
     let mut statements = if missing.is_empty() { Vec::new() } else { additions(connection, config, &missing).await? };
     if !kinds.is_empty() {
@@ -155,8 +155,15 @@ pub async fn published(
     Err(mended(error, statements))
 }
 
-const TAKEN_OUT: &str = "what was written meanwhile cannot be read any more, also if the publication is mended: start a new pipeline with a \
-     new snapshot";
+/// What helps where a table is not the one any more that was captured.
+pub const READ_ANEW: &str = "leave it out of `tables` (`tables.exclude`) for one run and name it again, which reads it anew; if it is the \
+     only one, start a new pipeline with a new snapshot";
+
+/// If only tables are missing they can be begun anew by themselves.
+fn taken_out(kinds: &[String]) -> String {
+    let remedy = if kinds.is_empty() { READ_ANEW } else { "start a new pipeline with a new snapshot" };
+    format!("what was written meanwhile cannot be read any more, also if the publication is mended: {remedy}")
+}
 
 fn lacking(name: &str, missing: &[&TableId], kinds: &[String]) -> Error {
     let what = if missing.is_empty() { "every kind of change" } else { "all captured tables" };
@@ -185,7 +192,7 @@ async fn gone(connection: &mut Connection, config: &Config, missing: &[&TableId]
     let Some(gone) = missing.iter().find(|id| !is_there(id)) else { return Ok(()) };
     Err(Error::new(Code::TableGone, format!("captured table {gone} was dropped or renamed"))
         .fact("table", gone.to_string())
-        .help("leave it out with `tables.exclude`, or start a new pipeline"))
+        .help(format!("rename it back, or {READ_ANEW}")))
 }
 
 /// A partitioned table that is published by its partitions is named already, and published under the wrong names.
@@ -234,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_table_that_is_not_published_reads_as_written() {
-        let error = lacking("dujiang_shop", &[&TableId::new("public", "orders")], &[]).help(TAKEN_OUT);
+        let error = lacking("dujiang_shop", &[&TableId::new("public", "orders")], &[]).help(taken_out(&[]));
         dujiang_testkit::messages::check(env!("CARGO_MANIFEST_DIR"), &error, &[]);
     }
 }

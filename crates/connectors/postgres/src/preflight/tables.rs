@@ -15,7 +15,8 @@ pub(super) fn check_found(config: &Config, found: &Found) -> Result<()> {
     }
     let mut error = Error::new(Code::NoTable, format!("no table matches `{}`", config.options.tables))
         .help("check `tables`: each pattern is `database.schema.table`");
-    let near: Vec<String> = found.others.iter().take(10).map(TableId::to_string).collect();
+    let near: Vec<String> =
+        found.others.iter().take(10).map(|id| format!("{}.{id}", config.endpoint.database)).collect();
     if !near.is_empty() {
         error = error.fact("there are", near.join(", "));
     }

@@ -6,6 +6,7 @@ use crate::client::{Connection, Session, worth_another_try};
 use crate::discovery;
 use crate::evolve::Evolution;
 use crate::pgoutput::Relation;
+use crate::preflight::READ_ANEW;
 use crate::snapshot::KeyOrder;
 use dujiang_core::Result;
 use dujiang_core::schema::{Ddl, SchemaChange};
@@ -52,9 +53,8 @@ impl PostgresReader {
                 Ok(())
             }
             Evolution::Moved(shape) => Err(changed(&table.id.to_string(), &format!("was renamed to {}", shape.id()))
-                .help("rename it back, or start a new pipeline with a new snapshot")),
-            Evolution::Recreated => Err(changed(&table.id.to_string(), "was dropped and made anew")
-                .help("start a new pipeline with a new snapshot")),
+                .help(format!("rename it back, or {READ_ANEW}"))),
+            Evolution::Recreated => Err(changed(&table.id.to_string(), "was dropped and made anew").help(READ_ANEW)),
         }
     }
 

@@ -186,7 +186,9 @@ async fn a_login_that_is_refused_says_why() {
     let nobody = source(&server, "postgres.public.t", &[("username", "nobody")]);
     assert_eq!(nobody.discover().await.unwrap_err().code(), Code::LoginRefused);
     let nothing = source(&server, "postgres.public.x", &[]);
-    assert_eq!(nothing.discover().await.unwrap_err().code(), Code::NoTable);
+    let error = nothing.discover().await.unwrap_err();
+    assert_eq!(error.code(), Code::NoTable);
+    assert!(error.facts().contains(&("there are", "postgres.public.t".to_owned())), "{error:?}");
 }
 
 /// F19: a session that died without a word still holds the slot; the next one waits for it.

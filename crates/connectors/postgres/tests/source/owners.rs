@@ -58,3 +58,23 @@ async fn a_slot_that_others_read_is_not_moved() {
         assert_eq!(again.sink.rows["public.t"], rows_of(&server, "t", 1));
     }
 }
+
+/// What is told at the end of a bounded run can be run, and leaves nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_remains_after_a_bounded_run_is_dropped_by_what_is_told() {
+    let server = own();
+    server.sql(TABLE).unwrap();
+    let mut pipeline = Pipeline::new(source(&server, "postgres.public.t", &[("scan.startup.mode", "snapshot")]));
+    pipeline.until("end").await.unwrap();
+    let told = pipeline.source.remains().unwrap();
+    pipeline.crash();
+    while server.sql("SELECT count(*) FROM pg_replication_slots WHERE active").unwrap().trim() != "0" {}
+    server.sql(told.split_once(", run ").unwrap().1).unwrap();
+    assert_eq!(
+        server
+            .sql("SELECT (SELECT count(*) FROM pg_replication_slots) + (SELECT count(*) FROM pg_publication)")
+            .unwrap()
+            .trim(),
+        "0"
+    );
+}
