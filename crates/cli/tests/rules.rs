@@ -2,6 +2,7 @@
 
 use crate::support::{Place, root};
 use dujiang_scratch::{Options, Server};
+use dujiang_testkit::workload::{Moves, SHAPE};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -231,6 +232,49 @@ fn p07_rows_that_move_between_merged_tables_keep_their_order() {
         assert!(last.is_some(), "key {key} ends as a row");
     }
     assert!(moved > 4_000, "{moved}");
+}
+
+/// INV-7 where the sink has keys of its own: rows that move between keys of the source while its snapshot is read are there when
+/// they are deleted, and not there when they come.
+#[test]
+fn p07_f22_rows_with_keys_of_their_own_at_the_sink_keep_their_order() {
+    let (place, server) = (Place::new(), Server::start(&Options::default()).expect("a server"));
+    let mut moves = Moves::new("app.m", 5, 600, 2);
+    server.sql(&format!("CREATE DATABASE app; CREATE TABLE app.m {SHAPE}; {}", moves.first())).unwrap();
+    let text = format!(
+        "source:\n  type: mariadb\n  hostname: 127.0.0.1\n  port: {}\n  username: root\n  password: ''\n  tables: app.m\n  \
+         scan.incremental.snapshot.chunk.size: 5\ntransform:\n  - source-table: app.m\n    projection: k, id, v\n    \
+         primary-keys: k\nsink:\n  type: file\n  path: out\n  format: json\npipeline:\n  name: keys\n  parallelism: 2\n",
+        server.port()
+    );
+    place.file("p.yaml", &text);
+    moves.start(|| {
+        let mut session = server.session().unwrap();
+        move |sql: &str| {
+            while let Err(error) = session.run(sql) {
+                // Whoever loses a deadlock begins again.
+                assert_eq!(error.sql_code(), Some(1213), "{error}");
+                session.run("ROLLBACK").unwrap();
+            }
+        }
+    });
+    place.run(["run", "p.yaml", "--until", "caught-up"]).code(0);
+    moves.stop();
+    place.run(["run", "p.yaml", "--until", "caught-up"]).code(0);
+    let mut found: BTreeMap<i64, [i64; 2]> = BTreeMap::new();
+    for row in rows(&place.path("out")).remove("app.m").expect("the table") {
+        let [k, id, v] = ["k", "id", "v"].map(|name| row[name].as_i64().expect("a number"));
+        match row["__op"].as_str().expect("a kind") {
+            "d" => assert_eq!(found.remove(&k), Some([id, v]), "{k} is deleted where it is not"),
+            "u" => assert!(found.insert(k, [id, v]).is_some(), "{k} is changed where it is not"),
+            _ => assert_eq!(found.insert(k, [id, v]), None, "{k} is there already"),
+        }
+    }
+    let number = |cell: &Option<String>| cell.as_deref().and_then(|text| text.parse().ok()).expect("a number");
+    let held = server.session().unwrap().run("SELECT k, id, v FROM app.m").unwrap();
+    let held: BTreeMap<i64, [i64; 2]> =
+        held.iter().map(|row| (number(&row[0]), [number(&row[1]), number(&row[2])])).collect();
+    assert_eq!(found, held);
 }
 
 /// A rule whose column is gone stops the pipeline; edited for the new shape it goes on, although the position still has the
