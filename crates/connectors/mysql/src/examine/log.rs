@@ -4,22 +4,13 @@ use crate::catalog::{ServerFlavor, ServerProfile, Version};
 use crate::preflight;
 use dujiang_core::examine::Examination;
 use dujiang_core::{Code, Error};
+use dujiang_database::estimate::{DAY, in_words};
 use std::time::Duration;
 
-/// A careful guess of what a snapshot reads per second, so that the estimate rather errs on the long side.
-const ROWS_PER_SECOND: u64 = 50_000;
-const BYTES_PER_SECOND: u64 = 20_000_000;
-
-const DAY: u64 = 24 * 60 * 60;
 /// A pipeline that breaks on Friday evening should go on by Monday morning.
 const WEEKEND: u64 = 3 * DAY;
 /// What is advised at least.
 const ADVISED: u64 = 7 * DAY;
-
-/// How long a snapshot of so much may take.
-pub(super) fn snapshot_time(rows: u64, bytes: u64) -> Duration {
-    Duration::from_secs((rows / ROWS_PER_SECOND).max(bytes / BYTES_PER_SECOND))
-}
 
 /// How long the server keeps its log; `None`: for ever, or until somebody purges it by hand.
 fn retention(server: &ServerProfile) -> Option<u64> {
@@ -73,17 +64,6 @@ fn too_short(server: &ServerProfile, kept: u64, snapshot: Duration) -> Error {
         .remedy(preflight::set(server, &setting))
 }
 
-fn in_words(seconds: u64) -> String {
-    let (count, unit) = match seconds {
-        0..=1 => return "a second".into(),
-        2..120 => (seconds, "seconds"),
-        120..7200 => (seconds / 60, "minutes"),
-        7200..172_800 => (seconds / 3600, "hours"),
-        _ => (seconds / DAY, "days"),
-    };
-    format!("{count} {unit}")
-}
-
 /// Names of columns, checksums, identifiers.
 pub(super) fn described(server: &ServerProfile, examination: &mut Examination) {
     match server.variable("binlog_row_metadata") {
@@ -108,18 +88,5 @@ pub(super) fn described(server: &ServerProfile, examination: &mut Examination) {
         (None, ServerFlavor::MariaDb) => examination.ok("gtid", "every transaction has one"),
         (None, ServerFlavor::OceanBase) => examination.ok("gtid", "every transaction has one"),
         (None, ServerFlavor::MySql) => examination.ok("gtid", format!("gtid_mode={}", server.variable("gtid_mode"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn estimates_and_times_are_told_in_words() {
-        assert_eq!(snapshot_time(3_000_000, 100 << 20), Duration::from_secs(60));
-        assert_eq!(snapshot_time(10, 40_000_000_000), Duration::from_secs(2000));
-        let words: Vec<_> = [0, 90, 3600, 86_400, 604_800].map(in_words).into();
-        assert_eq!(words, ["a second", "90 seconds", "60 minutes", "24 hours", "7 days"]);
     }
 }

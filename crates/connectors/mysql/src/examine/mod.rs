@@ -11,6 +11,7 @@ use crate::preflight::{self, Demands, Looked};
 use crate::shape::Shape;
 use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::{Code, Error, Result, TableId};
+use dujiang_database::estimate::snapshot_time;
 
 /// Examines the source; connects once.
 pub async fn examine(config: &Config, demands: Demands<'_>, visit: &Visit) -> Examination {
@@ -72,7 +73,7 @@ async fn connected(
         examination.advice("generated columns", error);
     }
     if tells && server.is_on("log_bin") {
-        log::kept(&server, log::snapshot_time(rows, bytes), examination);
+        log::kept(&server, snapshot_time(rows, bytes), examination);
         log::described(&server, examination);
     }
     if !tells {

@@ -10,11 +10,7 @@ use crate::config::{Config, OriginFilter};
 use crate::preflight::{self, Checked};
 use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::{Code, Error, Result};
-use std::time::Duration;
-
-/// A careful guess of what a snapshot reads per second, so that the estimate rather errs on the long side.
-const ROWS_PER_SECOND: u64 = 50_000;
-const BYTES_PER_SECOND: u64 = 20_000_000;
+use dujiang_database::estimate::snapshot_time;
 
 /// Examines the source; connects twice, for queries and for replication.
 pub async fn examine(config: &Config, visit: &Visit) -> Examination {
@@ -88,11 +84,6 @@ fn size(tables: &[TableDetail]) -> (u64, u64) {
     (rows, tables.iter().map(|table| u64::try_from(table.bytes).unwrap_or(0)).sum())
 }
 
-/// How long a snapshot of so much may take.
-fn snapshot_time(rows: u64, bytes: u64) -> Duration {
-    Duration::from_secs((rows / ROWS_PER_SECOND).max(bytes / BYTES_PER_SECOND))
-}
-
 /// What a check in order found, in a few words.
 fn in_order(name: &str, config: &Config, checked: &Checked) -> String {
     let tables = &checked.details.tables;
@@ -114,16 +105,5 @@ fn in_order(name: &str, config: &Config, checked: &Checked) -> String {
         "replica identity" if config.key_images() => "the log holds the key of every old row".into(),
         "replica identity" => "the log holds old rows whole".into(),
         _ => "more than none".into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_time_of_a_snapshot_is_guessed_on_the_long_side() {
-        assert_eq!(snapshot_time(3_000_000, 100 << 20), Duration::from_secs(60));
-        assert_eq!(snapshot_time(10, 40_000_000_000), Duration::from_secs(2000));
     }
 }

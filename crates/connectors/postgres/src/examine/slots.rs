@@ -7,9 +7,9 @@ use crate::preflight::{Holds, lasting};
 use crate::server;
 use dujiang_core::examine::{Examination, Visit};
 use dujiang_core::{Code, Error, Result};
+use dujiang_database::estimate::{DAY, in_words};
 use std::time::Duration;
 
-const DAY: u64 = 24 * 60 * 60;
 /// A pipeline that breaks on Friday evening should go on by Monday morning.
 const WEEKEND: u64 = 3 * DAY;
 /// The log of less time says nothing of what is written in a day.
@@ -167,17 +167,6 @@ fn kept(limits: &Limits, left: Option<u64>, snapshot: Duration) -> Kept {
         .fact("the first snapshot takes about", in_words(snapshot.as_secs()));
     let error = lasting(error, "max_slot_wal_keep_size", &format!("{wanted}GB"), Holds::Reload);
     if now < needed || left == Some(0) { Kept::TooShort(error) } else { Kept::Short(error) }
-}
-
-fn in_words(seconds: u64) -> String {
-    let (count, unit) = match seconds {
-        0..=1 => return "a second".into(),
-        2..120 => (seconds, "seconds"),
-        120..7200 => (seconds / 60, "minutes"),
-        7200..172_800 => (seconds / 3600, "hours"),
-        _ => (seconds / DAY, "days"),
-    };
-    format!("{count} {unit}")
 }
 
 #[cfg(test)]
