@@ -66,6 +66,8 @@ pub struct Sink {
     pub images: Vec<Image>,
     /// Columns that are the key here, where they are not the source's.
     pub keyed_by: Option<Vec<usize>>,
+    /// Whether what happened to a row that came with a chunk before its place may be told again: it is there already, or is not.
+    pub told_again: bool,
     seen: HashSet<(String, bool)>,
     /// How many rows without a key hold the same.
     copies: HashMap<(String, Vec<String>), usize>,
@@ -84,11 +86,11 @@ impl Sink {
             if image.adds() {
                 let old = rows.insert(key.clone(), image.cells.clone());
                 let history = || self.history(&image.table, &key);
-                assert!(old.is_none(), "{image:?}: key is there already: {old:?}\n{}", history());
+                assert!(old.is_none() || self.told_again, "{image:?}: key is there already: {old:?}\n{}", history());
             } else {
                 let old = rows.remove(&key);
                 let same = old.as_ref().is_some_and(|old| same_row(old, &image.cells));
-                assert!(same, "{image:?}, was {old:?}\n{}", self.history(&image.table, &key));
+                assert!(same || self.told_again, "{image:?}, was {old:?}\n{}", self.history(&image.table, &key));
             }
             let first_of_change = image.kind != Kind::UpdateBefore;
             assert!(self.seen.insert((image.id.clone(), first_of_change)), "event id twice: {image:?}");

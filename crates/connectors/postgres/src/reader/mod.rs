@@ -6,7 +6,7 @@ use crate::pgoutput::Relation;
 use crate::position::{self, Head};
 use crate::server::Instance;
 use crate::shape::Shape;
-use crate::snapshot::{ChunkRead, KeyOrder, ReadWith, lock};
+use crate::snapshot::{ChunkRead, KeyOrder, ReadWith, StreamAt, lock};
 use crate::stream::{Fed, Feed, Fill, Step};
 use async_trait::async_trait;
 use dujiang_core::budget::Held;
@@ -32,7 +32,7 @@ mod watch;
 pub use keys::{Key, check as check_keys};
 pub use partitions::Partitions;
 use reread::Reread;
-use snapshot_side::{HandedOut, StreamAt};
+use snapshot_side::HandedOut;
 pub use snapshot_side::{SideTable, SnapshotSide};
 pub use start::Start;
 use watch::Watch;
@@ -532,6 +532,7 @@ impl Reader for PostgresReader {
 
     fn keep_order_across_tables(&mut self) {
         self.start.snapshot.keep_order();
+        self.start.tables.keep_order();
     }
 
     fn is_mid_cut(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use crate::lsn::Lsn;
 use crate::position::{SnapshotState, SnapshotTable, to_hex};
-use crate::snapshot::{Chunk, ChunkRead, Committed, Frontier, Job, ReadWith, Snapshot, SnapshotContext, View, lock};
+use crate::snapshot::{Chunk, ChunkRead, Frontier, Job, ReadWith, Snapshot, SnapshotContext, StreamAt, lock};
 use crate::stream::{Table, Tables};
 use arrow_array::RecordBatch;
 use dujiang_core::source::TableProgress;
@@ -35,34 +35,6 @@ const HELD: usize = 1;
 /// The same while the stream waits for a chunk, which may stand behind others: one that waits for columns of its table, the next
 /// one, and then the first chunk of the table that the connection reads now.
 const HELD_WHILE_WAITING: usize = 3;
-
-/// Where the stream is.
-pub struct StreamAt {
-    /// All transactions before it are handed out.
-    pub boundary: Lsn,
-    /// The table and the transaction of the message at hand, if that waits for a chunk.
-    pub waits: Option<(usize, Committed)>,
-}
-
-impl StreamAt {
-    /// Whether it has come to all that a view shows.
-    fn is_past(&self, view: &View) -> bool {
-        self.boundary >= view.high() || self.waits.is_some_and(|(_, of)| of.place >= view.high())
-    }
-
-    /// Whether it waits with changes that a view does not show. What the view shows of later transactions does not depend on them:
-    /// it was visible before they were, so that their rows, and their keys, were locked.
-    fn is_before(&self, view: &View) -> bool {
-        self.waits.is_some_and(|(_, of)| !view.shows(of))
-    }
-
-    /// Whether all changes of the table's columns that a view of it shows are behind it. A transaction that changes rows ends before
-    /// columns can be changed, and begins after: if the view does not show it, it came after all of them.
-    fn is_past_columns(&self, chunk: &ChunkRead) -> bool {
-        let of_its_table = self.waits.is_some_and(|(table, _)| table == chunk.at);
-        self.is_past(&chunk.view) || (of_its_table && self.is_before(&chunk.view))
-    }
-}
 
 /// The snapshot beside the stream.
 pub struct SnapshotSide {
@@ -186,10 +158,9 @@ impl SnapshotSide {
     ) -> Result<HandedOut> {
         let first = |at: &usize| self.held[..*at].iter().all(|chunk| chunk.at != self.held[*at].at);
         let fits = |chunk: &ChunkRead| tables.get(chunk.at).shape.fits(&chunk.shape.shape.as_relation());
-        let in_place = |view: &View| !self.in_order || stream.is_past(view) || stream.is_before(view);
-        let ripe = |at: &usize| fits(&self.held[*at]) && in_place(&self.held[*at].view);
+        let ripe = |at: &usize| fits(&self.held[*at]) && (!self.in_order || stream.admits(&self.held[*at].view));
         let Some(ripe) = (0..self.held.len()).filter(first).find(ripe) else {
-            let late = |chunk: &&ChunkRead| !fits(chunk) && stream.is_past_columns(chunk);
+            let late = |chunk: &&ChunkRead| !fits(chunk) && stream.is_past_columns(&chunk.view, chunk.at);
             let late = (0..self.held.len()).filter(first).map(|at| &self.held[at]).find(late);
             return Ok(late.map_or(HandedOut::Nothing, |chunk| HandedOut::Columns(chunk.at, chunk.shape.clone())));
         };

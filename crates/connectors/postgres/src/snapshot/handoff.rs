@@ -120,6 +120,17 @@ impl Handoff {
         }
     }
 
+    /// A chunk may have been handed out before its place (see [`StreamAt`](super::StreamAt)), so that it may show what the stream is
+    /// still to tell: what is committed from `place` on is told again of such a chunk's rows. True if there is one.
+    pub fn tell_again(&mut self, place: Lsn) -> bool {
+        let mut early = false;
+        for chunk in self.done.iter_mut().filter(|chunk| chunk.view.may_show(place)) {
+            chunk.view = chunk.view.told_again(place);
+            early = true;
+        }
+        early
+    }
+
     /// A view is about to be opened: the stream drops nothing that it might not show, until it is taken by
     /// [`Handoff::open`] or given up.
     pub fn opening(&mut self) {

@@ -36,6 +36,8 @@ struct Parts {
     replayed: bool,
     /// The timeline of the server that it is of; 0 where that is not known.
     timeline: u32,
+    /// Commits from here on count as not shown.
+    told_again: Option<Lsn>,
 }
 
 /// Stands for the snapshot of a standby.
@@ -55,7 +57,7 @@ impl View {
         let running = list.split(',').filter(|xid| !xid.is_empty()).map(str::parse);
         let mut running = running.collect::<std::result::Result<Vec<u64>, _>>().map_err(|_| bad())?;
         running.sort_unstable();
-        Ok(Self(Arc::new(Parts { xmin, xmax, running, high, replayed: false, timeline: 0 })))
+        Ok(Self(Arc::new(Parts { xmin, xmax, running, high, replayed: false, timeline: 0, told_again: None })))
     }
 
     /// The same, of a server on this timeline.
@@ -66,7 +68,21 @@ impl View {
 
     /// The view of a standby that has replayed everything before `place`, and nothing else.
     pub fn replayed(place: Lsn) -> Self {
-        Self(Arc::new(Parts { xmin: 0, xmax: 0, running: Vec::new(), high: place, replayed: true, timeline: 0 }))
+        Self(Arc::new(Parts {
+            xmin: 0,
+            xmax: 0,
+            running: Vec::new(),
+            high: place,
+            replayed: true,
+            timeline: 0,
+            told_again: None,
+        }))
+    }
+
+    /// The same for rows that the stream is to tell again what was committed from `place` on, which they show.
+    #[must_use]
+    pub fn told_again(&self, place: Lsn) -> Self {
+        Self(Arc::new(Parts { told_again: Some(place), ..Parts::clone(&self.0) }))
     }
 
     /// Reads what `Display` writes.
@@ -75,16 +91,29 @@ impl View {
     /// `Protocol`.
     pub fn read(text: &str) -> Result<Self> {
         let bad = || Error::new(Code::Protocol, "a snapshot cannot be read").fact("snapshot", text);
+        let (text, told_again) = text.split_once('<').map_or((text, None), |(text, place)| (text, Some(place)));
         let (snapshot, high) = text.split_once('@').ok_or_else(bad)?;
         let (high, timeline) = high.split_once('#').unwrap_or((high, "0"));
         let (high, timeline) = (Lsn::parse(high)?, timeline.parse().map_err(|_| bad())?);
         let view = if snapshot == REPLAYED { Self::replayed(high) } else { Self::parse(snapshot, high)? };
-        Ok(view.on_timeline(timeline))
+        let view = view.on_timeline(timeline);
+        Ok(match told_again {
+            Some(place) => view.told_again(Lsn::parse(place)?),
+            None => view,
+        })
     }
 
-    /// Whether the snapshot shows what a transaction did.
+    /// Whether the snapshot shows what a transaction did, so that it is not told.
     pub fn shows(&self, of: Committed) -> bool {
+        if self.0.told_again.is_some_and(|from| of.place >= from) {
+            return false;
+        }
         if self.0.replayed { of.place < self.0.high } else { self.lists(of.xid) }
+    }
+
+    /// Whether it may show commits from `place` on.
+    pub fn may_show(&self, place: Lsn) -> bool {
+        self.0.told_again.unwrap_or(self.0.high) > place
     }
 
     fn lists(&self, xid: u64) -> bool {
@@ -125,15 +154,19 @@ impl View {
 impl fmt::Display for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.replayed {
-            return write!(f, "{REPLAYED}@{}", self.0.high);
-        }
-        write!(f, "{}:{}:", self.0.xmin, self.0.xmax)?;
-        for (at, xid) in self.0.running.iter().enumerate() {
-            write!(f, "{}{xid}", if at == 0 { "" } else { "," })?;
+            write!(f, "{REPLAYED}")?;
+        } else {
+            write!(f, "{}:{}:", self.0.xmin, self.0.xmax)?;
+            for (at, xid) in self.0.running.iter().enumerate() {
+                write!(f, "{}{xid}", if at == 0 { "" } else { "," })?;
+            }
         }
         write!(f, "@{}", self.0.high)?;
         if self.0.timeline != 0 {
             write!(f, "#{}", self.0.timeline)?;
+        }
+        if let Some(place) = self.0.told_again {
+            write!(f, "<{place}")?;
         }
         Ok(())
     }
@@ -150,7 +183,11 @@ mod tests {
         assert_eq!(shown, [8, 9, 11, 12, 13, 16, 17, 18, 19]);
         assert_eq!(View::read(&view.to_string()).unwrap(), view);
         let later = view.clone().on_timeline(2);
-        assert_eq!((View::read(&later.to_string()).unwrap(), view.timeline()), (later, None));
+        assert_eq!((View::read(&later.to_string()).unwrap(), view.timeline()), (later.clone(), None));
+        let again = later.told_again(Lsn(5));
+        let of = |place| Committed { xid: 9, place: Lsn(place) };
+        assert!(again.shows(of(4)) && !again.shows(of(5)) && later.shows(of(5)));
+        assert_eq!(View::read(&again.to_string()).unwrap(), again);
         let none = View::parse("10:10:", Lsn(7)).unwrap();
         assert!(none.lists(9) && !none.lists(10));
         let standby = View::replayed(Lsn(7));

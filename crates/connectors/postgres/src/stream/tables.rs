@@ -1,5 +1,6 @@
 //! The captured tables: their shapes, open builders and hand-offs.
 
+use crate::lsn::Lsn;
 use crate::pgoutput::{Cell, OldKind, Tuple};
 use crate::shape::{Decodable, Shape};
 use crate::snapshot::{Committed, KeyOrder, SharedHandoff, TableVerdict, Verdict, lock};
@@ -111,6 +112,8 @@ pub struct Tables {
     scratch: (Vec<u8>, Vec<u8>),
     /// Values that the log does not hold are to be found out.
     reread: bool,
+    /// Chunks come at their place in the stream.
+    in_order: bool,
     /// Those of the change at hand.
     found: Option<Vec<(usize, Option<Vec<u8>>)>>,
 }
@@ -130,6 +133,7 @@ impl Tables {
             shapes: None,
             scratch: Default::default(),
             reread: false,
+            in_order: false,
             found: None,
         }
     }
@@ -139,6 +143,11 @@ impl Tables {
     pub fn rereading(mut self, reread: bool) -> Self {
         self.reread = reread;
         self
+    }
+
+    /// From now on chunks are handed out at their place in the stream.
+    pub fn keep_order(&mut self) {
+        self.in_order = true;
     }
 
     /// Texts (or NULL) of the values that were missing in the change at hand, as far as they could be found out; it is to be shown
@@ -235,12 +244,13 @@ impl Tables {
         let keep = if table.changes < table.skip {
             None
         } else {
-            match table.judge(&change, of.committed, &mut self.scratch)? {
+            match self.judge(at, &change, of.committed)? {
                 Judged::Keep(keep) => Some(keep),
                 Judged::Drop => None,
                 Judged::Wait => return Ok(Appended::Wait),
             }
         };
+        let table = &mut self.tables[at];
         if self.reread && self.found.is_none() && keep.is_some_and(|keep| keep != Keep::Before) {
             let missing = table.missing(&change, of.committed.xid);
             if !missing.columns.is_empty() {
@@ -270,6 +280,22 @@ impl Tables {
             self.dirty.push(at);
         }
         Ok(Appended::Done)
+    }
+
+    fn judge(&mut self, at: usize, change: &RowChange<'_>, of: Committed) -> Result<Judged> {
+        let judged = self.tables[at].judge(change, of, &mut self.scratch)?;
+        let takes_away = change.takes_away() && matches!(judged, Judged::Keep(Keep::Whole | Keep::Before));
+        if self.in_order && takes_away && self.tell_again(of.place) {
+            return self.tables[at].judge(change, of, &mut self.scratch);
+        }
+        Ok(judged)
+    }
+
+    /// What is committed from `place` on is told again of rows of chunks that were handed out before their place.
+    fn tell_again(&mut self, place: Lsn) -> bool {
+        let handoffs = self.tables.iter().filter_map(|table| table.handoff.as_ref());
+        // Of all of them, not of the first one only.
+        handoffs.map(|handoff| usize::from(lock(handoff).tell_again(place))).sum::<usize>() > 0
     }
 
     /// Whether the next change of the table in this transaction was handed out before.
@@ -307,7 +333,12 @@ impl Tables {
         if table.changes < table.skip {
             return Ok(TableVerdict::Drop);
         }
-        Ok(table.handoff.as_ref().map_or(TableVerdict::Pass, |handoff| lock(handoff).judge_table(of.committed)))
+        let handoff = table.handoff.as_ref();
+        let verdict = handoff.map_or(TableVerdict::Pass, |handoff| lock(handoff).judge_table(of.committed));
+        if self.in_order && verdict == TableVerdict::Pass {
+            self.tell_again(of.committed.place);
+        }
+        Ok(verdict)
     }
 
     /// A change is dealt with without its rows.

@@ -27,6 +27,13 @@ pub enum RowChange<'a> {
     Delete((OldKind, Tuple<'a>)),
 }
 
+impl RowChange<'_> {
+    /// Whether it takes a row away, or the old image of one.
+    pub fn takes_away(&self) -> bool {
+        matches!(self, Self::Delete(_) | Self::Update { old: Some(_), .. })
+    }
+}
+
 /// What of a change is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {

@@ -78,7 +78,7 @@ pub fn transaction(random: &mut Random, number: u64) -> String {
 }
 
 /// One psql that is fed with transactions.
-fn client(server: &Postgres, schema: &str) -> Child {
+pub fn client(server: &Postgres, schema: &str) -> Child {
     let mut child = Command::new("psql")
         .args(["-X", "-q", "-U", "postgres", "-d", "postgres", "-h"])
         .arg(server.socket_dir())
@@ -153,6 +153,7 @@ async fn under_load(schema: &str, in_order: bool) {
     let options = [("scan.incremental.snapshot.chunk.size", "20"), ("slot.name", schema)];
     let mut pipeline = Pipeline::new(source(&server, &format!(r"postgres.{schema}.\.*"), &options));
     pipeline.in_order = in_order;
+    pipeline.sink.told_again = in_order;
     let mut random = Random::new(4);
     while !pipeline.events.contains(&"caught-up") {
         pipeline.step().await.unwrap();

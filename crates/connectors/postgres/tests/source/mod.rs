@@ -23,6 +23,7 @@ mod positions;
 mod promises;
 mod promoted;
 mod publication;
+mod rekeyed;
 mod renamed;
 mod rescans;
 mod saboteurs;
