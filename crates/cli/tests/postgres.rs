@@ -1,7 +1,8 @@
 //! The real binary on a real PostgreSQL server: it is killed again and again, the server is killed, columns come and go, long
 //! transactions overlap, and afterwards its files are the source.
 //!
-//! Transactions of more than 64 kB are sent while they are in progress; the second life reads a slot made with `two_phase`.
+//! Transactions of more than 64 kB are sent while they are in progress; each life has a server of another version, and the last one
+//! reads a slot made with `two_phase`.
 //!
 //! `DUJIANG_KILLS` sets how many kills there are at least (200 by default); `DUJIANG_SEED` repeats a run's choices, which every
 //! failure prints.
@@ -9,7 +10,7 @@
 use crate::river::Run;
 use crate::support::{Place, number, seed};
 use dujiang_core::fault::POINTS;
-use dujiang_scratch::{Postgres, PostgresOptions, Random};
+use dujiang_scratch::{Postgres, PostgresKind, PostgresOptions, Random};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
@@ -22,8 +23,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const SIGKILL: i32 = 9;
-/// Pipelines that are begun anew, each from its snapshot.
-const LIVES: u64 = 2;
+/// Pipelines that are begun anew, each from its snapshot: one on a server of each version.
+const LIVES: [PostgresKind; 2] = PostgresKind::ALL;
 /// Every so many kills of the pipeline the server is killed as well.
 const SERVER_KILLS: u64 = 25;
 const IN_SNAPSHOT: [&str; 2] = ["snapshot.chunk-read", "snapshot.hand-off"];
@@ -65,16 +66,9 @@ struct Hunt {
 fn p01_files_are_the_postgres_source_after_any_number_of_kills() {
     let wanted = number("DUJIANG_KILLS", 200);
     let seed = seed();
-    let options = PostgresOptions::default()
-        .set("fsync=on")
-        .set("wal_writer_delay=20ms")
-        .set("logical_decoding_work_mem=64kB")
-        .set("max_prepared_transactions=30");
-    let server = Postgres::start_with(&options).expect("a PostgreSQL server");
-    server.sql(TABLES_SQL).expect("the tables");
     let mut hunt = Hunt {
         place: Place::new(),
-        server,
+        server: server(LIVES[0]),
         random: Random::new(seed),
         life: 0,
         kills: 0,
@@ -83,19 +77,34 @@ fn p01_files_are_the_postgres_source_after_any_number_of_kills() {
         loads: seed % 1000,
         in_pieces: 0,
     };
-    for _ in 0..LIVES {
-        hunt.live(wanted.div_ceil(LIVES));
+    for (life, kind) in LIVES.into_iter().enumerate() {
+        if life > 0 {
+            hunt.server = server(kind);
+        }
+        eprintln!("life {}: PostgreSQL {}", life + 1, hunt.server.version());
+        hunt.live(wanted.div_ceil(LIVES.len() as u64), life + 1 == LIVES.len());
     }
     eprintln!("{} kills, {} transactions in pieces, {:?}", hunt.kills, hunt.in_pieces, hunt.points);
     assert!(hunt.in_pieces > 0, "no transaction was sent while it was in progress");
 }
 
+fn server(kind: PostgresKind) -> Postgres {
+    let options = PostgresOptions::default()
+        .on(kind)
+        .set("fsync=on")
+        .set("wal_writer_delay=20ms")
+        .set("logical_decoding_work_mem=64kB")
+        .set("max_prepared_transactions=30");
+    let server = Postgres::start_with(&options).expect("a PostgreSQL server");
+    server.sql(TABLES_SQL).expect("the tables");
+    server
+}
+
 impl Hunt {
-    /// One pipeline from its snapshot to the verdict.
-    fn live(&mut self, kills: u64) {
+    /// One pipeline from its snapshot to the verdict, from a slot of two phases or not.
+    fn live(&mut self, kills: u64, two_phase: bool) {
         self.life += 1;
         self.write_pipeline();
-        let two_phase = self.life == LIVES;
         if two_phase {
             let sql = format!("SELECT pg_create_logical_replication_slot('{}', 'pgoutput', false, true)", self.slot());
             self.server.sql(&sql).expect("a slot of two phases");
