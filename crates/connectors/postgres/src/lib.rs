@@ -7,6 +7,7 @@ pub mod config;
 pub mod discovery;
 pub mod evolve;
 pub mod examine;
+pub mod followed;
 pub mod lineage;
 pub mod lsn;
 pub mod owner;

@@ -5,13 +5,13 @@ use crate::client::{Connection, Session, quote, worth_another_try};
 use crate::config::{Config, StartupMode, UnchangedValue};
 use crate::discovery::{self, Facts};
 use crate::examine;
-use crate::lineage::ServerName;
+use crate::followed::Followed;
 use crate::lsn::Lsn;
 use crate::owner;
 use crate::position::{self, Head, SnapshotState, SnapshotTable};
 use crate::preflight::{self, Agreement, Asked, Fit};
 use crate::reader::{Key, Partitions, PostgresReader, SideTable, SnapshotSide, Start, check_keys};
-use crate::server::{self, Resume, Since, Slot};
+use crate::server::{self, Instance, Resume, Since, Slot};
 use crate::shape::Shape;
 use crate::snapshot::{Handoff, Job, KeyOrder, SnapshotContext, current_view, interrupted};
 use crate::stream::{Begin, Durable, Machine, Tables, Undecided};
@@ -78,6 +78,7 @@ impl PostgresSource {
         let mut replication = self.connect(Session::Replication).await?;
         let instance = server::identify(&mut replication).await?;
         let boundary = self.slot(&mut replication, &mut side, there, new).await?;
+        let followed = self.followed(&mut replication, &mut side, &instance).await?;
         replication.close().await;
         // The catalog is read after the place from which the stream tells of every change of it.
         let oids: Vec<u32> = checked.details.tables.iter().map(|table| table.oid).collect();
@@ -98,13 +99,14 @@ impl PostgresSource {
         let mode = config.options.startup_mode;
         let undecided = self.undecided(&context)?;
         let id = snapshot_id(&context);
-        let snapshot = self.no_snapshot(id, &context, &instance.name, &checked.facts);
+        let snapshot = self.no_snapshot(id, &context, followed.clone(), &checked.facts);
         let mut start = Start {
             config: config.clone(),
             context,
             machine: Machine::new(Begin { boundary, from: boundary, near: view.next_xid() }, None, undecided),
             tables,
             server: instance.name,
+            followed,
             snapshot,
             bounded: mode == StartupMode::Snapshot,
             end_at_open: view.high(),
@@ -124,6 +126,20 @@ impl PostgresSource {
         }
         opening.side.close().await;
         Ok(start)
+    }
+
+    /// The server that the stream is going to follow, which the other session has to be with, too.
+    async fn followed(
+        &self,
+        replication: &mut Connection,
+        side: &mut Connection,
+        instance: &Instance,
+    ) -> Result<Followed> {
+        let (endpoint, slot) = (self.config.endpoint.clone(), self.config.slot.clone());
+        let standby = server::is_standby(replication).await?;
+        let followed = Followed { endpoint, name: instance.name.clone(), slot, standby };
+        followed.is_met_by(side).await?;
+        Ok(followed)
     }
 
     /// The slot that is there, if it can be begun with. Asked before anything is made.
@@ -268,8 +284,9 @@ impl PostgresSource {
         let (boundary, from) = (resume.boundary, resume.from);
         let mut replication = self.connect(Session::Replication).await?;
         let instance = server::verify(&mut replication, &resume).await?;
-        replication.close().await;
         let mut side = self.connect(Session::Ordinary).await?;
+        let followed = self.followed(&mut replication, &mut side, &instance).await?;
+        replication.close().await;
         let facts = discovery::facts(&mut side, config).await?;
         let Head { inside, mut snapshot, xid, partitions, files, published: imprint, .. } = head;
         let agreement = Agreement::new(imprint, config);
@@ -285,13 +302,14 @@ impl PostgresSource {
         let view = current_view(&mut side).await?;
         let undecided = self.undecided(&context)?;
         let id = snapshot.as_ref().map_or_else(|| snapshot_id(&context), |snapshot| snapshot.id.clone());
-        let none = self.no_snapshot(id, &context, &instance.name, &facts);
+        let none = self.no_snapshot(id, &context, followed.clone(), &facts);
         let mut start = Start {
             config: config.clone(),
             context,
             machine: Machine::new(Begin { boundary, from, near: xid }, inside, undecided),
             tables: Tables::new(shapes, facts.settings).rereading(self.rereads()),
             server: instance.name,
+            followed,
             snapshot: none,
             bounded: config.options.startup_mode == StartupMode::Snapshot,
             end_at_open: view.high(),
@@ -355,10 +373,9 @@ impl PostgresSource {
     }
 
     /// What tables are read with, now or when they come later.
-    fn no_snapshot(&self, id: String, context: &SourceContext, server: &ServerName, facts: &Facts) -> SnapshotSide {
+    fn no_snapshot(&self, id: String, context: &SourceContext, followed: Followed, facts: &Facts) -> SnapshotSide {
         let read_with = SnapshotContext {
-            endpoint: self.config.endpoint.clone(),
-            server: server.clone(),
+            followed,
             chunk_rows: self.config.options.chunk_size.get(),
             transaction: format!("snapshot:{id}"),
             clock: context.clock.clone(),

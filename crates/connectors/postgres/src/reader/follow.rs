@@ -2,7 +2,7 @@
 
 use super::{Announced, LINGER, PostgresReader, Then, changed};
 use crate::catalog::read;
-use crate::client::{Connection, Session, worth_another_try};
+use crate::client::worth_another_try;
 use crate::discovery;
 use crate::evolve::Evolution;
 use crate::pgoutput::Relation;
@@ -59,7 +59,7 @@ impl PostgresReader {
     }
 
     async fn look_up(&mut self, at: usize, relation: &Relation) -> Result<(Evolution, Option<KeyOrder>)> {
-        let mut connection = Connection::connect(&self.start.config.endpoint, Session::Ordinary).await?;
+        let mut connection = self.start.followed.connect().await?;
         let mut details = discovery::details(&mut connection, &[relation.oid]).await?;
         let told: Vec<u32> = relation.columns.iter().map(|column| column.type_oid).collect();
         details.types.extend(read::types(&mut connection, told).await?);

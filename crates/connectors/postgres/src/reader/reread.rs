@@ -4,8 +4,8 @@
 //! read under a snapshot that shows the change's transaction; until there is one it is waited for.
 
 use super::{LINGER, PostgresReader};
-use crate::client::{Connection, Session, quote, sqlstate, worth_another_try};
-use crate::config::Config;
+use crate::client::{Connection, quote, sqlstate, worth_another_try};
+use crate::followed::Followed;
 use crate::shape::Shape;
 use crate::stream::Missing;
 use dujiang_core::{Error, Result, fault};
@@ -43,7 +43,7 @@ impl PostgresReader {
         let Some((at, missing)) = &self.reread.missing else { return Ok(()) };
         let table = self.start.tables.get(*at);
         let values = match statement(&table.shape, missing) {
-            Some(sql) => match look(&mut self.reread.connection, &self.start.config, &sql, missing).await {
+            Some(sql) => match look(&mut self.reread.connection, &self.start.followed, &sql, missing).await {
                 Ok(Looked::At { values, snapshot }) => {
                     let (table, position) = (&table.id, self.start.machine.boundary());
                     tracing::debug!(%table, after = %position, xid = missing.xid, snapshot, "large values were read from their table");
@@ -109,11 +109,11 @@ enum Looked {
     TooEarly,
 }
 
-async fn look(slot: &mut Option<Connection>, config: &Config, sql: &str, missing: &Missing) -> Result<Looked> {
+async fn look(slot: &mut Option<Connection>, followed: &Followed, sql: &str, missing: &Missing) -> Result<Looked> {
     let connection = match slot {
         // A session that was left in the midst of an answer is of no use.
         Some(connection) if connection.is_idle() => connection,
-        _ => slot.insert(Connection::connect(&config.endpoint, Session::Ordinary).await?),
+        _ => slot.insert(followed.connect().await?),
     };
     let rows = connection.simple(sql).await?;
     let Some(row) = rows.first() else { return Ok(Looked::TooEarly) };

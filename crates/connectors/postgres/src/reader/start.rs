@@ -4,6 +4,7 @@ use super::partitions::Partitions;
 use super::snapshot_side::SnapshotSide;
 use crate::config::Config;
 use crate::discovery::Facts;
+use crate::followed::Followed;
 use crate::lineage::ServerName;
 use crate::lsn::Lsn;
 use crate::preflight::Agreement;
@@ -24,6 +25,8 @@ pub struct Start {
     pub machine: Machine,
     /// The server.
     pub server: ServerName,
+    /// The same, for other sessions.
+    pub followed: Followed,
     /// The snapshot, if there is anything left of it.
     pub snapshot: SnapshotSide,
     /// End when the snapshot is complete.

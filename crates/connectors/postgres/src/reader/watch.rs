@@ -7,6 +7,7 @@ use super::partitions::Partitions;
 use crate::client::{Connection, Endpoint, Session, worth_another_try};
 use crate::config::Config;
 use crate::discovery::Facts;
+use crate::followed::Followed;
 use crate::lsn::Lsn;
 use crate::preflight::{self, Agreement, Asked};
 use crate::server;
@@ -62,6 +63,7 @@ impl Watch {
         let looked = Arc::new(Notify::new());
         let guard = Guard {
             config: start.config.clone(),
+            followed: start.followed.clone(),
             facts: start.facts.clone(),
             tables,
             keys,
@@ -168,6 +170,7 @@ impl Moments {
 
 struct Guard {
     config: Arc<Config>,
+    followed: Followed,
     facts: Facts,
     tables: Vec<TableId>,
     keys: Vec<Key>,
@@ -244,7 +247,7 @@ impl Guard {
     async fn look(&mut self, connection: &mut Option<Connection>) -> Result<()> {
         let connection = match connection {
             Some(connection) => connection,
-            None => connection.insert(Connection::connect(&self.config.endpoint, Session::Ordinary).await?),
+            None => connection.insert(self.followed.connect().await?),
         };
         // The server passes over changes of tables that are not published, without a word.
         preflight::published(connection, &self.config, &self.facts, &self.tables, Asked::Later).await?;

@@ -3,8 +3,8 @@
 use super::handoff::SharedHandoff;
 use super::order::{Frontier, KeyOrder};
 use super::view::View;
-use crate::client::{Connection, Endpoint, Session};
-use crate::lineage::ServerName;
+use crate::client::Connection;
+use crate::followed::Followed;
 use crate::lsn::Lsn;
 use crate::shape::Shape;
 use crate::values::ValueSettings;
@@ -93,10 +93,8 @@ pub struct ReadWith {
 
 /// What all connections share.
 pub struct SnapshotContext {
-    /// The server's address.
-    pub endpoint: Endpoint,
-    /// The server itself: behind one address there may be several.
-    pub server: ServerName,
+    /// The server.
+    pub followed: Followed,
     /// Rows of a chunk at most.
     pub chunk_rows: u32,
     /// `snapshot:<id>`, the transaction of its rows.
@@ -119,19 +117,9 @@ impl SnapshotContext {
     /// A session with the server that the stream follows: a view of another means nothing in its log.
     ///
     /// # Errors
-    /// `OtherServer`, `ServerVersion`, and those of [`Connection::connect`].
+    /// As [`Followed::connect`].
     pub async fn connect(&self) -> Result<Connection> {
-        let mut connection = Connection::connect(&self.endpoint, Session::Ordinary).await?;
-        let sql = "SELECT s.system_identifier::text FROM pg_catalog.pg_control_system() s";
-        let rows = connection.simple(sql).await?;
-        if let Some(row) = rows.first()
-            && row.text(0)? != self.server.system
-        {
-            return Err(Error::new(Code::OtherServer, "behind the source's address there are several servers")
-                .fact("expected", self.server.system.clone())
-                .fact("found", row.text(0)?.to_owned())
-                .help("point the source at one server"));
-        }
+        let mut connection = self.followed.connect().await?;
         // Chunks are ranges of the key: without statistics the server may think that reading the whole table is cheaper.
         connection.execute("SET enable_seqscan = off").await?;
         Ok(connection)

@@ -303,6 +303,7 @@ impl OnServer {
         let timeline = row.text(2)?.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
         let timeline =
             timeline.ok_or_else(|| Error::new(Code::Protocol, "the name of a file of the log cannot be read"))?;
+        context.followed.is_followed_on(timeline)?;
         let view = View::parse(row.text(0)?, high)?.on_timeline(timeline);
         let micros = context.clock.now_micros();
         if fault::removed("hand-off-in-snapshot") {

@@ -10,6 +10,7 @@ use crate::client::{
     Block, Connection, Endpoint, Message, Replication, Session, Status, may_not_replicate, quote, sqlstate,
 };
 use crate::config::OriginFilter;
+use crate::followed::Followed;
 use crate::lsn::Lsn;
 use crate::server::{Instance, Resume, is_standby, lost_slot, verify, with_holder};
 use dujiang_core::budget::{Budget, Held};
@@ -167,7 +168,7 @@ async fn run(options: &FeedOptions, resume: &Resume, budget: &Budget, sender: &m
     let mut connection = Connection::connect(&options.endpoint, Session::Replication).await?;
     let instance = verify(&mut connection, resume).await?;
     let interval = interval(&mut connection, options.interval).await?;
-    let standby = Standby::beside(&mut connection, &options.endpoint).await?;
+    let standby = Standby::beside(&mut connection, &options.endpoint, &instance, resume).await?;
     let version = connection.version();
     let stream = match connection.replicate(&start(options, resume, version)).await {
         Ok(stream) => stream,
@@ -286,11 +287,18 @@ struct Pump<'o> {
 struct Standby(Connection);
 
 impl Standby {
-    async fn beside(replication: &mut Connection, endpoint: &Endpoint) -> Result<Option<Self>> {
+    async fn beside(
+        replication: &mut Connection,
+        endpoint: &Endpoint,
+        instance: &Instance,
+        resume: &Resume,
+    ) -> Result<Option<Self>> {
         if !is_standby(replication).await? {
             return Ok(None);
         }
-        let mut session = Self(Connection::connect(endpoint, Session::Ordinary).await?);
+        let (endpoint, name) = (endpoint.clone(), instance.name.clone());
+        let followed = Followed { endpoint, name, slot: resume.slot.clone(), standby: true };
+        let mut session = Self(followed.connect().await?);
         session.check().await?;
         Ok(Some(session))
     }

@@ -1,3 +1,4 @@
+mod balancer;
 mod basic;
 mod chunks;
 mod columns;

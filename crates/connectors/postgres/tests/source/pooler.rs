@@ -17,12 +17,26 @@ async fn message(stream: &mut TcpStream) -> Vec<u8> {
     message
 }
 
-async fn startup(client: &mut TcpStream) -> Vec<u8> {
-    let length = client.read_u32().await.unwrap();
-    let mut packet = length.to_be_bytes().to_vec();
-    packet.resize(length as usize, 0);
-    client.read_exact(&mut packet[4..]).await.unwrap();
-    packet
+/// Asks for encryption.
+const SSL_REQUEST: &[u8] = &80_877_103u32.to_be_bytes();
+
+/// What a client begins with; there is no encryption here.
+pub async fn startup(client: &mut TcpStream) -> Vec<u8> {
+    loop {
+        let length = client.read_u32().await.unwrap();
+        let mut packet = length.to_be_bytes().to_vec();
+        packet.resize(length as usize, 0);
+        client.read_exact(&mut packet[4..]).await.unwrap();
+        if &packet[4..] != SSL_REQUEST {
+            return packet;
+        }
+        client.write_u8(b'N').await.unwrap();
+    }
+}
+
+/// Whether the session is one for replication.
+pub fn replicates(startup: &[u8]) -> bool {
+    startup.windows(12).any(|bytes| bytes == b"replication\0")
 }
 
 fn endpoint(port: u16) -> Endpoint {

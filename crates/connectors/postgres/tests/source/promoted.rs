@@ -1,6 +1,7 @@
 //! A standby that is promoted while a snapshot is read, and lacks what chunks of it show (INV-5).
 
 use super::harness::*;
+use super::pooler::{replicates, startup};
 use dujiang_core::Code;
 use dujiang_scratch::{Postgres, PostgresKind, PostgresOptions};
 use std::sync::Arc;
@@ -48,16 +49,13 @@ impl Address {
 }
 
 /// Both sides are dropped when one has ended.
-async fn carry(client: TcpStream, server: TcpStream, gate: watch::Receiver<bool>, keeps: watch::Sender<bool>) {
+async fn carry(mut client: TcpStream, server: TcpStream, gate: watch::Receiver<bool>, keeps: watch::Sender<bool>) {
+    let startup = startup(&mut client).await;
     let ((mut asks, answers), (from, mut to)) = (client.into_split(), server.into_split());
-    let mut startup = vec![0; 1024];
-    let Ok(length @ 1..) = asks.read(&mut startup).await else { return };
-    startup.truncate(length);
-    let replicates = startup.windows(12).any(|bytes| bytes == b"replication\0");
     if to.write_all(&startup).await.is_err() {
         return;
     }
-    let gate = (!replicates).then_some(gate);
+    let gate = (!replicates(&startup)).then_some(gate);
     tokio::spawn(async move { tokio::io::copy(&mut asks, &mut to).await });
     answer(from, answers, gate, keeps).await;
 }

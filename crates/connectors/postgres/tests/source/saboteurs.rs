@@ -55,3 +55,11 @@ fn a_promoted_standby_that_lacks_what_chunks_show_is_followed() {
 fn an_id_that_is_completed_by_an_old_one_loses_changes() {
     turns_red("ids-near-the-servers", "source::far_ids::f20_ids_that_are_far_from_the_last_ones_are_told_apart");
 }
+
+#[test]
+fn a_chunk_of_a_standby_that_lags_lacks_what_the_stream_has_passed() {
+    turns_red(
+        "one-server-behind-the-address",
+        "source::balancer::inv5_a_standby_behind_the_address_of_its_primary_is_not_read",
+    );
+}
