@@ -225,9 +225,14 @@ impl Hunt {
         self.finish(run);
     }
 
-    /// A run that ends by itself has met an error; there is none to meet.
+    /// A run that ends by itself has met an error; there is none to meet but one: the load has changed a table's columns between two
+    /// looks of a first start, which then says what to do, and is done so by the next run.
     fn finish(&mut self, mut run: Run) {
         if let Some(status) = run.ended() {
+            let changed = "the table was changed while the pipeline started: start it again";
+            if status.code() == Some(65) && self.log().contains(changed) {
+                return;
+            }
             assert_eq!(status.signal(), Some(SIGKILL), "a run ended with {status}:\n{}", self.log());
         }
         run.kill();

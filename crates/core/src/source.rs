@@ -193,6 +193,18 @@ impl From<Milestone> for SourceEvent {
     }
 }
 
+/// Of which tables a row may be told twice, by a chunk of a snapshot and by the change that made it, where a chunk has no place in
+/// the stream: then no row is missing at a sink in whose tables rows of several keys of the source become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToldTwice {
+    /// Of none.
+    None,
+    /// Of those that have a key at the source.
+    Keyed,
+    /// Of all.
+    All,
+}
+
 /// Reads changes in order.
 ///
 /// The session is kept alive by a task of the source's own while nobody polls. Lost connections are re-established
@@ -218,7 +230,9 @@ pub trait Reader: Send {
     /// Called, perhaps again, when several rows of the source may become one of the sink, because tables become one or have other
     /// keys there: from then on chunks of a snapshot have to be handed out at their place in the stream, not before it. A source
     /// without such chunks, or without order across tables, has nothing to do.
-    fn keep_order_across_tables(&mut self) {}
+    fn keep_order_across_tables(&mut self, told_twice: ToldTwice) {
+        let _ = told_twice;
+    }
 
     /// Whether the next event is a batch of the same cut as the one handed out last. A cut is all that was open at one
     /// moment, of every table: no row of a later cut comes before it at the source. Within a cut, batches stand in any

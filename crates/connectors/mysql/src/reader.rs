@@ -11,7 +11,7 @@ use crate::stream::{Block, Ddl, Fed, Feed, FeedOptions, Machine, OpenKeys, Step,
 use async_trait::async_trait;
 use dujiang_core::budget::Held;
 use dujiang_core::schema::SchemaChange;
-use dujiang_core::source::{NotUnderstood, Reader, SourceContext, SourceEvent, SourceStatus};
+use dujiang_core::source::{NotUnderstood, Reader, SourceContext, SourceEvent, SourceStatus, ToldTwice};
 use dujiang_core::{ChangeBatch, Code, Error, Position, Result, TableId, fault};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -503,7 +503,8 @@ impl Reader for MysqlReader {
         position::encode(&head, &self.start.tables.encoded_shapes()?)
     }
 
-    fn keep_order_across_tables(&mut self) {
+    /// A view shows what lies before one place of the log: every chunk has a place.
+    fn keep_order_across_tables(&mut self, _told_twice: ToldTwice) {
         self.start.snapshot.keep_order();
     }
 

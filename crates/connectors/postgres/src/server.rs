@@ -18,12 +18,14 @@ const REPLAY_PATIENCE: Duration = Duration::from_secs(60);
 pub const LOG_END: &str = "CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
     ELSE pg_catalog.pg_current_wal_lsn() END";
 
-/// The end of the log.
+/// A place that all commits that are visible lie before.
 ///
 /// # Errors
 /// What ends the session.
 pub async fn log_end(connection: &mut Connection) -> Result<Lsn> {
-    let rows = connection.simple(&format!("SELECT {}", LOG_END)).await?;
+    // On a standby a commit is visible a moment before it counts as replayed, but not before it was received.
+    let received = "CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_receive_lsn() END";
+    let rows = connection.simple(&format!("SELECT greatest({LOG_END}, {received})")).await?;
     let row = rows.first().ok_or_else(|| Error::new(Code::Protocol, "the server does not tell the end of its log"))?;
     Lsn::parse(row.text(0)?)
 }
@@ -86,6 +88,9 @@ pub struct Slot {
     /// Whether it was invalidated by recovery (16 and later).
     #[serde(default)]
     pub conflicting: Option<bool>,
+    /// Whether a standby copies it from its primary server (17 and later); it may stay so when that is promoted.
+    #[serde(default)]
+    pub synced: bool,
 }
 
 impl Slot {
@@ -208,13 +213,18 @@ pub async fn verify(connection: &mut Connection, resume: &Resume) -> Result<Inst
     Ok(instance)
 }
 
-/// A standby that was started again comes to where it was only when it has replayed the log once more.
+/// A standby that was started again comes to where it was only when it has replayed the log once more; and one that is about to be
+/// promoted may be reached before it is: until then nobody reads from the slot that it copies.
 async fn identified(connection: &mut Connection, resume: &Resume) -> Result<Instance> {
     let begun = Instant::now();
     loop {
+        // Asked before the server names itself: what is promoted in between has its new name then.
+        let standby = is_standby(connection).await?;
         let instance = identify(connection).await?;
-        let behind = instance.name.system == resume.server.system && instance.flushed < resume.boundary;
-        if !behind || begun.elapsed() >= REPLAY_PATIENCE || !is_standby(connection).await? {
+        let ours = instance.name.system == resume.server.system;
+        let behind = ours && instance.flushed < resume.boundary;
+        let copies = ours && standby && slot(connection, &resume.slot).await?.is_some_and(|slot| slot.synced);
+        if !(behind || copies) || begun.elapsed() >= REPLAY_PATIENCE || !standby {
             return Ok(instance);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -67,7 +67,7 @@ impl ReadStage {
         self.show_status();
         // Whoever reads a log may merge tables, or give them other keys.
         if self.chain.joins_rows() || self.lanes.feeds_log() {
-            self.reader.keep_order_across_tables();
+            self.reader.keep_order_across_tables(self.chain.told_twice());
         }
         loop {
             // A full epoch waits for its barrier. That comes at once, unless the epoch before it cannot be ended yet:
@@ -98,7 +98,7 @@ impl ReadStage {
             ReadCommand::Resume => {
                 self.open.holding = false;
                 if self.chain.merges() {
-                    self.reader.keep_order_across_tables();
+                    self.reader.keep_order_across_tables(self.chain.told_twice());
                 }
                 Ok(())
             }

@@ -9,6 +9,7 @@ use dujiang_core::checkpoint::Lineage;
 use dujiang_core::dead_letter::Stage;
 use dujiang_core::routing::Routing;
 use dujiang_core::schema::SchemaChange;
+use dujiang_core::source::ToldTwice;
 use dujiang_core::transform::{RowError, Transform, Transformed};
 use dujiang_core::{ChangeBatch, Code, Error, Result, TableId, TableSchema};
 use std::sync::Arc;
@@ -41,7 +42,17 @@ impl Chain {
     /// Whether one row of the sink may be several of the source, so that a snapshot's chunks must come at their place in the stream: a
     /// row that moves to another key of the source, and keeps its key of the sink, would be read there, and then deleted here.
     pub(crate) fn joins_rows(&self) -> bool {
-        self.merges() || self.transforms.iter().any(|transform| transform.changes_keys())
+        self.told_twice() != ToldTwice::None
+    }
+
+    /// Of which tables rows may come twice rather than be missing. Tables that are merged have keys; one that has other keys at the sink may
+    /// have none at the source.
+    pub(crate) fn told_twice(&self) -> ToldTwice {
+        match (self.transforms.iter().any(|transform| transform.changes_keys()), self.merges()) {
+            (true, _) => ToldTwice::All,
+            (false, true) => ToldTwice::Keyed,
+            (false, false) => ToldTwice::None,
+        }
     }
 
     /// What the next checkpoint keeps of the sink's shapes.

@@ -4,7 +4,7 @@ use super::opening::context;
 use super::sink::{Family, Rows, Sink};
 use crate::saboteur;
 use dujiang_core::schema::SchemaChange;
-use dujiang_core::source::{Acker, Reader, Source, SourceEvent, SourceStatus};
+use dujiang_core::source::{Acker, Reader, Source, SourceEvent, SourceStatus, ToldTwice};
 use dujiang_core::{ChangeBatch, Code, Error, Position, Result};
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -63,7 +63,7 @@ impl<F: Family> Pipeline<F> {
         if self.reader.is_none() {
             let (mut reader, acker) = self.source.open(self.position.clone(), context()).await?;
             if self.in_order {
-                reader.keep_order_across_tables();
+                reader.keep_order_across_tables(if self.sink.told_again { ToldTwice::All } else { ToldTwice::None });
             }
             self.acker = Some(acker);
             self.reader = Some(reader);

@@ -24,6 +24,8 @@ pub struct Emptied {
 
 struct State {
     files: Files,
+    /// How often the stream has told that a whole table was emptied.
+    wholes: u64,
     /// Partitions whose rows are in another file, of which the stream may still tell. They keep their file until it is clear.
     suspects: BTreeMap<u32, Suspect>,
 }
@@ -54,7 +56,7 @@ struct Leaf {
 impl Emptied {
     /// Those that were seen when the position was written.
     pub fn new(files: Files, policy: Gap) -> Self {
-        Self { state: Arc::new(Mutex::new(State { files, suspects: BTreeMap::new() })), policy }
+        Self { state: Arc::new(Mutex::new(State { files, wholes: 0, suspects: BTreeMap::new() })), policy }
     }
 
     /// For positions.
@@ -71,12 +73,17 @@ impl Emptied {
     /// # Errors
     /// What keeps from looking.
     pub async fn look(&self, connection: &mut Connection, tables: &[TableId]) -> Result<()> {
+        let wholes = self.lock().wholes;
         let leaves = find(connection, tables).await?;
         if leaves.is_empty() {
             return Ok(());
         }
         let end = server::log_end(connection).await?;
         let mut state = self.lock();
+        if state.wholes != wholes {
+            // What was found may be of before what the stream has told meanwhile: the next look sees it.
+            return Ok(());
+        }
         let mut files = Files::new();
         for leaf in leaves {
             let of_root = files.entry(leaf.root).or_default();
@@ -104,6 +111,7 @@ impl Emptied {
     /// The stream tells that the whole table was emptied: which files its partitions have now is seen by the next look.
     pub fn whole(&self, root: u32) {
         let mut state = self.lock();
+        state.wholes += 1;
         state.files.remove(&root);
         state.suspects.retain(|_, suspect| suspect.root != root);
     }

@@ -11,7 +11,7 @@ use crate::stream::{Fed, Feed, Fill, Step};
 use async_trait::async_trait;
 use dujiang_core::budget::Held;
 use dujiang_core::schema::{Ddl, SchemaChange};
-use dujiang_core::source::{Reader, SourceEvent, SourceStatus};
+use dujiang_core::source::{Reader, SourceEvent, SourceStatus, ToldTwice};
 use dujiang_core::{ChangeBatch, Code, Error, Position, Result, fault};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -530,9 +530,9 @@ impl Reader for PostgresReader {
         position::encode(&head, &self.start.tables.encoded_shapes()?)
     }
 
-    fn keep_order_across_tables(&mut self) {
+    fn keep_order_across_tables(&mut self, told_twice: ToldTwice) {
         self.start.snapshot.keep_order();
-        self.start.tables.keep_order();
+        self.start.tables.tell_twice(told_twice);
     }
 
     fn is_mid_cut(&self) -> bool {

@@ -158,7 +158,12 @@ impl SnapshotSide {
     ) -> Result<HandedOut> {
         let first = |at: &usize| self.held[..*at].iter().all(|chunk| chunk.at != self.held[*at].at);
         let fits = |chunk: &ChunkRead| tables.get(chunk.at).shape.fits(&chunk.shape.shape.as_relation());
-        let ripe = |at: &usize| fits(&self.held[*at]) && (!self.in_order || stream.admits(&self.held[*at].view));
+        // Of a part of a chunk nothing is told again: before its place it comes only while the stream waits for all of the chunk.
+        let admits = |chunk: &ChunkRead| match chunk.piece {
+            true => stream.is_past_columns(&chunk.view, chunk.at),
+            false => stream.admits(&chunk.view),
+        };
+        let ripe = |at: &usize| fits(&self.held[*at]) && (!self.in_order || admits(&self.held[*at]));
         let Some(ripe) = (0..self.held.len()).filter(first).find(ripe) else {
             let late = |chunk: &&ChunkRead| !fits(chunk) && stream.is_past_columns(&chunk.view, chunk.at);
             let late = (0..self.held.len()).filter(first).map(|at| &self.held[at]).find(late);

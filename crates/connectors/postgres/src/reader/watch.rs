@@ -247,7 +247,12 @@ impl Guard {
     async fn look(&mut self, connection: &mut Option<Connection>) -> Result<()> {
         let connection = match connection {
             Some(connection) => connection,
-            None => connection.insert(self.followed.connect().await?),
+            None => {
+                let mut fresh = self.followed.connect().await?;
+                // A look locks all partitions: while it waits for one of them, whoever alters another would wait for it.
+                fresh.execute("SET lock_timeout = '2s'").await?;
+                connection.insert(fresh)
+            }
         };
         // The server passes over changes of tables that are not published, without a word.
         preflight::published(connection, &self.config, &self.facts, &self.tables, Asked::Later).await?;

@@ -229,6 +229,9 @@ impl PostgresSource {
         }
         let relations: BTreeSet<u32> = kept.iter().map(|shape| shape.relation).collect();
         head.published.tables.retain(|relation, _| relations.contains(relation));
+        // A table that is left out, and named again later, is read anew.
+        head.partitions.retain(|relation, _| relations.contains(relation));
+        head.files.retain(|relation, _| relations.contains(relation));
         Ok((head, kept))
     }
 

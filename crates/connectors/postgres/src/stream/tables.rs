@@ -6,6 +6,7 @@ use crate::shape::{Decodable, Shape};
 use crate::snapshot::{Committed, KeyOrder, SharedHandoff, TableVerdict, Verdict, lock};
 use crate::values::{Keep, Refused, RowChange, TableBuilder, ValueSettings, with_key};
 use bytes::Bytes;
+use dujiang_core::source::ToldTwice;
 use dujiang_core::{ChangeBatch, Error, Origin, Result, TableId};
 use std::collections::HashMap;
 
@@ -112,8 +113,10 @@ pub struct Tables {
     scratch: (Vec<u8>, Vec<u8>),
     /// Values that the log does not hold are to be found out.
     reread: bool,
-    /// Chunks come at their place in the stream.
-    in_order: bool,
+    /// Of which tables what a chunk may show too soon is told again.
+    told_twice: ToldTwice,
+    /// No chunk that was handed out shows what is still to be told.
+    in_place: bool,
     /// Those of the change at hand.
     found: Option<Vec<(usize, Option<Vec<u8>>)>>,
 }
@@ -133,7 +136,8 @@ impl Tables {
             shapes: None,
             scratch: Default::default(),
             reread: false,
-            in_order: false,
+            told_twice: ToldTwice::None,
+            in_place: false,
             found: None,
         }
     }
@@ -145,9 +149,10 @@ impl Tables {
         self
     }
 
-    /// From now on chunks are handed out at their place in the stream.
-    pub fn keep_order(&mut self) {
-        self.in_order = true;
+    /// From now on what a chunk may show too soon is told again of these tables.
+    pub fn tell_twice(&mut self, of: ToldTwice) {
+        self.told_twice = of;
+        self.in_place = false;
     }
 
     /// Texts (or NULL) of the values that were missing in the change at hand, as far as they could be found out; it is to be shown
@@ -285,7 +290,7 @@ impl Tables {
     fn judge(&mut self, at: usize, change: &RowChange<'_>, of: Committed) -> Result<Judged> {
         let judged = self.tables[at].judge(change, of, &mut self.scratch)?;
         let takes_away = change.takes_away() && matches!(judged, Judged::Keep(Keep::Whole | Keep::Before));
-        if self.in_order && takes_away && self.tell_again(of.place) {
+        if takes_away && self.tell_again(of.place) {
             return self.tables[at].judge(change, of, &mut self.scratch);
         }
         Ok(judged)
@@ -293,9 +298,21 @@ impl Tables {
 
     /// What is committed from `place` on is told again of rows of chunks that were handed out before their place.
     fn tell_again(&mut self, place: Lsn) -> bool {
-        let handoffs = self.tables.iter().filter_map(|table| table.handoff.as_ref());
-        // Of all of them, not of the first one only.
-        handoffs.map(|handoff| usize::from(lock(handoff).tell_again(place))).sum::<usize>() > 0
+        if self.in_place || self.told_twice == ToldTwice::None {
+            return false;
+        }
+        let (mut told, mut early) = (false, false);
+        for table in &self.tables {
+            let Some(handoff) = &table.handoff else { continue };
+            if self.told_twice == ToldTwice::Keyed && table.shape.key.is_empty() {
+                continue;
+            }
+            let mut handoff = lock(handoff);
+            told |= handoff.tell_again(place);
+            early |= handoff.done().iter().any(|chunk| chunk.view.high() > place);
+        }
+        self.in_place = !early;
+        told
     }
 
     /// Whether the next change of the table in this transaction was handed out before.
@@ -319,6 +336,7 @@ impl Tables {
     /// The turn of rows that come from elsewhere: after everything so far, before everything to come.
     pub fn next_turn(&mut self) -> u64 {
         self.last = None;
+        self.in_place = false;
         self.turn += 1;
         self.turn
     }
@@ -335,7 +353,7 @@ impl Tables {
         }
         let handoff = table.handoff.as_ref();
         let verdict = handoff.map_or(TableVerdict::Pass, |handoff| lock(handoff).judge_table(of.committed));
-        if self.in_order && verdict == TableVerdict::Pass {
+        if verdict == TableVerdict::Pass {
             self.tell_again(of.committed.place);
         }
         Ok(verdict)

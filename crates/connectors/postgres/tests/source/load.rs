@@ -153,7 +153,6 @@ async fn under_load(schema: &str, in_order: bool) {
     let options = [("scan.incremental.snapshot.chunk.size", "20"), ("slot.name", schema)];
     let mut pipeline = Pipeline::new(source(&server, &format!(r"postgres.{schema}.\.*"), &options));
     pipeline.in_order = in_order;
-    pipeline.sink.told_again = in_order;
     let mut random = Random::new(4);
     while !pipeline.events.contains(&"caught-up") {
         pipeline.step().await.unwrap();

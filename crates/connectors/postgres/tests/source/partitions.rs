@@ -251,3 +251,37 @@ async fn f57_a_partition_that_is_emptied_is_said() {
         assert_eq!(error(&mut pipeline).await.code(), Code::UnloggedRows);
     }
 }
+
+/// F57: a partitioned table that is left out for a run and named again is read anew, whatever became of its partitions meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f57_a_table_that_was_left_out_is_read_anew_with_its_partitions() {
+    let server = own();
+    server
+        .sql(
+            "CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t REPLICA IDENTITY FULL; CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); \
+             ALTER TABLE p REPLICA IDENTITY FULL; CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); ALTER TABLE p1 REPLICA IDENTITY FULL; \
+             CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20); ALTER TABLE p2 REPLICA IDENTITY FULL; INSERT INTO p VALUES (1), (11)",
+        )
+        .unwrap();
+    let options = [("heartbeat.interval", "100ms")];
+    let tables = |names: &str| source_of("left out", server.port(), &format!("postgres.public.{names}"), &options);
+    let mut pipeline = Pipeline::new(tables("[tp]"));
+    pipeline.until("caught-up").await.unwrap();
+    pipeline.crash();
+    pipeline.source = tables("t");
+    pipeline.open().await.unwrap();
+    pipeline.until_now(&server).await.unwrap();
+    pipeline.crash();
+    server
+        .sql(
+            "TRUNCATE p1; CREATE TABLE p3 (id int PRIMARY KEY); INSERT INTO p3 VALUES (21); ALTER TABLE p3 REPLICA IDENTITY FULL; \
+             ALTER TABLE p ATTACH PARTITION p3 FOR VALUES FROM (20) TO (30)",
+        )
+        .unwrap();
+    let mut again = Pipeline::new(tables("[tp]"));
+    again.position.clone_from(&pipeline.position);
+    again.until("caught-up").await.unwrap();
+    again.until("idle").await.unwrap();
+    again.until_now(&server).await.unwrap();
+    assert_eq!(again.sink.rows["public.p"], rows_of(&server, "p", 1));
+}
