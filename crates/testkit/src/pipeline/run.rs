@@ -6,6 +6,7 @@ use crate::saboteur;
 use dujiang_core::schema::SchemaChange;
 use dujiang_core::source::{Acker, Reader, Source, SourceEvent, SourceStatus, ToldTwice};
 use dujiang_core::{ChangeBatch, Code, Error, Position, Result};
+use dujiang_scratch::Random;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -104,6 +105,22 @@ impl<F: Family> Pipeline<F> {
             self.events.push(name);
         }
         Ok(name)
+    }
+
+    /// As [`Pipeline::step`], and then now and then a barrier, and more rarely a crash, of which there are 20 at most: a run that is
+    /// slow ends nevertheless.
+    ///
+    /// # Errors
+    /// As [`Pipeline::step`].
+    pub async fn interrupted_step(&mut self, random: &mut Random) -> Result<()> {
+        self.step().await?;
+        if random.chance(20) {
+            self.barrier()?;
+        }
+        if random.chance(3) && self.crashes < 20 {
+            self.crash();
+        }
+        Ok(())
     }
 
     fn reshape(&mut self, change: SchemaChange) -> Result<()> {

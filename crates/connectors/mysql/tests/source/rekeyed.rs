@@ -39,13 +39,7 @@ async fn follows(server: Server, seed: u64) {
             // However busy the machine is, rows move between any two chunks.
             moves.wait_for(5);
         }
-        pipeline.step().await.unwrap();
-        if random.chance(20) {
-            pipeline.barrier().unwrap();
-        }
-        if random.chance(3) && pipeline.crashes < 20 {
-            pipeline.crash();
-        }
+        pipeline.interrupted_step(&mut random).await.unwrap();
     }
     moves.stop();
     pipeline.until_gtid(&last_gtid(&server)).await.unwrap();

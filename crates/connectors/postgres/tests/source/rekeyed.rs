@@ -30,13 +30,7 @@ async fn follows(server: &Postgres, seed: u64) {
     });
     let mut random = Random::new(seed);
     while !pipeline.events.contains(&"caught-up") {
-        pipeline.step().await.unwrap();
-        if random.chance(20) {
-            pipeline.barrier().unwrap();
-        }
-        if random.chance(3) && pipeline.crashes < 20 {
-            pipeline.crash();
-        }
+        pipeline.interrupted_step(&mut random).await.unwrap();
     }
     moves.stop();
     pipeline.open().await.unwrap();
