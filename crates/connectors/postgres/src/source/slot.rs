@@ -88,11 +88,7 @@ impl PostgresSource {
             if !slot.as_ref().is_some_and(Slot::is_being_made) {
                 return Ok(slot);
             }
-            if told.elapsed() >= SLOT_PATIENCE {
-                self.tell_what_is_waited_for(side).await;
-                told = std::time::Instant::now();
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            self.wait_a_moment(side, &mut told).await;
         }
     }
 
@@ -102,15 +98,20 @@ impl PostgresSource {
         let mut before = server::writing(side, slot, publication).await?;
         let mut told = std::time::Instant::now();
         while !before.is_empty() {
-            if told.elapsed() >= SLOT_PATIENCE {
-                self.tell_what_is_waited_for(side).await;
-                told = std::time::Instant::now();
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            self.wait_a_moment(side, &mut told).await;
             let now = server::writing(side, slot, publication).await?;
             before.retain(|xid| now.contains(xid));
         }
         Ok(())
+    }
+
+    /// Says first what is waited for, if that was `told` long ago.
+    async fn wait_a_moment(&self, side: &mut Connection, told: &mut std::time::Instant) {
+        if told.elapsed() >= SLOT_PATIENCE {
+            self.tell_what_is_waited_for(side).await;
+            *told = std::time::Instant::now();
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
     async fn tell_what_is_waited_for(&self, side: &mut Connection) {
